@@ -1,0 +1,88 @@
+# What a person types. Everything runs in .venv, which `make env` builds from requirements.lock.
+# Any POSIX shell and make will do; uv is used where it is there, plain venv and pip otherwise.
+
+ARGS    ?=
+PYTHON  ?=
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.ready
+ROOMS   := schemas models streams feedback
+CLIENT  := clients/python/loopline
+# Folders that not every checkout has yet are checked as soon as they are there.
+TYPED   := $(ROOMS) $(CLIENT) $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  ARGS=... is handed on, as in: make demo ARGS=--no-serve, make test ARGS='-k join'"
+
+env: $(STAMP) ## create or refresh .venv from the lock file
+
+demo: $(STAMP) ## run the main job on real input and leave the server running
+	$(BIN)/loopline demo $(ARGS)
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff, mypy --strict, import floors, generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy --strict $(TYPED)
+	$(BIN)/python -m tests.architecture.floors
+	$(BIN)/python -m schemas.generate --check
+
+format: $(STAMP) ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure, and print reached against promised
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# The lock names no registry: whoever installs from it uses the one their own pip or uv is set to.
+# It is the same file for Python 3.11 to 3.14 on every system (--universal).
+lock: ## write requirements.lock anew from the pyproject files (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	  --output-file requirements.lock pyproject.toml
+
+clean: ## remove the environment, caches and builds (never a home with data)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp makes the second time quick; it is out of date when the lock or a pyproject changes.
+$(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml
+	@set -e; \
+	fits() { "$$@" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
+	uv=; if uv --version >/dev/null 2>&1; then uv=uv; fi; \
+	if ! fits $(BIN)/python; then \
+	  python=; \
+	  for each in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	    if fits "$$each"; then python=$$each; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "make env: no Python 3.11 or newer found (tried python3, python3.14 to python3.11)." >&2; \
+	    echo "Install one, or name it: make env PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; \
+	  fi; \
+	  rm -rf $(VENV); \
+	  echo "creating $(VENV) with $$("$$python" --version)"; \
+	  if [ -n "$$uv" ]; then \
+	    uv venv --quiet --python "$$("$$python" -c 'import sys; print(sys.executable)')" $(VENV); \
+	  elif ! "$$python" -m venv $(VENV); then \
+	    rm -rf $(VENV); \
+	    echo "make env: $$python cannot make environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	    exit 1; \
+	  fi; \
+	fi; \
+	echo "installing from requirements.lock"; \
+	if [ -n "$$uv" ]; then \
+	  uv pip install --quiet --python $(BIN)/python -r requirements.lock; \
+	  uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else \
+	  $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
