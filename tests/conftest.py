@@ -1,0 +1,112 @@
+"""What holds for every test: no network, no settings from outside, no silent skips, and examples that repeat.
+
+Fixtures that belong to one room are left to that room's own conftest.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+# Before anything that phones home is imported, here or in a process that a test starts.
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+SETTINGS_PREFIX = "LOOPLINE_"
+for name in [name for name in os.environ if name.startswith(SETTINGS_PREFIX)]:
+    del os.environ[name]
+
+# A busy machine is slow at times; that alone is no finding: no deadlines, no complaint about slow examples.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci",
+    parent=settings.get_profile("default"),
+    derandomize=True,
+    database=None,
+    print_blob=True,
+)
+
+
+def in_ci() -> bool:
+    """Whether this run is the one that decides: CI=true."""
+    return os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+settings.load_profile("ci" if in_ci() else "default")
+
+
+# ----------------------------------------------------------------------------------------------- no network
+
+
+class OutsideAddressError(RuntimeError):
+    """A test reached for an address that is not on this machine."""
+
+
+def _is_here(host: object) -> bool:
+    if host is None or host in ("", b"", "localhost", b"localhost"):
+        return True
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def refuse_outside(event: str, args: tuple[Any, ...]) -> None:
+    """Audit hook: connections and name look-ups stay on this machine."""
+    if event == "socket.connect":
+        connection, address = args
+        if connection.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+            raise OutsideAddressError(f"a test tried to connect to {address}; tests need no network")
+    elif event == "socket.getaddrinfo" and not _is_here(args[0]):
+        raise OutsideAddressError(f"a test tried to look up {args[0]!r}; tests need no network")
+
+
+sys.addaudithook(refuse_outside)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside() -> Iterator[None]:
+    """Each test starts without LOOPLINE_* variables and leaves none behind."""
+    for name in [name for name in os.environ if name.startswith(SETTINGS_PREFIX)]:
+        del os.environ[name]
+    yield
+    for name in [name for name in os.environ if name.startswith(SETTINGS_PREFIX)]:
+        del os.environ[name]
+
+
+# ------------------------------------------------------------------------------------------ no silent skips
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """With CI=true what was skipped has failed, with the reason of the skip; an expected failure has not."""
+    if in_ci() and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: skips are failures with CI=true. {reason}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Turn a skipped test into a failed one where the run decides."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    """Turn a skipped module into a failed one where the run decides."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
