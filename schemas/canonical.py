@@ -1,0 +1,39 @@
+"""One text for one JSON value: keys sorted, whole floats as integers.
+
+Labels, outputs and event contents are compared and counted by this text. It is not RFC 8785 (which
+rounds large integers); the hash of an input is, and the client computes that one.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_LARGEST_EXACT = 2.0**53
+
+
+def canonical(value: Any) -> str:
+    """The canonical JSON text of a JSON value, such that equal values have equal texts."""
+    if type(value) is not str:
+        value = _whole(value)
+    return _encode(value).decode()
+
+
+def _whole(value: Any) -> Any:
+    """The value with every float that is a whole number as an integer, as JSON does not tell them apart."""
+    kind = type(value)
+    if kind is float:
+        return int(value) if value.is_integer() and abs(value) <= _LARGEST_EXACT else value
+    if kind is list:
+        return [_whole(item) for item in value]
+    if kind is dict:
+        return {key: _whole(item) for key, item in value.items()}
+    return value
+
+
+def digest(content: Any) -> int:
+    """A signed 64-bit digest of a value that msgspec can encode, equal for equal content."""
+    return int.from_bytes(blake2b(_encode(content), digest_size=8).digest(), "little", signed=True)

@@ -1,0 +1,150 @@
+"""The catalogue of event types: their names, versions, decoders and upcasters.
+
+A CloudEvents `type` is `loopline.` + name + `.v` + version. The catalogue decodes items on their way
+in (`admission`: strict, the time as a datetime that must have an offset) and blocks on their way out
+(`read`: the time as the text that was sent, for its nanoseconds). Old versions are lifted to the
+current one by upcasters, functions from dict to dict; nothing behind the catalogue sees an old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from schemas import events
+from schemas.fields import Id
+
+PREFIX = "loopline."
+REPLAY_ATTRIBUTE = "looplinereplay"
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Event(Struct, kw_only=True, gc=False):
+    """The CloudEvents envelope. `kind` is the type's name without prefix and version."""
+
+    specversion: Literal["1.0"]
+    id: Id
+    source: Id
+    time: Any
+    data: Any
+    looplinereplay: str | UnsetType = UNSET
+    kind: ClassVar[str] = ""
+
+
+CURRENT: dict[str, type[events.Data]] = {
+    "prediction.made.v1": events.PredictionMade,
+    "prediction.shown.v1": events.PredictionShown,
+    "prompt.shown.v1": events.Prompt,
+    "prompt.dismissed.v1": events.Prompt,
+    "feedback.action.v1": events.FeedbackAction,
+    "feedback.thumb.v1": events.FeedbackThumb,
+    "feedback.reason.v1": events.FeedbackReason,
+    "feedback.comment.v1": events.FeedbackComment,
+    "feedback.correction.v1": events.FeedbackCorrection,
+    "feedback.confirmation.v1": events.FeedbackConfirmation,
+    "feedback.outcome.v1": events.FeedbackOutcome,
+    "feedback.retraction.v1": events.FeedbackRetraction,
+    "model.declared.v1": events.ModelDeclared,
+    "model.deployed.v1": events.ModelDeployed,
+    "model.rolled_back.v1": events.ModelRolledBack,
+    "evaluation.recorded.v1": events.EvaluationRecorded,
+    "dataset.released.v1": events.DatasetReleased,
+}
+
+
+class UnreadableTypes(Exception):
+    """A block holds event types that this version of Loopline does not know; nothing of it may be skipped."""
+
+    def __init__(self, types: Collection[str]) -> None:
+        self.types = sorted(types)
+        super().__init__(
+            f"the log holds event types that this version does not know: {', '.join(self.types)}."
+            " They were written by a newer version: upgrade this one. Nothing was skipped."
+        )
+
+
+def _envelope(name: str, data: type[Struct], time: Any) -> type[Event]:
+    return msgspec.defstruct(
+        "".join(part.title() for part in name.replace(".", "_").split("_")),
+        [("time", time), ("data", data)],
+        bases=(Event,),
+        namespace={"kind": name.rpartition(".v")[0], "__doc__": data.__doc__},
+        module=__name__,
+        tag_field="type",
+        tag=PREFIX + name,
+        kw_only=True,
+        gc=False,
+    )
+
+
+def _without_limits(data: type[Struct]) -> type[Struct]:
+    """The same fields with their bare types: no lengths, patterns or ranges."""
+    hints = get_type_hints(data)
+    fields: list[Any] = [
+        (field.name, hints[field.name]) if field.required else (field.name, hints[field.name], field.default)
+        for field in msgspec.structs.fields(data)
+    ]
+    return msgspec.defstruct(data.__name__, fields, module=__name__, kw_only=True, gc=False)
+
+
+class Catalog:
+    """The known event types and how to read them.
+
+    Args:
+        current: the newest version of each type, by name and version, to the Struct of its data.
+        upcasters: for each older version that may still arrive or lie in a log, by name and version,
+            the function that turns its data into the next version's.
+    """
+
+    def __init__(
+        self, current: Mapping[str, type[Struct]], upcasters: Mapping[str, Upcaster] | None = None
+    ) -> None:
+        self.current = dict(current)
+        self.upcasters = dict(upcasters or {})
+        self.types = frozenset(PREFIX + name for name in self.current)
+        self.old_types = frozenset(PREFIX + name for name in self.upcasters)
+        strict = self._union(self.current, Annotated[datetime, Meta(tz=True)])
+        # What is in the log was admitted: limits are not checked again, which halves the time of decoding.
+        as_sent = self._union({name: _without_limits(data) for name, data in self.current.items()}, str)
+        self.admission: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[strict])  # type: ignore[valid-type]
+        self.admission_of_one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(strict)
+        self.reading: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[as_sent])  # type: ignore[valid-type]
+        self._as_sent = as_sent
+
+    @staticmethod
+    def _union(types: Mapping[str, type[Struct]], time: Any) -> Any:
+        return reduce(or_, (_envelope(name, data, time) for name, data in types.items()))
+
+    def read(self, body: bytes, types: Collection[str]) -> list[Event]:
+        """The events of a block's JSON array, every one in its current version, times as sent.
+
+        Raises UnreadableTypes when `types`, the block's own list, has one that is not known here.
+        """
+        if self.types.issuperset(types):
+            return self.reading.decode(body)
+        unknown = set(types) - self.types - self.old_types
+        if unknown:
+            raise UnreadableTypes(unknown)
+        return [msgspec.convert(self.upcast(item), self._as_sent) for item in msgspec.json.decode(body)]
+
+    def upcast(self, item: dict[str, Any]) -> dict[str, Any]:
+        """An event as a dict, lifted version by version to the current one."""
+        while item["type"] in self.old_types:
+            name = item["type"].removeprefix(PREFIX)
+            stem, _, version = name.rpartition(".v")
+            item = {
+                **item,
+                "type": f"{PREFIX}{stem}.v{int(version) + 1}",
+                "data": self.upcasters[name](item["data"]),
+            }
+        return item
+
+
+CATALOG = Catalog(CURRENT)

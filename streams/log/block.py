@@ -1,0 +1,123 @@
+"""The block: a batch of events of one partition in one record of the log.
+
+A record is four bytes of magic and format, four bytes of header length, a JSON header, and a
+zstd-compressed JSON array of the items as they were sent. The header names the event types inside
+and when each item was received, as runs of (nanoseconds since 1970, count). A reader that meets a
+format it does not know stops; it never skips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import blake2b
+from itertools import chain, repeat
+from threading import local
+
+import msgspec
+import zstandard
+
+MAX_BLOCK_BYTES = 512 * 1024
+DEAD_LETTER_TYPE = "loopline.dead-letter.v1"
+
+_MAGIC = b"LLB"
+_FORMAT = 1
+_PREFIX_BYTES = 8
+_LEVEL = 1
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What a block says about itself: the event types inside, and (instant, count) runs of receipt."""
+
+    types: list[str]
+    received: list[tuple[int, int]]
+
+    def instants(self) -> Iterable[int]:
+        """When each item was received, in order."""
+        return chain.from_iterable(repeat(instant, count) for instant, count in self.received)
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A refused item as it lies in the dead-letter partition, with its original bytes."""
+
+    code: str
+    detail: str
+    id: str | None
+    source: str | None
+    bytes: bytes
+
+
+class UnreadableBlock(Exception):
+    """A record that this version of Loopline cannot read. The reader must stop: it may not skip it."""
+
+
+_decode_header = msgspec.json.Decoder(Header).decode
+_decode_letters = msgspec.json.Decoder(list[DeadLetter]).decode
+_encode = msgspec.json.Encoder().encode
+# zstandard's contexts must not be shared between threads.
+_threads = local()
+
+
+def _compress(body: bytes) -> bytes:
+    compressor = getattr(_threads, "compressor", None)
+    if compressor is None:
+        compressor = _threads.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    compressed: bytes = compressor.compress(body)
+    return compressed
+
+
+def _decompress(body: bytes) -> bytes:
+    decompressor = getattr(_threads, "decompressor", None)
+    if decompressor is None:
+        decompressor = _threads.decompressor = zstandard.ZstdDecompressor()
+    plain: bytes = decompressor.decompress(body)
+    return plain
+
+
+def write_block(types: Collection[str], received: Sequence[tuple[int, int]], items: Sequence[bytes]) -> bytes:
+    """The record of a block of items, each one JSON value as bytes."""
+    header = _encode(Header(sorted(types), list(received)))
+    start = _MAGIC + bytes([_FORMAT]) + len(header).to_bytes(4, "big")
+    return b"".join((start, header, _compress(b"[" + b",".join(items) + b"]")))
+
+
+def write_dead_letters(received: int, letters: Sequence[DeadLetter]) -> bytes:
+    """The record of refused items that were received at one instant."""
+    return write_block([DEAD_LETTER_TYPE], [(received, len(letters))], [_encode(letter) for letter in letters])
+
+
+def read_block(record: bytes) -> tuple[Header, bytes]:
+    """The header of a record, and its body: a JSON array.
+
+    Raises UnreadableBlock for a record of another format, or one that is damaged.
+    """
+    if record[:3] != _MAGIC:
+        raise UnreadableBlock("this record is not a block of Loopline's")
+    if record[3] != _FORMAT:
+        raise UnreadableBlock(
+            f"this block has format {record[3]} and this version reads format {_FORMAT}:"
+            " it was written by a newer version; upgrade this one"
+        )
+    end = _PREFIX_BYTES + int.from_bytes(record[4:_PREFIX_BYTES], "big")
+    try:
+        return _decode_header(record[_PREFIX_BYTES:end]), _decompress(record[end:])
+    except (msgspec.MsgspecError, zstandard.ZstdError) as error:
+        raise UnreadableBlock(f"this block is damaged: {error}") from error
+
+
+def read_dead_letters(record: bytes) -> list[tuple[int, DeadLetter]]:
+    """The refused items of a record of the dead-letter partition, each with its instant of receipt."""
+    header, body = read_block(record)
+    if header.types != [DEAD_LETTER_TYPE]:
+        raise UnreadableBlock(f"the dead-letter partition holds {header.types}")
+    return list(zip(header.instants(), _decode_letters(body), strict=True))
+
+
+def digest(record: bytes) -> bytes:
+    """The 16-byte digest by which a store remembers the last block that it applied."""
+    return blake2b(record, digest_size=16).digest()
+
+
+def raw_items(record: bytes) -> list[bytes]:
+    """The items of a block as they were sent, for those who want only one or two of them."""
+    _, body = read_block(record)
+    return [bytes(memoryview(item)) for item in msgspec.json.decode(body, type=list[msgspec.Raw])]

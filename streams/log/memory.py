@@ -1,0 +1,30 @@
+"""A log in memory: for tests, and for folding a few blocks aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streams.log.port import DEAD, LogIdentity
+
+
+class MemoryLog:
+    """Lists of records. Nothing survives the process."""
+
+    def __init__(self, partitions: int = 1, log_id: str = "memory") -> None:
+        self.identity = LogIdentity(log_id, 1, partitions)
+        self._records: dict[int, list[bytes]] = {partition: [] for partition in (*range(partitions), DEAD)}
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> None:
+        for partition, _ in records:
+            self._records[partition]  # an unknown partition fails before anything is written
+        for partition, record in records:
+            self._records[partition].append(record)
+
+    def ends(self) -> dict[int, int]:
+        return {partition: len(records) for partition, records in self._records.items()}
+
+    def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
+        return self._records[partition][offset : offset + limit]
+
+    def close(self) -> None:
+        """Nothing is held."""

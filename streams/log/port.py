@@ -1,0 +1,79 @@
+"""The log's port: what the collector appends to and the workers read from.
+
+A log has an identity, an epoch, a fixed number of partitions, and one more partition for refused
+items. An offset counts the blocks of a partition; a position "before offset N" is written N.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+DEAD = -1
+"""The partition of refused items, written `dead` in positions."""
+
+_PART = re.compile(r"(dead|0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,17})")
+
+Positions = Mapping[int, int]
+"""For each partition, how many of its blocks are meant: the offset of the first one that is not."""
+
+
+class LogIdentity(NamedTuple):
+    """Which log this is. Another id, or another epoch, is another log."""
+
+    id: str
+    epoch: int
+    partitions: int
+
+
+class NotDurable(Exception):
+    """An append did not reach the disk; nothing of it may be acknowledged."""
+
+
+class Log(Protocol):
+    """An append-only sequence of records for each partition."""
+
+    @property
+    def identity(self) -> LogIdentity: ...
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> None:
+        """Append (partition, record) pairs, all or none; they are on disk when this returns.
+
+        Raises NotDurable when they are not, and none of them is visible then.
+        """
+        ...
+
+    def ends(self) -> dict[int, int]:
+        """For each partition, `DEAD` included, the offset after its last record."""
+        ...
+
+    def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
+        """Up to `limit` records of a partition from `offset` on, in order; empty at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MalformedPosition(ValueError):
+    """A text that is no vector of positions."""
+
+
+def format_positions(positions: Positions) -> str:
+    """A vector of positions as text: `0:17,1:3,dead:2`."""
+    ordered = sorted(positions.items(), key=lambda item: (item[0] == DEAD, item[0]))
+    return ",".join(f"{'dead' if partition == DEAD else partition}:{offset}" for partition, offset in ordered)
+
+
+def parse_positions(text: str) -> dict[int, int]:
+    """The vector of positions that a text like `0:17,1:3` means. Raises MalformedPosition."""
+    positions: dict[int, int] = {}
+    for part in text.split(","):
+        match = _PART.fullmatch(part)
+        if match is None:
+            raise MalformedPosition(f"{part[:40]!r} is not PARTITION:OFFSET, as in 0:17,1:3")
+        partition = DEAD if match[1] == "dead" else int(match[1])
+        if partition in positions:
+            raise MalformedPosition(f"partition {match[1]} is there twice")
+        positions[partition] = int(match[2])
+    return positions

@@ -1,0 +1,110 @@
+"""The store's port: rows of `streams.store.tables`, and the position they stand at.
+
+A store is read in snapshots and moved forward in transactions. Everything that a transaction writes
+becomes visible together with its positions, or not at all. Adapters know tables only as data, so a
+view is added in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from streams.log.port import LogIdentity
+from streams.store.tables import Row, Table
+
+
+class Applied(NamedTuple):
+    """How far a partition was applied: before `offset`; the last block's digest and receipt (ns)."""
+
+    offset: int
+    digest: bytes
+    received: int
+
+
+class Range(NamedTuple):
+    """A condition on a column: low <= value <= high, either end open when None."""
+
+    low: Any = None
+    high: Any = None
+
+
+class Snapshot(Protocol):
+    """One consistent state of the store, for reading."""
+
+    def positions(self) -> dict[int, Applied]:
+        """How far each partition was applied; partitions without a block are left out."""
+        ...
+
+    def get(self, table: Table, keys: Iterable[Sequence[Any]]) -> list[Row]:
+        """The rows whose key begins with one of `keys`; all given prefixes have one length. Any order."""
+        ...
+
+    def find(self, table: Table, column: str, values: Iterable[Any]) -> list[Row]:
+        """The rows whose `column`, the first of an index, has one of the values. Any order."""
+        ...
+
+    def scan(
+        self,
+        table: Table,
+        where: Mapping[str, Any] | None = None,
+        *,
+        after: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """The rows that meet `where`, in key order, from just behind the key `after`.
+
+        `where` maps a column to a value it equals (None: is null), or to a Range, which no null meets.
+        """
+        ...
+
+    def totals(
+        self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The sums of a counter table for each group of `by`: (*by, *sums); groups of zeros left out."""
+        ...
+
+    def count(self, table: Table, where: Mapping[str, Any] | None = None) -> int:
+        """How many rows meet `where`."""
+        ...
+
+
+class Transaction(Snapshot, Protocol):
+    """A snapshot that can be written to. Several writers load tables in the order of TABLES."""
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows, or replace those with the same keys. Keys do not repeat within a call."""
+        ...
+
+    def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+        """Remove the rows with these full keys, where they are there."""
+        ...
+
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        """Add the sums of rows to those with the same keys, inserting what is missing."""
+        ...
+
+    def advance(self, positions: Mapping[int, Applied]) -> None:
+        """Move partitions to these positions, in this transaction."""
+        ...
+
+
+class Store(Protocol):
+    """The views of one log."""
+
+    @property
+    def log(self) -> LogIdentity: ...
+
+    @property
+    def views_version(self) -> int: ...
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """A consistent state to read from, until the context ends."""
+        ...
+
+    def transaction(self, partitions: Iterable[int]) -> AbstractContextManager[Transaction]:
+        """A transaction that holds these partitions' positions; commits at the end, rolls back on an error."""
+        ...
+
+    def close(self) -> None: ...
