@@ -1,0 +1,88 @@
+"""Whether the lock, the project files and the imports tell the same story.
+
+The lock is written by `make lock`; whether its versions work together is left to the tests that run on them.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.architecture.floors import top
+from tests.architecture.source import CLIENT, ROOMS, Module
+
+CLIENT_LINE = "-e clients/python"
+HOST = re.compile(r"https?://|--(?:index-url|extra-index-url|find-links|trusted-host)|\bfile:", re.IGNORECASE)
+
+
+def declared(pyproject: Path, *extras: str) -> list[Requirement]:
+    """What a project file says it needs, with these extras."""
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    listed = [
+        *project["dependencies"],
+        *(each for extra in extras for each in project["optional-dependencies"][extra]),
+    ]
+    return [Requirement(each) for each in listed]
+
+
+def pinned(lock: str) -> dict[str, list[Requirement]]:
+    """The lock's pins by name; a package may have several, each for other Pythons or systems."""
+    pins: dict[str, list[Requirement]] = {}
+    for line in lock.splitlines():
+        text = line.partition("#")[0].strip()
+        if text and not text.startswith("-"):
+            pin = Requirement(text)
+            pins.setdefault(canonicalize_name(pin.name), []).append(pin)
+    return pins
+
+
+def check_lock(lock: str, requirements: Iterable[Requirement]) -> list[str]:
+    """No host, everything pinned exactly, the client as an editable path, and every requirement met."""
+    found = [
+        f"line {n} names a place: {line}" for n, line in enumerate(lock.splitlines(), 1) if HOST.search(line)
+    ]
+    if CLIENT_LINE not in lock.splitlines():
+        found.append(f"the client is not there as `{CLIENT_LINE}`")
+    pins = pinned(lock)
+    found += [
+        f"{pin} is not an exact version"
+        for several in pins.values()
+        for pin in several
+        if not re.fullmatch(r"==[^*,]+", str(pin.specifier))
+    ]
+    for wanted in requirements:
+        name = canonicalize_name(wanted.name)
+        if name == CLIENT:
+            continue
+        versions = [spec.version for pin in pins.get(name, []) for spec in pin.specifier]
+        if not versions:
+            found.append(f"{name} is declared and not locked")
+        elif not all(wanted.specifier.contains(version, prereleases=True) for version in versions):
+            found.append(f"{name} {versions} does not fit {wanted}")
+    return found
+
+
+def check_declared(
+    modules: Mapping[str, Module], needs: Iterable[str], providers: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Every foreign import comes from a declared distribution, not from one that merely came along.
+
+    `providers` maps the name one imports to the distributions that bring it.
+    """
+    allowed = {canonicalize_name(name) for name in needs}
+    found = []
+    for module in modules.values():
+        for each in module.imports:
+            wanted = top(each.target)
+            if wanted in sys.stdlib_module_names or wanted in {*ROOMS, CLIENT}:
+                continue
+            brings = {canonicalize_name(name) for name in providers.get(wanted, [])}
+            if not brings & allowed:
+                found.append(f"{each.module}:{each.line} imports {wanted}, which no dependency declares")
+    return sorted(set(found))

@@ -1,0 +1,72 @@
+"""The lock names no registry and covers what is declared; what is imported is declared."""
+
+from __future__ import annotations
+
+from importlib.metadata import packages_distributions
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.architecture.floors import top
+from tests.architecture.locked import check_declared, check_lock, declared
+from tests.architecture.source import CLIENT, ROOMS, ROOT, parse, read
+
+PLATFORM = ROOT / "pyproject.toml"
+PYTHON_CLIENT = ROOT / "clients" / "python" / "pyproject.toml"
+
+
+def test_the_lock_covers_what_is_declared() -> None:
+    """Every dependency of platform, tests and client has a pin that fits, and no host is named."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert check_lock(lock, [*declared(PLATFORM, "dev"), *declared(PYTHON_CLIENT, "datasets")]) == []
+
+
+def test_what_the_rooms_import_is_declared() -> None:
+    """No room leans on a package that only another package asked for."""
+    rooms = {name: module for name, module in read().items() if top(name) in ROOMS}
+    needs = [each.name for each in declared(PLATFORM)]
+    assert check_declared(rooms, needs, packages_distributions()) == []
+
+
+def test_what_the_client_imports_is_declared() -> None:
+    """The client leans on nothing that its own project file does not name."""
+    client = {name: module for name, module in read().items() if top(name) == CLIENT}
+    needs = [each.name for each in declared(PYTHON_CLIENT, "datasets")]
+    assert check_declared(client, needs, packages_distributions()) == []
+
+
+FINE = "-e clients/python\nclick==8.5.1\nnumpy==2.4.6 ; python_full_version < '3.12'\nnumpy==2.5.5\n"
+NEEDS = [Requirement("click>=8.1"), Requirement("numpy>=1.26"), Requirement("loopline")]
+
+
+def test_a_lock_as_it_should_be_passes() -> None:
+    """Pins with and without a condition, and the client as a path, are all that a lock needs."""
+    assert check_lock(FINE, NEEDS) == []
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "--index-url ht" + "tps://example.org/simple\n" + FINE,
+        FINE.replace("-e clients/python", "loopline @ file:///somewhere"),
+        FINE.replace("-e clients/python\n", ""),
+        FINE.replace("click==8.5.1", "click>=8"),
+        FINE.replace("click==8.5.1", "click==8.*"),
+        FINE.replace("click==8.5.1", "click==7.0"),
+        FINE.replace("click==8.5.1\n", ""),
+        FINE.replace("numpy==2.5.5", "numpy==1.20"),
+    ],
+)
+def test_a_lock_with_a_fault_is_found(lock: str) -> None:
+    """A host, a missing client, an open version and a requirement that is not met are each found."""
+    assert check_lock(lock, NEEDS)
+
+
+def test_an_undeclared_import_is_found() -> None:
+    """What is installed only because something else needs it may not be imported."""
+    modules = {"streams.a": parse("streams.a", "import json\nimport yaml.nodes\nfrom click import echo")}
+    providers = {"yaml": ["PyYAML"], "click": ["click"]}
+    assert check_declared(modules, ["click"], providers) == [
+        "streams.a:2 imports yaml, which no dependency declares"
+    ]
+    assert check_declared(modules, ["click", "pyyaml"], providers) == []
