@@ -1,0 +1,224 @@
+"""A store in memory: the reference for what rows a store answers with, and a place for scratch folds.
+
+The tables are dicts. A transaction writes beside them and is applied at its end, so rolling back is
+forgetting; what it overwrites is handed to the snapshots that are open, so they go on seeing it. A
+transaction costs what it touches. Indexes for prefixes and columns are made when first asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import itemgetter
+from typing import Any
+
+from streams.log.port import LogIdentity
+from streams.store.port import Applied, Range
+from streams.store.tables import TABLES, VIEWS_VERSION, Row, Table
+
+Key = tuple[Any, ...]
+Pick = Callable[[Row], Key]
+
+
+def _pick(table: Table, columns: Sequence[str]) -> Pick:
+    places = [table.columns.index(column) for column in columns]
+    if len(places) == 1:
+        place = places[0]
+        return lambda row: (row[place],)
+    return itemgetter(*places)
+
+
+def _meets(value: Any, wanted: Any) -> bool:
+    if not isinstance(wanted, Range):
+        return bool(value == wanted)
+    if value is None:
+        return False
+    return (wanted.low is None or value >= wanted.low) and (wanted.high is None or value <= wanted.high)
+
+
+class _Rows:
+    """The rows of one table by key, with indexes that grow with them."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.key = _pick(table, table.key)
+        self.rows: dict[Key, Row] = {}
+        self._indexes: dict[tuple[str, ...], tuple[Pick, defaultdict[Key, dict[Key, None]]]] = {}
+
+    def index(self, columns: tuple[str, ...]) -> Mapping[Key, Mapping[Key, None]]:
+        """The keys of the rows by the values of some columns."""
+        if columns not in self._indexes:
+            pick = _pick(self.table, columns)
+            made: defaultdict[Key, dict[Key, None]] = defaultdict(dict)
+            for key, row in self.rows.items():
+                made[pick(row)][key] = None
+            self._indexes[columns] = pick, made
+        return self._indexes[columns][1]
+
+    def replace(self, key: Key, row: Row | None) -> Row | None:
+        """Put a row in place, or remove it; gives what was there."""
+        old = self.rows.pop(key, None) if row is None else self.rows.get(key)
+        if row is not None:
+            self.rows[key] = row
+        for pick, keys in self._indexes.values():
+            if old is not None:
+                del keys[pick(old)][key]
+                if not keys[pick(old)]:
+                    del keys[pick(old)]
+            if row is not None:
+                keys[pick(row)][key] = None
+        return old
+
+
+class MemorySnapshot:
+    """The tables as they were, or will be: what differs from now lies in `beside`, None for no row."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._lock = store.lock
+        self.applied = dict(store.applied)
+        self.beside: dict[str, dict[Key, Row | None]] = {table.name: {} for table in TABLES}
+
+    def positions(self) -> dict[int, Applied]:
+        return dict(self.applied)
+
+    def get(self, table: Table, keys: Iterable[Sequence[Any]]) -> list[Row]:
+        wanted = {tuple(key) for key in keys}
+        if not wanted:
+            return []
+        columns = table.key[: len(next(iter(wanted)))]
+        with self._lock:
+            if columns != table.key:
+                return self._among(table, columns, wanted)
+            rows, beside = self._store.tables[table.name].rows, self.beside[table.name]
+            found = (beside[key] if key in beside else rows.get(key) for key in wanted)
+            return [row for row in found if row is not None]
+
+    def find(self, table: Table, column: str, values: Iterable[Any]) -> list[Row]:
+        with self._lock:
+            return self._among(table, (column,), {(value,) for value in values if value is not None})
+
+    def _among(self, table: Table, columns: tuple[str, ...], wanted: set[Key]) -> list[Row]:
+        stored, beside = self._store.tables[table.name], self.beside[table.name]
+        index, pick = stored.index(columns), _pick(table, columns)
+        rows = stored.rows
+        found = [rows[key] for value in wanted for key in index.get(value, ()) if key not in beside]
+        found += [row for row in beside.values() if row is not None and pick(row) in wanted]
+        return found
+
+    def _all(self, table: Table, where: Mapping[str, Any] | None) -> list[Row]:
+        """The rows that meet `where`, in key order."""
+        columns = table.columns
+        conditions = [(columns.index(column), wanted) for column, wanted in (where or {}).items()]
+        with self._lock:
+            stored, beside = self._store.tables[table.name], self.beside[table.name]
+            rows = [row for key, row in stored.rows.items() if key not in beside]
+        rows += [row for row in beside.values() if row is not None]
+        for place, wanted in conditions:
+            rows = [row for row in rows if _meets(row[place], wanted)]
+        return sorted(rows, key=stored.key)
+
+    def scan(
+        self,
+        table: Table,
+        where: Mapping[str, Any] | None = None,
+        *,
+        after: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        rows = self._all(table, where)
+        if after is not None:
+            key, behind = self._store.tables[table.name].key, tuple(after)
+            rows = [row for row in rows if key(row) > behind]
+        return iter(rows[:limit])
+
+    def totals(
+        self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        group = [table.columns.index(column) for column in by]
+        sums = [table.columns.index(column) for column in table.sums]
+        groups: defaultdict[Key, list[int]] = defaultdict(lambda: [0] * len(sums))
+        for row in self._all(table, where):
+            total = groups[tuple(row[place] for place in group)]
+            for number, place in enumerate(sums):
+                total[number] += row[place]
+        found = [(*values, *total) for values, total in groups.items() if any(total)]
+        return sorted(found, key=lambda row: tuple((value is not None, value) for value in row))
+
+    def count(self, table: Table, where: Mapping[str, Any] | None = None) -> int:
+        return len(self._all(table, where))
+
+
+class MemoryTransaction(MemorySnapshot):
+    """Changes that lie beside the tables until they are applied."""
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        key = self._store.tables[table.name].key
+        self.beside[table.name].update((key(row), row) for row in rows)
+
+    def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+        self.beside[table.name].update((tuple(key), None) for key in keys)
+
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        stored, beside = self._store.tables[table.name], self.beside[table.name]
+        sums = [table.columns.index(column) for column in table.sums]
+        for row in rows:
+            key = stored.key(row)
+            old = beside[key] if key in beside else stored.rows.get(key)
+            if old is not None:
+                grown = list(old)
+                for place in sums:
+                    grown[place] += row[place]
+                row = tuple(grown)
+            beside[key] = row
+
+    def advance(self, positions: Mapping[int, Applied]) -> None:
+        self.applied.update(positions)
+
+
+class MemoryStore:
+    """Dicts of rows. Nothing survives the process."""
+
+    def __init__(self, log_identity: LogIdentity, views_version: int = VIEWS_VERSION) -> None:
+        self.log = log_identity
+        self.views_version = views_version
+        self.tables = {table.name: _Rows(table) for table in TABLES}
+        self.applied: dict[int, Applied] = {}
+        self.lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._open: list[MemorySnapshot] = []
+
+    @contextmanager
+    def snapshot(self) -> Iterator[MemorySnapshot]:
+        """A consistent state to read from, until the context ends."""
+        with self.lock:
+            snapshot = MemorySnapshot(self)
+            self._open.append(snapshot)
+        try:
+            yield snapshot
+        finally:
+            with self.lock:
+                self._open.remove(snapshot)
+
+    @contextmanager
+    def transaction(self, partitions: Iterable[int]) -> Iterator[MemoryTransaction]:
+        """Write until the context ends; an error forgets all of it. One at a time."""
+        with self._writing:
+            transaction = MemoryTransaction(self)
+            yield transaction
+            with self.lock:
+                self._apply(transaction)
+
+    def _apply(self, transaction: MemoryTransaction) -> None:
+        for name, changes in transaction.beside.items():
+            stored = self.tables[name]
+            for key, row in changes.items():
+                old = stored.replace(key, row)
+                for snapshot in self._open:
+                    snapshot.beside[name].setdefault(key, old)
+        self.applied = transaction.applied
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,264 @@
+"""The embedded store: the views in one SQLite file. The worker is its only writer; others read snapshots.
+
+What SQLite is asked is in `statements`; what rows mean is left to the fold. A projection is these
+steps, and the crash tests stop the process at each of them (1 and 3 are in `streams.projection`):
+
+1. blocks are read from the log;
+2. the transaction begins, and holds the positions;
+3. the blocks are folded, and the changes written;
+4. the positions are written;
+5. the transaction is committed.
+
+The file is not synced at every commit (`synchronous=NORMAL`): a loss of power may take the last
+transactions, each with its positions, and the worker does them again from the log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from streams.log.port import LogIdentity
+from streams.sentinels import reached
+from streams.store import statements
+from streams.store.port import Applied
+from streams.store.tables import TABLES, VIEWS_VERSION, Row, Table
+
+_PAGE_BYTES = 4096
+_READER_CACHE_KIB = 16 * 1024
+_WRITER_CACHE_KIB = 96 * 1024
+_CHECKPOINT_PAGES = 8192
+_BUSY_S = 10.0
+_FETCHED_AT_ONCE = 500
+
+
+class StoreMissing(Exception):
+    """There is no store at this place."""
+
+
+class StoreExists(Exception):
+    """There is a store at this place already."""
+
+
+class StoreUnreadable(Exception):
+    """The file at this place is no store of this version of Loopline's, or it is damaged."""
+
+
+def create_store(path: Path, log_identity: LogIdentity, views_version: int = VIEWS_VERSION) -> None:
+    """Make an empty store for the views of a log. Raises StoreExists."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
+    try:
+        connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            raise StoreExists(f"there is a file at {path} already")
+        for statement in (statements.META + "".join(map(statements.create, TABLES))).split(";"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?)", (*log_identity, views_version))
+        connection.execute("COMMIT")
+    except sqlite3.DatabaseError as error:
+        raise StoreUnreadable(f"no store can be made at {path}: {error}") from error
+    finally:
+        connection.close()
+
+
+class SqliteSnapshot:
+    """A read transaction of one connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._scans: set[sqlite3.Cursor] = set()
+
+    def positions(self) -> dict[int, Applied]:
+        rows = self._connection.execute('SELECT "partition", "offset", digest, received FROM positions')
+        return {partition: Applied(*applied) for partition, *applied in rows}
+
+    def get(self, table: Table, keys: Iterable[Sequence[Any]]) -> list[Row]:
+        wanted = list(map(tuple, keys))
+        return self._among(table, table.key[: len(wanted[0])], wanted) if wanted else []
+
+    def find(self, table: Table, column: str, values: Iterable[Any]) -> list[Row]:
+        wanted = [(value,) for value in values if value is not None]
+        return self._among(table, (column,), wanted) if wanted else []
+
+    def _among(self, table: Table, columns: tuple[str, ...], keys: list[Row]) -> list[Row]:
+        execute = self._connection.execute
+        # A key of two chunks would give its rows twice.
+        if len(keys) > statements.CHUNK:
+            keys = list(set(keys))
+        rows: list[Row] = []
+        for text, parameters in statements.among(table, columns, keys):
+            rows += execute(text, parameters).fetchall()
+        return rows
+
+    def scan(
+        self,
+        table: Table,
+        where: Mapping[str, Any] | None = None,
+        *,
+        after: Sequence[Any] | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        asked = statements.scan(table, where or {}, after, limit)
+        return iter(()) if asked is None else self._stream(*asked)
+
+    def _stream(self, text: str, parameters: list[Any]) -> Iterator[Row]:
+        cursor = self._connection.cursor()
+        self._scans.add(cursor)
+        try:
+            cursor.execute(text, parameters)
+            while rows := cursor.fetchmany(_FETCHED_AT_ONCE):
+                yield from rows
+        finally:
+            self._scans.discard(cursor)
+            cursor.close()
+
+    def totals(
+        self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        rows = self._connection.execute(*statements.totals(table, by, where or {}))
+        return [row for row in rows if any(row[len(by) :])]
+
+    def count(self, table: Table, where: Mapping[str, Any] | None = None) -> int:
+        row = self._connection.execute(*statements.count(table, where or {})).fetchone()
+        return int(row[0])
+
+    def end(self) -> None:
+        """End the scans that were left half way: each would keep the read transaction open."""
+        for cursor in list(self._scans):
+            cursor.close()
+
+
+class SqliteTransaction(SqliteSnapshot):
+    """A write transaction of the one connection that writes."""
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.executemany(statements.put(table), rows)
+
+    def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+        if keys:
+            self._connection.executemany(statements.delete(table), keys)
+
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            self._connection.executemany(statements.add(table), rows)
+
+    def advance(self, positions: Mapping[int, Applied]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
+            [(partition, *applied) for partition, applied in positions.items()],
+        )
+
+
+class SqliteStore:
+    """The store in one SQLite file. `writable` for the one worker, else for reading only.
+
+    Safe to use from several threads: each open snapshot has a connection of its own, and transactions
+    wait for each other. Raises StoreMissing or StoreUnreadable.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        if not path.exists():
+            raise StoreMissing(f"there is no store at {path}")
+        self._path = path
+        self._guard = threading.Lock()
+        self._writing = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._all: list[sqlite3.Connection] = []
+        try:
+            self._writer = self._connect(writable=True) if writable else None
+            with self._reading() as connection:
+                row = connection.execute("SELECT log, epoch, partitions, views_version FROM meta").fetchone()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StoreUnreadable(f"the file at {path} cannot be read as a store: {error}") from error
+        if row is None:
+            self.close()
+            raise StoreUnreadable(f"the store at {path} was not finished")
+        self.log = LogIdentity(*row[:3])
+        self.views_version: int = row[3]
+
+    def _connect(self, *, writable: bool) -> sqlite3.Connection:
+        # Opened for reading only, SQLite still makes the shared-memory file that readers of a
+        # write-ahead log need, so a reader can come before, beside and after a writer.
+        connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=_BUSY_S,
+            cached_statements=256,
+        )
+        with self._guard:
+            self._all.append(connection)
+        connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB if writable else _READER_CACHE_KIB}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        if writable:
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        return connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._guard:
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._connect(writable=False)
+        try:
+            yield connection
+        finally:
+            with self._guard:
+                self._idle.append(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqliteSnapshot]:
+        """A consistent state to read from, until the context ends."""
+        with self._reading() as connection:
+            connection.execute("BEGIN")
+            snapshot = SqliteSnapshot(connection)
+            try:
+                # The state is that of the first read, not that of BEGIN.
+                connection.execute("SELECT 1 FROM meta").fetchone()
+                yield snapshot
+            finally:
+                snapshot.end()
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def transaction(self, partitions: Iterable[int]) -> Iterator[SqliteTransaction]:
+        """Write until the context ends; an error takes all of it back. SQLite holds all partitions."""
+        if self._writer is None:
+            raise sqlite3.OperationalError(f"the store at {self._path} was opened for reading only")
+        with self._writing:
+            connection = self._writer
+            connection.execute("BEGIN IMMEDIATE")
+            transaction = SqliteTransaction(connection)
+            try:
+                reached("project.2")
+                yield transaction
+                transaction.end()
+                reached("project.4")
+                connection.execute("COMMIT")
+            except BaseException:
+                transaction.end()
+                # Some errors, a full disk among them, have rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        reached("project.5")
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._guard:
+            for connection in self._all:
+                with suppress(sqlite3.ProgrammingError):
+                    connection.close()
+            self._all.clear()
+            self._idle.clear()

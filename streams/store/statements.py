@@ -1,0 +1,192 @@
+"""The SQL of the SQLite store, made from the tables as data: pure text and parameters, nothing is run here.
+
+Keyed reads are `IN` lists of a few fixed lengths, filled up with the last key, so that there is a
+handful of statement texts and each is prepared once. Every keyed read is a search of an index; a test
+asks SQLite's planner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain
+from sqlite3 import sqlite_version_info
+from typing import Any
+
+from streams.store.port import Range
+from streams.store.tables import Row, Table
+
+_STRICT = " STRICT" if sqlite_version_info >= (3, 37) else ""
+_TYPES = {bytes: "BLOB", int: "INTEGER", float: "REAL", str: "TEXT"}
+_LENGTHS = (1, 8, 64, 256, 1024)
+CHUNK = _LENGTHS[-1]
+"""How many keys one statement takes."""
+
+META = f"""
+CREATE TABLE meta (log TEXT NOT NULL, epoch INTEGER NOT NULL, partitions INTEGER NOT NULL,
+                   views_version INTEGER NOT NULL){_STRICT};
+CREATE TABLE positions ("partition" INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL,
+                        digest BLOB NOT NULL, received INTEGER NOT NULL){_STRICT};
+"""
+
+
+class UnknownColumn(ValueError):
+    """A condition names a column that the table does not have."""
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _key_index(table: Table) -> str:
+    return f'"{table.name}_key"'
+
+
+def create(table: Table) -> str:
+    """The statements that make a table and its indexes; an index leaves nulls out where there are any."""
+    types = table.types()
+    columns = ", ".join(
+        f'"{name}" {_TYPES[kind]}{"" if nullable else " NOT NULL"}'
+        for name, (kind, nullable) in types.items()
+    )
+    made = [
+        f'CREATE TABLE "{table.name}" ({columns}){_STRICT}',
+        f'CREATE UNIQUE INDEX {_key_index(table)} ON "{table.name}" ({_names(table.key)})',
+    ]
+    for index in table.indexes:
+        first = index.columns[0]
+        filled = f' WHERE "{first}" IS NOT NULL' if types[first][1] else ""
+        name = f"{table.name}_{'_'.join(index.columns)}"
+        made.append(f'CREATE INDEX "{name}" ON "{table.name}" ({_names(index.columns)}){filled}')
+    return ";\n".join(made) + ";\n"
+
+
+@cache
+def put(table: Table) -> str:
+    """Insert a row, or replace the one with its key."""
+    marks = ", ".join("?" for _ in table.columns)
+    rest = [f'"{name}" = excluded."{name}"' for name in table.columns if name not in table.key]
+    then = f"UPDATE SET {', '.join(rest)}" if rest else "NOTHING"
+    return f'INSERT INTO "{table.name}" VALUES ({marks}) ON CONFLICT ({_names(table.key)}) DO {then}'
+
+
+@cache
+def add(table: Table) -> str:
+    """Insert a row of a counter table, or add its sums to the one with its key."""
+    marks = ", ".join("?" for _ in table.columns)
+    sums = ", ".join(f'"{name}" = "{name}" + excluded."{name}"' for name in table.sums)
+    return (
+        f'INSERT INTO "{table.name}" VALUES ({marks}) ON CONFLICT ({_names(table.key)}) DO UPDATE SET {sums}'
+    )
+
+
+@cache
+def delete(table: Table) -> str:
+    """Remove the row with a key."""
+    return f'DELETE FROM "{table.name}" WHERE ' + " AND ".join(f'"{name}" = ?' for name in table.key)
+
+
+@cache
+def _among(table: Table, columns: tuple[str, ...], length: int) -> str:
+    select = f'SELECT {_names(table.columns)} FROM "{table.name}" WHERE '
+    if len(columns) == 1:
+        return f"{select}{_names(columns)} IN ({', '.join('?' * length)})"
+    marks = f"({', '.join('?' * len(columns))})"
+    return f"{select}({_names(columns)}) IN (VALUES {', '.join([marks] * length)})"
+
+
+def among(table: Table, columns: tuple[str, ...], keys: list[Row]) -> Iterator[tuple[str, list[Any]]]:
+    """Statements and parameters that read the rows whose columns equal one of the keys."""
+    # In key order, the pages of an index are read once each.
+    keys.sort()
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        length = next(each for each in _LENGTHS if each >= len(chunk))
+        parameters = list(chain.from_iterable(chunk))
+        parameters.extend([*chunk[-1]] * (length - len(chunk)))
+        yield _among(table, columns, length), parameters
+
+
+def _conditions(table: Table, where: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+    terms: list[str] = []
+    parameters: list[Any] = []
+    for column, wanted in where.items():
+        # SQLite takes a quoted name that it does not know for a text.
+        if column not in table.columns:
+            raise UnknownColumn(f"{table.name} has no column {column!r}")
+        if wanted is None:
+            terms.append(f'"{column}" IS NULL')
+        elif not isinstance(wanted, Range):
+            terms.append(f'"{column}" = ?')
+            parameters.append(wanted)
+        else:
+            ends = [(sign, end) for sign, end in ((">=", wanted.low), ("<=", wanted.high)) if end is not None]
+            terms.extend(f'"{column}" {sign} ?' for sign, _ in ends)
+            parameters.extend(end for _, end in ends)
+            if not ends:
+                terms.append(f'"{column}" IS NOT NULL')
+    return terms, parameters
+
+
+def _behind(
+    table: Table, where: Mapping[str, Any], after: Sequence[Any]
+) -> tuple[list[str], list[Any]] | None:
+    """The condition that a key lies behind `after`; None when nothing that meets `where` does.
+
+    Key columns that `where` fixes are taken out, for SQLite would search by them alone and walk over
+    all rows up to `after`.
+    """
+    key, after = list(table.key), list(after)
+    while key and key[0] in where and not isinstance(where[key[0]], Range):
+        fixed, limit = where[key.pop(0)], after.pop(0)
+        if fixed is None or fixed < limit:
+            return None
+        if fixed > limit:
+            return [], []
+    if not key:
+        return None
+    if len(key) == 1:
+        return [f'"{key[0]}" > ?'], after
+    return [f"({_names(key)}) > ({', '.join('?' * len(key))})"], after
+
+
+def scan(
+    table: Table, where: Mapping[str, Any], after: Sequence[Any] | None, limit: int | None
+) -> tuple[str, list[Any]] | None:
+    """The statement and parameters that read a table in key order; None when there is nothing to read."""
+    terms, parameters = _conditions(table, where)
+    if after is not None:
+        behind = _behind(table, where, after)
+        if behind is None:
+            return None
+        terms, parameters = terms + behind[0], parameters + behind[1]
+    # A whole table is walked along its key: sorting it would hold it in memory.
+    indexed = {index.columns[0] for index in table.indexes}
+    walked = "" if indexed.intersection(where) else f" INDEXED BY {_key_index(table)}"
+    text = f'SELECT {_names(table.columns)} FROM "{table.name}"{walked}{_where(terms)}'
+    text += f" ORDER BY {_names(table.key)}"
+    if limit is not None:
+        return f"{text} LIMIT ?", [*parameters, limit]
+    return text, parameters
+
+
+def totals(table: Table, by: Sequence[str], where: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The statement and parameters that sum a counter table by groups."""
+    for column in by:
+        if column not in table.columns:
+            raise UnknownColumn(f"{table.name} has no column {column!r}")
+    terms, parameters = _conditions(table, where)
+    sums = ", ".join(f'SUM("{name}")' for name in table.sums)
+    groups = f" GROUP BY {_names(by)} ORDER BY {_names(by)}" if by else ""
+    chosen = f"{_names(by)}, {sums}" if by else sums
+    return f'SELECT {chosen} FROM "{table.name}"{_where(terms)}{groups}', parameters
+
+
+def count(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The statement and parameters that count rows."""
+    terms, parameters = _conditions(table, where)
+    return f'SELECT COUNT(*) FROM "{table.name}"{_where(terms)}', parameters
+
+
+def _where(terms: list[str]) -> str:
+    return f" WHERE {' AND '.join(terms)}" if terms else ""
