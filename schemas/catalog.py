@@ -148,3 +148,10 @@ class Catalog:
 
 
 CATALOG = Catalog(CURRENT)
+
+_TYPE_NAMES = {name.rpartition(".v")[0]: PREFIX + name for name in CURRENT}
+
+
+def type_name(kind: str) -> str:
+    """The full CloudEvents type of a kind in its current version: `feedback.thumb` -> `loopline.feedback.thumb.v1`."""
+    return _TYPE_NAMES[kind]

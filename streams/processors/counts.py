@@ -1,0 +1,124 @@
+"""Counts: the numerators and denominators of every rate, as differences.
+
+What a fact counts is a function of its row and its prediction's; a change of either subtracts what it
+counted before and adds what it counts now. Sums only, so the partitions' order does not matter.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from msgspec import json
+
+from schemas.identity import SUBJECT, unpack
+from schemas.instants import DAY, utc_day
+from streams.processors.amend import RETRACTION
+from streams.processors.join import PREDICTION_MADE
+from streams.store.tables import Count, Exposure, Fact, Outcome, Prediction
+
+_encode = json.Encoder().encode
+_MILLION = 1_000_000
+
+OUTCOME = "feedback.outcome"
+_WITHOUT_VALUE = frozenset({"prompt.shown", "prompt.dismissed", OUTCOME})
+
+
+class Group(NamedTuple):
+    """What is counted together: a prediction's fields and day (days since 1970), a kind and its value."""
+
+    model: str | None
+    model_version: str | None
+    segment: str | None
+    action: str | None
+    days: int
+    kind: str
+    value: str | None
+    env: str
+
+
+class Sums(NamedTuple):
+    """`n`: what counts, by the rules of what counts once; `events`: all that were not retracted."""
+
+    n: int
+    events: int
+
+
+def prediction_group(prediction: Prediction, kind: str, value: str | None) -> Group:
+    """Where a prediction, or something said about it, is counted."""
+    return Group(
+        prediction.model,
+        prediction.model_version,
+        prediction.segment,
+        prediction.action,
+        prediction.at // DAY,
+        kind,
+        value,
+        prediction.env,
+    )
+
+
+def counted(fact: Fact, prediction: Prediction | None) -> tuple[Group, Sums] | None:
+    """What a fact counts as it stands: under its prediction, or alone if it is about a subject."""
+    if fact.kind in (RETRACTION, PREDICTION_MADE) or fact.retracted:
+        return None
+    sums = Sums(fact.effective, 1)
+    value = None if fact.kind in _WITHOUT_VALUE else fact.value
+    if fact.key[:1] == SUBJECT:
+        return Group(fact.model, None, None, None, fact.at // DAY, fact.kind, value, fact.env), sums
+    if fact.joined is None or prediction is None:
+        return None
+    return prediction_group(prediction, fact.kind, value), sums
+
+
+@lru_cache(maxsize=8192)
+def _keyed(group: Group) -> tuple[str, str]:
+    day = utc_day(group.days * DAY)
+    return _encode([*group[:4], day, *group[5:]]).decode(), day
+
+
+def count_row(group: Group, shard: int, n: int, events: int) -> Count:
+    """A difference to add to the counts."""
+    dims, day = _keyed(group)
+    return Count(dims, shard, *group[:4], day, group.kind, group.value, group.env, n, events)
+
+
+def exposure_row(prediction: Prediction, shard: int) -> Exposure | None:
+    """That a subject saw a prediction, by the prediction's group and day."""
+    if prediction.subject is None:
+        return None
+    group = (
+        prediction.model,
+        prediction.model_version,
+        prediction.segment,
+        prediction.action,
+        prediction.env,
+    )
+    return Exposure(prediction.subject, _group_text(group), shard, *group, utc_day(prediction.at), 1)
+
+
+@lru_cache(maxsize=8192)
+def _group_text(group: tuple[str | None, ...]) -> str:
+    return _encode(group).decode()
+
+
+def outcome_row(fact: Fact, shard: int, sign: int) -> Outcome | None:
+    """That an outcome befell a subject (sign 1), or that it was taken back (sign -1)."""
+    if fact.kind != OUTCOME:
+        return None
+    assert fact.value is not None
+    number = None if fact.label is None else round(json.decode(fact.label) * _MILLION)
+    if number is not None and abs(number) >= 2**50:
+        number = None
+    return Outcome(
+        unpack(fact.key[1:]),
+        _group_text((fact.value, fact.model, fact.env)),
+        shard,
+        fact.value,
+        fact.model,
+        fact.env,
+        utc_day(fact.at),
+        sign,
+        0 if number is None else sign,
+        0 if number is None else sign * number,
+    )

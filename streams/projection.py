@@ -1,0 +1,230 @@
+"""Projection: moving a store forward along its log, exactly once.
+
+One call of `advance` is these steps, and the crash tests stop the process at each of them:
+
+1. read the next blocks of every partition from where the store stands;
+2. begin a transaction that holds the positions; drop blocks below them, and refuse a gap;
+3. fold the blocks (`streams.fold`) and write what changed;
+4. move the positions, in the same transaction;
+5. commit.
+
+A crash anywhere before the commit leaves the old views at the old position; the blocks are read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from schemas.catalog import CATALOG, Catalog
+from streams.fold import Arrival, Fold, arrivals
+from streams.log.block import digest, read_block, read_dead_letters
+from streams.log.port import DEAD, Log, Positions
+from streams.sentinels import reached
+from streams.store.port import Applied, Snapshot, Store, Transaction
+from streams.store.tables import DEAD_LETTERS, FACTS, VIEWS_VERSION, DeadLetterRow, Fact, as_row
+
+_READ_BLOCKS = 512
+_READ_BYTES = 4 * 1024 * 1024
+_REJUDGED_AT_ONCE = 2_000
+
+
+class StoreRefused(Exception):
+    """The store and the log do not belong together as they are; the message says what to do."""
+
+
+class AnotherLog(StoreRefused):
+    """The store was built from another log."""
+
+
+class LogOlderThanStore(StoreRefused):
+    """The store stands behind the log's end: the log was restored from an older copy."""
+
+
+class LogDiffers(StoreRefused):
+    """The last block that the store applied is not the one in the log."""
+
+
+class OtherViews(StoreRefused):
+    """The store was built by another version of the views."""
+
+
+class Gap(Exception):
+    """Between the store's position and the blocks read, some are missing."""
+
+
+def check(log: Log, store: Store) -> None:
+    """Raises a StoreRefused unless the store was built from this very log, and is not ahead of it."""
+    if store.log != log.identity:
+        raise AnotherLog(
+            f"the store was built from log {store.log.id} (epoch {store.log.epoch}) and this log is"
+            f" {log.identity.id} (epoch {log.identity.epoch}). Bring back the log that belongs to the store,"
+            " or build the views of this log anew with `loopline replay`."
+        )
+    if store.views_version != VIEWS_VERSION:
+        raise OtherViews(
+            f"the store holds views of version {store.views_version} and this is version {VIEWS_VERSION}:"
+            " build them anew with `loopline replay`."
+        )
+    ends = log.ends()
+    with store.snapshot() as snapshot:
+        positions = snapshot.positions()
+    for partition, applied in positions.items():
+        if applied.offset > ends.get(partition, 0):
+            raise LogOlderThanStore(
+                f"the store has applied {applied.offset} blocks of partition {partition} and the log has"
+                f" {ends.get(partition, 0)}: the log is older than its store, and what it lost cannot be"
+                " counted. Bring back the newer log; if it is gone for good, accept the loss by building the"
+                " views of this log anew with `loopline replay`."
+            )
+        last = log.read(partition, applied.offset - 1, 1)
+        if not last or digest(last[0]) != applied.digest:
+            raise LogDiffers(
+                f"block {applied.offset - 1} of partition {partition} is not the one that the store applied:"
+                " the log was replaced or damaged. Bring back the right log, or build the views of this one"
+                " anew with `loopline replay`."
+            )
+
+
+class _Block(NamedTuple):
+    partition: int
+    offset: int
+    record: bytes
+
+
+def advance(
+    log: Log,
+    store: Store,
+    *,
+    most_events: int = 2_000,
+    upto: Positions | None = None,
+    catalog: Catalog = CATALOG,
+) -> int:
+    """Apply the next blocks of every partition, in one transaction.
+
+    Args:
+        most_events: about how many events to apply; a whole block is applied in any case.
+        upto: positions not to go beyond; the log's ends when left out.
+
+    Returns how many blocks were applied: 0 when there were none.
+    Raises UnreadableBlock or UnreadableTypes for a block of a newer version; nothing is applied then.
+    """
+    ends = log.ends() if upto is None else upto
+    with store.snapshot() as snapshot:
+        standing = _offsets(snapshot, ends)
+    batch = _next_blocks(log, standing, ends, most_events, catalog)
+    reached("project.1")
+    if not batch.blocks:
+        return 0
+    with store.transaction(ends) as transaction:
+        blocks = _still_to_apply(batch.blocks, _offsets(transaction, ends))
+        applied = {(block.partition, block.offset) for block in blocks}
+        _fold(transaction, batch, applied)
+        reached("project.3")
+        last = {block.partition: block for block in blocks}
+        transaction.advance({partition: _after(block) for partition, block in last.items()})
+    return len(blocks)
+
+
+def _offsets(snapshot: Snapshot, partitions: Mapping[int, int]) -> dict[int, int]:
+    positions = snapshot.positions()
+    return {
+        partition: positions[partition].offset if partition in positions else 0 for partition in partitions
+    }
+
+
+class _Batch(NamedTuple):
+    blocks: list[_Block]
+    arrivals: list[Arrival]
+    letters: list[DeadLetterRow]
+
+
+def _next_blocks(
+    log: Log, standing: Positions, ends: Positions, most_events: int, catalog: Catalog
+) -> _Batch:
+    batch = _Batch([], [], [])
+    for partition in sorted(ends):
+        offset = standing[partition]
+        while offset < ends[partition] and len(batch.arrivals) < most_events:
+            # A block holds an event at least; few blocks hold many.
+            limit = min(ends[partition] - offset, 20 if most_events > 20 else most_events)
+            records = log.read(partition, offset, limit)
+            if not records:
+                break
+            for record in records:
+                _read(_Block(partition, offset, record), batch, catalog)
+                offset += 1
+    return batch
+
+
+def _read(block: _Block, batch: _Batch, catalog: Catalog) -> None:
+    batch.blocks.append(block)
+    if block.partition == DEAD:
+        batch.letters.extend(_letter_rows(block))
+        return
+    header, body = read_block(block.record)
+    events = catalog.read(body, header.types)
+    batch.arrivals.extend(arrivals(events, block.partition, block.offset, header.instants()))
+
+
+def _letter_rows(block: _Block) -> list[DeadLetterRow]:
+    return [
+        DeadLetterRow(
+            DEAD, block.offset, place, letter.code, letter.detail, letter.id, letter.source, None, received
+        )
+        for place, (received, letter) in enumerate(read_dead_letters(block.record))
+    ]
+
+
+def _still_to_apply(blocks: Sequence[_Block], standing: Positions) -> list[_Block]:
+    expected = dict(standing)
+    kept = []
+    for block in blocks:
+        if block.offset < expected[block.partition]:
+            continue
+        if block.offset > expected[block.partition]:
+            raise Gap(
+                f"the store stands before block {expected[block.partition]} of partition {block.partition}"
+                f" and the next block read is {block.offset}"
+            )
+        expected[block.partition] += 1
+        kept.append(block)
+    return kept
+
+
+def _fold(transaction: Transaction, batch: _Batch, applied: set[tuple[int, int]]) -> None:
+    coming = [
+        arrival for arrival in batch.arrivals if (arrival.place.partition, arrival.place.offset) in applied
+    ]
+    letters = [letter for letter in batch.letters if (letter.partition, letter.offset) in applied]
+    if letters:
+        transaction.put(DEAD_LETTERS, [as_row(letter) for letter in letters])
+    fold = Fold(transaction)
+    declared = fold.enter_models(coming)
+    fold.enter(coming)
+    fold.settle()
+    for model, version in declared:
+        _judge_waiting(transaction, f"declaration:{model}@{version}")
+
+
+def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
+    """Settle what waited for a declaration that has come; a bounded number of predictions at a time."""
+    last = None
+    while True:
+        rows = list(
+            transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_REJUDGED_AT_ONCE)
+        )
+        if not rows:
+            return
+        last = rows[-1][:3]
+        facts = [Fact(*row) for row in rows]
+        predictions = {fact.pid or fact.key for fact in facts}
+        fold = Fold(transaction)
+        fold.load(predictions, ())
+        fold.touch(predictions)
+        fold.settle()
+
+
+def _after(block: _Block) -> Applied:
+    header, _ = read_block(block.record)
+    return Applied(block.offset + 1, digest(block.record), max(header.instants(), default=0))

@@ -1,0 +1,55 @@
+"""Building views from the log anew, and proving that the live ones are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from streams.log.port import Log, Positions
+from streams.projection import advance
+from streams.store.compare import Difference, differences
+from streams.store.port import Snapshot, Store
+
+Progress = Callable[[int, int], None]
+"""Called with (blocks done, blocks in all)."""
+
+
+class BeyondTheLog(ValueError):
+    """Positions were asked for that the log has not reached."""
+
+
+def rebuild(log: Log, store: Store, upto: Positions | None = None, progress: Progress | None = None) -> None:
+    """Fold the log into `store` from where it stands, up to these positions or the log's ends.
+
+    Partitions that `upto` leaves out are folded up to their ends. Raises BeyondTheLog.
+    """
+    ends = log.ends()
+    goal = {**ends, **(upto or {})}
+    for partition, offset in goal.items():
+        if offset > ends.get(partition, -1):
+            raise BeyondTheLog(
+                f"the log has {ends.get(partition, 0)} blocks in partition {partition}, not {offset}"
+            )
+    total = sum(goal.values())
+    with store.snapshot() as snapshot:
+        done = sum(applied.offset for applied in snapshot.positions().values())
+    while blocks := advance(log, store, upto=goal):
+        done += blocks
+        if progress is not None:
+            progress(done, total)
+
+
+def verify(
+    log: Log, live: Snapshot, scratch: Store, progress: Progress | None = None, limit: int = 20
+) -> list[Difference]:
+    """Rebuild every view in `scratch` up to where `live` stands, and compare row by row.
+
+    Returns the first differences, up to `limit`; none means that the views are identical.
+    """
+    positions = live.positions()
+    ends = log.ends()
+    goal = {
+        partition: positions[partition].offset if partition in positions else 0 for partition in ends
+    }
+    rebuild(log, scratch, goal, progress)
+    with scratch.snapshot() as rebuilt:
+        return differences(live, rebuilt, limit)
