@@ -1,0 +1,254 @@
+"""The one writer of the log: many requests, one append, one sync.
+
+Requests hand over batches and wait. A writer thread takes everything that is pending, packs it into
+blocks (several requests share one), appends them all at once, and then answers every waiter with the
+position that covers it. There is no artificial delay: while one append syncs, the next one gathers.
+What an item is worth is judged before (`streams.admission`), what HTTP says of it after
+(`streams.collector`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from streams.log.block import DEAD_LETTER_TYPE, MAX_BLOCK_BYTES, DeadLetter, write_block
+from streams.log.port import DEAD, Log, NotDurable, format_positions
+from streams.metrics import Metrics
+
+MAX_BLOCK_ITEMS = 1000
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+
+_encode = msgspec.json.Encoder().encode
+_letter_types = frozenset((DEAD_LETTER_TYPE,))
+_log = structlog.get_logger("loopline.appender")
+
+
+class Overloaded(NotDurable):
+    """More is waiting to be written than may wait; nothing of this was taken."""
+
+
+class Part(NamedTuple):
+    """Items of one partition: the event types among them, and each item's bytes."""
+
+    partition: int
+    types: Collection[str]
+    items: Sequence[bytes]
+
+
+class Batch(NamedTuple):
+    """What one request hands over: its parts, and the instant (ns) at which they were received."""
+
+    received: int
+    parts: Sequence[Part]
+
+
+def dead_letters(letters: Sequence[DeadLetter]) -> Part:
+    """The part of a batch that keeps refused items."""
+    return Part(DEAD, _letter_types, [_encode(letter) for letter in letters])
+
+
+@dataclass(slots=True)
+class _Block:
+    """A block while it is being filled."""
+
+    types: set[str]
+    received: list[tuple[int, int]]
+    items: list[bytes]
+    size: int
+
+    def add(self, received: int, items: Sequence[bytes], size: int) -> None:
+        self.items.extend(items)
+        self.size += size
+        if self.received and self.received[-1][0] == received:
+            self.received[-1] = (received, self.received[-1][1] + len(items))
+        else:
+            self.received.append((received, len(items)))
+
+
+def pack(batches: Sequence[Batch]) -> list[tuple[int, bytes]]:
+    """The records, as (partition, record), that hold these batches' items in the order they came.
+
+    A block has at most `MAX_BLOCK_ITEMS` items and `MAX_BLOCK_BYTES` of them, a lone larger item apart.
+    """
+    records: list[tuple[int, bytes]] = []
+    filling: dict[int, _Block] = {}
+
+    def close(partition: int) -> _Block:
+        block = filling.get(partition)
+        if block is not None and block.items:
+            records.append((partition, write_block(block.types, block.received, block.items)))
+        filling[partition] = block = _Block(set(), [], [], 0)
+        return block
+
+    for received, parts in batches:
+        for partition, types, items in parts:
+            block = filling.get(partition) or close(partition)
+            size = sum(map(len, items)) + len(items)
+            if block.size + size <= MAX_BLOCK_BYTES and len(block.items) + len(items) <= MAX_BLOCK_ITEMS:
+                block.types.update(types)
+                block.add(received, items, size)
+                continue
+            for item in items:
+                size = len(item) + 1
+                if block.size + size > MAX_BLOCK_BYTES or len(block.items) >= MAX_BLOCK_ITEMS:
+                    block = close(partition)
+                block.types.update(types)
+                block.add(received, (item,), size)
+    for partition in list(filling):
+        close(partition)
+    return records
+
+
+class _Waiter(NamedTuple):
+    batch: Batch
+    size: int
+    answer: asyncio.Future[str] | Future[str]
+
+
+class Appender:
+    """Appends batches to the log, durably, in groups.
+
+    Args:
+        log: the log, writable; nobody else may write to it.
+        max_pending_bytes: how many bytes of items may wait; beyond it batches are refused at once.
+
+    `position` is the text of a position that covers everything acknowledged so far. `failed_at` is the
+    monotonic instant (s) of the last append if it failed, else None; `failure` says why it did.
+    """
+
+    def __init__(
+        self, log: Log, metrics: Metrics | None = None, *, max_pending_bytes: int = MAX_PENDING_BYTES
+    ) -> None:
+        self.failed_at: float | None = None
+        self.failure = ""
+        self._commits = (metrics or Metrics()).commit_seconds
+        self._append = log.append
+        self._ends = log.ends()
+        self.position = format_positions(self._ends)
+        self._max_pending_bytes = max_pending_bytes
+        self._pending: list[_Waiter] = []
+        self._pending_bytes = 0
+        self._awake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
+        self._thread.start()
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The log's ends as far as this writer has acknowledged."""
+        return dict(self._ends)
+
+    def submit(self, batch: Batch) -> asyncio.Future[str]:
+        """Hand over a batch from an event loop; the future's result is the position that covers it.
+
+        Raises Overloaded at once when too much is waiting; the future raises NotDurable when the
+        append failed, and then nothing of the batch is kept.
+        """
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._hand_over(batch, answer)
+        return answer
+
+    def append(self, batch: Batch) -> str:
+        """Append a batch from a thread, and wait. Returns the position that covers it; raises NotDurable."""
+        answer: Future[str] = Future()
+        self._hand_over(batch, answer)
+        return answer.result()
+
+    def stop(self) -> None:
+        """Write what is pending, answer it, and end. Whatever comes later is refused."""
+        with self._awake:
+            self._stopping = True
+            self._awake.notify()
+        self._thread.join()
+
+    def _hand_over(self, batch: Batch, answer: asyncio.Future[str] | Future[str]) -> None:
+        size = 0
+        for part in batch.parts:
+            size += sum(map(len, part.items))
+        with self._awake:
+            if self._stopping:
+                raise NotDurable("the server is stopping")
+            if self._pending_bytes + size > self._max_pending_bytes:
+                raise Overloaded("too much is waiting to be written; send it again in a moment")
+            self._pending_bytes += size
+            self._pending.append(_Waiter(batch, size, answer))
+            if len(self._pending) == 1:
+                self._awake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._awake:
+                while not self._pending and not self._stopping:
+                    self._awake.wait()
+                waiters, self._pending = self._pending, []
+            if not waiters:
+                return
+            outcome = self._write([waiter.batch for waiter in waiters])
+            with self._awake:
+                self._pending_bytes -= sum(waiter.size for waiter in waiters)
+            _answer([waiter.answer for waiter in waiters], outcome)
+
+    def _write(self, batches: Sequence[Batch]) -> str | NotDurable:
+        """Append the batches; returns the position after them, or why they are not durable."""
+        started = time.perf_counter()
+        try:
+            records = pack(batches)
+            if records:
+                self._append(records)
+        except Exception as error:
+            # Whatever it was, the writer lives on: the next append may succeed.
+            return self._failed(error)
+        for partition, _ in records:
+            self._ends[partition] += 1
+        self.position = format_positions(self._ends)
+        self.failed_at = None
+        self._commits.observe(time.perf_counter() - started)
+        return self.position
+
+    def _failed(self, error: Exception) -> NotDurable:
+        refusal = (
+            error if isinstance(error, NotDurable) else NotDurable(f"the log cannot be written: {error!r}")
+        )
+        if self.failed_at is None:
+            _log.error("append failed", reason=str(refusal))
+        self.failed_at = time.monotonic()
+        self.failure = str(refusal)
+        return refusal
+
+
+def _answer(answers: Sequence[asyncio.Future[str] | Future[str]], outcome: str | NotDurable) -> None:
+    """Resolve the waiters: each event loop is woken once, whatever the number of its waiters."""
+    loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[str]]] = {}
+    for answer in answers:
+        if isinstance(answer, Future):
+            _resolve([answer], outcome)
+        else:
+            loops.setdefault(answer.get_loop(), []).append(answer)
+    for loop, waiting in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, waiting, outcome)
+        except RuntimeError:
+            # The loop is closed: nobody is left to hear it. What was written stays written.
+            _log.warning("nobody waits any more", requests=len(waiting))
+
+
+def _resolve(
+    answers: Sequence[asyncio.Future[str]] | Sequence[Future[str]], outcome: str | NotDurable
+) -> None:
+    for answer in answers:
+        if answer.done():
+            continue
+        if isinstance(outcome, str):
+            answer.set_result(outcome)
+        else:
+            # One instance each: raising it adds a traceback to it.
+            answer.set_exception(type(outcome)(*outcome.args))

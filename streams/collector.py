@@ -1,0 +1,272 @@
+"""`POST /v1/events`: events come in over HTTP, and the answer says they are on disk.
+
+A bare ASGI application, because every microsecond here is paid per request. One request is these steps:
+
+1. the request is read: its media type, and its body up to the limit;
+2. the body is cut into items (`streams.splitting`), and each one is judged (`streams.admission`);
+3. what was accepted and what was refused is handed to the appender (`streams.appender`), and waited for;
+4. the answer is written: only now, and only when it is on disk, a 2xx.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from schemas import problems
+from schemas.catalog import CATALOG, Catalog
+from schemas.fields import MAX_EVENT_BYTES
+from schemas.identity import partition_key, partition_of
+from schemas.problems import Problem, problem
+from streams.admission import Verdict, admit, admit_batch, clocks_ahead
+from streams.appender import Appender, Batch, Part, dead_letters
+from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
+from streams.log.block import DeadLetter
+from streams.log.port import NotDurable
+from streams.metrics import Metrics
+from streams.splitting import CannotSplit, split_array, split_lines
+
+MAX_BATCH_ITEMS = 1000
+MAX_BODY_BYTES = 1024 * 1024
+ACCEPTS = (
+    "application/cloudevents+json",
+    "application/json",
+    "application/cloudevents-batch+json",
+    "application/x-ndjson",
+)
+
+_JSON_SPACE = b" \t\r\n"
+_UNREADABLE = (problems.INVALID_JSON, problems.NOT_UTF8)
+
+
+class Form(Enum):
+    """How the events lie in a body."""
+
+    ONE = auto()
+    ARRAY = auto()
+    LINES = auto()
+
+
+_FORMS = dict(zip(ACCEPTS, (Form.ONE, Form.ONE, Form.ARRAY, Form.LINES), strict=True))
+
+
+class Item(msgspec.Struct, omit_defaults=True, gc=False):
+    """What an answer says of one item."""
+
+    index: int
+    id: str | None
+    status: str
+    problem: Problem | None = None
+
+
+class Answer(msgspec.Struct, gc=False):
+    """The body of a 200."""
+
+    accepted: int
+    refused: int
+    position: str
+    items: list[Item]
+
+
+class _TypeNames(dict[type, str]):
+    """The CloudEvents type of each event class."""
+
+    def __missing__(self, event: type[msgspec.Struct]) -> str:
+        name = self[event] = str(event.__struct_config__.tag)
+        return name
+
+
+_type_name = _TypeNames().__getitem__
+_encode = msgspec.json.Encoder().encode
+_decode_type = msgspec.json.Decoder(msgspec.defstruct("Typed", [("type", str)])).decode
+
+
+@lru_cache(maxsize=256)
+def form_of(content_type: bytes) -> Form | None:
+    """How the events lie in a body of this media type; None when it is not accepted."""
+    media_type, *parameters = content_type.decode("latin-1").lower().split(";")
+    for parameter in parameters:
+        name, _, value = parameter.strip().partition("=")
+        if name == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
+            return None
+    return _FORMS.get(media_type.strip())
+
+
+class Collector:
+    """The ASGI application behind `POST /v1/events`.
+
+    Args:
+        appender: where accepted and refused items are written down.
+        partitions: the log's number of partitions.
+        clock: nanoseconds since 1970, the instant of receipt.
+    """
+
+    def __init__(
+        self,
+        appender: Appender,
+        partitions: int,
+        *,
+        metrics: Metrics | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        catalog: Catalog = CATALOG,
+    ) -> None:
+        self._appender = appender
+        self._partitions = partitions
+        self._metrics = metrics or Metrics()
+        self._clock = clock
+        self._catalog = catalog
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["method"] != "POST":
+            detail = "events are sent with POST"
+            await send_problem(send, 405, problem("method_not_allowed", detail), [(b"allow", b"POST")])
+            return
+        form = _form(scope["headers"])
+        if form is None:
+            detail = f"send one of {', '.join(ACCEPTS)}, as UTF-8 and not compressed"
+            await send_problem(send, 415, problem("unsupported_media_type", detail))
+            return
+        limit = MAX_EVENT_BYTES if form is Form.ONE else MAX_BODY_BYTES
+        try:
+            body = await read_body(scope, receive, limit)
+            started = time.perf_counter()
+            status, answer = await (self._one(body) if form is Form.ONE else self._many(body, form))
+        except ClientGone:
+            return
+        except TooLarge as refusal:
+            close = [(b"connection", b"close")] if refusal.unread else []
+            await send_problem(send, 413, problem(problems.TOO_LARGE, str(refusal)), close)
+        except NotDurable as failure:
+            self._metrics.not_durable.inc()
+            await send_problem(
+                send, 503, problem("not_durable", f"{failure}. Nothing was kept."), [(b"retry-after", b"1")]
+            )
+        else:
+            self._metrics.ack_seconds.observe(time.perf_counter() - started)
+            await send_json(send, status, answer, problem=status != 200)
+
+    async def _one(self, body: bytes) -> tuple[int, bytes]:
+        received = self._clock()
+        verdict = admit(body.strip(_JSON_SPACE), self._catalog)
+        if verdict.problem is None:
+            position = await self._write_down(received, [verdict], [])
+            return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
+        position = await self._write_down(received, [], [verdict])
+        status = 400 if verdict.problem.code in _UNREADABLE else 422
+        return status, _with_position(verdict.problem, status, position)
+
+    async def _many(self, body: bytes, form: Form) -> tuple[int, bytes]:
+        received = self._clock()
+        try:
+            items = split_lines(body) if form is Form.LINES else split_array(body)
+        except CannotSplit as refusal:
+            unreadable = problem(_unreadable(body), str(refusal))
+            letter = Verdict(body.strip(_JSON_SPACE), None, unreadable)
+            position = await self._write_down(received, [], [letter])
+            return 400, _with_position(unreadable, 400, position)
+        if len(items) > MAX_BATCH_ITEMS:
+            raise TooLarge(f"{len(items)} items; a batch has at most {MAX_BATCH_ITEMS}")
+        verdicts = _judge(body, items, form, self._catalog)
+        refused = [verdict for verdict in verdicts if verdict.problem is not None]
+        accepted = [verdict for verdict in verdicts if verdict.problem is None] if refused else verdicts
+        position = await self._write_down(received, accepted, refused)
+        answers = [
+            Item(index, verdict.id, "accepted")
+            if verdict.problem is None
+            else Item(index, verdict.id, "refused", verdict.problem)
+            for index, verdict in enumerate(verdicts)
+        ]
+        return 200, _encode(Answer(len(accepted), len(refused), position, answers))
+
+    async def _write_down(self, received: int, accepted: list[Verdict], refused: Sequence[Verdict]) -> str:
+        """Put items into the log; returns the position that covers them. Raises NotDurable."""
+        parts = list(self._parts(accepted))
+        letters = [
+            DeadLetter(verdict.problem.code, verdict.problem.detail, verdict.id, verdict.source, verdict.item)
+            for verdict in refused
+            if verdict.problem is not None and verdict.problem.code != problems.TOO_LARGE
+        ]
+        if letters:
+            parts.append(dead_letters(letters))
+        position = await self._appender.submit(Batch(received, parts)) if parts else self._appender.position
+        self._count(received, accepted, refused)
+        return position
+
+    def _parts(self, accepted: list[Verdict]) -> Sequence[Part]:
+        if not accepted:
+            return ()
+        if self._partitions == 1:
+            return (self._part(0, accepted),)
+        by_partition: dict[int, list[Verdict]] = {}
+        for verdict in accepted:
+            assert verdict.event is not None
+            partition = partition_of(partition_key(verdict.event.data), self._partitions)
+            by_partition.setdefault(partition, []).append(verdict)
+        return [self._part(partition, verdicts) for partition, verdicts in by_partition.items()]
+
+    def _part(self, partition: int, verdicts: list[Verdict]) -> Part:
+        items = [verdict.item for verdict in verdicts]
+        if self._catalog.old_types:
+            # An older version lies in the log as it was sent, under its own type.
+            types = {_decode_type(item).type for item in items}  # type: ignore[attr-defined]
+        else:
+            types = set(map(_type_name, {type(verdict.event) for verdict in verdicts}))
+        return Part(partition, types, items)
+
+    def _count(self, received: int, accepted: list[Verdict], refused: Sequence[Verdict]) -> None:
+        if accepted:
+            self._metrics.accepted.inc(len(accepted))
+            events: list[Any] = [verdict.event for verdict in accepted]
+            ahead = clocks_ahead(events, datetime.fromtimestamp(received / 1e9, UTC))
+            if ahead:
+                self._metrics.clock_ahead.inc(ahead)
+        for verdict in refused:
+            if verdict.problem is not None:
+                self._metrics.refused.labels(verdict.problem.code).inc()
+
+
+def _form(headers: Sequence[tuple[bytes, bytes]]) -> Form | None:
+    """How the events lie in a body under these headers; None when it cannot be read."""
+    form: Form | None = None
+    for name, value in headers:
+        if name == b"content-type":
+            if form is not None and form_of(value) is not form:
+                return None
+            form = form_of(value)
+            if form is None:
+                return None
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            return None
+    return form
+
+
+def _judge(body: bytes, items: list[bytes], form: Form, catalog: Catalog) -> list[Verdict]:
+    if form is Form.LINES:
+        body = b"[" + b",".join(items) + b"]"
+        # Lines that are no JSON values by themselves may be one together: then each is judged alone.
+        try:
+            alone = split_array(body) == items
+        except CannotSplit:
+            alone = False
+        if not alone:
+            return [admit(item, catalog) for item in items]
+    return admit_batch(body, items, catalog)
+
+
+def _unreadable(body: bytes) -> str:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return problems.NOT_UTF8
+    return problems.INVALID_JSON
+
+
+def _with_position(refusal: Problem, status: int, position: str) -> bytes:
+    return _encode({**msgspec.structs.asdict(refusal), "status": status, "position": position})
