@@ -18,6 +18,7 @@ from streams.store.tables import TABLES, Row, Table
 
 _SHARD = "shard"
 _SHOWN = 120
+_POSITION = ("partition", "offset", "digest")
 
 
 class Difference(NamedTuple):
@@ -49,8 +50,7 @@ def differences(left: Snapshot, right: Snapshot, limit: int = 20) -> list[Differ
 
 
 def _all(left: Snapshot, right: Snapshot) -> Iterator[Difference]:
-    columns = ("partition", "offset", "digest")
-    yield from _merged("positions", ("partition",), columns, _positions(left), _positions(right))
+    yield from _merged("positions", ("partition",), _POSITION, _positions(left), _positions(right))
     for table in TABLES:
         key = tuple(column for column in table.key if column != _SHARD)
         columns = tuple(column for column in table.columns if column != _SHARD)
@@ -58,8 +58,10 @@ def _all(left: Snapshot, right: Snapshot) -> Iterator[Difference]:
 
 
 def _positions(snapshot: Snapshot) -> Iterator[Row]:
-    for partition, applied in sorted(snapshot.positions().items()):
-        yield "dead" if partition == DEAD else partition, applied.offset, applied.digest
+    positions = snapshot.positions().items()
+    named = (("dead" if partition == DEAD else str(partition), applied) for partition, applied in positions)
+    for name, applied in sorted(named):
+        yield name, applied.offset, applied.digest
 
 
 def _rows(snapshot: Snapshot, table: Table) -> Iterator[Row]:
@@ -72,10 +74,10 @@ def _rows(snapshot: Snapshot, table: Table) -> Iterator[Row]:
     key = [table.columns.index(column) for column in table.key if column != _SHARD]
     sums = [table.columns.index(column) for column in table.sums]
     for _, shards in groupby(rows, lambda row: [row[place] for place in key]):
-        total = list(next(shards))
-        for row in shards:
-            for place in sums:
-                total[place] += row[place]
+        group = list(shards)
+        total = list(group[0])
+        for place in sums:
+            total[place] = sum(row[place] for row in group)
         if any(total[place] for place in sums):
             del total[shard]
             yield tuple(total)
