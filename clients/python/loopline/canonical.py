@@ -1,0 +1,151 @@
+"""RFC 8785 (JCS) JSON and the reference of an input: the same bytes, hence the same hash, in any language.
+
+A value is first taken as it would go over the wire, so that ``input_ref(value)`` is what the server computes
+from ``prediction(..., input=value)``. Nothing here knows about events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from loopline.errors import NotCanonical
+
+
+def plain(value: object) -> object:
+    """Numbers and arrays of numpy and its kin as Python's own; the hook for what msgspec does not know."""
+    listed = getattr(value, "tolist", None)
+    if listed is not None and not isinstance(value, type):
+        return listed()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise NotImplementedError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
+
+
+def find_non_finite(value: object) -> bool:
+    """Whether a NaN or an infinity hides in the value, which msgspec would quietly write as ``null``."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(find_non_finite(item) for item in value.values())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(find_non_finite(item) for item in value)
+    if isinstance(value, msgspec.Struct):
+        return any(find_non_finite(getattr(value, name)) for name in value.__struct_fields__)
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None:
+        return any(find_non_finite(getattr(value, name, None)) for name in fields)
+    listed = getattr(value, "tolist", None)
+    return listed is not None and not isinstance(value, type) and find_non_finite(listed())
+
+
+_encode_sorted = msgspec.json.Encoder(order="sorted", enc_hook=plain).encode
+_encode_text = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+# Bytes that msgspec's sorted output and RFC 8785 may differ on: fractions and exponents, integers that a
+# double may not hold, null (which a NaN became), characters above U+FFFF (sorted by UTF-16 there, by code
+# point here). Text that looks like one of these only costs the slower way.
+_MAY_DIFFER = re.compile(rb"[0-9](?:\.[0-9]|e[-+0-9])|[0-9]{16}|null|[\xf0-\xf4]").search
+
+
+def canonical_json(value: object) -> bytes:
+    """The value as RFC 8785 JSON: keys in UTF-16 order, numbers as ECMAScript writes them, no white space.
+
+    Raises :class:`~loopline.errors.NotCanonical` for NaN, infinities, integers no double can reach, lone
+    surrogates, keys that are not text, and objects that are not JSON.
+    """
+    try:
+        wire: bytes = _encode_sorted(value)
+        if _MAY_DIFFER(wire) is None:
+            return wire
+        if b"null" in wire and find_non_finite(value):
+            raise NotCanonical("NaN and infinities have no JSON form")
+        parts: list[str] = []
+        _write(_decode(wire), parts.append)
+        return "".join(parts).encode()
+    except NotCanonical:
+        raise
+    except UnicodeEncodeError as error:
+        raise NotCanonical("a lone surrogate has no UTF-8 form") from error
+    except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
+        raise NotCanonical(f"not JSON: {error}") from error
+
+
+def input_ref(value: object) -> str:
+    """The reference of an input: SHA-256 of its RFC 8785 form, as 64 lower-case hex digits.
+
+    Raises :class:`~loopline.errors.NotCanonical` where there is no such form.
+    """
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def ecmascript_number(value: float) -> str:
+    """A finite double as ECMAScript's Number::toString writes it: the shortest digits that read back."""
+    if not math.isfinite(value):
+        raise NotCanonical("NaN and infinities have no JSON form")
+    if value == 0:
+        return "0"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    if fraction == "0":
+        fraction = ""
+    digits = (whole + fraction).lstrip("0")
+    # The value is 0.digits * 10**point.
+    point = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits))
+    digits = digits.rstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        return f"{sign}{digits}{'0' * (point - count)}"
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    tail = f".{digits[1:]}" if count > 1 else ""
+    return f"{sign}{digits[0]}{tail}e{'+' if point > 0 else '-'}{abs(point - 1)}"
+
+
+def _write(value: Any, put: Any) -> None:
+    """One JSON value (None, bool, int, float, str, list, dict) in pieces of text."""
+    if value is None:
+        put("null")
+    elif value is True:
+        put("true")
+    elif value is False:
+        put("false")
+    elif isinstance(value, str):
+        put(_encode_text(value).decode())
+    elif isinstance(value, int):
+        put(str(value) if -(2**53) <= value <= 2**53 else ecmascript_number(float(value)))
+    elif isinstance(value, float):
+        put(ecmascript_number(value))
+    elif isinstance(value, list):
+        _write_items(value, put)
+    else:
+        _write_members(value, put)
+
+
+def _write_items(value: list[Any], put: Any) -> None:
+    put("[")
+    for place, item in enumerate(value):
+        if place:
+            put(",")
+        _write(item, put)
+    put("]")
+
+
+def _write_members(value: dict[str, Any], put: Any) -> None:
+    put("{")
+    # UTF-16, big end first, compares as the code units do.
+    for place, key in enumerate(sorted(value, key=lambda key: key.encode("utf-16-be"))):
+        put("," if place else "")
+        put(_encode_text(key).decode())
+        put(":")
+        _write(value[key], put)
+    put("}")

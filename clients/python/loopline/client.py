@@ -1,0 +1,267 @@
+"""The client: takes events from the product in microseconds and leaves the rest to the background.
+
+It never raises into the product's code and never makes it wait, unless ``strict=True`` asks for errors. The
+calls themselves are in :mod:`loopline.calls` and :mod:`loopline.announcements`, sending in
+:mod:`loopline.sender`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import time as clock
+import weakref
+from collections.abc import Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from loopline import events
+from loopline.announcements import Announcements
+from loopline.answers import read_problem
+from loopline.errors import (
+    Closed,
+    InvalidSetting,
+    LooplineError,
+    QueueFull,
+    Refused,
+    SpoolUnavailable,
+    Unreachable,
+)
+from loopline.outbox import Outbox
+from loopline.sender import OnRefused, Sender, living_senders
+from loopline.spool import Spool
+from loopline.transport import Transport
+
+log = logging.getLogger("loopline")
+
+_ATEXIT_S = 2.0
+_COMPLAIN_EVERY_S = 10.0
+# Room above queue_size for what is on its way to the disk, where there is a spool.
+_HANDOVER = 10_000
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Client(Announcements):
+    """Sends what a model predicted and what people did about it to a Loopline server.
+
+    - ``url``: the server, as ``http://127.0.0.1:8710``; ``source``: who speaks, as ``/shop/name-matcher``.
+      Both may be left out with ``test=True``, which records events in ``client.events`` and sends nothing.
+    - ``env``: the environment of every event that names none; only ``prod`` counts and trains.
+    - ``spool``: a folder that keeps events while the server is away, also when this process dies. One folder
+      belongs to one server; any number of processes may share it. ``spool_bytes`` bounds it.
+    - ``on_refused``: called with ``(event, problem)`` in the background for what the server refused.
+    - ``strict``: raise :class:`~loopline.errors.LooplineError` for what is otherwise logged and counted: an
+      event that lacks something or cannot be JSON, a full queue, a spool that cannot be used.
+    - ``queue_size`` and ``queue_bytes`` bound the memory; a full queue without a spool drops and counts.
+    - ``linger``: seconds the first event of a batch waits for company; ``timeout``: seconds for a request.
+
+    Settings that can never work raise :class:`~loopline.errors.InvalidSetting` right here.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        source: str | None = None,
+        env: str = "prod",
+        spool: str | os.PathLike[str] | None = None,
+        on_refused: OnRefused | None = None,
+        test: bool = False,
+        *,
+        strict: bool = False,
+        queue_size: int = 10_000,
+        queue_bytes: int = 64 * 1024 * 1024,
+        spool_bytes: int = 256 * 1024 * 1024,
+        linger: float = 0.05,
+        timeout: float = 10.0,
+    ) -> None:
+        if not test and (not url or not source):
+            raise InvalidSetting("say url= and source=, or test=True to record without sending")
+        if queue_size < 1:
+            raise InvalidSetting("queue_size must be at least 1")
+        self.url = url or "http://127.0.0.1:8710"
+        self.source = source or "/test"
+        self.env = env
+        self.test = test
+        self.strict = strict
+        #: What was recorded, as decoded CloudEvents, in test mode; empty otherwise.
+        self.events: list[dict[str, Any]] = []
+        # Written with the event only where the server would not assume it.
+        self._env = None if env == "prod" else env
+        self._complain_at = 0.0
+        self._complaints = 0
+        kept = None if test else self._open_spool(spool, spool_bytes)
+        hard = queue_size if kept is None else queue_size + _HANDOVER
+        self._outbox = Outbox(queue_size, hard, queue_bytes)
+        self._transport = Transport(self.url, timeout)
+        self._sender: Sender | None = None
+        if not test:
+            self._sender = Sender(self._transport, self._outbox, kept, on_refused, linger)
+            if kept is not None:
+                # At once: an earlier process may have left something to send.
+                self._sender.start()
+            weakref.finalize(self, _abandon, self._sender).atexit = False
+
+    def _open_spool(self, folder: str | os.PathLike[str] | None, limit: int) -> Spool | None:
+        if folder is None:
+            return None
+        try:
+            return Spool(folder, limit)
+        except SpoolUnavailable:
+            if self.strict:
+                raise
+            log.exception("going on without a spool")
+            return None
+
+    # ---- events
+
+    def _record(self, kind: str, id: str, time: str | datetime | None, data: events.Data) -> str:
+        try:
+            if data.env is None:
+                data.env = self._env
+            envelope = events.Envelope("1.0", id, self.source, kind, time or events.now(), data)
+            if self.strict:
+                events.check(data, envelope.time)
+            body = events.encode(envelope)
+            if self._sender is None:
+                self.events.append(_decode(body))
+            elif not self._sender.put(body) and self.strict:
+                raise (
+                    Closed("the client is closed") if self._outbox.closed else QueueFull("the queue is full")
+                )
+        except Exception as error:
+            if self.strict:
+                raise
+            self._complain(error)
+        return id
+
+    def _complain(self, error: Exception) -> None:
+        """Count and log an event that cannot be sent; the log gets one line in ten seconds."""
+        with self._outbox.lock:
+            self._outbox.invalid += 1
+        self._complaints += 1
+        moment = clock.monotonic()
+        if moment >= self._complain_at:
+            self._complain_at = moment + _COMPLAIN_EVERY_S
+            log.error("%d events not sent, the latest because: %s", self._complaints, error)
+            self._complaints = 0
+
+    # ---- questions
+
+    def override(
+        self,
+        model: str,
+        person: str,
+        input_ref: str,
+        *,
+        timeout: float = 1.0,
+        strict: bool | None = None,
+    ) -> dict[str, Any] | None:
+        """What this person said is right for this input: ``{"label", "id", "source", "at"}``, or None.
+
+        Waits for the server's answer, each step of it at most ``timeout`` seconds. None also when the server
+        is unreachable or refuses the question, unless ``strict`` (the client's own by default) asks for
+        :class:`~loopline.errors.Unreachable` or :class:`~loopline.errors.Refused`.
+        """
+        if self.test:
+            return None
+        strict = self.strict if strict is None else strict
+        try:
+            return self._ask_override(model, person, input_ref, timeout)
+        except LooplineError as error:
+            if strict:
+                raise
+            log.warning("no override for a person of %s: %s", model, error)
+        except Exception:
+            if strict:
+                raise
+            log.exception("no override for a person of %s", model)
+        return None
+
+    def _ask_override(self, model: str, person: str, input_ref: str, timeout: float) -> dict[str, Any] | None:
+        query = urlencode({"person": person, "input_ref": input_ref})
+        transport = Transport(self.url, timeout)
+        try:
+            answer = transport.request("GET", f"/v1/overrides/{quote(model, safe='')}?{query}")
+        finally:
+            transport.close()
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise Refused(answer.status, read_problem(answer.status, answer.body))
+        try:
+            return msgspec.json.decode(answer.body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise Unreachable(f"{self.url} does not answer as a Loopline server: {error}") from error
+
+    # ---- state
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until the server has answered for every event, at most so many seconds; whether it has."""
+        return True if self._sender is None else self._sender.flush(timeout)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Flush, end the background and refuse further events; whether everything was delivered.
+
+        What cannot be sent in the time stays in the spool for the next process or, without one, is counted as
+        dropped. A process that ends closes its clients by itself, in at most two seconds.
+        """
+        return True if self._sender is None else self._sender.stop(timeout)
+
+    def stats(self) -> Mapping[str, int]:
+        """Where the events of this process are, in numbers.
+
+        ``accepted`` and ``refused`` by the server; ``dropped`` for want of room or time; ``invalid`` never
+        sent; ``queued`` in memory; ``spooled`` on disk; ``torn`` lines of the spool that a crash had cut;
+        ``requests`` that were answered and ``failures`` that were not, or asked for patience.
+        """
+        box = self._outbox
+        spool = self._sender.spool if self._sender is not None else None
+        spooled = spool.waiting if spool is not None else 0
+        unfinished = self._sender.unfinished() if self._sender is not None else 0
+        return {
+            "accepted": box.accepted,
+            "refused": box.refused,
+            "dropped": box.dropped,
+            "invalid": box.invalid,
+            "queued": max(unfinished - spooled, 0),
+            "spooled": spooled,
+            "torn": spool.torn if spool is not None else 0,
+            "requests": box.requests,
+            "failures": box.failures,
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _abandon(sender: Sender) -> None:
+    """The product let go of a client without closing it: send what it had, off the product's thread."""
+    import threading
+
+    if not sender.idle():
+        threading.Thread(target=sender.stop, args=(_ATEXIT_S,), name="loopline-last", daemon=True).start()
+    else:
+        sender.stop(0.0)
+
+
+def _close_all() -> None:
+    deadline = clock.monotonic() + _ATEXIT_S
+    for sender in living_senders():
+        sender.stop(max(0.0, deadline - clock.monotonic()))
+
+
+atexit.register(_close_all)

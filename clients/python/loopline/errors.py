@@ -1,0 +1,81 @@
+"""Every error this library raises, as one tree under :class:`LooplineError`.
+
+A client raises these only where it was asked to (``strict=True``, or a question such as ``override``);
+:mod:`loopline.datasets` and :mod:`loopline.canonical` always do, since their caller waits for the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class LooplineError(Exception):
+    """The root of the tree: catch this to catch everything."""
+
+
+class InvalidSetting(LooplineError, ValueError):
+    """A client was made with settings that cannot work, such as a URL without a host."""
+
+
+class InvalidEvent(LooplineError, ValueError):
+    """An event lacks what its type requires, or holds a value that is not JSON (strict clients only)."""
+
+
+class QueueFull(LooplineError):
+    """The queue in memory has no room for one more event (strict clients only)."""
+
+
+class Closed(LooplineError):
+    """The client was closed before this call (strict clients only)."""
+
+
+class SpoolUnavailable(LooplineError, OSError):
+    """The spool folder cannot be used (strict clients only; others go on without it and log why)."""
+
+
+class Unreachable(LooplineError):
+    """The server did not answer in time, or what answered was not a Loopline server."""
+
+
+class Refused(LooplineError):
+    """The server answered, and said no.
+
+    ``status`` is the HTTP status, ``problem`` the RFC 9457 object of the answer.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(f"the server answered {status}: {problem.get('detail') or problem.get('title')}")
+        self.status = status
+        self.problem = dict(problem)
+
+
+class NotCanonical(LooplineError, ValueError):
+    """A value has no RFC 8785 form: NaN, an infinity, a lone surrogate, or something that is not JSON."""
+
+
+class DatasetError(LooplineError):
+    """The root of what :func:`loopline.datasets.load` raises."""
+
+
+class ReleaseNotFound(DatasetError, LookupError):
+    """There is no such release; ``available`` lists those there are, as ``model@version``."""
+
+    def __init__(self, wanted: str, places: list[str], available: list[str]) -> None:
+        there = ", ".join(available) if available else "none"
+        super().__init__(
+            f"no dataset {wanted} in {' or '.join(places)}; releases there: {there}. "
+            f"Cut one with `loopline dataset release {wanted.partition('@')[0]}`, "
+            "or say where to look with home= or url="
+        )
+        self.wanted = wanted
+        self.places = places
+        self.available = available
+
+
+class ReleaseDamaged(DatasetError):
+    """A release's files are not what its manifest says. Fetch them again or restore them from a backup."""
+
+
+class DependencyMissing(DatasetError, ImportError):
+    """A library that only datasets need is not installed."""

@@ -1,0 +1,241 @@
+"""What the client puts on the wire: one Struct for the data of each event type, and the CloudEvents envelope.
+
+A field that is None was left out and is not written; a field without a default is written even when it is
+null (the output of a prediction that a person answers first). Limits and words are the server's to judge: it
+keeps what it refuses, with the reason, where the client could only drop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from loopline.canonical import find_non_finite, plain
+from loopline.errors import InvalidEvent
+
+MAX_EVENT_BYTES = 64 * 1024
+
+
+class Data(Struct, omit_defaults=True, kw_only=True, gc=False):
+    """What every type may say: the environment; only ``prod`` counts and trains unless asked."""
+
+    env: str | None = None
+
+
+class Prediction(Data, kw_only=True, gc=False):
+    """``prediction.made``."""
+
+    prediction_id: str
+    model: str
+    model_version: str
+    output: Any
+    confidence: float | None = None
+    alternatives: Sequence[Mapping[str, Any]] | None = None
+    ranked: Sequence[str] | None = None
+    input: Any = None
+    input_uri: str | None = None
+    input_ref: str | None = None
+    features: Mapping[str, Any] | None = None
+    segment: str | None = None
+    person: str | None = None
+    subject: str | None = None
+    join_key: str | None = None
+    action: str | None = None
+    asked: bool | None = None
+    ask_probability: float | None = None
+    audit: bool | None = None
+    audit_probability: float | None = None
+    config_version: int | str | None = None
+
+
+class Shown(Data, kw_only=True, gc=False):
+    """``prediction.shown``."""
+
+    prediction_id: str
+    shown: Any
+
+
+class Targeted(Data, kw_only=True, gc=False):
+    """What is said about a prediction, named by its id or by its model and the product's join key."""
+
+    prediction_id: str | None = None
+    model: str | None = None
+    join_key: str | None = None
+    person: str | None = None
+    prompt_id: str | None = None
+
+
+class Prompt(Targeted, kw_only=True, gc=False):
+    """``prompt.shown`` and ``prompt.dismissed``."""
+
+    kind: str | None = None
+
+
+class Action(Targeted, kw_only=True, gc=False):
+    """``feedback.action``."""
+
+    value: str | None = None
+    duration_ms: float | None = None
+    amount: float | None = None
+    part: str | None = None
+
+
+class Thumb(Targeted, kw_only=True, gc=False):
+    """``feedback.thumb``."""
+
+    value: str | None = None
+    score: float | None = None
+
+
+class Reason(Targeted, kw_only=True, gc=False):
+    """``feedback.reason``."""
+
+    reason: str | None = None
+    explains: str | None = None
+
+
+class Comment(Targeted, kw_only=True, gc=False):
+    """``feedback.comment``."""
+
+    text: str | None = None
+    subject: str | None = None
+    explains: str | None = None
+
+
+class Correction(Targeted, kw_only=True, gc=False):
+    """``feedback.correction``."""
+
+    label: Any | UnsetType = UNSET
+    gold: bool | None = None
+    explains: str | None = None
+
+
+class Confirmation(Targeted, kw_only=True, gc=False):
+    """``feedback.confirmation``."""
+
+    value: str | None = None
+
+
+class Outcome(Data, kw_only=True, gc=False):
+    """``feedback.outcome``."""
+
+    subject: str
+    outcome: str
+    model: str | None = None
+    value: float | None = None
+    person: str | None = None
+    prompt_id: str | None = None
+
+
+class Retraction(Targeted, kw_only=True, gc=False):
+    """``feedback.retraction``."""
+
+    explains: str | None = None
+    subject: str | None = None
+
+
+class Declared(Data, kw_only=True, gc=False):
+    """``model.declared``."""
+
+    model: str
+    model_version: str
+    output_shape: Mapping[str, Any]
+    description: str | None = None
+
+
+class Deployed(Data, kw_only=True, gc=False):
+    """``model.deployed``."""
+
+    model: str
+    model_version: str
+    datasets: Sequence[str] | None = None
+
+
+class RolledBack(Data, kw_only=True, gc=False):
+    """``model.rolled_back``."""
+
+    model: str
+    model_version: str
+    why: str | None = None
+
+
+class Evaluated(Data, kw_only=True, gc=False):
+    """``evaluation.recorded``."""
+
+    model: str
+    model_version: str
+    metrics: Sequence[Mapping[str, Any]]
+    dataset: str | None = None
+    split: str | None = None
+
+
+class Envelope(Struct, gc=False):
+    """The CloudEvents attributes, in the order they are written."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    time: str | datetime
+    data: Data
+
+
+_encode = msgspec.json.Encoder(enc_hook=plain).encode
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The event as JSON; raises :class:`InvalidEvent` for what JSON cannot carry or no server takes."""
+    try:
+        body: bytes = _encode(envelope)
+    except UnicodeEncodeError as error:
+        raise InvalidEvent(f"{envelope.type} holds a lone surrogate, which UTF-8 cannot carry") from error
+    except Exception as error:
+        # Anything: objects of the product's own run code of theirs while they are written.
+        raise InvalidEvent(f"{envelope.type} cannot be written as JSON: {error}") from error
+    if len(body) > MAX_EVENT_BYTES:
+        raise InvalidEvent(f"{envelope.type} has {len(body)} bytes; an event may have {MAX_EVENT_BYTES}")
+    # A NaN was written as null, so only events with a null in them can hold one.
+    if b"null" in body and find_non_finite(envelope.data):
+        raise InvalidEvent(f"{envelope.type} holds NaN or an infinity, which JSON cannot carry")
+    return body
+
+
+def now() -> str:
+    """The clock, as RFC 3339 in UTC with microseconds."""
+    return f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+
+
+def check(data: Data, time: str | datetime) -> None:
+    """Raise :class:`InvalidEvent` for what every server would refuse as missing."""
+    if isinstance(time, datetime) and time.utcoffset() is None:
+        raise InvalidEvent("time has no offset; make it aware, as datetime.now(UTC) is")
+    for name in _REQUIRED.get(type(data), ()):
+        if getattr(data, name) in (None, UNSET):
+            raise InvalidEvent(f"{type(data).__name__.lower()} needs {name}=")
+    if isinstance(data, Targeted) and data.prediction_id is None:
+        about_subject = getattr(data, "subject", None) is not None
+        if not about_subject and (data.model is None or data.join_key is None):
+            raise InvalidEvent("say what this is about: prediction_id=, or model= and join_key=")
+
+
+_REQUIRED: dict[type[Data], tuple[str, ...]] = {
+    Prediction: ("prediction_id", "model", "model_version"),
+    Shown: ("prediction_id", "shown"),
+    Prompt: ("prompt_id",),
+    Action: ("value",),
+    Thumb: ("value",),
+    Reason: ("reason",),
+    Comment: ("text",),
+    Correction: ("label",),
+    Confirmation: ("value",),
+    Outcome: ("subject", "outcome"),
+    Retraction: ("explains",),
+    Declared: ("model", "model_version", "output_shape"),
+    Deployed: ("model", "model_version"),
+    RolledBack: ("model", "model_version"),
+    Evaluated: ("model", "model_version", "metrics"),
+}
