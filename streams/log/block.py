@@ -8,6 +8,7 @@ format it does not know stops; it never skips.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import blake2b
 from itertools import chain, repeat
@@ -43,7 +44,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     detail: str
     id: str | None
     source: str | None
-    bytes: bytes
+    # Inside the class, the bare name is the field itself.
+    bytes: builtins.bytes
 
 
 class UnreadableBlock(Exception):
