@@ -1,0 +1,1 @@
+"""Reading: pure functions from a snapshot of the views, and the log behind it, to what is shown."""

@@ -1,0 +1,66 @@
+"""What was refused, by the collector or by the worker's verdict, with its original bytes.
+
+A dead letter is named by its place in the log: `dead:OFFSET:PLACE` for what the collector refused,
+`PARTITION:OFFSET:PLACE` for an accepted event that others contradict.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from schemas.instants import rfc3339
+from schemas.problems import problem
+from streams.log.port import DEAD
+from streams.queries.originals import Originals
+from streams.queries.pages import Int64, Page, listing
+from streams.store.port import Snapshot
+from streams.store.tables import DEAD_LETTERS, REPLAYED, DeadLetterRow
+
+TOKEN = tuple[Int64, Int64, Int64]
+# A page ends early rather than carry more than this of refused bytes.
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+def dead_letter_name(partition: int, offset: int, place: int) -> str:
+    """The id of a dead letter."""
+    return f"{'dead' if partition == DEAD else partition}:{offset}:{place}"
+
+
+def dead_letters(
+    snapshot: Snapshot, originals: Originals, page: Page, code: str | None = None
+) -> dict[str, Any]:
+    """A page of what was refused, in the order of the log; with `code` only that."""
+    where = {} if code is None else {"code": code}
+    items: list[dict[str, Any]] = []
+    size = 0
+    last: DeadLetterRow | None = None
+    for row in snapshot.scan(DEAD_LETTERS, where, after=page.after, limit=page.limit + 1):
+        letter = DeadLetterRow(*row)
+        if last is not None and (len(items) == page.limit or size > _MOST_BYTES):
+            return listing(items, (last.partition, last.offset, last.place))
+        items.append(_item(snapshot, letter, sent := _bytes(letter, originals)))
+        size += len(sent)
+        last = letter
+    return listing(items, None)
+
+
+def _bytes(letter: DeadLetterRow, originals: Originals) -> bytes:
+    if letter.partition == DEAD:
+        return originals.dead_letter(letter.offset, letter.place).bytes
+    return originals.item(letter.partition, letter.offset, letter.place)
+
+
+def _item(snapshot: Snapshot, letter: DeadLetterRow, sent: bytes) -> dict[str, Any]:
+    name = dead_letter_name(letter.partition, letter.offset, letter.place)
+    return {
+        "dead_letter": name,
+        "code": letter.code,
+        "problem": problem(letter.code, letter.detail),
+        "id": letter.id,
+        "source": letter.source,
+        "type": letter.type,
+        "received": rfc3339(letter.received),
+        "replayed": bool(snapshot.get(REPLAYED, [(name,)])),
+        "bytes": base64.b64encode(sent).decode(),
+    }

@@ -1,0 +1,181 @@
+"""What is true now about one feedback event: its acknowledgement, as a timeline of stages.
+
+A timeline holds only what is true at this moment, in the order of the contract's stages. Which dataset
+versions an event is in is asked of `Lineage`, for releases are files and not views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import json
+
+from schemas.catalog import type_name
+from schemas.identity import pack, unpack
+from schemas.instants import nanoseconds, rfc3339
+from streams.log.port import DEAD
+from streams.queries.originals import Originals
+from streams.store.port import Snapshot
+from streams.store.tables import (
+    DEAD_LETTERS,
+    DECLARATIONS,
+    FACTS,
+    MODEL_EVENTS,
+    PREDICTIONS,
+    DeadLetterRow,
+    Declaration,
+    Fact,
+    ModelEvent,
+    Prediction,
+)
+
+Lineage = Callable[[str, str, str], Sequence[int]]
+"""From (model, event id, source) to the numbers of the dataset versions that hold what the event said."""
+
+Stage = dict[str, Any]
+
+
+def no_lineage(model: str, event_id: str, source: str) -> Sequence[int]:
+    """The lineage of a loop without datasets."""
+    return ()
+
+
+def feedback(
+    snapshot: Snapshot,
+    originals: Originals,
+    event_id: str,
+    source: str | None = None,
+    lineage: Lineage = no_lineage,
+) -> list[dict[str, Any]]:
+    """What is known under an event id, one item for each identity and for each refused copy.
+
+    Args:
+        source: only what came from there; None for all sources.
+        lineage: see `Lineage`.
+    """
+    facts = [Fact(*row) for row in snapshot.find(FACTS, "id", [pack(event_id)])]
+    letters = [DeadLetterRow(*row) for row in snapshot.scan(DEAD_LETTERS, {"id": event_id})]
+    if source is not None:
+        facts = [fact for fact in facts if fact.source == source]
+        letters = [letter for letter in letters if letter.source == source]
+    facts.sort(key=lambda fact: (fact.received, fact.source, fact.key))
+    # A verdict of the worker stands beside the fact that it is about: one item, not two.
+    judged = {(fact.partition, fact.offset, fact.place) for fact in facts}
+    refused = [letter for letter in letters if (letter.partition, letter.offset, letter.place) not in judged]
+    return [_fact_item(snapshot, fact, lineage) for fact in facts] + [
+        _letter_item(letter, originals) for letter in refused
+    ]
+
+
+def _fact_item(snapshot: Snapshot, fact: Fact, lineage: Lineage) -> dict[str, Any]:
+    home = _home(snapshot, fact)
+    model = fact.model if home is None else home.model
+    return {
+        "id": unpack(fact.id),
+        "source": fact.source,
+        "type": type_name(fact.kind),
+        "at": rfc3339(fact.at),
+        "received": rfc3339(fact.received),
+        "person": fact.person,
+        "prediction_id": None if home is None else home.id_text,
+        "effective": bool(fact.effective),
+        "waits_for": fact.waits_for,
+        "timeline": [
+            *_own_stages(snapshot, fact, home),
+            *([] if model is None else _further_stages(snapshot, fact, model, lineage)),
+            *_ended(fact),
+        ],
+    }
+
+
+class _Home:
+    """The prediction that a fact is joined to."""
+
+    def __init__(self, row: Prediction) -> None:
+        self.model = row.model
+        self.model_version = row.model_version
+        self.id_text = unpack(row.pid[1:])
+
+
+def _home(snapshot: Snapshot, fact: Fact) -> _Home | None:
+    if fact.joined is None:
+        return None
+    rows = snapshot.get(PREDICTIONS, [(fact.pid or fact.key,)])
+    return _Home(Prediction(*rows[0])) if rows else None
+
+
+def _stage(stage: str, at: int, **extras: Any) -> Stage:
+    return {"stage": stage, "at": rfc3339(at), **extras}
+
+
+def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Stage]:
+    stages = [_stage("received", fact.received)]
+    if fact.waits_for is not None:
+        stages.append(_stage("waiting", fact.received, **{"for": fact.waits_for}))
+    if home is not None and fact.joined is not None:
+        stages.append(_stage("joined", fact.joined, prediction_id=home.id_text))
+    if fact.effective:
+        since = fact.received if fact.joined is None else fact.joined
+        if fact.label_used and home is not None:
+            # A label can stand only once the version's output was declared.
+            for row in snapshot.get(DECLARATIONS, [(home.model, home.model_version)]):
+                since = max(since, Declaration(*row).received)
+        stages.append(_stage("in_effect", since))
+    return stages
+
+
+def _ended(fact: Fact) -> list[Stage]:
+    stages = []
+    if fact.retracted and fact.retracted_at is not None:
+        stages.append(_stage("retracted", fact.retracted_at))
+    if fact.code is not None:
+        known = fact.received if fact.joined is None else fact.joined
+        stages.append(_stage("discarded", known, code=fact.code))
+    return stages
+
+
+def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage) -> list[Stage]:
+    """Through datasets into models: where what this event said has gone."""
+    names = [f"{model}@{version}" for version in lineage(model, unpack(fact.id), fact.source)]
+    if not names:
+        return []
+    events = [ModelEvent(*row) for row in snapshot.scan(MODEL_EVENTS, {"model": model})]
+    events.sort(key=lambda event: (event.at, unpack(event.id), event.source))
+    data = {id(event): json.decode(event.data) for event in events}
+    released, trained = [], []
+    for event in events:
+        said = data[id(event)]
+        if event.kind == "dataset.released" and f"{model}@{said['version']}" in names:
+            released.append(_stage("in_dataset", event.at, dataset=f"{model}@{said['version']}"))
+        if event.kind == "model.deployed" and not set(names).isdisjoint(said.get("datasets", ())):
+            trained.append(_stage("in_model", event.at, model_version=said["model_version"]))
+    serving = [event for event in events if event.kind in ("model.deployed", "model.rolled_back")]
+    deployed = []
+    if serving:
+        version = data[id(serving[-1])]["model_version"]
+        if any(stage["model_version"] == version for stage in trained):
+            deployed.append(_stage("deployed", serving[-1].at, model_version=version))
+    return released + trained + deployed
+
+
+def _letter_item(letter: DeadLetterRow, originals: Originals) -> dict[str, Any]:
+    at = letter.received
+    if letter.partition != DEAD:
+        item = json.decode(originals.item(letter.partition, letter.offset, letter.place))
+        at = min(at, nanoseconds(item["time"]))
+    return {
+        "id": letter.id,
+        "source": letter.source,
+        "type": letter.type,
+        "at": rfc3339(at),
+        "received": rfc3339(letter.received),
+        "person": None,
+        "prediction_id": None,
+        "effective": False,
+        "waits_for": None,
+        "timeline": [
+            _stage("received", letter.received),
+            _stage("discarded", letter.received, code=letter.code),
+        ],
+    }

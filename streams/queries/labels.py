@@ -1,0 +1,61 @@
+"""Labels, and overrides: what people say the right answer is, for training and for one person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import json
+
+from schemas.identity import unpack
+from schemas.instants import rfc3339
+from streams.queries.pages import Page, listing
+from streams.queries.predictions import as_json
+from streams.store.port import Range, Snapshot
+from streams.store.tables import LABELS, OVERRIDES, Label, Override
+
+TOKEN = tuple[str, bytes]
+
+
+def labels(
+    snapshot: Snapshot, model: str, page: Page, *, env: str = "prod", disagree: bool = False
+) -> dict[str, Any]:
+    """A page of a model's labels, one item a prediction; with `disagree` those with rival candidates."""
+    where: dict[str, Any] = {"model": model, "env": env}
+    if disagree:
+        where["rivals"] = Range(2)
+    rows = list(snapshot.scan(LABELS, where, after=page.after, limit=page.limit + 1))
+    shown = [Label(*row) for row in rows[: page.limit]]
+    items = [
+        {
+            "prediction_id": unpack(label.pid[1:]),
+            "label": as_json(label.label),
+            "agreement": label.agreement,
+            "people": label.people,
+            "channel": label.channel,
+            "candidates": [
+                {**candidate, "label": as_json(candidate["label"])}
+                for candidate in json.decode(label.candidates)
+            ],
+        }
+        for label in shown
+    ]
+    last = shown[-1] if len(rows) > page.limit else None
+    return listing(items, None if last is None else (last.model, last.pid))
+
+
+def override(
+    snapshot: Snapshot, model: str, person: str, input_ref: str, env: str = "prod"
+) -> dict[str, Any] | None:
+    """What this person gets for this input: the label of the person's own latest correction, or None."""
+    rows = [Override(*row) for row in snapshot.get(OVERRIDES, [(model, person, input_ref)])]
+    rows = [row for row in rows if row.env == env]
+    if not rows:
+        return None
+    latest = max(rows, key=lambda row: (row.at, row.id, row.source, row.pid))
+    return {
+        "label": as_json(latest.label),
+        "id": latest.id,
+        "source": latest.source,
+        "at": rfc3339(latest.at),
+        "prediction_id": unpack(latest.pid[1:]),
+    }

@@ -1,0 +1,113 @@
+"""Events as they were sent: the views keep what pages show, the log has the rest.
+
+Blocks never change, so the items of the last few that were opened are kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streams.log.block import DeadLetter, raw_items, read_block, read_dead_letters
+from streams.log.port import DEAD, Log
+
+_KEPT_BLOCKS = 16
+
+
+class Original(NamedTuple):
+    """An event's type and data as sent; `data` is JSON to be embedded as it is."""
+
+    type: str
+    data: msgspec.Raw
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+    data: msgspec.Raw
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+class Originals:
+    """Reads items of a log by their place. Safe to use from several threads."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._guard = threading.Lock()
+        self._blocks: OrderedDict[tuple[int, int], list[Any]] = OrderedDict()
+
+    def item(self, partition: int, offset: int, place: int) -> bytes:
+        """The bytes of an accepted event as they were sent."""
+        item: bytes = self._block(partition, offset)[place]
+        return item
+
+    def event(self, partition: int, offset: int, place: int) -> Original:
+        """The type and data of an accepted event."""
+        envelope = _decode_envelope(self.item(partition, offset, place))
+        return Original(envelope.type, envelope.data)
+
+    def dead_letter(self, offset: int, place: int) -> DeadLetter:
+        """An item that the collector refused."""
+        letter: DeadLetter = self._block(DEAD, offset)[place]
+        return letter
+
+    def _block(self, partition: int, offset: int) -> list[Any]:
+        where = partition, offset
+        with self._guard:
+            if where in self._blocks:
+                self._blocks.move_to_end(where)
+                return self._blocks[where]
+        (record,) = self._log.read(partition, offset, 1)
+        items: list[Any]
+        if partition == DEAD:
+            items = [letter for _, letter in read_dead_letters(record)]
+        else:
+            items = raw_items(record)
+        with self._guard:
+            self._blocks[where] = items
+            while len(self._blocks) > _KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+        return items
+
+
+class Arrived(NamedTuple):
+    """One of the latest events: what it is, and when it was received (ns)."""
+
+    id: str
+    source: str
+    type: str
+    received: int
+
+
+class _Identity(msgspec.Struct):
+    id: str
+    source: str
+    type: str
+
+
+_decode_identities = msgspec.json.Decoder(list[_Identity]).decode
+
+
+def latest(log: Log, prefix: str, most: int, blocks: int = 8) -> list[Arrived]:
+    """The latest events whose type begins with `prefix`, newest first, from each partition's last blocks."""
+    found: list[Arrived] = []
+    for partition, end in log.ends().items():
+        if partition == DEAD:
+            continue
+        first = max(0, end - blocks)
+        for record in log.read(partition, first, end - first):
+            header, body = read_block(record)
+            if not any(name.startswith(prefix) for name in header.types):
+                continue
+            found.extend(
+                Arrived(event.id, event.source, event.type, instant)
+                for event, instant in zip(_decode_identities(body), header.instants(), strict=True)
+                if event.type.startswith(prefix)
+            )
+    # Reversed, and stable: of one instant, the last one in the log comes first.
+    found.reverse()
+    return sorted(found, key=lambda event: -event.received)[:most]
