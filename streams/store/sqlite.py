@@ -88,9 +88,6 @@ class SqliteSnapshot:
 
     def _among(self, table: Table, columns: tuple[str, ...], keys: list[Row]) -> list[Row]:
         execute = self._connection.execute
-        # A key of two chunks would give its rows twice.
-        if len(keys) > statements.CHUNK:
-            keys = list(set(keys))
         rows: list[Row] = []
         for text, parameters in statements.among(table, columns, keys):
             rows += execute(text, parameters).fetchall()

@@ -1,6 +1,6 @@
 """The SQL of the SQLite store, made from the tables as data: pure text and parameters, nothing is run here.
 
-Keyed reads are `IN` lists of a few fixed lengths, filled up with the last key, so that there is a
+Keyed reads are lists of a few fixed lengths, filled up with nulls, so that there is a
 handful of statement texts and each is prepared once. Every keyed read is a search of an index; a test
 asks SQLite's planner.
 """
@@ -88,22 +88,30 @@ def delete(table: Table) -> str:
 
 @cache
 def _among(table: Table, columns: tuple[str, ...], length: int) -> str:
-    select = f'SELECT {_names(table.columns)} FROM "{table.name}" WHERE '
     if len(columns) == 1:
-        return f"{select}{_names(columns)} IN ({', '.join('?' * length)})"
-    marks = f"({', '.join('?' * len(columns))})"
-    return f"{select}({_names(columns)}) IN (VALUES {', '.join([marks] * length)})"
+        chosen = f'SELECT {_names(table.columns)} FROM "{table.name}"'
+        return f"{chosen} WHERE {_names(columns)} IN ({', '.join('?' * length)})"
+    # SQLite walks over the whole table for `(a, b) IN (VALUES ...)`; a cross join keeps its order.
+    names = _names(f"wanted{number}" for number in range(len(columns)))
+    marks = ", ".join([f"({', '.join('?' * len(columns))})"] * length)
+    chosen = ", ".join(f'it."{column}"' for column in table.columns)
+    same = " AND ".join(f'it."{column}" = "wanted{number}"' for number, column in enumerate(columns))
+    return (
+        f"WITH wanted ({names}) AS (VALUES {marks})"
+        f' SELECT {chosen} FROM wanted CROSS JOIN "{table.name}" AS it ON {same}'
+    )
 
 
-def among(table: Table, columns: tuple[str, ...], keys: list[Row]) -> Iterator[tuple[str, list[Any]]]:
+def among(table: Table, columns: tuple[str, ...], keys: Iterable[Row]) -> Iterator[tuple[str, list[Any]]]:
     """Statements and parameters that read the rows whose columns equal one of the keys."""
     # In key order, the pages of an index are read once each.
-    keys.sort()
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
+    wanted = sorted(set(keys))
+    for start in range(0, len(wanted), CHUNK):
+        chunk = wanted[start : start + CHUNK]
         length = next(each for each in _LENGTHS if each >= len(chunk))
         parameters = list(chain.from_iterable(chunk))
-        parameters.extend([*chunk[-1]] * (length - len(chunk)))
+        # Nothing equals a null.
+        parameters.extend([None] * (len(columns) * (length - len(chunk))))
         yield _among(table, columns, length), parameters
 
 
