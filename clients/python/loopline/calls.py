@@ -7,6 +7,7 @@ own.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,11 +18,12 @@ from loopline import events
 from loopline.ids import uuid7
 
 
-class Calls:
+class Calls(ABC):
     """Every method returns the event's id at once."""
 
+    @abstractmethod
     def _record(self, kind: str, id: str, time: str | datetime | None, data: events.Data) -> str:
-        raise NotImplementedError
+        """Take one event on its way and return its id."""
 
     def prediction(
         self,

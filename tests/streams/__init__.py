@@ -1,0 +1,1 @@
+"""Tests of how events move: contract suites for the ports, the order rule, crashes."""
