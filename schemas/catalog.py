@@ -23,6 +23,13 @@ from schemas.fields import Id
 PREFIX = "loopline."
 REPLAY_ATTRIBUTE = "looplinereplay"
 
+FIRST_YEAR = 1700
+"""Events are from this year on: instants are nanoseconds in 64 bits, which reach back to 1677."""
+
+# Other attributes that CloudEvents SDKs often write. On the way in they are known, so that an event that
+# has one needs no second look; none of them is read.
+_OFTEN_SENT = ("datacontenttype", "dataschema", "subject", "traceparent", "tracestate")
+
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -70,10 +77,10 @@ class UnreadableTypes(Exception):
         )
 
 
-def _envelope(name: str, data: type[Struct], time: Any) -> type[Event]:
-    return msgspec.defstruct(
+def _envelope(name: str, data: type[Struct], time: Any, others: Collection[str] = ()) -> type[Event]:
+    envelope: Any = msgspec.defstruct(
         "".join(part.title() for part in name.replace(".", "_").split("_")),
-        [("time", time), ("data", data)],
+        [("time", time), ("data", data), *((other, Any, UNSET) for other in others)],
         bases=(Event,),
         namespace={"kind": name.rpartition(".v")[0], "__doc__": data.__doc__},
         module=__name__,
@@ -82,6 +89,7 @@ def _envelope(name: str, data: type[Struct], time: Any) -> type[Event]:
         kw_only=True,
         gc=False,
     )
+    return envelope  # type: ignore[no-any-return]
 
 
 def _without_limits(data: type[Struct]) -> type[Struct]:
@@ -110,7 +118,7 @@ class Catalog:
         self.upcasters = dict(upcasters or {})
         self.types = frozenset(PREFIX + name for name in self.current)
         self.old_types = frozenset(PREFIX + name for name in self.upcasters)
-        strict = self._union(self.current, Annotated[datetime, Meta(tz=True)])
+        strict = self._union(self.current, Annotated[datetime, Meta(tz=True)], _OFTEN_SENT)
         # What is in the log was admitted: limits are not checked again, which halves the time of decoding.
         as_sent = self._union({name: _without_limits(data) for name, data in self.current.items()}, str)
         self.admission: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[strict])  # type: ignore[valid-type]
@@ -119,8 +127,8 @@ class Catalog:
         self._as_sent = as_sent
 
     @staticmethod
-    def _union(types: Mapping[str, type[Struct]], time: Any) -> Any:
-        return reduce(or_, (_envelope(name, data, time) for name, data in types.items()))
+    def _union(types: Mapping[str, type[Struct]], time: Any, others: Collection[str] = ()) -> Any:
+        return reduce(or_, (_envelope(name, data, time, others) for name, data in types.items()))
 
     def read(self, body: bytes, types: Collection[str]) -> list[Event]:
         """The events of a block's JSON array, every one in its current version, times as sent.
@@ -153,5 +161,5 @@ _TYPE_NAMES = {name.rpartition(".v")[0]: PREFIX + name for name in CURRENT}
 
 
 def type_name(kind: str) -> str:
-    """The full CloudEvents type of a kind in its current version: `feedback.thumb` -> `loopline.feedback.thumb.v1`."""
+    """The CloudEvents type of a kind, current version: `feedback.thumb` -> `loopline.feedback.thumb.v1`."""
     return _TYPE_NAMES[kind]

@@ -38,18 +38,22 @@ def unpack(packed: bytes) -> str:
 
 
 def prediction_key(prediction_id: str) -> bytes:
+    """The partition key of a prediction and of what names it by its id."""
     return PREDICTION + pack(prediction_id)
 
 
 def join_key(model: str, key: str) -> bytes:
+    """The partition key of what names a model's case by the product's own key."""
     return JOIN_KEY + f"{model}/{key}".encode()
 
 
 def subject_key(subject: str) -> bytes:
+    """The partition key of what is about a subject and no one prediction."""
     return SUBJECT + pack(subject)
 
 
 def model_key(model: str) -> bytes:
+    """The partition key of what is about a model."""
     return MODEL + model.encode()
 
 

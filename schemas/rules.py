@@ -37,7 +37,7 @@ def _target_or_subject(data: events.FeedbackComment | events.FeedbackRetraction)
 
 def _input_size(data: events.PredictionMade) -> str | None:
     if data.input is not UNSET and len(json.encode(data.input)) > MAX_INPUT_BYTES:
-        return f"`input` is over {MAX_INPUT_BYTES} bytes: keep it yourself and send `input_uri` or `input_ref`"
+        return f"`input` is over {MAX_INPUT_BYTES} bytes: keep it and send `input_uri` or `input_ref`"
     return None
 
 

@@ -2,8 +2,9 @@
 
 A batch whose items are all plainly good is judged in a few passes over the whole body; whatever is
 not plainly good is judged again item by item, and thoroughly. msgspec is strict about types and
-fields, but takes the last of two equal keys, skips over unknown envelope attributes and does not
-limit depth, so those are looked for here. No I/O and no clock: the instant of receipt comes in.
+fields, but takes the last of two equal keys, skips over unknown envelope attributes, does not limit
+depth and lets an offset be written without its colon, so those are looked for here. No I/O and no
+clock: the instant of receipt comes in.
 """
 
 from __future__ import annotations
@@ -12,14 +13,13 @@ import json as standard_json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from schemas import problems
-from schemas.catalog import CATALOG, Catalog, Event
+from schemas.catalog import CATALOG, FIRST_YEAR, Catalog, Event
 from schemas.fields import MAX_DEPTH, MAX_EVENT_BYTES, MAX_INPUT_BYTES
 from schemas.problems import Problem, problem
 from schemas.rules import RULES
@@ -29,10 +29,14 @@ _encode = msgspec.json.Encoder().encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 # Envelope and data: the two objects that every event has.
 _BRACKETS_OF_ONE = 2
+# Escapes that need a look at what they stand for: U+0000, and a colon that counting would not see.
+_HIDING = re.compile(rb"\\u00(?:00|3[aA])")
+_OFFSET_WITHOUT_COLON = re.compile(rb'[+-][0-9]{4}"')
+# A number that may be out of a float's range: a long exponent, or a short one and very many digits.
+_PERHAPS_TOO_LARGE = re.compile("[0-9](?:[eE][+]?[0-9]{3}|[0-9]{200})")
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, gc=False):
     """What became of one item: the event, or the problem, with whatever identity could be read."""
 
     item: bytes
@@ -50,10 +54,6 @@ class Refused(Exception):
         super().__init__(detail)
 
 
-class DuplicateKey(ValueError):
-    """An object with the same key twice, met while parsing."""
-
-
 def admit_batch(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG) -> list[Verdict]:
     """Judge the items of a batch; `body` is a JSON array of exactly these items.
 
@@ -67,11 +67,26 @@ def admit_batch(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG)
     ]
 
 
+def admit(item: bytes, catalog: Catalog = CATALOG) -> Verdict:
+    """Judge one item by itself."""
+    if len(item) <= MAX_INPUT_BYTES:
+        events = _plainly_good(b"[" + item + b"]", [item], catalog)
+        if events is not None:
+            event = events[0]
+            return Verdict(item, event, None, event.id, event.source)
+    return _admit_thoroughly(item, catalog)
+
+
 def _plainly_good(body: bytes, items: Sequence[bytes], catalog: Catalog) -> list[Event] | None:
     """The events of a batch in which nothing needs a second look, else None."""
-    if b"\\" in body or (len(body) > MAX_INPUT_BYTES and max(map(len, items)) > MAX_INPUT_BYTES):
+    rule_of = RULES.get
+    if len(body) > MAX_INPUT_BYTES and max(map(len, items)) > MAX_INPUT_BYTES:
         return None
-    if body.count(b"{") + body.count(b"[") > _BRACKETS_OF_ONE * len(items) + MAX_DEPTH - 2:
+    # Every bracket beyond those of all events may be one item's; one `[` is the batch's own.
+    lists = 1 if body.find(b"[", 1) < 0 else body.count(b"[")
+    if body.count(b"{") + lists > _BRACKETS_OF_ONE * len(items) + MAX_DEPTH - 2:
+        return None
+    if b"\\u" in body and _HIDING.search(body) is not None:
         return None
     try:
         if not body.isascii():
@@ -79,42 +94,45 @@ def _plainly_good(body: bytes, items: Sequence[bytes], catalog: Catalog) -> list
         events = catalog.admission.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if not _same_keys(body, _encode(events)):
+    if len(events) != len(items) or not _same_keys(body, _encode(events)):
         return None
+    offsets = b'0000"' in body
     for event in events:
-        rule = RULES.get(type(event.data))
-        if rule is not None and rule(event.data) is not None:
+        data = event.data
+        rule = rule_of(type(data))
+        if rule is not None and rule(data) is not None:
             return None
-    return events
+        time = event.time
+        if time.year < FIRST_YEAR:
+            return None
+        if time.tzinfo is not UTC:
+            offsets = True
+    return None if offsets and _OFFSET_WITHOUT_COLON.search(body) is not None else events
 
 
 def _same_keys(sent: bytes, understood: bytes) -> bool:
-    """Whether every key that was sent was understood: no backslash in either, so quotes only delimit.
+    """Whether every key that was sent was understood, if no offset is written without its colon.
 
-    A key that came twice or was skipped is missing from what was understood. Colons are quicker to
-    count, but a time's offset may be written with or without them; then the keys' ends are counted.
+    A key that came twice or was skipped is missing from what was understood, and its colon with it.
+    The offset +00:00 is understood as Z; a text that ends like it has a colon of its own.
     """
-    return sent.count(b":") == understood.count(b":") or sent.count(b'":') == understood.count(b'":')
-
-
-def admit(item: bytes, catalog: Catalog = CATALOG) -> Verdict:
-    """Judge one item by itself."""
-    if len(item) <= MAX_INPUT_BYTES:
-        events = _plainly_good(b"[" + item + b"]", [item], catalog)
-        if events is not None and len(events) == 1:
-            event = events[0]
-            return Verdict(item, event, None, event.id, event.source)
-    return _admit_thoroughly(item, catalog)
+    missing = sent.count(b":") - understood.count(b":")
+    return missing == 0 or missing == sent.count(b'+00:00"') - understood.count(b'+00:00"')
 
 
 def _admit_thoroughly(item: bytes, catalog: Catalog) -> Verdict:
-    value: Any = None
+    known: dict[str, Any] = {}
     try:
-        value = _parse(item)
-        return _understood(item, value, catalog)
+        value, twice = _parse(item)
+        if isinstance(value, dict):
+            known = {name: value.get(name) for name in ("id", "source") if name not in twice}
+        if twice:
+            raise Refused(problems.DUPLICATE_KEY, f"the key {twice[0][:200]!r} is there twice")
+        event = _understood(item, value, catalog)
     except Refused as refusal:
-        known = value if isinstance(value, dict) else {}
-        return Verdict(item, None, refusal.problem, _readable(known.get("id")), _readable(known.get("source")))
+        names = _readable(known.get("id")), _readable(known.get("source"))
+        return Verdict(item, None, refusal.problem, *names)
+    return Verdict(item, event, None, event.id, event.source)
 
 
 def _readable(value: Any) -> str | None:
@@ -126,51 +144,47 @@ def _unwritable(text: str) -> bool:
     return "\x00" in text or _LONE_SURROGATE.search(text) is not None
 
 
-def _parse(item: bytes) -> Any:
-    """The JSON value of an item; raises Refused when it is not strictly JSON or breaks a limit."""
+def _parse(item: bytes) -> tuple[Any, list[str]]:
+    """The JSON value of an item, and the keys that some object in it has twice.
+
+    Raises Refused when it is not JSON, or too large or too deep to look at.
+    """
     if len(item) > MAX_EVENT_BYTES:
         raise Refused(problems.TOO_LARGE, f"{len(item)} bytes; an event has at most {MAX_EVENT_BYTES}")
     try:
         text = item.decode()
     except UnicodeDecodeError as error:
         raise Refused(problems.NOT_UTF8, f"byte {error.start} is not UTF-8") from None
-    deep = nesting(item) > MAX_DEPTH
+    # Depth comes before syntax: how deep a parser gets before it gives up differs between versions of Python.
+    if item.count(b"{") + item.count(b"[") > MAX_DEPTH and nesting(item) > MAX_DEPTH:
+        raise Refused(problems.TOO_DEEP, f"nested over {MAX_DEPTH} levels")
+    twice: list[str] = []
+
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            seen: set[str] = set()
+            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return found
+
     try:
-        return standard_json.loads(text, object_pairs_hook=_unique, parse_constant=_not_json)
-    except DuplicateKey as error:
-        code = problems.TOO_DEEP if deep else problems.DUPLICATE_KEY
-        raise Refused(code, str(error) if not deep else _TOO_DEEP) from None
-    except RecursionError:
-        raise Refused(problems.TOO_DEEP, _TOO_DEEP) from None
+        value = standard_json.loads(text, object_pairs_hook=members, parse_constant=_not_json)
     except standard_json.JSONDecodeError as error:
         raise Refused(problems.INVALID_JSON, f"{error.msg} at character {error.pos}") from None
     except ValueError as error:
         # Python refuses to read integers of thousands of digits.
         raise Refused(problems.INVALID_VALUE, f"a number cannot be read: {error}") from None
-    finally:
-        del text
-
-
-_TOO_DEEP = f"nested over {MAX_DEPTH} levels"
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise DuplicateKey(f"the key {twice!r} is there twice")
-    return members
+    return value, twice
 
 
 def _not_json(constant: str) -> Any:
     raise standard_json.JSONDecodeError(f"{constant} is not JSON", constant, 0)
 
 
-def _understood(item: bytes, value: Any, catalog: Catalog) -> Verdict:
-    if nesting(item) > MAX_DEPTH:
-        raise Refused(problems.TOO_DEEP, _TOO_DEEP)
-    _check_values(value, "$")
+def _understood(item: bytes, value: Any, catalog: Catalog) -> Event:
+    """The event that an item's JSON value is; raises Refused when it is none."""
+    if b"\\u" in item or _PERHAPS_TOO_LARGE.search(item.decode()) is not None:
+        _check_values(value, "$")
     if not isinstance(value, dict):
         raise Refused(problems.INVALID_VALUE, _NOT_AN_EVENT.get(type(value), "an event is a JSON object"))
     event_type = value.get("type")
@@ -178,20 +192,24 @@ def _understood(item: bytes, value: Any, catalog: Catalog) -> Verdict:
         raise Refused(problems.INVALID_VALUE, "`type` is missing or not a text")
     if event_type in catalog.old_types:
         value = _upcast(value, catalog)
+        item = _encode(value)
     elif event_type not in catalog.types:
         raise Refused(problems.UNKNOWN_TYPE, f"{event_type[:200]!r} is no type of the catalogue")
     try:
-        event = catalog.admission_of_one.decode(_encode(value))
+        event: Event = catalog.admission_of_one.decode(item)
     except (msgspec.MsgspecError, RecursionError) as error:
-        unknown = "unknown field" in str(error)
-        raise Refused(
-            problems.UNKNOWN_FIELD if unknown else problems.INVALID_VALUE, str(error)[:500]
-        ) from None
+        unknown = str(error).startswith("Object contains unknown field")
+        code = problems.UNKNOWN_FIELD if unknown else problems.INVALID_VALUE
+        raise Refused(code, str(error)[:500]) from None
+    if _OFFSET_WITHOUT_COLON.search(value["time"][-5:].encode() + b'"') is not None:
+        raise Refused(problems.INVALID_VALUE, "the offset of `time` is not like +01:00 - at `$.time`")
+    if event.time.year < FIRST_YEAR:
+        raise Refused(problems.INVALID_VALUE, f"`time` is before the year {FIRST_YEAR} - at `$.time`")
     rule = RULES.get(type(event.data))
     detail = rule(event.data) if rule is not None else None
     if detail is not None:
         raise Refused(problems.INVALID_VALUE, detail)
-    return Verdict(item, event, None, event.id, event.source)
+    return event
 
 
 _NOT_AN_EVENT = {
@@ -203,9 +221,9 @@ def _upcast(value: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     """An older version lifted to the current one; it is judged as what it becomes."""
     try:
         return catalog.upcast(value)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise Refused(
-            problems.INVALID_VALUE, f"not a valid {value['type']}: {type(error).__name__} {error}"
+            problems.INVALID_VALUE, f"not a valid {value['type']}: {type(error).__name__} {error}"[:500]
         ) from None
 
 

@@ -11,7 +11,8 @@ import re
 from msgspec import DecodeError, Raw, json
 
 _RAW_ITEMS = json.Decoder(list[Raw])
-_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},"]', re.DOTALL)
+# A string, or one of the marks outside. Possessive: nothing is tried twice in a string that never ends.
+_MARKS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
 _CLOSER = {0x5B: 0x5D, 0x7B: 0x7D}
 _JSON_SPACE = b" \t\r\n"
 
@@ -73,4 +74,6 @@ def nesting(item: bytes) -> int:
             deepest = max(deepest, depth)
         elif character in b"]}":
             depth -= 1
+        elif character == 0x22 and mark.end() == mark.start() + 1:
+            break  # a string that does not end: there are no brackets behind it
     return deepest
