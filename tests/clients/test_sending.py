@@ -8,6 +8,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 
@@ -27,11 +28,11 @@ def free_port() -> int:
 
 def settled(client: Client) -> dict[str, int]:
     """The numbers that say where events ended."""
-    return {name: count for name, count in client.stats().items() if count and name not in ("requests",)}
+    return {name: count for name, count in client.stats().items() if count and name != "requests"}
 
 
 def test_events_arrive_as_one_batch_over_one_connection(server: FakeServer, make: Make) -> None:
-    """What is said within the linger travels together, as a CloudEvents batch, over a connection kept alive."""
+    """What is said within the linger travels together, and the next over the same connection."""
     client = make(linger=0.05)
     ids = [client.thumb("p-1", "up", person=f"u-{number}") for number in range(20)]
     assert client.flush(5)
@@ -71,7 +72,7 @@ def test_a_request_stays_within_the_limits_of_the_contract(server: FakeServer, m
         moves.take_and_half_answer,
         moves.greeting_page,
     ],
-    ids="500 503 429 408 302 hang_up take_and_hang_up half_answer greeting_page".split(),
+    ids=["500", "503", "429", "408", "302", "hang up", "take, hang up", "half answer", "greeting page"],
 )
 def test_what_was_not_answered_is_sent_again_with_its_id(
     server: FakeServer, make: Make, move: moves.Move
@@ -116,7 +117,7 @@ def test_retry_after_is_honoured(server: FakeServer, make: Make) -> None:
 
 
 def test_backoff_is_jittered_and_grows(server: FakeServer, make: Make) -> None:
-    """The pauses between attempts are drawn from a bound that doubles: they differ, and later ones are longer."""
+    """The pauses between attempts are drawn from a bound that doubles, and differ."""
     seen: list[float] = []
 
     def note(handler: moves.Handler, events: list[moves.Event]) -> None:
@@ -129,7 +130,7 @@ def test_backoff_is_jittered_and_grows(server: FakeServer, make: Make) -> None:
     deadline = time.monotonic() + 10
     while not server.accepted and time.monotonic() < deadline:
         time.sleep(0.01)
-    pauses = [after - before for before, after in zip(seen, seen[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(seen)]
     assert len(pauses) == 7
     assert len({round(pause, 4) for pause in pauses}) > 3
     assert all(pause < 0.02 * 2**place + 0.3 for place, pause in enumerate(pauses))
@@ -138,7 +139,7 @@ def test_backoff_is_jittered_and_grows(server: FakeServer, make: Make) -> None:
 def test_refused_events_are_logged_and_handed_over_and_never_sent_again(
     server: FakeServer, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One bad event is the product's to hear of, with the server's reason; the others are not touched by it."""
+    """One bad event is the product's to hear of, with the server's reason; the others go on."""
     heard: list[tuple[str, str]] = []
     client = make(on_refused=lambda event, problem: heard.append((event["id"], problem["detail"])))
     ids = [client.thumb("p-1", "up", id=f"e-{number}") for number in range(5)]

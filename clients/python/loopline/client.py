@@ -7,7 +7,6 @@ calls themselves are in :mod:`loopline.calls` and :mod:`loopline.announcements`,
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import time as clock
@@ -32,14 +31,14 @@ from loopline.errors import (
     SpoolUnavailable,
     Unreachable,
 )
+from loopline.lifetime import EXIT_S
 from loopline.outbox import Outbox
-from loopline.sender import OnRefused, Sender, living_senders
+from loopline.sender import OnRefused, Sender
 from loopline.spool import Spool
 from loopline.transport import Transport
 
 log = logging.getLogger("loopline")
 
-_ATEXIT_S = 2.0
 _COMPLAIN_EVERY_S = 10.0
 # Room above queue_size for what is on its way to the disk, where there is a spool.
 _HANDOVER = 10_000
@@ -253,15 +252,6 @@ def _abandon(sender: Sender) -> None:
     import threading
 
     if not sender.idle():
-        threading.Thread(target=sender.stop, args=(_ATEXIT_S,), name="loopline-last", daemon=True).start()
+        threading.Thread(target=sender.stop, args=(EXIT_S,), name="loopline-last", daemon=True).start()
     else:
         sender.stop(0.0)
-
-
-def _close_all() -> None:
-    deadline = clock.monotonic() + _ATEXIT_S
-    for sender in living_senders():
-        sender.stop(max(0.0, deadline - clock.monotonic()))
-
-
-atexit.register(_close_all)

@@ -13,7 +13,6 @@ import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ import msgspec
 
 from loopline.answers import Verdict, judge
 from loopline.errors import Unreachable
+from loopline.lifetime import end_with_worker, look_after
 from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
 from loopline.spool import Batch, Spool
 from loopline.transport import Transport
@@ -58,7 +58,7 @@ class Sender:
         self._on_refused = on_refused
         self._linger = linger
         self._begin_process()
-        _senders.add(self)
+        look_after(self)
 
     def _begin_process(self) -> None:
         """The state that belongs to one process; none of it survives a fork."""
@@ -107,6 +107,7 @@ class Sender:
             if self.spool is not None:
                 self._spooler = threading.Thread(target=self._move, name="loopline-spooler", daemon=True)
         try:
+            end_with_worker()
             self._thread.start()
             if self._spooler is not None:
                 self._spooler.start()
@@ -407,20 +408,3 @@ class Sender:
         if self.spool is not None and (force or moment >= self._synced_at + _SYNC_EVERY_S):
             self._synced_at = moment
             self.spool.sync()
-
-
-_senders: weakref.WeakSet[Sender] = weakref.WeakSet()
-
-
-def living_senders() -> list[Sender]:
-    """Every sender of this process that somebody still uses or that still runs."""
-    return list(_senders)
-
-
-def _after_fork_in_child() -> None:
-    for sender in living_senders():
-        sender.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
