@@ -22,6 +22,9 @@ _LENGTHS = (1, 8, 64, 256, 1024)
 CHUNK = _LENGTHS[-1]
 """How many keys one statement takes."""
 
+GROUP = 10
+"""How many rows one statement writes."""
+
 META = f"""
 CREATE TABLE meta (log TEXT NOT NULL, epoch INTEGER NOT NULL, partitions INTEGER NOT NULL,
                    views_version INTEGER NOT NULL){_STRICT};
@@ -62,22 +65,33 @@ def create(table: Table) -> str:
 
 
 @cache
-def put(table: Table) -> str:
-    """Insert a row, or replace the one with its key."""
-    marks = ", ".join("?" for _ in table.columns)
+def put(table: Table, rows: int = 1) -> str:
+    """Insert rows, or replace those with their keys."""
     rest = [f'"{name}" = excluded."{name}"' for name in table.columns if name not in table.key]
     then = f"UPDATE SET {', '.join(rest)}" if rest else "NOTHING"
-    return f'INSERT INTO "{table.name}" VALUES ({marks}) ON CONFLICT ({_names(table.key)}) DO {then}'
+    return f"{_insert(table, rows)} ON CONFLICT ({_names(table.key)}) DO {then}"
 
 
 @cache
-def add(table: Table) -> str:
-    """Insert a row of a counter table, or add its sums to the one with its key."""
-    marks = ", ".join("?" for _ in table.columns)
+def add(table: Table, rows: int = 1) -> str:
+    """Insert rows of a counter table, or add their sums to those with their keys."""
     sums = ", ".join(f'"{name}" = "{name}" + excluded."{name}"' for name in table.sums)
-    return (
-        f'INSERT INTO "{table.name}" VALUES ({marks}) ON CONFLICT ({_names(table.key)}) DO UPDATE SET {sums}'
-    )
+    return f"{_insert(table, rows)} ON CONFLICT ({_names(table.key)}) DO UPDATE SET {sums}"
+
+
+def _insert(table: Table, rows: int) -> str:
+    marks = f"({', '.join('?' * len(table.columns))})"
+    return f'INSERT INTO "{table.name}" VALUES {", ".join([marks] * rows)}'
+
+
+def grouped(rows: Sequence[Row]) -> tuple[list[Row], Sequence[Row]]:
+    """The parameters of whole groups of `GROUP` rows, and the rows that are left.
+
+    Ten rows a statement take three quarters of the time of one.
+    """
+    whole = len(rows) - len(rows) % GROUP
+    flat = [tuple(chain.from_iterable(rows[start : start + GROUP])) for start in range(0, whole, GROUP)]
+    return flat, rows[whole:]
 
 
 @cache
