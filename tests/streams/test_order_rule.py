@@ -1,0 +1,107 @@
+"""The order rule: order holds within a partition, nowhere else, and the views do not care."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas import problems
+from streams.log.memory import MemoryLog
+from streams.projection import advance
+from streams.rebuild import verify
+from streams.store.memory import MemoryStore
+from streams.store.port import Store
+from streams.store.sqlite import SqliteStore, create_store
+from streams.store.tables import DEAD_LETTERS, FACTS, TABLES, DeadLetterRow, Fact, Row
+from tests.streams.dense import dense_history
+from tests.streams.drawn import histories, log_of, views
+
+_dense = st.builds(dense_history, st.integers(0, 10**9), st.integers(1, 120))
+_histories = st.one_of(histories(), _dense, _dense)
+_sizes = st.lists(st.integers(1, 7), min_size=1, max_size=3)
+
+
+def _fold(log: MemoryLog, store: Store) -> Store:
+    while advance(log, store):
+        pass
+    return store
+
+
+def _fold_in_steps(
+    log: MemoryLog, store: Store, data: st.DataObject, reopen: Callable[[Store], Store]
+) -> Store:
+    """Fold in a drawn interleaving of partitions, in transactions of drawn size, restarting at drawn points."""
+    ends = log.ends()
+    at = dict.fromkeys(ends, 0)
+    while at != ends:
+        behind = sorted(partition for partition in ends if at[partition] < ends[partition])
+        chosen = data.draw(st.lists(st.sampled_from(behind), min_size=1, unique=True))
+        for partition in chosen:
+            at[partition] += data.draw(st.integers(1, ends[partition] - at[partition]))
+        while advance(log, store, upto=at, most_events=data.draw(st.sampled_from([1, 5, 2000]))):
+            pass
+        if data.draw(st.booleans()):
+            store = reopen(store)
+    return store
+
+
+@given(_histories, st.integers(1, 3), _sizes, _sizes, st.data())
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+def test_views_are_the_same_for_every_interleaving_and_block_size(history, partitions, one, other, data):
+    """Any interleaving of the partitions, any block size and any transaction size give the same views."""
+    plain = log_of(history, partitions, one)
+    expected = views(_fold(plain, MemoryStore(plain.identity)).snapshot().__enter__(), one)
+    log = log_of(history, partitions, other)
+    store = _fold_in_steps(log, MemoryStore(log.identity), data, lambda same: same)
+    with store.snapshot() as snapshot:
+        assert views(snapshot, other) == expected
+
+
+@given(history=_histories, sizes=_sizes, data=st.data())
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+def test_views_on_disk_are_the_same_across_restarts(tmp_path_factory, history, sizes, data):
+    """Restarts at any point change nothing, and a rebuild in memory is identical row by row."""
+    folder: Path = tmp_path_factory.mktemp("store")
+    log = log_of(history, 3, sizes)
+    create_store(folder / "views.sqlite", log.identity)
+
+    def reopen(store: Store) -> Store:
+        store.close()
+        return SqliteStore(folder / "views.sqlite", writable=True)
+
+    store = _fold_in_steps(log, SqliteStore(folder / "views.sqlite", writable=True), data, reopen)
+    with store.snapshot() as live:
+        assert [d.describe() for d in verify(log, live, MemoryStore(log.identity))] == []
+    store.close()
+
+
+def test_the_drawn_histories_reach_every_view() -> None:
+    """The property is not empty: the drawn histories fill every view and give every verdict and wait."""
+    reached: set[str] = set()
+
+    @given(_histories)
+    @settings(max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    def look(history: list[tuple[bytes, int]]) -> None:
+        log = log_of(history, 2, [3])
+        with _fold(log, MemoryStore(log.identity)).snapshot() as snapshot:
+            reached.update(name for name, rows in views(snapshot, [3]).items() if rows)
+            reached.update(letter.code for letter in map(_letter, snapshot.scan(DEAD_LETTERS)))
+            for fact in (Fact(*row) for row in snapshot.scan(FACTS)):
+                reached.add((fact.waits_for or "").partition(":")[0])
+                reached.update(name for name in ("retracted", "label_used") if getattr(fact, name))
+                reached.add("moved" if fact.pid else "")
+
+    look()
+    every = {table.name for table in TABLES} - {"replayed"}
+    verdicts = set(problems.WORKER_CODES)
+    waits = {"prediction", "join_key", "declaration", "event"}
+    assert every | verdicts | waits | {"retracted", "label_used", "moved"} <= reached
+
+
+def _letter(row: Row) -> DeadLetterRow:
+    return DeadLetterRow(*row)
