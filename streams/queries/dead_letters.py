@@ -45,6 +45,17 @@ def dead_letters(
     return listing(items, None)
 
 
+def recent_dead_letters(
+    snapshot: Snapshot, originals: Originals, end: int, most: int
+) -> list[dict[str, Any]]:
+    """The latest of what the collector refused, newest first; `end` is the end of its partition."""
+    # Every block holds a letter at least, so the last `most` blocks are enough.
+    after = (DEAD, end - most - 1, 2**62)
+    rows = list(snapshot.scan(DEAD_LETTERS, {"partition": DEAD}, after=after))
+    letters = [DeadLetterRow(*row) for row in rows[-most:]]
+    return [_item(snapshot, letter, _bytes(letter, originals)) for letter in reversed(letters)]
+
+
 def _bytes(letter: DeadLetterRow, originals: Originals) -> bytes:
     if letter.partition == DEAD:
         return originals.dead_letter(letter.offset, letter.place).bytes

@@ -1,0 +1,115 @@
+"""What the first page shows, from one view: numbers with the n that they rest on, and lists with an end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from feedback.api.services import View
+from models.intervals import wilson
+from schemas import problems
+from streams.log.port import DEAD
+from streams.queries.counts import counts
+from streams.queries.dead_letters import recent_dead_letters
+from streams.queries.feedback import feedback
+from streams.queries.freshness import freshness, lag
+from streams.queries.originals import latest
+from streams.queries.pages import Page
+from streams.queries.waiting import waiting, waiting_count
+from streams.store.tables import DEAD_LETTERS
+
+_ENOUGH = 5
+_EVERYTHING = Page(limit=1000)
+_DETAILS = ("for", "dataset", "model_version", "code")
+_TONES = {"received": "done", "waiting": "wait", "retracted": "bad", "discarded": "bad"}
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def tables(view: View, shown: int) -> dict[str, Any]:
+    """Everything on the page that comes from the views; `shown` is the length of its lists."""
+    by_kind = counts(view.snapshot, ("kind",), _EVERYTHING, env="prod")["items"]
+    positions = view.snapshot.positions()
+    refused = _refused(view)
+    return {
+        "kinds": by_kind,
+        "predictions": sum(item["n"] for item in by_kind if item["kind"] == "prediction.made"),
+        "feedback_n": sum(item["n"] for item in by_kind if item["kind"].startswith("feedback.")),
+        "rates": _rates(view),
+        "latest": _latest(view, shown),
+        "waiting_n": waiting_count(view.snapshot),
+        "waiting": waiting(view.snapshot, view.now, Page(limit=shown))["items"],
+        "refused": refused,
+        "refused_n": sum(n for _, _, n in refused),
+        "dead_letters": recent_dead_letters(view.snapshot, view.originals, view.ends[DEAD], shown),
+        "lag": lag(positions, view.ends),
+        **freshness(positions, view.ends, view.now, view.services.maturity_days),
+    }
+
+
+def _refused(view: View) -> list[tuple[str, str, int]]:
+    """(code, title, how many) of what was refused."""
+    every = (
+        (code, title, view.snapshot.count(DEAD_LETTERS, {"code": code}))
+        for code, title in problems.TITLES.items()
+    )
+    return [entry for entry in every if entry[2]]
+
+
+def _rates(view: View) -> list[dict[str, Any]]:
+    """Shares that a page can show at a glance, each with its n and a 95% interval, or without enough data."""
+    n = {
+        (item["kind"], item["value"]): item["n"]
+        for item in counts(view.snapshot, ("kind", "value"), _EVERYTHING, env="prod")["items"]
+    }
+    shares = (
+        ("Thumbs up", ("feedback.thumb", "up"), ("feedback.thumb", "down")),
+        ("Confirmed with yes", ("feedback.confirmation", "yes"), ("feedback.confirmation", "no")),
+    )
+    rates = []
+    for name, good, bad in shares:
+        part, trials = n.get(good, 0), n.get(good, 0) + n.get(bad, 0)
+        low, high = wilson(part, trials)
+        rates.append(
+            {
+                "name": name,
+                "n": trials,
+                "rate": part / trials if trials >= _ENOUGH else None,
+                "low": low,
+                "high": high,
+            }
+        )
+    return rates
+
+
+def _latest(view: View, shown: int) -> list[dict[str, Any]]:
+    """The latest feedback, each with what is true about it now."""
+    items = []
+    for arrived in latest(view.services.log, "loopline.feedback.", shown):
+        known = feedback(view.snapshot, view.originals, arrived.id, arrived.source, view.services.lineage)
+        age_s = (view.now - arrived.received) / 1e9
+        shown_as = [_chip(stage) for stage in known[0]["timeline"]] if known else []
+        items.append(
+            {"event": arrived, "age_s": age_s, "known": known[0] if known else None, "chips": shown_as}
+        )
+    return items
+
+
+def _chip(stage: dict[str, Any]) -> dict[str, str]:
+    """A stage in a few words, and the tone to show it in."""
+    details = [str(stage[name]) for name in _DETAILS if name in stage]
+    text = " ".join([stage["stage"].replace("_", " "), *details])
+    return {"text": text, "at": stage["at"], "tone": _TONES.get(stage["stage"], "good")}
+
+
+def describe_age(seconds: float) -> str:
+    """A duration as people say it: 3 s, 12 min, 2 h, 5 d."""
+    for length, unit in _UNITS:
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def described_rate(rate: dict[str, Any]) -> str:
+    """A share with its interval and its n, or that there is too little data for one."""
+    if rate["rate"] is None:
+        return f"not enough data yet (n = {rate['n']})"
+    return f"{rate['rate']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}, n = {rate['n']})"

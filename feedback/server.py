@@ -1,0 +1,187 @@
+"""The server as one ASGI application: the composition root of everything that speaks HTTP.
+
+Adapters come in; routes are mounted here and nowhere else. The collector is called without any
+framework around it. Opening a home, processes and ports are left to the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from feedback.api import (
+    counts,
+    datasets,
+    dead_letters,
+    feedback,
+    labels,
+    metrics,
+    openapi,
+    outcomes,
+    overrides,
+    predictions,
+    readiness,
+    waiting,
+)
+from feedback.api.errors import Refusal, render_failure, render_http, render_refusal
+from feedback.api.services import Services, WorkerSays
+from feedback.page import page
+from streams.appender import Appender
+from streams.asgi import Receive, Scope, Send
+from streams.collector import Collector
+from streams.log.port import Log
+from streams.metrics import Metrics
+from streams.queries.feedback import Lineage, no_lineage
+from streams.queries.freshness import MATURITY_DAYS
+from streams.queries.originals import Originals
+from streams.queries.outcomes import WINDOW_DAYS
+from streams.store.port import Store
+
+EVENTS = "/v1/events"
+
+_READERS = 4
+_WATCH_S = 1.0
+
+
+class _AnyText(Convertor[str]):
+    """An id in a path: any text, slashes and line ends included."""
+
+    regex = r"(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("text", _AnyText())
+
+ROUTES = (
+    Route("/", page.endpoint),
+    Route("/v1/predictions/{id:text}", predictions.endpoint),
+    Route("/v1/feedback/{id:text}", feedback.endpoint),
+    Route("/v1/waiting", waiting.endpoint),
+    Route("/v1/counts", counts.endpoint),
+    Route("/v1/labels/{model}", labels.endpoint),
+    Route("/v1/overrides/{model}", overrides.endpoint),
+    Route("/v1/outcomes/{model}", outcomes.endpoint),
+    Route("/v1/dead-letters", dead_letters.endpoint),
+    Route("/v1/datasets", datasets.endpoint),
+    Route("/v1/datasets/{model}/{version}", datasets.manifest),
+    Route("/v1/datasets/{model}/{version}/files/{name}", datasets.file),
+    Route("/healthz", readiness.healthz),
+    Route("/readyz", readiness.readyz),
+    Route("/metrics", metrics.endpoint),
+    Route("/openapi.json", openapi.endpoint),
+)
+
+
+class Server:
+    """The ASGI application: the collector on its hot path, everything else through Starlette."""
+
+    def __init__(self, collector: Collector, site: Starlette) -> None:
+        self._collector = collector
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or take part in the server's start and end."""
+        if scope["type"] == "http" and scope["path"] == EVENTS:
+            await self._collector(scope, receive, send)
+        else:
+            await self._site(scope, receive, send)
+
+
+def build_app(
+    *,
+    log: Log,
+    appender: Appender,
+    store: Callable[[], Store],
+    datasets: Path,
+    metrics: Metrics | None = None,
+    lineage: Lineage = no_lineage,
+    worker: Callable[[], WorkerSays] = lambda: WorkerSays("unknown"),
+    clock: Callable[[], int] = time.time_ns,
+    outcome_window_days: int = WINDOW_DAYS,
+    maturity_days: int = MATURITY_DAYS,
+) -> Server:
+    """Compose the server.
+
+    Args:
+        log: the log, to read from.
+        appender: the one writer of that log; it is not stopped here.
+        store: gives the store to read from, another one after a rebuild; raises HomeMissing or
+            StoreMissing while there is none.
+        datasets: the folder of the releases; it need not exist yet.
+        metrics: what the appender counts on, so that one scrape shows all.
+        lineage: tells which dataset versions an event is in.
+        worker: what the worker says of itself, for `/readyz`.
+        clock: nanoseconds since 1970, the instant of receipt.
+    """
+    metrics = metrics or Metrics()
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
+    services = Services(
+        log,
+        appender,
+        store,
+        datasets,
+        clock,
+        metrics,
+        Originals(log),
+        lineage,
+        worker,
+        pool,
+        outcome_window_days,
+        maturity_days,
+    )
+    collector = Collector(appender, log.identity.partitions, metrics=metrics, clock=clock)
+    return Server(collector, _site(services))
+
+
+def _site(services: Services) -> Starlette:
+    site = Starlette(
+        routes=list(ROUTES),
+        exception_handlers={
+            Refusal: render_refusal,
+            HTTPException: render_http,
+            Exception: render_failure,
+        },
+        lifespan=_lifespan,
+    )
+    site.router.redirect_slashes = False
+    site.state.services = services
+    site.state.progress = readiness.Progress()
+    services.metrics.registry.register(metrics.ViewNumbers(services))
+    return site
+
+
+@asynccontextmanager
+async def _lifespan(site: Starlette) -> AsyncIterator[None]:
+    watching = asyncio.create_task(_watch(site))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        services: Services = site.state.services
+        services.pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _watch(site: Starlette) -> None:
+    """Look at the progress of the views now and then, so that `/readyz` knows since when they stand still."""
+    services: Services = site.state.services
+    loop = asyncio.get_running_loop()
+    while True:
+        with suppress(Exception):
+            await loop.run_in_executor(services.pool, readiness.assess, services, site.state.progress)
+        await asyncio.sleep(_WATCH_S)
