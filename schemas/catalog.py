@@ -77,8 +77,9 @@ class UnreadableTypes(Exception):
         )
 
 
-def _envelope(name: str, data: type[Struct], time: Any, others: Collection[str] = ()) -> type[Event]:
-    envelope: Any = msgspec.defstruct(
+def envelope(name: str, data: type[Struct], time: Any, others: Collection[str] = ()) -> type[Event]:
+    """The envelope of one event type: `time` is the type of its time, `others` its further attributes."""
+    made: Any = msgspec.defstruct(
         "".join(part.title() for part in name.replace(".", "_").split("_")),
         [("time", time), ("data", data), *((other, Any, UNSET) for other in others)],
         bases=(Event,),
@@ -89,7 +90,7 @@ def _envelope(name: str, data: type[Struct], time: Any, others: Collection[str] 
         kw_only=True,
         gc=False,
     )
-    return envelope  # type: ignore[no-any-return]
+    return made  # type: ignore[no-any-return]
 
 
 def _without_limits(data: type[Struct]) -> type[Struct]:
@@ -128,7 +129,7 @@ class Catalog:
 
     @staticmethod
     def _union(types: Mapping[str, type[Struct]], time: Any, others: Collection[str] = ()) -> Any:
-        return reduce(or_, (_envelope(name, data, time, others) for name, data in types.items()))
+        return reduce(or_, (envelope(name, data, time, others) for name, data in types.items()))
 
     def read(self, body: bytes, types: Collection[str]) -> list[Event]:
         """The events of a block's JSON array, every one in its current version, times as sent.

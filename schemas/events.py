@@ -7,7 +7,7 @@ so that encoding an event again yields the keys that came. Rules over several fi
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -167,7 +167,7 @@ class OutputShape(Struct, forbid_unknown_fields=True, kw_only=True):
     labels: Annotated[list[str | int | float | bool], Meta(min_length=1)] | UnsetType = UNSET
     open: bool | UnsetType = UNSET
     text: Literal[True] | UnsetType = UNSET
-    json_schema: dict[str, PersonalAny] | bool | UnsetType = UNSET
+    json_schema: dict[str, Any] | bool | UnsetType = UNSET
 
 
 class ModelDeclared(Data, kw_only=True):

@@ -18,7 +18,8 @@ from schemas.shapes import schema_problem
 Rule = Callable[[Any], str | None]
 
 
-def _target(data: events.Targeted) -> str | None:
+def target(data: events.Targeted) -> str | None:
+    """A prediction is named by its id, or by its model and the product's join key."""
     if data.prediction_id is not UNSET:
         return None
     if data.join_key is UNSET:
@@ -28,20 +29,23 @@ def _target(data: events.Targeted) -> str | None:
     return None
 
 
-def _target_or_subject(data: events.FeedbackComment | events.FeedbackRetraction) -> str | None:
+def target_or_subject(data: events.FeedbackComment | events.FeedbackRetraction) -> str | None:
+    """The same, or a subject instead of a prediction."""
     if data.subject is not UNSET and data.join_key is UNSET:
         return None
-    problem = _target(data)
+    problem = target(data)
     return f"{problem}, or `subject`" if problem and data.join_key is UNSET else problem
 
 
-def _input_size(data: events.PredictionMade) -> str | None:
+def input_size(data: events.PredictionMade) -> str | None:
+    """An input of at most 32 KiB as compact JSON."""
     if data.input is not UNSET and len(json.encode(data.input)) > MAX_INPUT_BYTES:
         return f"`input` is over {MAX_INPUT_BYTES} bytes: keep it and send `input_uri` or `input_ref`"
     return None
 
 
-def _one_shape(data: events.ModelDeclared) -> str | None:
+def one_shape(data: events.ModelDeclared) -> str | None:
+    """Exactly one shape, which can be used."""
     shape = data.output_shape
     given = [name for name in ("labels", "text", "json_schema") if getattr(shape, name) is not UNSET]
     if len(given) != 1:
@@ -54,14 +58,14 @@ def _one_shape(data: events.ModelDeclared) -> str | None:
 
 
 RULES: dict[type[events.Data], Rule] = {
-    events.Prompt: _target,
-    events.FeedbackAction: _target,
-    events.FeedbackThumb: _target,
-    events.FeedbackReason: _target,
-    events.FeedbackComment: _target_or_subject,
-    events.FeedbackCorrection: _target,
-    events.FeedbackConfirmation: _target,
-    events.FeedbackRetraction: _target_or_subject,
-    events.PredictionMade: _input_size,
-    events.ModelDeclared: _one_shape,
+    events.Prompt: target,
+    events.FeedbackAction: target,
+    events.FeedbackThumb: target,
+    events.FeedbackReason: target,
+    events.FeedbackComment: target_or_subject,
+    events.FeedbackCorrection: target,
+    events.FeedbackConfirmation: target,
+    events.FeedbackRetraction: target_or_subject,
+    events.PredictionMade: input_size,
+    events.ModelDeclared: one_shape,
 }
