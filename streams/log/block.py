@@ -62,7 +62,7 @@ _threads = local()
 def _compress(body: bytes) -> bytes:
     compressor = getattr(_threads, "compressor", None)
     if compressor is None:
-        compressor = _threads.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        compressor = _threads.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     compressed: bytes = compressor.compress(body)
     return compressed
 
@@ -84,7 +84,9 @@ def write_block(types: Collection[str], received: Sequence[tuple[int, int]], ite
 
 def write_dead_letters(received: int, letters: Sequence[DeadLetter]) -> bytes:
     """The record of refused items that were received at one instant."""
-    return write_block([DEAD_LETTER_TYPE], [(received, len(letters))], [_encode(letter) for letter in letters])
+    return write_block(
+        [DEAD_LETTER_TYPE], [(received, len(letters))], [_encode(letter) for letter in letters]
+    )
 
 
 def read_block(record: bytes) -> tuple[Header, bytes]:
@@ -92,7 +94,7 @@ def read_block(record: bytes) -> tuple[Header, bytes]:
 
     Raises UnreadableBlock for a record of another format, or one that is damaged.
     """
-    if record[:3] != _MAGIC:
+    if record[:3] != _MAGIC or len(record) < _PREFIX_BYTES:
         raise UnreadableBlock("this record is not a block of Loopline's")
     if record[3] != _FORMAT:
         raise UnreadableBlock(
@@ -102,7 +104,7 @@ def read_block(record: bytes) -> tuple[Header, bytes]:
     end = _PREFIX_BYTES + int.from_bytes(record[4:_PREFIX_BYTES], "big")
     try:
         return _decode_header(record[_PREFIX_BYTES:end]), _decompress(record[end:])
-    except (msgspec.MsgspecError, zstandard.ZstdError) as error:
+    except (msgspec.MsgspecError, zstandard.ZstdError, UnicodeDecodeError, MemoryError) as error:
         raise UnreadableBlock(f"this block is damaged: {error}") from error
 
 
