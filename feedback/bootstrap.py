@@ -1,0 +1,347 @@
+"""The composition root: a home's log, store and application put together, as processes or in one.
+
+    python -P -m feedback.bootstrap collector HOME --socket FD
+    python -P -m feedback.bootstrap worker HOME
+
+are the two processes of a server; `feedback.supervisor` starts them and watches over them. `InProcess` is
+the same application without a server, for a command that runs while there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from feedback.home import Home, HomeMissing, HomeRefused
+from feedback.service import Answer
+from feedback.settings import value
+from schemas.catalog import UnreadableTypes
+from streams.engines.embedded import Worker
+from streams.log.block import UnreadableBlock
+from streams.log.port import Log
+from streams.projection import OtherViews, StoreRefused, advance, check
+from streams.rebuild import Progress, rebuild
+from streams.store.port import Store
+from streams.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from feedback.server import Server
+    from streams.appender import Appender
+    from streams.metrics import Metrics
+
+STOPPED, VIEWS_GONE, REFUSED_TO_RUN = 0, 1, 64
+GRACEFUL_S = 5
+CATCH_UP_S = 5.0
+SWITCH_GRACE_S = 1.0
+_ORPHAN_S = 10.0
+
+WILL_NOT_RUN = (StoreRefused, UnreadableBlock, UnreadableTypes, HomeRefused)
+"""Failures that another try does not mend: a person has to do something first."""
+
+_log = structlog.get_logger("loopline")
+
+
+# --------------------------------------------------------------------------------------------- the store
+
+
+def ready_store(home: Home, log: Log, progress: Progress | None = None) -> SqliteStore:
+    """The store to write to, made or rebuilt when it is missing or of another version of the views.
+
+    Raises StoreRefused when log and store do not belong together.
+    """
+    current = home.current_path()
+    if current is None or not current.exists():
+        with home.building():
+            home.switch(home.new_store(log.identity))
+    store = home.current_store(writable=True)
+    try:
+        check(log, store)
+    except OtherViews:
+        rebuild_beside(home, log, progress)
+        store = home.current_store(writable=True)
+        check(log, store)
+    return store
+
+
+def rebuild_beside(home: Home, log: Log, progress: Progress | None = None, *, grace_s: float = 0.0) -> None:
+    """Build a new store from the log, let it catch up, and make it the one that is read.
+
+    What is read meanwhile is the old one. Raises HomeRefused when another process does the same.
+    """
+    with home.building():
+        home.remove_stale_stores()
+        path = home.new_store(log.identity)
+        fresh = SqliteStore(path, writable=True)
+        try:
+            rebuild(log, fresh, progress=progress)
+            # What came in while it was built; the worker does the rest.
+            rebuild(log, fresh)
+        finally:
+            fresh.close()
+        home.switch(path, grace_s=grace_s)
+
+
+# ------------------------------------------------------------------------------------------- the server
+
+
+def application(
+    home: Home, log: Log, appender: Appender, metrics: Metrics, store: Callable[[], Store]
+) -> Server:
+    """The application on a home."""
+    from feedback.api.services import WorkerSays
+    from feedback.server import build_app
+
+    def worker() -> WorkerSays:
+        said = home.worker_state()
+        return WorkerSays(said.state, said.reason)
+
+    return build_app(
+        log=log,
+        appender=appender,
+        store=store,
+        datasets=home.datasets,
+        metrics=metrics,
+        worker=worker,
+        outcome_window_days=value("outcome_window"),
+        maturity_days=value("maturity"),
+    )
+
+
+def run_collector(home: Home, descriptor: int, log_level: str) -> int:
+    """Serve on a socket that listens already, until SIGTERM; what was taken is written before the end."""
+    import uvicorn
+
+    from streams.appender import Appender
+    from streams.metrics import Metrics
+
+    metrics = Metrics()
+    log = home.open_log(writable=True)
+    appender = Appender(log, metrics)
+    config = uvicorn.Config(
+        application(home, log, appender, metrics, home.current_store),
+        log_level=log_level,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=GRACEFUL_S,
+        server_header=False,
+    )
+    listening = socket.socket(fileno=descriptor)
+    try:
+        # uvicorn raises the signal again after it has ended; by then nothing is left to do.
+        with contextlib.suppress(KeyboardInterrupt), _signals_ignored_after():
+            uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        appender.stop()
+        log.close()
+    return STOPPED
+
+
+@contextlib.contextmanager
+def _signals_ignored_after() -> Any:
+    """What uvicorn restores when it ends, and then raises again, is to ignore the signal."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_worker(home: Home) -> int:
+    """Follow the log until SIGTERM, then catch up with what is there; says in the home what it does."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    home.say_worker("starting")
+    log = home.open_log()
+    try:
+
+        def rebuilding(done: int, total: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+            home.say_worker("rebuilding", f"{done} of {total} blocks are in the new views")
+
+        ready_store(home, log, _now_and_then(rebuilding))
+        home.say_worker("running")
+        Worker(log, lambda: home.current_store(writable=True)).run(stop)
+        _catch_up(log, home.current_store(writable=True))
+    except _Stopped:
+        pass
+    except HomeMissing as error:
+        # The views were removed while it ran: the next start makes them anew.
+        _log.error("the worker starts again", reason=str(error))
+        return VIEWS_GONE
+    except WILL_NOT_RUN as error:
+        _log.error("the worker does not run", reason=str(error))
+        home.say_worker("refused", str(error))
+        return REFUSED_TO_RUN
+    finally:
+        log.close()
+    home.say_worker("stopped")
+    return STOPPED
+
+
+class _Stopped(Exception):
+    """The worker was asked to stop while it rebuilt its views."""
+
+
+def _now_and_then(report: Progress, every_s: float = 1.0) -> Progress:
+    last = 0.0
+
+    def limited(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            report(done, total)
+
+    return limited
+
+
+def _catch_up(log: Log, store: Store) -> None:
+    deadline = time.monotonic() + CATCH_UP_S
+    while advance(log, store) and time.monotonic() < deadline:
+        pass
+
+
+# ------------------------------------------------------------------------------------- without a server
+
+
+class InProcess:
+    """The application without a server: holds the home's lock, and keeps the views caught up itself.
+
+    It is a `feedback.service.Service`. Raises Locked, or StoreRefused.
+    """
+
+    def __init__(self, home: Home, *, wait_s: float = 0.0) -> None:
+        from streams.appender import Appender
+        from streams.metrics import Metrics
+
+        self.name = str(home.path)
+        self._closing = contextlib.ExitStack()
+        with contextlib.ExitStack() as opened:
+            lock = home.lock("a command", wait_s=wait_s)
+            opened.callback(lock.release)
+            self._log = home.open_log(writable=True)
+            opened.callback(self._log.close)
+            self._store = ready_store(home, self._log)
+            opened.callback(home.close)
+            self._settle()
+            metrics = Metrics()
+            appender = Appender(self._log, metrics)
+            opened.callback(appender.stop)
+            self._app = application(home, self._log, appender, metrics, lambda: self._store)
+            self._runner = opened.enter_context(asyncio.Runner())
+            self._closing = opened.pop_all()
+
+    def _settle(self) -> None:
+        while advance(self._log, self._store):
+            pass
+
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request to the application; after one that may have appended, the views are caught up."""
+        answer = self._runner.run(_call(self._app, method, path, body, headers or {}))
+        if method != "GET":
+            self._settle()
+        return answer
+
+    def close(self) -> None:
+        """Give the home back."""
+        self._closing.close()
+
+
+async def _call(
+    app: Callable[..., Any], method: str, path: str, body: bytes, headers: Mapping[str, str]
+) -> Answer:
+    from urllib.parse import unquote
+
+    raw, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode(), text.encode()) for name, text in headers.items()],
+        "server": ("127.0.0.1", 0),
+        "client": ("127.0.0.1", 0),
+    }
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    names = {name.decode().lower(): text.decode() for name, text in sent[0]["headers"]}
+    return Answer(sent[0]["status"], names, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+# -------------------------------------------------------------------------------------------- processes
+
+
+def end_with_parent() -> None:
+    """End when the process that started this one does: it holds the other end of standard input."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_ORPHAN_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def configure_logs(level: str) -> None:
+    """Logs as lines on standard error, from this level on."""
+    import logging
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Be one of the two processes."""
+    parser = argparse.ArgumentParser(prog="feedback.bootstrap", description=__doc__)
+    parser.add_argument("process", choices=("collector", "worker"))
+    parser.add_argument("home")
+    parser.add_argument("--socket", type=int, default=-1)
+    parser.add_argument("--log-level", default="warning")
+    chosen = parser.parse_args(arguments)
+    configure_logs(chosen.log_level)
+    end_with_parent()
+    home = Home(chosen.home)
+    if chosen.process == "worker":
+        return run_worker(home)
+    return run_collector(home, chosen.socket, chosen.log_level)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

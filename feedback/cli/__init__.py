@@ -1,0 +1,46 @@
+"""The command line: `loopline`. This module knows where commands are, and loads the one that is used.
+
+Exit status: 0 done; 1 refused, different, or a gate failed; 2 usage; 3 unreachable.
+"""
+
+from __future__ import annotations
+
+import click
+
+from feedback.cli.options import Choices, Group, Lazy
+
+COMMANDS = {
+    "up": Lazy("feedback.cli.serving", "up", "Run the server on a home: collector and worker."),
+    "demo": Lazy("feedback.cli.serving", "demo", "Run the whole loop on real handwritten digits."),
+    "send": Lazy("feedback.cli.sending", "send", "Send events from a file or a pipe."),
+    "verify": Lazy("feedback.cli.checking", "verify", "Rebuild every view aside and compare."),
+    "replay": Lazy("feedback.cli.checking", "replay", "Build the views anew from the log."),
+    "waiting": Lazy("feedback.cli.reading", "waiting", "Show what waits, and for what."),
+    "dead-letters": Lazy("feedback.cli.letters", "dead_letters", "List, show and put back refused items."),
+    "model": Lazy("feedback.cli.models", "model", "Declare, evaluate, deploy and roll back model versions."),
+    "labels": Lazy("feedback.cli.reading", "labels", "Show what people say the right labels are."),
+    "dataset": Lazy("feedback.cli.datasets", "dataset", "Release, list, show and compare dataset versions."),
+    "feedback": Lazy("feedback.cli.reading", "feedback", "Show what became of a piece of feedback."),
+    "backup": Lazy("feedback.cli.copies", "backup", "Copy a home while its server runs."),
+    "restore": Lazy("feedback.cli.copies", "restore", "Bring a backup back into a home."),
+    "doctor": Lazy("feedback.cli.checking", "doctor", "Check the machine, the home and the server."),
+}
+
+
+@click.group(cls=Group, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="loopline-platform", prog_name="loopline", message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Turn what people say about a model's predictions into data that can be trusted.
+
+    \b
+    Begin with:
+      loopline up                       run a server on ./.loopline
+      loopline send events.ndjson       send events to it
+      loopline feedback show EVENT_ID   see what became of one
+      loopline dataset release MODEL    cut a dataset from the corrections
+    """
+    context.ensure_object(Choices)
+
+
+__all__ = ["main"]

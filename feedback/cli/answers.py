@@ -1,0 +1,65 @@
+"""How commands speak: one JSON document or lines of text on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from feedback.cli.options import Choices
+
+_WIDEST = 60
+
+
+def answer(choices: Choices, document: Any, text: str | Iterable[str]) -> None:
+    """Give the answer: the document with `--json`, else the text or lines."""
+    if choices.as_json:
+        encoded = msgspec.json.format(msgspec.json.encode(document), indent=2)
+        click.echo(encoded.decode())
+        return
+    for line in [text] if isinstance(text, str) else text:
+        click.echo(line)
+
+
+def note(text: str) -> None:
+    """Say something beside the answer, on standard error."""
+    click.echo(text, err=True)
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Rows as aligned columns under titles; long cells are cut, for `--json` has them whole."""
+    cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def many(count: int, one: str, more: str | None = None) -> str:
+    """A number with its noun: `1 event`, `2 events`."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+@contextlib.contextmanager
+def progress(label: str, length: int | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; the function given is called with (done, in all)."""
+    with click.progressbar(length=length or 1, label=label, file=sys.stderr, width=30) as bar:
+        shown = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal shown
+            bar.length = max(total, 1)
+            bar.update(done - shown)
+            shown = done
+
+        yield show

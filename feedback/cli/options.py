@@ -1,0 +1,188 @@
+"""What every command shares: its options, in any position, and commands that load when they are used.
+
+`loopline --home X up` and `loopline up --home X` mean the same: each command accepts the shared options
+and hands them to one `Choices`. The options come from `feedback.settings`. This module imports click and
+nothing heavier, so that help is quick; what commands do is in the modules they are loaded from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from feedback.settings import BY_NAME, SETTINGS, BadSetting, Setting, value
+
+REFUSED, USAGE, UNREACHABLE = 1, 2, 3
+
+
+class Choices:
+    """The settings as this run chose them: by flag in any position, else environment, else default."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return value(name, self.given.get(name))
+        except BadSetting as error:
+            raise click.UsageError(str(error)) from None
+
+    def was_set(self, name: str) -> bool:
+        """Whether a flag or the environment says something about a setting."""
+        return name in self.given or BY_NAME[name].env in os.environ
+
+    @property
+    def home(self) -> Path:
+        """The home's folder."""
+        path: Path = self["home"]
+        return path
+
+    @property
+    def as_json(self) -> bool:
+        """Whether one JSON document is wanted on standard output."""
+        return bool(self["json"])
+
+
+def _keep(context: click.Context, option: click.Parameter, given: Any) -> None:
+    choices = context.ensure_object(Choices)
+    if given is not None and option.name is not None:
+        choices.given[option.name] = "1" if given is True else given
+        choices[option.name]
+
+
+class SharedOption(click.Option):
+    """An option of every command."""
+
+
+def _shared(setting: Setting) -> SharedOption:
+    default = "" if setting.default in (None, False) else f"  [default: {setting.default}]"
+    options: dict[str, Any] = {"is_flag": True} if not setting.shown else {"metavar": setting.shown}
+    return SharedOption(
+        [setting.flag, setting.name],
+        help=f"{setting.help} Or {setting.env}.{default}",
+        expose_value=False,
+        callback=_keep,
+        default=None,
+        **options,
+    )
+
+
+def shared_options() -> list[SharedOption]:
+    """The options that every command accepts, made from the table of settings."""
+    return [_shared(setting) for setting in SETTINGS if setting.flag]
+
+
+class _Sections(click.Command):
+    """Help that shows a command's own options first, and the shared ones apart."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                (shared if isinstance(parameter, SharedOption) else own).append(record)
+        for title, records in (("Options", own), ("Options of every command", shared)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; an expected failure ends in a message and an exit status, not in a traceback."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            # Loaded late: it knows the failures of every room.
+            from feedback.cli.failures import told
+
+            refusal = told(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+
+class Command(_Sections):
+    """A command that accepts the shared options."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params = [*self.params, *shared_options()]
+
+
+class Lazy(NamedTuple):
+    """Where a command is: its module and name there, and its one line of help."""
+
+    module: str
+    name: str
+    help: str
+
+
+class Group(_Sections, click.Group):
+    """A group that accepts the shared options, and loads a command when it is used.
+
+    Args:
+        lazy: for each command's name where it is. Its line of help is repeated there so that the
+            group's help loads nothing.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.lazy = dict(lazy or {})
+        self.params = [*self.params, *shared_options()]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.lazy, *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        where = self.lazy[cmd_name]
+        found: click.Command = getattr(importlib.import_module(where.module), where.name)
+        return found
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        _Sections.format_options(self, ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = [(name, where.help) for name, where in self.lazy.items()]
+        records += [(name, command.get_short_help_str(90)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(records)
+
+
+def command(*args: Any, **options: Any) -> Callable[[Callable[..., Any]], Command]:
+    """`click.command` for a command with the shared options; the function gets `Choices` first."""
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        made: Command = click.command(*args, cls=Command, **options)(click.pass_obj(function))
+        return made
+
+    return decorate
+
+
+class Refused(click.ClickException):
+    """Something was refused, differs, or failed a gate."""
+
+    exit_code = REFUSED
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"loopline: {self.format_message()}", err=True)
+
+
+class Unreachable(Refused):
+    """Nobody answered."""
+
+    exit_code = UNREACHABLE
+
+
+def lines_of(texts: Sequence[str]) -> str:
+    """Texts as lines."""
+    return "\n".join(texts)

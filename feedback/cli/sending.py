@@ -1,0 +1,219 @@
+"""`loopline send`: events from a file or a pipe to the server, in order, each counted once.
+
+What is refused is listed and does not stop the rest. A server that is away or cannot write is tried
+again with the same batch: ids make a second arrival harmless. What an event must look like is judged by
+the server alone.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import IO, Any, NamedTuple
+
+import click
+
+from feedback.cli.answers import answer, many, note, table
+from feedback.cli.batches import Batch, Unsplittable, batches, read_items
+from feedback.cli.connecting import connect, refusal
+from feedback.cli.options import Choices, Refused, Unreachable, command
+from feedback.service import Answer, NoAnswer, Service
+
+BACKFILL = {"Loopline-Backfill": "1"}
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
+_LISTED = 50
+
+
+class RefusedItem(NamedTuple):
+    """An event that was not taken: its place in the input, its id if it could be read, and why."""
+
+    index: int
+    id: str | None
+    code: str
+    detail: str
+
+
+class Tally:
+    """What became of what was sent."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused: list[RefusedItem] = []
+        self.position: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The answer for `--json`."""
+        return {
+            "accepted": self.accepted,
+            "refused": len(self.refused),
+            "position": self.position,
+            "items": [item._asdict() for item in self.refused],
+        }
+
+    def lines(self, name: str) -> list[str]:
+        """The answer for people."""
+        said = [f"{many(self.accepted, 'event')} accepted by {name}"]
+        if self.refused:
+            rows = table(("index", "id", "code", "detail"), self.refused[:_LISTED])
+            more = len(self.refused) - _LISTED
+            said += [f"{many(len(self.refused), 'item')} refused:", *rows]
+            said += [f"and {many(more, 'more', 'more')}; --json lists all"] if more > 0 else []
+            said += ["They are kept with their bytes: `loopline dead-letters list`. The index counts from 0."]
+        return said
+
+
+@command(short_help="Send events from a file or a pipe.")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--backfill",
+    is_flag=True,
+    help="These are old: they keep their times, and are left out of latency metrics.",
+)
+def send(choices: Choices, file: IO[bytes], backfill: bool) -> None:
+    """Send CloudEvents from FILE, or from standard input with `-`.
+
+    FILE holds one event a line, a JSON array of events, or one event. Sending it again does no harm: an
+    event counts once. Exit status 1 says that some were refused, and lists them.
+    """
+    tally = Tally()
+    with connect(choices) as service, _Bar(file) as bar:
+        sender = Sender(service, choices["retry_for"], BACKFILL if backfill else {})
+        try:
+            for batch in batches(read_items(file, bar.read)):
+                sender.send(batch, tally)
+                bar.sent(batch)
+        except Unsplittable as error:
+            raise Refused(f"{file.name}: {error}. Nothing of it was sent.") from None
+        except Unreachable:
+            note(f"{many(tally.accepted, 'event')} were accepted before; send the same file again to go on.")
+            raise
+        name = service.name
+    answer(choices, tally.document(), tally.lines(name))
+    if tally.refused:
+        raise click.exceptions.Exit(1)
+
+
+class Sender:
+    """Sends batches to a service, again while it is away or cannot write.
+
+    Args:
+        patience_s: how long to go on trying one batch.
+        headers: sent with each request.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        patience_s: float,
+        headers: dict[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._service = service
+        self._patience_s = patience_s
+        self._headers = headers
+        self._sleep = sleep
+
+    def send(self, batch: Batch, tally: Tally) -> None:
+        """Send one batch until each item has its answer. Raises Unreachable when patience ends."""
+        left = batch
+        given_up = time.monotonic() + self._patience_s
+        pause_s = _FIRST_PAUSE_S
+        while left.items:
+            try:
+                reply = self._service.request(
+                    "POST", "/v1/events", left.body(), {"Content-Type": left.content_type, **self._headers}
+                )
+                why = f"{self._service.name} answered {reply.status}"
+                if reply.status < 500:
+                    left = self._take(reply, left, tally)
+                    continue
+                pause_s = max(pause_s, _retry_after(reply))
+            except NoAnswer as error:
+                why = str(error)
+            if time.monotonic() + pause_s > given_up:
+                raise Unreachable(f"{why}; tried for {self._patience_s:g} s (--retry-for)")
+            self._sleep(pause_s * random.uniform(0.8, 1.2))
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _take(self, reply: Answer, batch: Batch, tally: Tally) -> Batch:
+        """Note what was answered; returns what has to be sent again."""
+        document = reply.json()
+        if reply.status in (400, 413) and len(batch.items) > 1:
+            # The body as a whole was not taken; one by one, each gets an answer of its own.
+            for single in batch.singles():
+                self.send(single, tally)
+            return batch.only([])
+        if reply.status in (400, 413, 422) and isinstance(document, dict) and "code" in document:
+            index = batch.items[0].index
+            tally.refused.append(RefusedItem(index, None, document["code"], document.get("detail", "")))
+            return batch.only([])
+        if reply.status != 200 or not isinstance(document, dict) or "items" not in document:
+            raise refusal(self._service, reply)
+        again = []
+        for said in document["items"]:
+            item = batch.items[said["index"]]
+            if said["status"] == "accepted":
+                tally.accepted += 1
+            elif said["status"] == "refused":
+                problem = said.get("problem") or {}
+                tally.refused.append(
+                    RefusedItem(
+                        item.index, said.get("id"), problem.get("code", "refused"), problem.get("detail", "")
+                    )
+                )
+            else:
+                again.append(item)
+        tally.position = document.get("position", tally.position)
+        return batch.only(again)
+
+
+def _retry_after(reply: Answer) -> float:
+    text = reply.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_PAUSE_S) if text.isdecimal() else 0.0
+
+
+class _Bar:
+    """The progress bar on standard error: bytes of a file, or a running count of what a pipe gave."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        size = _size(file)
+        self._by_size = size is not None
+        self._count = 0
+        self._pending = 0
+        self._bar = click.progressbar(
+            length=size or 1,
+            label="sending",
+            file=sys.stderr,
+            width=30,
+            item_show_func=lambda _: many(self._count, "event"),
+        )
+
+    def __enter__(self) -> _Bar:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._bar.__exit__(*raised)
+
+    def read(self, size: int) -> None:
+        """So many bytes were read and will be sent."""
+        self._pending += size
+
+    def sent(self, batch: Batch) -> None:
+        """A batch has its answer."""
+        self._count += len(batch.items)
+        self._bar.update(self._pending if self._by_size else 0, current_item=True)
+        self._pending = 0
+
+
+def _size(file: IO[bytes]) -> int | None:
+    try:
+        here = file.tell()
+        end = file.seek(0, 2)
+        file.seek(here)
+    except (OSError, ValueError):
+        return None
+    return end - here
+

@@ -1,0 +1,95 @@
+"""`loopline up` and `loopline demo`: what runs until it is told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from feedback.cli.answers import answer
+from feedback.cli.options import Choices, Refused, command
+from feedback.home import Home
+from feedback.supervisor import Supervisor, is_loopback, stopped_by_signals
+
+_NEXT = """\
+Loopline runs at {url}
+  home   {home}
+  stop   Ctrl-C
+
+Send a prediction, then what a person said about it:
+
+  curl -s {url}/v1/events -H 'content-type: application/json' -d '{{
+    "specversion": "1.0", "id": "e-1", "source": "/try", "type": "loopline.prediction.made.v1",
+    "time": "2026-01-01T12:00:00Z",
+    "data": {{"prediction_id": "p-1", "model": "name-matcher", "model_version": "1", "output": "smith"}}}}'
+
+  curl -s {url}/v1/events -H 'content-type: application/json' -d '{{
+    "specversion": "1.0", "id": "e-2", "source": "/try", "type": "loopline.feedback.thumb.v1",
+    "time": "2026-01-01T12:00:05Z", "data": {{"prediction_id": "p-1", "person": "u-7", "value": "down"}}}}'
+
+See it joined: {url}/ or {url}/v1/predictions/p-1
+"""
+
+
+def _check_host(choices: Choices) -> None:
+    if not is_loopback(choices["host"]) and not choices["insecure"]:
+        raise click.UsageError(
+            f"--host {choices['host']} can be reached by other machines, and there are no keys yet: anybody"
+            " there could read and write. Add --insecure if that is what you want, or leave --host out."
+        )
+
+
+@command(short_help="Run the server on a home: collector and worker.")
+def up(choices: Choices) -> None:
+    """Run the server on a home, which is made if it is not there. Ctrl-C or SIGTERM ends it.
+
+    Two processes are started: the collector takes events in and answers when they are on disk, the worker
+    brings them into the views. A worker that dies is started again. Logs go to standard error.
+    """
+    from feedback.bootstrap import configure_logs
+
+    _check_host(choices)
+    configure_logs(choices["log_level"])
+    home = Home(choices.home)
+    server = Supervisor(
+        home,
+        choices["host"],
+        choices["port"],
+        partitions=choices["partitions"] if choices.was_set("partitions") else None,
+        log_level=choices["log_level"],
+    )
+    with stopped_by_signals() as stop:
+        url = server.start()
+        try:
+            document = {"url": url, "home": str(home.path)}
+            answer(choices, document, _NEXT.format(url=url, home=home.path))
+            click.get_text_stream("stdout").flush()
+            server.watch(stop)
+        finally:
+            server.stop()
+
+
+@command(short_help="Run the whole loop on real handwritten digits.")
+@click.option("--no-serve", is_flag=True, help="End when it is done, instead of leaving the server running.")
+def demo(choices: Choices, no_serve: bool) -> None:
+    """Run the whole loop on scikit-learn's 1,797 real handwritten digits, in a fresh home.
+
+    A model trained on few labels reads them, people correct it through the client, the corrections become
+    a dataset, and a model is trained on that and deployed. It takes less than a minute.
+    """
+    from feedback import demo as the_demo
+
+    _check_host(choices)
+    home = Home(choices.home if choices.was_set("home") else _fresh_folder(Path(".loopline-demo")))
+    if home.exists():
+        raise Refused(f"the demo needs a fresh home, and there is one at {home.path}: choose another --home")
+    the_demo.run(home, choices["host"], choices["port"], serve=not no_serve, as_json=choices.as_json)
+
+
+def _fresh_folder(wanted: Path) -> Path:
+    """The folder, or the first like it with a number behind, that is not there."""
+    folder, number = wanted, 1
+    while folder.exists():
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder

@@ -1,0 +1,357 @@
+"""A home: the folder that holds one log, its views and its datasets, and who may write there.
+
+    log.sqlite                    the truth
+    store/CURRENT                 names the store that is read: `views-<version>-<n>.sqlite`
+    store/views-<version>-<n>.sqlite
+    datasets/                     releases
+    lock                          held by the one process (and its children) that may append
+    server.json                   address and process of the running server
+    worker.json                   what the worker is doing, or why it stopped
+
+Stores are never changed into others: a new one is built beside the one that is read, and `switch` makes
+it the current one by renaming the pointer. What a store holds is left to `streams`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streams.log.port import LogIdentity
+from streams.log.sqlite import SqliteLog, create_log
+from streams.store.sqlite import SqliteStore, create_store
+from streams.store.tables import VIEWS_VERSION
+
+_STORE_NAME = re.compile(r"views-(\d+)-(\d+)\.sqlite")
+_SIDES = ("", "-wal", "-shm")
+SCRATCH_PREFIX = "scratch-"
+ORPHANS_END_S = 12.0
+
+
+class HomeRefused(Exception):
+    """A home cannot be used as asked; the message says what to do."""
+
+
+class HomeMissing(HomeRefused):
+    """There is no home at this place."""
+
+
+class Locked(HomeRefused):
+    """Somebody else holds the home."""
+
+    def __init__(self, message: str, holder: Holder) -> None:
+        self.holder = holder
+        super().__init__(message)
+
+
+class Holder(msgspec.Struct):
+    """Who holds a home: its process, what it does, and its address if it serves."""
+
+    pid: int = 0
+    doing: str = "something"
+    url: str | None = None
+
+
+class ServerInfo(msgspec.Struct):
+    """The server that runs on a home."""
+
+    url: str
+    pid: int
+
+
+class WorkerState(msgspec.Struct):
+    """What the worker of a home is doing: starting, rebuilding, running, restarting, refused or stopped."""
+
+    state: str
+    reason: str | None = None
+    at: float = 0.0
+
+
+class HomeLock:
+    """The right to append, until released. Processes that inherit `fileno()` hold it too."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The descriptor to hand on to children, so that the home is free only when all have ended."""
+        return self._descriptor
+
+    def say(self, doing: str, url: str | None = None) -> None:
+        """Write down who holds the home, for those who are refused."""
+        note = msgspec.json.encode(Holder(os.getpid(), doing, url))
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, note, 0)
+
+    def release(self) -> None:
+        """Give the home back, as far as this process is concerned."""
+        os.close(self._descriptor)
+
+
+class Home:
+    """One home. Cheap to make; nothing is opened or written before it is asked for."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).absolute()
+        self.log_path = self.path / "log.sqlite"
+        self.stores = self.path / "store"
+        self.datasets = self.path / "datasets"
+        self._guard = threading.Lock()
+        self._open: tuple[str, bool, SqliteStore] | None = None
+        self._retired: SqliteStore | None = None
+
+    # ------------------------------------------------------------------------------------------ the log
+
+    def exists(self) -> bool:
+        """Whether there is a log here."""
+        return self.log_path.exists()
+
+    def must_exist(self) -> None:
+        """Raises HomeMissing, which says how to make one."""
+        if not self.exists():
+            raise HomeMissing(
+                f"there is no home at {self.path}. `loopline up --home {self.path}` makes one;"
+                " --home or LOOPLINE_HOME names another."
+            )
+
+    def create(self, partitions: int) -> LogIdentity:
+        """Make the folder and an empty log in it. The log is there whole or not at all.
+
+        Raises HomeRefused when views or datasets of a lost log are here.
+        """
+        if self.exists():
+            raise HomeRefused(f"there is a log at {self.log_path} already")
+        if (self.stores / "CURRENT").exists():
+            raise HomeRefused(
+                f"{self.path} has views but no log: {self.log_path.name} was moved or lost. Bring it back,"
+                f" or restore a backup (`loopline restore`). To begin anew, choose another --home."
+            )
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for stale in self.path.glob("log.sqlite.new*"):
+            stale.unlink()
+        fresh = self.path / "log.sqlite.new"
+        identity = create_log(fresh, partitions)
+        os.rename(fresh, self.log_path)
+        sync_folder(self.path)
+        return identity
+
+    def open_log(self, *, writable: bool = False) -> SqliteLog:
+        """The log. Raises HomeMissing."""
+        self.must_exist()
+        return SqliteLog(self.log_path, writable=writable)
+
+    # --------------------------------------------------------------------------------------- the stores
+
+    def current_path(self) -> Path | None:
+        """The file of the store that is read, or None while there is none."""
+        try:
+            name = (self.stores / "CURRENT").read_text().strip()
+        except FileNotFoundError:
+            return None
+        if not _STORE_NAME.fullmatch(name):
+            raise HomeRefused(
+                f"{self.stores / 'CURRENT'} is damaged. Remove it and start the server: views are rebuilt."
+            )
+        return self.stores / name
+
+    def current_store(self, *, writable: bool = False) -> SqliteStore:
+        """The store that is read, opened once and again after every switch. Do not close it.
+
+        Raises HomeMissing while there is none: the worker makes the first one.
+        """
+        path = self.current_path()
+        if path is None or not path.exists():
+            raise HomeMissing(f"{self.path} has no views yet: the worker of `loopline up` makes them")
+        with self._guard:
+            if self._open is None or self._open[:2] != (path.name, writable):
+                # Another thread may still read the old one: it is closed at the switch after this.
+                if self._retired is not None:
+                    self._retired.close()
+                self._retired = None if self._open is None else self._open[2]
+                self._open = (path.name, writable, SqliteStore(path, writable=writable))
+            return self._open[2]
+
+    def close(self) -> None:
+        """Close the store that `current_store` opened."""
+        with self._guard:
+            for store in (self._retired, self._open and self._open[2]):
+                if store is not None:
+                    store.close()
+            self._open = self._retired = None
+
+    def new_store(self, identity: LogIdentity) -> Path:
+        """An empty store beside the others. It is not read before `switch`."""
+        self.stores.mkdir(parents=True, exist_ok=True, mode=0o700)
+        numbers = [int(match[2]) for name in os.listdir(self.stores) if (match := _STORE_NAME.match(name))]
+        path = self.stores / f"views-{VIEWS_VERSION}-{max(numbers, default=0) + 1}.sqlite"
+        create_store(path, identity)
+        return path
+
+    def switch(self, path: Path, *, grace_s: float = 0.0) -> None:
+        """Make a store the current one and remove the others, after a grace for those who read them."""
+        pointer = self.stores / "CURRENT"
+        replace_file(pointer, path.name.encode() + b"\n")
+        if grace_s:
+            time.sleep(grace_s)
+        self.remove_stale_stores()
+
+    def remove_stale_stores(self) -> None:
+        """Remove every store but the current one. Only under `building`: nobody else builds one then."""
+        current = self.current_path()
+        if current is None or not current.exists():
+            return
+        for entry in self.stores.iterdir():
+            if _STORE_NAME.match(entry.name) and not entry.name.startswith(current.name):
+                entry.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
+        """The right to build a store beside the current one. Raises HomeRefused when another does."""
+        self.stores.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self.stores / "building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _flock(descriptor):
+                raise HomeRefused("the views are being rebuilt by another process: wait for it to end")
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for work aside, on the home's own disk, removed at the end."""
+        folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-", dir=self.path))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed have left aside."""
+        for folder in self.path.glob(f"{SCRATCH_PREFIX}*"):
+            pid = folder.name.removeprefix(SCRATCH_PREFIX).partition("-")[0]
+            if not (pid.isdigit() and _alive(int(pid))):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    # ---------------------------------------------------------------------------------- who is at work
+
+    def lock(self, doing: str, *, wait_s: float = 0.0) -> HomeLock:
+        """Take the home for appending. A server is not waited for; a command is, up to `wait_s`.
+
+        Raises Locked, which says who holds it.
+        """
+        if not self.path.is_dir():
+            raise HomeMissing(f"there is no folder {self.path}")
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        asked_at = time.monotonic()
+        while not _flock(descriptor):
+            holder = self.holder()
+            if holder.pid and not _alive(holder.pid):
+                # Its children write down what they took, and end.
+                patience_s = max(wait_s, ORPHANS_END_S)
+            else:
+                patience_s = 0.0 if holder.url is not None else wait_s
+            if time.monotonic() - asked_at >= patience_s:
+                os.close(descriptor)
+                where = f" at {holder.url}" if holder.url else ""
+                raise Locked(
+                    f"{self.path} is held by process {holder.pid} ({holder.doing}{where})."
+                    " One home has one server: use that one, stop it, or choose another --home.",
+                    holder,
+                )
+            time.sleep(0.05)
+        lock = HomeLock(descriptor)
+        lock.say(doing)
+        return lock
+
+    def holder(self) -> Holder:
+        """Who said last that they hold the home."""
+        return _read_json(self.path / "lock", Holder) or Holder()
+
+    def server(self) -> ServerInfo | None:
+        """The server that says it runs here, while its process is alive."""
+        info = _read_json(self.path / "server.json", ServerInfo)
+        return info if info is not None and _alive(info.pid) else None
+
+    def say_server(self, info: ServerInfo | None) -> None:
+        """Write down where the server is, or that there is none."""
+        if info is None:
+            (self.path / "server.json").unlink(missing_ok=True)
+        else:
+            replace_file(self.path / "server.json", msgspec.json.encode(info))
+
+    def worker_state(self) -> WorkerState:
+        """What the worker said last."""
+        return _read_json(self.path / "worker.json", WorkerState) or WorkerState("unknown")
+
+    def say_worker(self, state: str, reason: str | None = None) -> None:
+        """Write down what the worker does. It is no truth: a full disk only leaves it old."""
+        with contextlib.suppress(OSError):
+            replace_file(
+                self.path / "worker.json", msgspec.json.encode(WorkerState(state, reason, time.time()))
+            )
+
+
+def remove_database(path: Path) -> None:
+    """Remove an SQLite file and what lies beside it."""
+    for side in _SIDES:
+        path.with_name(path.name + side).unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Bring a folder's names to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a small file whole or not at all, and on disk when this returns."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _flock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
+def _read_json(path: Path, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None
