@@ -14,8 +14,7 @@ import weakref
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -34,8 +33,10 @@ from loopline.errors import (
 from loopline.lifetime import EXIT_S
 from loopline.outbox import Outbox
 from loopline.sender import OnRefused, Sender
-from loopline.spool import Spool
 from loopline.transport import Transport
+
+if TYPE_CHECKING:
+    from loopline.spool import Spool
 
 log = logging.getLogger("loopline")
 
@@ -109,6 +110,9 @@ class Client(Announcements):
     def _open_spool(self, folder: str | os.PathLike[str] | None, limit: int) -> Spool | None:
         if folder is None:
             return None
+        # Imports are done where they are first needed: every start of every product pays for the others.
+        from loopline.spool import Spool
+
         try:
             return Spool(folder, limit)
         except SpoolUnavailable:
@@ -183,6 +187,8 @@ class Client(Announcements):
         return None
 
     def _ask_override(self, model: str, person: str, input_ref: str, timeout: float) -> dict[str, Any] | None:
+        from urllib.parse import quote, urlencode
+
         query = urlencode({"person": person, "input_ref": input_ref})
         transport = Transport(self.url, timeout)
         try:

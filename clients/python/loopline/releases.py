@@ -19,6 +19,7 @@ from loopline.errors import DatasetError, Refused, ReleaseDamaged
 from loopline.transport import Answer, Transport
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}").fullmatch
+_VERSION = re.compile(r"[1-9][0-9]{0,8}").fullmatch
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
 
 _decode = msgspec.json.Decoder().decode
@@ -52,7 +53,7 @@ class Home:
         if not folder.is_dir():
             return []
         found = (each.name for each in folder.iterdir() if (each / "manifest.json").is_file())
-        return sorted(int(name) for name in found if name.isascii() and name.isdigit())
+        return sorted(int(name) for name in found if _VERSION(name))
 
     def manifest(self, model: str, version: int) -> dict[str, Any]:
         """The release's ``manifest.json``."""

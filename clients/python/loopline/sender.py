@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,8 +22,10 @@ from loopline.answers import Verdict, judge
 from loopline.errors import Unreachable
 from loopline.lifetime import end_with_worker, look_after
 from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
-from loopline.spool import Batch, Spool
 from loopline.transport import Transport
+
+if TYPE_CHECKING:
+    from loopline.spool import Batch, Spool
 
 log = logging.getLogger("loopline")
 

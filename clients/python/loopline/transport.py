@@ -6,16 +6,15 @@ When to send again is decided elsewhere; here a request either has an answer or 
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from loopline.errors import InvalidSetting, Unreachable
 
 if TYPE_CHECKING:
+    import socket
     from http.client import HTTPConnection
 
 
@@ -38,6 +37,8 @@ class Answer(Struct, frozen=True):
 
 def parse_url(url: str) -> Address:
     """The parts of ``http[s]://host[:port][/prefix]``; :class:`InvalidSetting` for anything else."""
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -115,8 +116,10 @@ class Transport:
         self._aborted.set()
         waiting = self._socket
         if waiting is not None:
+            from socket import SHUT_RDWR
+
             with contextlib.suppress(OSError):
-                waiting.shutdown(socket.SHUT_RDWR)
+                waiting.shutdown(SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

@@ -1,0 +1,96 @@
+"""The one question a product asks while it works, and the settings a client is made with."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from loopline import Client
+from loopline.errors import InvalidSetting, LooplineError, Refused, Unreachable
+from tests.clients.conftest import Make
+from tests.clients.fake_server import FakeServer
+
+REF = "0" * 64
+PATH = f"/v1/overrides/name-matcher?person=u+7%2F%C3%A9&input_ref={REF}"
+
+
+def ask(client: Client, **how: object) -> object:
+    """Ask for the override of one person with an awkward id."""
+    return client.override("name-matcher", "u 7/é", REF, **how)  # type: ignore[arg-type]
+
+
+def test_an_override_is_what_the_person_said(server: FakeServer, make: Make) -> None:
+    """The label record comes back as the server gives it."""
+    server.pages[PATH] = (200, b'{"label":"smyth","id":"e-1","source":"/a","at":"2026-11-20T09:12:31Z"}')
+    record = ask(make())
+    assert record == {"label": "smyth", "id": "e-1", "source": "/a", "at": "2026-11-20T09:12:31Z"}
+
+
+def test_no_override_is_none(server: FakeServer, make: Make) -> None:
+    """404 means that this person said nothing about this input, for strict clients too."""
+    assert ask(make(strict=True)) is None
+    assert server.requests[0][0] == PATH
+
+
+def test_a_server_that_is_away_gives_none_or_raises_where_asked(make: Make) -> None:
+    """The product goes on without the answer, unless it wants to know."""
+    client = make(url="http://127.0.0.1:9")
+    assert ask(client) is None
+    with pytest.raises(Unreachable):
+        ask(client, strict=True)
+    with pytest.raises(Unreachable):
+        ask(make(url="http://127.0.0.1:9", strict=True))
+
+
+def test_a_slow_server_costs_no_more_than_the_timeout(server: FakeServer, make: Make) -> None:
+    """The question is bounded in time."""
+    server.before_page = lambda: server.released.wait(10) and None
+    client = make()
+    began = time.monotonic()
+    assert ask(client, timeout=0.2) is None
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    "status, body, error",
+    [(422, b'{"title":"No","detail":"no such model"}', Refused), (200, b"<html>", Unreachable)],
+)
+def test_a_server_that_refuses_or_talks_nonsense(
+    server: FakeServer, make: Make, status: int, body: bytes, error: type[LooplineError]
+) -> None:
+    """Neither raises by itself; strictly, the refusal carries status and problem."""
+    server.pages[PATH] = (status, body)
+    assert ask(make()) is None
+    with pytest.raises(error) as raised:
+        ask(make(), strict=True)
+    if isinstance(raised.value, Refused):
+        assert (raised.value.status, raised.value.problem["detail"]) == (422, "no such model")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8710", "ftp://x", "http://", "http://x:port", "http://[::1", "/v1"]
+)
+def test_a_url_that_cannot_work_is_told_when_the_client_is_made(url: str) -> None:
+    """Settings are looked at once, at the start, where a raised error hurts nobody."""
+    with pytest.raises(InvalidSetting):
+        Client(url, "/test")
+
+
+def test_settings_that_are_missing_are_told() -> None:
+    """Without test=True a client needs a server and a source; a queue has room for something."""
+    with pytest.raises(InvalidSetting, match="test=True"):
+        Client()
+    with pytest.raises(InvalidSetting, match="source"):
+        Client("http://127.0.0.1:8710")
+    with pytest.raises(InvalidSetting, match="queue_size"):
+        Client("http://127.0.0.1:8710", "/test", queue_size=0)
+
+
+def test_a_server_may_live_below_a_path(server: FakeServer, make: Make) -> None:
+    """A prefix in the URL, with or without a slash at its end, stays in front of every route."""
+    for end in ("/loop", "/loop/"):
+        client = make(url=server.url + end)
+        client.thumb("p-1", "up")
+        assert client.flush(5)
+    assert {path for path, _, _ in server.requests} == {"/loop/v1/events"}
