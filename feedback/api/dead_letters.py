@@ -7,11 +7,15 @@ from typing import Any
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
+from schemas.problems import COLLECTOR_CODES, WORKER_CODES
 from streams.queries.dead_letters import TOKEN, dead_letters
+
+CODES = (*COLLECTOR_CODES, *WORKER_CODES)
 
 
 def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
-    return dead_letters(view.snapshot, view.originals, parameters.page(TOKEN), parameters.text("code"))
+    code = parameters.word("code", CODES)
+    return dead_letters(view.snapshot, view.originals, parameters.page(TOKEN), code)
 
 
 endpoint = route("dead_letters", _query, ("code", *PAGING))

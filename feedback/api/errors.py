@@ -81,5 +81,5 @@ async def render_http(request: Request, error: Exception) -> Response:
 
 
 async def render_failure(request: Request, error: Exception) -> Response:
-    """The response to what nobody foresaw: it says nothing of the inside; the server logs the error itself."""
+    """The response to what nobody foresaw: the server logs it, the answer is silent."""
     return problem_response(500, "unavailable", "this is a defect; the server's log says more")

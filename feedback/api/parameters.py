@@ -57,10 +57,18 @@ class Parameters:
         if value is None:
             return None
         try:
-            if date.fromisoformat(value).isoformat() != value:
+            # Days before the year 1000 are a slip of the pen.
+            if date.fromisoformat(value).isoformat() != value or value < "1000":
                 raise ValueError
         except ValueError:
             raise InvalidRequest(f"`{name}` is a UTC day, as in 2026-11-20") from None
+        return value
+
+    def word(self, name: str, known: Sequence[str]) -> str | None:
+        """One of the known words, or None."""
+        value = self._values.get(name)
+        if value is not None and value not in known:
+            raise InvalidRequest(f"`{name}` is one of {', '.join(known)}")
         return value
 
     def fields(self, name: str, known: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from streams.store.tables import DEAD_LETTERS
 
 _ENOUGH = 5
 _EVERYTHING = Page(limit=1000)
-_DETAILS = ("for", "dataset", "model_version", "code")
+_DETAILS = {"for": "for ", "dataset": "", "model_version": "", "code": ""}
 _TONES = {"received": "done", "waiting": "wait", "retracted": "bad", "discarded": "bad"}
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -95,7 +95,7 @@ def _latest(view: View, shown: int) -> list[dict[str, Any]]:
 
 def _chip(stage: dict[str, Any]) -> dict[str, str]:
     """A stage in a few words, and the tone to show it in."""
-    details = [str(stage[name]) for name in _DETAILS if name in stage]
+    details = [f"{word}{stage[name]}" for name, word in _DETAILS.items() if name in stage]
     text = " ".join([stage["stage"].replace("_", " "), *details])
     return {"text": text, "at": stage["at"], "tone": _TONES.get(stage["stage"], "good")}
 
