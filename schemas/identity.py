@@ -16,18 +16,17 @@ from msgspec import UNSET
 PREDICTION, JOIN_KEY, SUBJECT, MODEL = b"p", b"j", b"s", b"m"
 
 _UUID = b"\x00"
-_HYPHENS = (8, 13, 18, 23)
 
 
 def pack(text: str) -> bytes:
     """An id as bytes, such that different texts give different bytes. `unpack` gives it back."""
-    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
+    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-" and text == text.lower():
         try:
-            packed = bytes.fromhex(text[:8] + text[9:13] + text[14:18] + text[19:23] + text[24:])
+            packed = bytes.fromhex(text.replace("-", ""))
         except ValueError:
             return b"t" + text.encode()
-        # fromhex also takes capitals and spaces; only the canonical form may be shortened.
-        if len(packed) == 16 and text.islower() | text.replace("-", "").isdigit():
+        # Further hyphens, or the spaces that fromhex skips, leave fewer than 16 bytes.
+        if len(packed) == 16:
             return _UUID + packed
     return b"t" + text.encode()
 
@@ -61,7 +60,7 @@ def partition_key(data: Any) -> bytes:
     """The typed key of an event's data: its prediction, else join key, else subject, else model."""
     prediction_id = getattr(data, "prediction_id", UNSET)
     if prediction_id is not UNSET:
-        return prediction_key(prediction_id)
+        return PREDICTION + pack(prediction_id)
     key = getattr(data, "join_key", UNSET)
     if key is not UNSET:
         return join_key(data.model, key)

@@ -14,7 +14,6 @@ SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DIGITS = frozenset("0123456789")
 # fromisoformat takes much of ISO 8601 that RFC 3339 does not.
 _TO_THE_SECOND = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -26,15 +25,18 @@ def nanoseconds(text: str) -> int:
 
     Raises ValueError for anything else, a time without an offset included.
     """
-    if len(text) > 20 and text[19] == ".":
-        end = 20
-        while end < len(text) and text[end] in _DIGITS:
-            end += 1
-        if end == 20:
-            raise ValueError(f"a decimal point without digits: {text!r}")
-        fraction = text[20:end][:9]
-        return _whole_seconds(text[:19] + text[end:]) + int(fraction.ljust(9, "0"))
-    return _whole_seconds(text)
+    if len(text) < 21 or text[19] != ".":
+        return _whole_seconds(text)
+    end = len(text) - 1
+    if text[end] not in "Zz":
+        end = max(text.rfind("+"), text.rfind("-"), 20)
+    fraction = text[20:end]
+    if not (fraction.isascii() and fraction.isdigit()):
+        raise ValueError(f"a decimal point needs digits: {text!r}")
+    return _whole_seconds(text[:19] + text[end:]) + int(fraction[:9]) * _SCALE[min(len(fraction), 9)]
+
+
+_SCALE = [10 ** (9 - digits) for digits in range(10)]
 
 
 @lru_cache(maxsize=4096)

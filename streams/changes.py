@@ -88,8 +88,8 @@ class Changes:
         if before != after:
             for sign, standing in ((-1, before), (1, after)):
                 if standing is not None:
-                    group, sums = standing
-                    self._count(group, sign * sums.n, sign * sums.events)
+                    group, n, events = standing
+                    self._count(group, sign * n, sign * events)
         if old is None or old.code != new.code:
             self._verdict(old, new)
         was, now = (old is not None and old.effective), new.effective

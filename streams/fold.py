@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
-from msgspec import json
+from msgspec import Struct, json
 
 from schemas import problems
 from schemas.canonical import digest
@@ -27,7 +26,7 @@ from schemas.catalog import Event, type_name
 from schemas.identity import JOIN_KEY, MODEL, PREDICTION, SUBJECT, join_key, pack, partition_key
 from schemas.shapes import fits
 from streams.changes import Changes
-from streams.processors.amend import mark_retracted, settle_effective
+from streams.processors.amend import RETRACTION, mark_retracted, settle_effective
 from streams.processors.join import PREDICTION_MADE, choose_by_case, join_by_case, join_by_id, join_subject
 from streams.processors.labels import (
     CORRECTING,
@@ -71,7 +70,7 @@ Identity = tuple[bytes, str]
 FactKey = tuple[bytes, bytes, str]
 
 
-class Arrival(NamedTuple):
+class Arrival(Struct, gc=False, frozen=True):
     """An event as it comes to the fold: its typed partition key, and its place in the log."""
 
     key: bytes
@@ -94,6 +93,8 @@ class Fold:
         # Facts by join key, by the prediction that they are joined to.
         self._visitors: defaultdict[bytes, dict[FactKey, Fact]] = defaultdict(dict)
         self._touched: dict[bytes, None] = {}
+        # Partition keys with a retraction among their facts.
+        self._retracting: set[bytes] = set()
         self._letters: list[DeadLetterRow] = []
 
     # 1. load
@@ -128,6 +129,8 @@ class Fold:
         self._loaded[fact.key, fact.id, fact.source] = row
         if fact.key in self._groups:
             self._groups[fact.key][fact.id, fact.source] = fact
+            if fact.kind == RETRACTION:
+                self._retracting.add(fact.key)
         if fact.pid is not None:
             self._visitors[fact.pid][fact.key, fact.id, fact.source] = fact
 
@@ -160,13 +163,17 @@ class Fold:
         if first is not None and (first.id, first.source) == (row.id, row.source):
             if first.digest != row.digest:
                 self._refuse(arrival, problems.ID_CONFLICT, _OTHER_CONTENT)
-        elif first is not None or (pack(row.id), row.source) in self._groups[arrival.key]:
+        elif first is not None or self._known(arrival.key, row):
             self._enter_fact(arrival)
         else:
             self._predictions[arrival.key] = row
             self._new_predictions.append(row)
             if row.join_key is not None:
                 self._answer_for_case(row)
+
+    def _known(self, key: bytes, row: Prediction) -> bool:
+        group = self._groups[key]
+        return bool(group) and (pack(row.id), row.source) in group
 
     def _answer_for_case(self, row: Prediction) -> None:
         assert row.join_key is not None
@@ -190,13 +197,15 @@ class Fold:
         else:
             known_digest = None if known is None else known.digest
         if known_digest is not None:
-            if known_digest != content(event)[1]:
+            if known_digest != content(event).digest:
                 self._refuse(arrival, problems.ID_CONFLICT, _OTHER_CONTENT)
             return
         fact = fact_row(event, key, arrival.place)
         group[identity] = fact
+        if fact.kind == RETRACTION:
+            self._retracting.add(key)
         if event.kind == PREDICTION_MADE and prediction is not None:
-            if digest(event.data) != prediction.data_digest:
+            if content(event).data_digest != prediction.data_digest:
                 fact.code = problems.PREDICTION_CONFLICT
 
     def _refuse(self, arrival: Arrival, code: str, detail: str) -> None:
@@ -308,7 +317,8 @@ class Fold:
             return
         prediction = self._predictions.get(pid)
         join_by_id(own.values(), prediction)
-        mark_retracted(own)
+        if pid in self._retracting:
+            mark_retracted(own)
         if prediction is None:
             return
         facts = self._about(pid)
@@ -318,8 +328,7 @@ class Fold:
                 break
         else:
             return
-        tester = shapes.get((prediction.model, prediction.model_version))
-        settle_labels(prediction, facts, tester)
+        settle_labels(prediction, facts, shapes.get((prediction.model, prediction.model_version)))
 
     def _about(self, pid: bytes) -> list[Fact]:
         """Every fact joined to a prediction, by id or by join key."""

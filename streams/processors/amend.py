@@ -30,8 +30,6 @@ def mark_retracted(facts: Mapping[tuple[bytes, str], Fact]) -> None:
     same source and key; a thumb takes the reasons that explain it along.
     """
     retractions = [fact for fact in facts.values() if fact.kind == RETRACTION]
-    if not retractions:
-        return
     for fact in facts.values():
         fact.retracted, fact.retracted_at = 0, None
     for retraction in retractions:

@@ -7,7 +7,6 @@ counted before and adds what it counts now. Sums only, so the partitions' order 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from msgspec import json
 
@@ -21,32 +20,21 @@ _encode = json.Encoder().encode
 _MILLION = 1_000_000
 
 OUTCOME = "feedback.outcome"
+_UNCOUNTED = frozenset({RETRACTION, PREDICTION_MADE})
 _WITHOUT_VALUE = frozenset({"prompt.shown", "prompt.dismissed", OUTCOME})
 
 
-class Group(NamedTuple):
-    """What is counted together: a prediction's fields and day (days since 1970), a kind and its value."""
+Group = tuple[str | None, str | None, str | None, str | None, int, str, str | None, str]
+"""What is counted together: a prediction's model, version, segment, action and day (days since 1970),
+then kind, value and environment. A plain tuple: one is made for every event."""
 
-    model: str | None
-    model_version: str | None
-    segment: str | None
-    action: str | None
-    days: int
-    kind: str
-    value: str | None
-    env: str
-
-
-class Sums(NamedTuple):
-    """`n`: what counts, by the rules of what counts once; `events`: all that were not retracted."""
-
-    n: int
-    events: int
+Standing = tuple[Group, int, int]
+"""Where an event counts, and as what: `n` by the rules of what counts once, `events` all not retracted."""
 
 
 def prediction_group(prediction: Prediction, kind: str, value: str | None) -> Group:
     """Where a prediction, or something said about it, is counted."""
-    return Group(
+    return (
         prediction.model,
         prediction.model_version,
         prediction.segment,
@@ -58,29 +46,30 @@ def prediction_group(prediction: Prediction, kind: str, value: str | None) -> Gr
     )
 
 
-def counted(fact: Fact, prediction: Prediction | None) -> tuple[Group, Sums] | None:
+def counted(fact: Fact, prediction: Prediction | None) -> Standing | None:
     """What a fact counts as it stands: under its prediction, or alone if it is about a subject."""
-    if fact.kind in (RETRACTION, PREDICTION_MADE) or fact.retracted:
+    kind = fact.kind
+    if fact.retracted or kind in _UNCOUNTED:
         return None
-    sums = Sums(fact.effective, 1)
-    value = None if fact.kind in _WITHOUT_VALUE else fact.value
+    value = None if kind in _WITHOUT_VALUE else fact.value
+    if fact.joined is not None and prediction is not None:
+        return prediction_group(prediction, kind, value), fact.effective, 1
     if fact.key[:1] == SUBJECT:
-        return Group(fact.model, None, None, None, fact.at // DAY, fact.kind, value, fact.env), sums
-    if fact.joined is None or prediction is None:
-        return None
-    return prediction_group(prediction, fact.kind, value), sums
+        group = (fact.model, None, None, None, fact.at // DAY, kind, value, fact.env)
+        return group, fact.effective, 1
+    return None
 
 
 @lru_cache(maxsize=8192)
 def _keyed(group: Group) -> tuple[str, str]:
-    day = utc_day(group.days * DAY)
+    day = utc_day(group[4] * DAY)
     return _encode([*group[:4], day, *group[5:]]).decode(), day
 
 
 def count_row(group: Group, shard: int, n: int, events: int) -> Count:
     """A difference to add to the counts."""
     dims, day = _keyed(group)
-    return Count(dims, shard, *group[:4], day, group.kind, group.value, group.env, n, events)
+    return Count(dims, shard, *group[:4], day, *group[5:], n, events)
 
 
 def exposure_row(prediction: Prediction, shard: int) -> Exposure | None:
