@@ -13,7 +13,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Collection, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ MAX_BLOCK_ITEMS = 1000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 _encode = msgspec.json.Encoder().encode
+_STOPPING = "the server is stopping"
 _letter_types = frozenset((DEAD_LETTER_TYPE,))
 _log = structlog.get_logger("loopline.appender")
 
@@ -111,7 +111,7 @@ def pack(batches: Sequence[Batch]) -> list[tuple[int, bytes]]:
 class _Waiter(NamedTuple):
     batch: Batch
     size: int
-    answer: asyncio.Future[str] | Future[str]
+    answer: asyncio.Future[str]
 
 
 class Appender:
@@ -138,6 +138,7 @@ class Appender:
         self._pending: list[_Waiter] = []
         self._pending_bytes = 0
         self._awake = threading.Condition()
+        self._writing = threading.Lock()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
         self._thread.start()
@@ -158,10 +159,14 @@ class Appender:
         return answer
 
     def append(self, batch: Batch) -> str:
-        """Append a batch from a thread, and wait. Returns the position that covers it; raises NotDurable."""
-        answer: Future[str] = Future()
-        self._hand_over(batch, answer)
-        return answer.result()
+        """Append a batch on the calling thread. Returns the position that covers it; raises NotDurable."""
+        with self._awake:
+            if self._stopping:
+                raise NotDurable(_STOPPING)
+        outcome = self._write([batch])
+        if isinstance(outcome, NotDurable):
+            raise outcome
+        return outcome
 
     def stop(self) -> None:
         """Write what is pending, answer it, and end. Whatever comes later is refused."""
@@ -170,13 +175,13 @@ class Appender:
             self._awake.notify()
         self._thread.join()
 
-    def _hand_over(self, batch: Batch, answer: asyncio.Future[str] | Future[str]) -> None:
+    def _hand_over(self, batch: Batch, answer: asyncio.Future[str]) -> None:
         size = 0
         for part in batch.parts:
             size += sum(map(len, part.items))
         with self._awake:
             if self._stopping:
-                raise NotDurable("the server is stopping")
+                raise NotDurable(_STOPPING)
             if self._pending_bytes + size > self._max_pending_bytes:
                 raise Overloaded("too much is waiting to be written; send it again in a moment")
             self._pending_bytes += size
@@ -199,6 +204,10 @@ class Appender:
 
     def _write(self, batches: Sequence[Batch]) -> str | NotDurable:
         """Append the batches; returns the position after them, or why they are not durable."""
+        with self._writing:
+            return self._write_alone(batches)
+
+    def _write_alone(self, batches: Sequence[Batch]) -> str | NotDurable:
         started = time.perf_counter()
         try:
             records = pack(batches)
@@ -225,14 +234,11 @@ class Appender:
         return refusal
 
 
-def _answer(answers: Sequence[asyncio.Future[str] | Future[str]], outcome: str | NotDurable) -> None:
+def _answer(answers: Sequence[asyncio.Future[str]], outcome: str | NotDurable) -> None:
     """Resolve the waiters: each event loop is woken once, whatever the number of its waiters."""
     loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[str]]] = {}
     for answer in answers:
-        if isinstance(answer, Future):
-            _resolve([answer], outcome)
-        else:
-            loops.setdefault(answer.get_loop(), []).append(answer)
+        loops.setdefault(answer.get_loop(), []).append(answer)
     for loop, waiting in loops.items():
         try:
             loop.call_soon_threadsafe(_resolve, waiting, outcome)
@@ -241,9 +247,7 @@ def _answer(answers: Sequence[asyncio.Future[str] | Future[str]], outcome: str |
             _log.warning("nobody waits any more", requests=len(waiting))
 
 
-def _resolve(
-    answers: Sequence[asyncio.Future[str]] | Sequence[Future[str]], outcome: str | NotDurable
-) -> None:
+def _resolve(answers: Sequence[asyncio.Future[str]], outcome: str | NotDurable) -> None:
     for answer in answers:
         if answer.done():
             continue

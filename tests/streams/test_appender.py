@@ -194,6 +194,7 @@ def test_a_loop_that_is_gone_disturbs_nobody(log: GatedLog, appender: Appender) 
     loop.close()
     log.open.set()
     assert appender.append(batch(b"2")).endswith("dead:0")
+    appender.stop()
     assert sum(len(raw_items(record)) for record in log.read(0, 0, 10)) == 2
 
 
