@@ -44,7 +44,7 @@ def test_a_tail_that_is_used_up_moves_on_to_the_next_millisecond(monkeypatch: py
     mint = MonotonicIds()
     monkeypatch.setattr(ids.time, "time_ns", lambda: 10**18)
     first = mint()
-    mint._tail = (1 << 74) - 1
+    mint._last = (10**12, (1 << 74) - 1)
     second, third = mint(), mint()
     assert first < second < third
     assert uuid.UUID(second).int >> 80 == 10**12 + 1

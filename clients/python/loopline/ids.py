@@ -25,33 +25,32 @@ class MonotonicIds:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._millisecond = -1
-        self._tail = 0
+        # Re-entrant: a signal handler of the product may mint while its main thread does.
+        self._lock = threading.RLock()
+        self._last = (-1, 0)
 
     def __call__(self) -> str:
         """The next id, as 36 characters of lower-case text."""
         now = time.time_ns() // 1_000_000
         noise = int.from_bytes(os.urandom(10), "big")
         with self._lock:
-            if now > self._millisecond:
-                self._millisecond = now
+            millisecond, tail = self._last
+            if now > millisecond:
                 # The top bit stays free, so that counting up inside a millisecond has room.
-                self._tail = noise & (_TAIL_LIMIT // 2 - 1)
+                millisecond, tail = now, noise & (_TAIL_LIMIT // 2 - 1)
             else:
-                self._tail += (noise & 0xFFFFFFFF) + 1
-                if self._tail >= _TAIL_LIMIT:
-                    self._millisecond += 1
-                    self._tail &= _TAIL_LIMIT // 2 - 1
-            millisecond, tail = self._millisecond, self._tail
+                tail += (noise & 0xFFFFFFFF) + 1
+                if tail >= _TAIL_LIMIT:
+                    millisecond, tail = millisecond + 1, tail & (_TAIL_LIMIT // 2 - 1)
+            self._last = (millisecond, tail)
         value = millisecond << 80 | _VERSION_7 | (tail >> 62) << 64 | _VARIANT | tail & _LOW_62
         text = f"{value:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def forget(self) -> None:
         """Start over with fresh noise; a forked child that kept counting would mint its parent's ids."""
-        self._lock = threading.Lock()
-        self._millisecond = -1
+        self._lock = threading.RLock()
+        self._last = (-1, 0)
 
 
 uuid7 = MonotonicIds()

@@ -28,7 +28,8 @@ class Outbox:
 
     def start_over(self) -> None:
         """Empty, with new locks: what a forked child does, whose parent sends what was here."""
-        self.lock = threading.Lock()
+        # Re-entrant: a signal handler of the product may speak while its main thread does.
+        self.lock = threading.RLock()
         self.work = threading.Condition(self.lock)
         self.overflow = threading.Condition(self.lock)
         self.settled = threading.Condition(self.lock)

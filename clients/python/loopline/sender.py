@@ -80,6 +80,8 @@ class Sender:
         self._report_at = 0.0
         self._reported = 0
         self._synced_at = 0.0
+        # What earlier processes left is not known before the first look into the folder.
+        self._looked = self.spool is None
 
     def after_fork(self) -> None:
         """In the child: forget the parent's events, threads, connection and locks."""
@@ -132,7 +134,7 @@ class Sender:
             return False
         with self.outbox.lock:
             self._hurry()
-            while self.unfinished():
+            while self.unfinished() or not (self._looked or self._thread is None):
                 left = deadline - time.monotonic()
                 if left <= 0 or self._thread is None:
                     return False
@@ -237,6 +239,7 @@ class Sender:
 
     def _adopt(self, spool: Spool) -> None:
         adopted = spool.adopt()
+        self._looked = True
         if adopted:
             log.info("found %d events that an earlier process left in %s", adopted, spool.folder)
 
