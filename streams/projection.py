@@ -16,16 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from schemas.catalog import CATALOG, Catalog
+from schemas.catalog import CATALOG, Catalog, UnreadableTypes
 from streams.fold import Arrival, Fold, arrivals
-from streams.log.block import digest, read_block, read_dead_letters
+from streams.log.block import UnreadableBlock, digest, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, Positions
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, Transaction
 from streams.store.tables import DEAD_LETTERS, FACTS, VIEWS_VERSION, DeadLetterRow, Fact, as_row
 
-_READ_BLOCKS = 512
-_READ_BYTES = 4 * 1024 * 1024
+_READ_BLOCKS = 20
 _REJUDGED_AT_ONCE = 2_000
 
 
@@ -146,24 +145,30 @@ def _next_blocks(
     for partition in sorted(ends):
         offset = standing[partition]
         while offset < ends[partition] and len(batch.arrivals) < most_events:
-            # A block holds an event at least; few blocks hold many.
-            limit = min(ends[partition] - offset, 20 if most_events > 20 else most_events)
+            limit = min(ends[partition] - offset, _READ_BLOCKS)
             records = log.read(partition, offset, limit)
             if not records:
                 break
             for record in records:
-                _read(_Block(partition, offset, record), batch, catalog)
+                try:
+                    _read(_Block(partition, offset, record), batch, catalog)
+                except (UnreadableBlock, UnreadableTypes):
+                    # What lies before it is applied first; the next call meets it again.
+                    if batch.blocks:
+                        return batch
+                    raise
                 offset += 1
     return batch
 
 
 def _read(block: _Block, batch: _Batch, catalog: Catalog) -> None:
-    batch.blocks.append(block)
     if block.partition == DEAD:
         batch.letters.extend(_letter_rows(block))
+        batch.blocks.append(block)
         return
     header, body = read_block(block.record)
     events = catalog.read(body, header.types)
+    batch.blocks.append(block)
     batch.arrivals.extend(arrivals(events, block.partition, block.offset, header.instants()))
 
 

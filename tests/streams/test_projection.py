@@ -1,0 +1,199 @@
+"""Projection: a store moves along its own log only, exactly once, and never past what it cannot read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from schemas.catalog import CATALOG, UnreadableTypes
+from streams.engines.embedded import Worker
+from streams.log.block import UnreadableBlock, write_block
+from streams.log.memory import MemoryLog
+from streams.log.port import DEAD
+from streams.projection import (
+    AnotherLog,
+    LogDiffers,
+    LogOlderThanStore,
+    OtherViews,
+    advance,
+    check,
+)
+from streams.rebuild import BeyondTheLog, rebuild, verify
+from streams.store.memory import MemoryStore
+from streams.store.port import Store
+from streams.store.sqlite import SqliteStore, create_store
+from streams.store.tables import FACTS, PREDICTIONS, VIEWS_VERSION
+from tests.streams.drawn import log_of
+from tests.streams.telling import prediction, told
+
+STORY = [prediction("p"), *(told("feedback.thumb", f"t{n}", n, prediction_id="p", value="up") for n in range(9))]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[MemoryLog], Store]:
+    """Makes an empty store for a log, of each adapter in turn."""
+
+    def make(log: MemoryLog) -> Store:
+        if request.param == "memory":
+            return MemoryStore(log.identity)
+        create_store(tmp_path / "views.sqlite", log.identity)
+        store = SqliteStore(tmp_path / "views.sqlite", writable=True)
+        request.addfinalizer(store.close)
+        return store
+
+    return make
+
+
+def _caught_up(log: MemoryLog, store: Store) -> Store:
+    while advance(log, store):
+        pass
+    return store
+
+
+def test_a_store_of_another_log_is_refused(make_store):
+    """Positions of one log mean nothing in another."""
+    store = make_store(MemoryLog(log_id="one"))
+    with pytest.raises(AnotherLog, match="Bring back the log"):
+        check(MemoryLog(log_id="two"), store)
+
+
+def test_a_log_older_than_its_store_is_refused(make_store):
+    """A log that lost blocks which the store counted is not carried on with."""
+    store = _caught_up(log_of(STORY, 1, [2]), make_store(MemoryLog()))
+    with pytest.raises(LogOlderThanStore, match="older than its store"):
+        check(log_of(STORY[:4], 1, [2]), store)
+
+
+def test_a_log_with_another_block_at_the_stores_position_is_refused(make_store):
+    """The digest beside the position tells a log that was replaced and grew again."""
+    store = _caught_up(log_of(STORY, 1, [2]), make_store(MemoryLog()))
+    with pytest.raises(LogDiffers, match="not the one that the store applied"):
+        check(log_of(STORY[::-1], 1, [2]), store)
+
+
+def test_views_of_another_version_are_refused():
+    """A store of another version of the views is never moved forward."""
+    log = MemoryLog()
+    with pytest.raises(OtherViews, match="loopline replay"):
+        check(log, MemoryStore(log.identity, VIEWS_VERSION + 1))
+
+
+def test_a_store_that_belongs_to_the_log_is_accepted(make_store):
+    """The right pair passes, empty, half way and caught up."""
+    log = log_of(STORY, 1, [2])
+    store = make_store(log)
+    check(log, store)
+    advance(log, store, upto={0: 2, DEAD: 0})
+    check(log, store)
+    check(log, _caught_up(log, store))
+
+
+def test_a_block_of_a_newer_format_stops_the_worker_and_nothing_is_skipped(make_store):
+    """What cannot be read is never dead-lettered: the store stays before it."""
+    log = log_of(STORY, 1, [5])
+    record = bytearray(log.read(0, 1, 1)[0])
+    record[3] = 99
+    log.append([(0, bytes(record))])
+    store = make_store(log)
+    with pytest.raises(UnreadableBlock, match="newer version"):
+        _caught_up(log, store)
+    with store.snapshot() as snapshot:
+        assert snapshot.positions()[0].offset == 2
+        assert snapshot.count(FACTS) == 9
+
+
+def test_an_unknown_event_type_stops_the_worker(make_store):
+    """A type that this version does not know stops it and is named."""
+    log = log_of(STORY, 1, [5])
+    item = msgspec.json.encode({"type": "loopline.feedback.smell.v1"})
+    log.append([(0, write_block(["loopline.feedback.smell.v1"], [(0, 1)], [item]))])
+    with pytest.raises(UnreadableTypes, match=r"feedback\.smell\.v1"):
+        _caught_up(log, make_store(log))
+
+
+def test_blocks_below_the_position_are_dropped(make_store):
+    """A worker that read the same blocks again, or lost them to another, changes nothing."""
+    log = log_of(STORY, 2, [3])
+    store = _caught_up(log, make_store(log))
+    with store.snapshot() as snapshot:
+        before = sorted(snapshot.scan(FACTS))
+    late = _StaleStore(store)
+    assert advance(log, late) == 0
+    with store.snapshot() as snapshot:
+        assert sorted(snapshot.scan(FACTS)) == before
+
+
+class _StaleStore:
+    """A store whose first look shows the beginning: what a worker knew before another one took over."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.log, self.views_version = store.log, store.views_version
+        self.transaction = store.transaction
+
+    def snapshot(self):
+        return MemoryStore(self.log).snapshot()
+
+
+def test_rebuild_stops_at_the_positions_asked_for(make_store):
+    """A vector of positions is a state of the views that can be had again at any time."""
+    log = log_of(STORY, 1, [2])
+    store = make_store(log)
+    rebuild(log, store, {0: 1})
+    with store.snapshot() as snapshot:
+        assert (snapshot.count(PREDICTIONS), snapshot.count(FACTS)) == (1, 1)
+    with pytest.raises(BeyondTheLog):
+        rebuild(log, store, {0: 99})
+
+
+def test_verify_says_where_a_store_was_tampered_with(make_store):
+    """A row that does not follow from the log is found and named."""
+    log = log_of(STORY, 1, [2])
+    store = _caught_up(log, make_store(log))
+    with store.snapshot() as live:
+        assert verify(log, live, MemoryStore(log.identity)) == []
+    with store.transaction([0]) as transaction:
+        (row,) = transaction.scan(PREDICTIONS)
+        transaction.put(PREDICTIONS, [(*row[:15], '"forged"', *row[16:])])
+    with store.snapshot() as live:
+        (difference,) = verify(log, live, MemoryStore(log.identity))
+    assert "forged" in difference.describe()
+
+
+def test_the_worker_follows_the_log_and_the_store_that_it_is_given(make_store):
+    """Blocks appended while it runs are applied, and a store put in place of another is carried on with."""
+    log = log_of(STORY[:3], 1, [2])
+    first, second = MemoryStore(log.identity), make_store(log)
+    given: list[Store] = [first]
+    stop = threading.Event()
+    thread = threading.Thread(target=Worker(log, lambda: given[-1], poll_s=0.001).run, args=[stop])
+    thread.start()
+    try:
+        _until(lambda: _facts(first) == 2)
+        given.append(second)
+        _until(lambda: _facts(second) == 2)
+        runs = [(received, 1) for _, received in STORY[3:]]
+        log.append([(0, write_block(CATALOG.types, runs, [item for item, _ in STORY[3:]]))])
+        _until(lambda: _facts(second) == 9)
+    finally:
+        stop.set()
+        thread.join()
+    assert _facts(first) == 2
+
+
+def _facts(store: Store) -> int:
+    with store.snapshot() as snapshot:
+        return snapshot.count(FACTS)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return
+        waiting.wait(0.005)
+    raise AssertionError("it did not happen within ten seconds")
