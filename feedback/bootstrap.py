@@ -26,14 +26,14 @@ import structlog
 from feedback.home import Home, HomeMissing, HomeRefused
 from feedback.service import Answer
 from feedback.settings import value
+from feedback.views import ready_store
 from schemas.catalog import UnreadableTypes
 from streams.engines.embedded import Worker
 from streams.log.block import UnreadableBlock
 from streams.log.port import Log
-from streams.projection import OtherViews, StoreRefused, advance, check
-from streams.rebuild import Progress, rebuild
+from streams.projection import StoreRefused, advance
+from streams.rebuild import Progress
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from feedback.server import Server
@@ -43,53 +43,12 @@ if TYPE_CHECKING:
 STOPPED, VIEWS_GONE, REFUSED_TO_RUN = 0, 1, 64
 GRACEFUL_S = 5
 CATCH_UP_S = 5.0
-SWITCH_GRACE_S = 1.0
 _ORPHAN_S = 10.0
 
 WILL_NOT_RUN = (StoreRefused, UnreadableBlock, UnreadableTypes, HomeRefused)
 """Failures that another try does not mend: a person has to do something first."""
 
 _log = structlog.get_logger("loopline")
-
-
-# --------------------------------------------------------------------------------------------- the store
-
-
-def ready_store(home: Home, log: Log, progress: Progress | None = None) -> SqliteStore:
-    """The store to write to, made or rebuilt when it is missing or of another version of the views.
-
-    Raises StoreRefused when log and store do not belong together.
-    """
-    current = home.current_path()
-    if current is None or not current.exists():
-        with home.building():
-            home.switch(home.new_store(log.identity))
-    store = home.current_store(writable=True)
-    try:
-        check(log, store)
-    except OtherViews:
-        rebuild_beside(home, log, progress)
-        store = home.current_store(writable=True)
-        check(log, store)
-    return store
-
-
-def rebuild_beside(home: Home, log: Log, progress: Progress | None = None, *, grace_s: float = 0.0) -> None:
-    """Build a new store from the log, let it catch up, and make it the one that is read.
-
-    What is read meanwhile is the old one. Raises HomeRefused when another process does the same.
-    """
-    with home.building():
-        home.remove_stale_stores()
-        path = home.new_store(log.identity)
-        fresh = SqliteStore(path, writable=True)
-        try:
-            rebuild(log, fresh, progress=progress)
-            # What came in while it was built; the worker does the rest.
-            rebuild(log, fresh)
-        finally:
-            fresh.close()
-        home.switch(path, grace_s=grace_s)
 
 
 # ------------------------------------------------------------------------------------------- the server

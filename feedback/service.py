@@ -50,7 +50,9 @@ class Service(Protocol):
         """One request and its answer. Raises NoAnswer."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the connection, or of the home."""
+        ...
 
 
 class OverHttp:
@@ -82,7 +84,9 @@ class OverHttp:
                 if self._used and isinstance(error, ConnectionError):
                     self._used = False
                     continue
-                raise NoAnswer(f"{self.name} does not answer: {str(error) or type(error).__name__}") from error
+                raise NoAnswer(
+                    f"{self.name} does not answer: {str(error) or type(error).__name__}"
+                ) from error
             self._used = True
             names = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, names, content)

@@ -99,9 +99,7 @@ SETTINGS = (
         _url,
         "Server to speak to. Without it: the server that runs on the home, or none.",
     ),
-    Setting(
-        "host", "127.0.0.1", "LOOPLINE_HOST", "--host", "HOST", str, "Address that a server listens on."
-    ),
+    Setting("host", "127.0.0.1", "LOOPLINE_HOST", "--host", "HOST", str, "Address that a server listens on."),
     Setting(
         "port",
         8710,
@@ -127,7 +125,7 @@ SETTINGS = (
         "--insecure",
         "",
         _yes,
-        "Allow a host that other machines can reach. There are no keys yet: anybody there may read and write.",
+        "Allow a host that other machines can reach. There are no keys yet: anyone there may read and write.",
     ),
     Setting("json", False, "LOOPLINE_JSON", "--json", "", _yes, "Answer with one JSON document."),
     Setting(

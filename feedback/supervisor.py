@@ -106,8 +106,8 @@ class Supervisor:
         while not stop.wait(_POLL_S):
             if self._collector is not None and self._collector.poll() is not None:
                 raise ServerDied(
-                    f"the collector ended with status {self._collector.returncode}; what it acknowledged is on"
-                    " disk. Start again with `loopline up`; --log-level info says more."
+                    f"the collector ended with status {self._collector.returncode}; what it acknowledged"
+                    " is on disk. Start again with `loopline up`; --log-level info says more."
                 )
             self._mind_worker()
 
@@ -131,8 +131,8 @@ class Supervisor:
             there = log.identity.partitions
         if self._partitions not in (None, there):
             raise HomeRefused(
-                f"{self.home.path} was made with {there} partition{'s' if there != 1 else ''}, and that is fixed:"
-                f" leave --partitions out, or give {there}. For another number choose another --home."
+                f"{self.home.path} was made with {there} partition{'s' if there != 1 else ''}, and that is"
+                f" fixed: leave --partitions out, or give {there}. For another number choose another --home."
             )
 
     def _spawn(self, process: str, listening: int | None = None) -> subprocess.Popen[bytes]:
@@ -146,9 +146,7 @@ class Supervisor:
             inherited.append(listening)
         # Standard input tells a child that this process is gone. In a group of its own, Ctrl-C does not
         # reach it: this process ends the children in order.
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=2, pass_fds=inherited, process_group=0
-        )
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, pass_fds=inherited, process_group=0)
 
     def _start_worker(self) -> None:
         self._refused_on = None

@@ -34,7 +34,10 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     """Rows as aligned columns under titles; long cells are cut, for `--json` has them whole."""
     cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
 
 
 def _cell(value: Any) -> str:

@@ -26,7 +26,7 @@ class Unsplittable(Exception):
 class Item(NamedTuple):
     """One event as it was read, and its place in the input, from 0."""
 
-    index: int
+    place: int
     sent: bytes
 
 
@@ -64,9 +64,7 @@ def batches(items: Iterable[bytes | None]) -> Iterator[Batch]:
     pending: list[Item] = []
     size = index = 0
     for sent in items:
-        if pending and (
-            sent is None or len(pending) == MOST_ITEMS or size + len(sent) + 1 > MOST_BYTES
-        ):
+        if pending and (sent is None or len(pending) == MOST_ITEMS or size + len(sent) + 1 > MOST_BYTES):
             yield Batch(pending)
             pending, size = [], 0
         if sent is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +63,7 @@ def _shared(setting: Setting) -> SharedOption:
     default = "" if setting.default in (None, False) else f"  [default: {setting.default}]"
     options: dict[str, Any] = {"is_flag": True} if not setting.shown else {"metavar": setting.shown}
     return SharedOption(
-        [setting.flag, setting.name],
+        [setting.flag or "", setting.name],
         help=f"{setting.help} Or {setting.env}.{default}",
         expose_value=False,
         callback=_keep,
@@ -81,6 +81,7 @@ class _Sections(click.Command):
     """Help that shows a command's own options first, and the shared ones apart."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A section for each."""
         own: list[tuple[str, str]] = []
         shared: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
@@ -138,9 +139,11 @@ class Group(_Sections, click.Group):
         self.params = [*self.params, *shared_options()]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands, in the order they are shown."""
         return [*self.lazy, *self.commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded now."""
         if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
         where = self.lazy[cmd_name]
@@ -148,22 +151,23 @@ class Group(_Sections, click.Group):
         return found
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Commands first, then options."""
         self.format_commands(ctx, formatter)
         _Sections.format_options(self, ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """One line a command, without loading any."""
         records = [(name, where.help) for name, where in self.lazy.items()]
         records += [(name, command.get_short_help_str(90)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl(records)
 
 
-def command(*args: Any, **options: Any) -> Callable[[Callable[..., Any]], Command]:
+def command(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Command]:
     """`click.command` for a command with the shared options; the function gets `Choices` first."""
 
     def decorate(function: Callable[..., Any]) -> Command:
-        made: Command = click.command(*args, cls=Command, **options)(click.pass_obj(function))
-        return made
+        return click.command(name, cls=Command, **options)(click.pass_obj(function))
 
     return decorate
 
@@ -174,6 +178,7 @@ class Refused(click.ClickException):
     exit_code = REFUSED
 
     def show(self, file: Any = None) -> None:
+        """Say it on standard error."""
         click.echo(f"loopline: {self.format_message()}", err=True)
 
 
@@ -181,8 +186,3 @@ class Unreachable(Refused):
     """Nobody answered."""
 
     exit_code = UNREACHABLE
-
-
-def lines_of(texts: Sequence[str]) -> str:
-    """Texts as lines."""
-    return "\n".join(texts)

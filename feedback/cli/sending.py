@@ -24,12 +24,13 @@ from feedback.service import Answer, NoAnswer, Service
 BACKFILL = {"Loopline-Backfill": "1"}
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
 _LISTED = 50
+_REPORTED = ("index", "id", "code", "detail")
 
 
 class RefusedItem(NamedTuple):
     """An event that was not taken: its place in the input, its id if it could be read, and why."""
 
-    index: int
+    place: int
     id: str | None
     code: str
     detail: str
@@ -49,14 +50,14 @@ class Tally:
             "accepted": self.accepted,
             "refused": len(self.refused),
             "position": self.position,
-            "items": [item._asdict() for item in self.refused],
+            "items": [dict(zip(_REPORTED, item, strict=True)) for item in self.refused],
         }
 
     def lines(self, name: str) -> list[str]:
         """The answer for people."""
         said = [f"{many(self.accepted, 'event')} accepted by {name}"]
         if self.refused:
-            rows = table(("index", "id", "code", "detail"), self.refused[:_LISTED])
+            rows = table(_REPORTED, self.refused[:_LISTED])
             more = len(self.refused) - _LISTED
             said += [f"{many(len(self.refused), 'item')} refused:", *rows]
             said += [f"and {many(more, 'more', 'more')}; --json lists all"] if more > 0 else []
@@ -146,8 +147,8 @@ class Sender:
                 self.send(single, tally)
             return batch.only([])
         if reply.status in (400, 413, 422) and isinstance(document, dict) and "code" in document:
-            index = batch.items[0].index
-            tally.refused.append(RefusedItem(index, None, document["code"], document.get("detail", "")))
+            place = batch.items[0].place
+            tally.refused.append(RefusedItem(place, None, document["code"], document.get("detail", "")))
             return batch.only([])
         if reply.status != 200 or not isinstance(document, dict) or "items" not in document:
             raise refusal(self._service, reply)
@@ -160,7 +161,7 @@ class Sender:
                 problem = said.get("problem") or {}
                 tally.refused.append(
                     RefusedItem(
-                        item.index, said.get("id"), problem.get("code", "refused"), problem.get("detail", "")
+                        item.place, said.get("id"), problem.get("code", "refused"), problem.get("detail", "")
                     )
                 )
             else:
@@ -182,7 +183,7 @@ class _Bar:
         self._by_size = size is not None
         self._count = 0
         self._pending = 0
-        self._bar = click.progressbar(
+        self._bar: Any = click.progressbar(
             length=size or 1,
             label="sending",
             file=sys.stderr,
@@ -216,4 +217,3 @@ def _size(file: IO[bytes]) -> int | None:
     except (OSError, ValueError):
         return None
     return end - here
-

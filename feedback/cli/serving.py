@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -63,7 +64,7 @@ def up(choices: Choices) -> None:
         try:
             document = {"url": url, "home": str(home.path)}
             answer(choices, document, _NEXT.format(url=url, home=home.path))
-            click.get_text_stream("stdout").flush()
+            sys.stdout.flush()
             server.watch(stop)
         finally:
             server.stop()

@@ -1,0 +1,204 @@
+"""`loopline model`: what is true about a model version, said to the log by a person or a pipeline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from feedback.cli.answers import answer
+from feedback.cli.batches import Batch, Item
+from feedback.cli.connecting import connect
+from feedback.cli.options import Choices, Group, Refused, command
+from feedback.cli.sending import Sender, Tally
+from loopline.ids import MonotonicIds
+
+SOURCE = "/loopline/cli"
+
+
+@click.group(cls=Group, short_help="Declare, evaluate, deploy and roll back model versions.")
+def model() -> None:
+    """Say what is true about a model version. Each command appends one event to the log."""
+
+
+def _say(choices: Choices, kind: str, data: dict[str, Any], said: str) -> None:
+    """Append one event, and tell."""
+    data = {name: value for name, value in data.items() if value not in (None, [])}
+    event = {
+        "specversion": "1.0",
+        "id": MonotonicIds()(),
+        "source": SOURCE,
+        "type": f"loopline.{kind}.v1",
+        "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "data": data,
+    }
+    tally = Tally()
+    with connect(choices) as service:
+        Sender(service, choices["retry_for"], {}).send(Batch([Item(0, msgspec.json.encode(event))]), tally)
+    for item in tally.refused:
+        raise Refused(f"it was refused ({item.code}): {item.detail}")
+    answer(choices, {"event": event, "position": tally.position}, f"{said} (event {event['id']})")
+
+
+def _environment(function: Any) -> Any:
+    option = click.option("--env", metavar="NAME", help="Environment, if it is not prod.")
+    return option(function)
+
+
+@command("declare", short_help="Declare a version and the shape of its output.")
+@click.argument("name", metavar="MODEL")
+@click.argument("version")
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="A label it can give. Once for each.")
+@click.option("--open", "is_open", is_flag=True, help="With --label: people may find new labels.")
+@click.option("--text", is_flag=True, help="It gives any text.")
+@click.option(
+    "--json-schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="It gives JSON that fits this schema.",
+)
+@click.option(
+    "--labels-json", metavar="JSON", help="Labels as a JSON list, as in [0, 1, 2]: not all are texts."
+)
+@click.option("--description", metavar="TEXT", help="One sentence on what it does.")
+@_environment
+def declare(
+    choices: Choices,
+    name: str,
+    version: str,
+    labels: tuple[str, ...],
+    is_open: bool,
+    text: bool,
+    json_schema: Path | None,
+    labels_json: str | None,
+    description: str | None,
+    env: str | None,
+) -> None:
+    """Declare VERSION of MODEL and the shape of its output: labels, text, or JSON that fits a schema.
+
+    Corrections are checked against it; until it is declared they wait. A declaration cannot be changed.
+
+    \b
+      loopline model declare name-matcher 7 --text
+      loopline model declare digit-reader 1 --labels-json '[0,1,2,3,4,5,6,7,8,9]'
+      loopline model declare triage 3 --label bug --label question --open
+    """
+    if sum((bool(labels), labels_json is not None, text, json_schema is not None)) != 1:
+        raise click.UsageError("give one of --label, --labels-json, --text and --json-schema")
+    shape: dict[str, Any] = {}
+    if labels or labels_json is not None:
+        shape["labels"] = list(labels) if labels else _json(labels_json or "", "--labels-json")
+    if text:
+        shape["text"] = True
+    if json_schema is not None:
+        shape["json_schema"] = _json(json_schema.read_text(), str(json_schema))
+    if is_open:
+        shape["open"] = True
+    data = {
+        "model": name,
+        "model_version": version,
+        "output_shape": shape,
+        "description": description,
+        "env": env,
+    }
+    _say(choices, "model.declared", data, f"{name} {version} is declared")
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"{where} is not JSON: {error}") from None
+
+
+@command("evaluated", short_help="Record how a version did.")
+@click.argument("name", metavar="MODEL")
+@click.argument("version")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    required=True,
+    metavar="NAME=VALUE[,n=N][,low=L][,high=H]",
+    help="A measured number; with how many cases it rests on and its interval. Once for each.",
+)
+@click.option("--dataset", metavar="MODEL@N", help="The dataset version it was measured on.")
+@click.option("--split", metavar="NAME", help="The split, as test.")
+@_environment
+def evaluated(
+    choices: Choices,
+    name: str,
+    version: str,
+    metrics: tuple[str, ...],
+    dataset: str | None,
+    split: str | None,
+    env: str | None,
+) -> None:
+    """Record how VERSION of MODEL did.
+
+    \b
+      loopline model evaluated name-matcher 7 --metric accuracy=0.93,n=1200,low=0.91,high=0.95 \\
+        --dataset name-matcher@3 --split test
+    """
+    data = {
+        "model": name,
+        "model_version": version,
+        "metrics": [_metric(text) for text in metrics],
+        "dataset": dataset,
+        "split": split,
+        "env": env,
+    }
+    _say(choices, "evaluation.recorded", data, f"the evaluation of {name} {version} is recorded")
+
+
+def _metric(text: str) -> dict[str, Any]:
+    first, *rest = text.split(",")
+    name, sign, value = first.partition("=")
+    metric: dict[str, Any] = {"name": name}
+    try:
+        if not sign:
+            raise ValueError
+        metric["value"] = float(value)
+        for part in rest:
+            key, _, number = part.partition("=")
+            if key not in ("n", "low", "high"):
+                raise ValueError
+            metric[key] = int(number) if key == "n" else float(number)
+    except ValueError:
+        raise click.UsageError(f"--metric {text!r} is not NAME=VALUE[,n=N][,low=L][,high=H]") from None
+    return metric
+
+
+@command("deployed", short_help="Say that a version serves now.")
+@click.argument("name", metavar="MODEL")
+@click.argument("version")
+@click.option(
+    "--dataset", "datasets", multiple=True, metavar="MODEL@N", help="What it was trained on. Once for each."
+)
+@_environment
+def deployed(choices: Choices, name: str, version: str, datasets: tuple[str, ...], env: str | None) -> None:
+    """Say that VERSION of MODEL serves now, and what it was trained on.
+
+    \b
+      loopline model deployed name-matcher 7 --dataset name-matcher@3
+    """
+    data = {"model": name, "model_version": version, "datasets": list(datasets), "env": env}
+    _say(choices, "model.deployed", data, f"{name} {version} is deployed")
+
+
+@command("rolled-back", short_help="Say that an earlier version serves again.")
+@click.argument("name", metavar="MODEL")
+@click.argument("version")
+@click.option("--why", metavar="TEXT", help="One sentence.")
+@_environment
+def rolled_back(choices: Choices, name: str, version: str, why: str | None, env: str | None) -> None:
+    """Say that MODEL was rolled back, and that VERSION serves again."""
+    data = {"model": name, "model_version": version, "why": why, "env": env}
+    _say(choices, "model.rolled_back", data, f"{name} is rolled back to {version}")
+
+
+for each in (declare, evaluated, deployed, rolled_back):
+    model.add_command(each)

@@ -1,0 +1,98 @@
+"""The views of a home: made when they are missing, built anew beside those that are read, and verified.
+
+What a view is, and how one is folded, is left to `streams`; where stores lie and which one is read to
+`feedback.home`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from feedback.home import Home
+from streams.log.block import read_block
+from streams.log.port import Log, format_positions
+from streams.projection import OtherViews, check
+from streams.rebuild import Progress, rebuild, verify
+from streams.store.compare import Difference
+from streams.store.sqlite import SqliteStore, create_store
+from streams.store.tables import TABLES
+
+SWITCH_GRACE_S = 1.0
+_BLOCKS_AT_ONCE = 100
+
+
+def ready_store(home: Home, log: Log, progress: Progress | None = None) -> SqliteStore:
+    """The store to write to, made or rebuilt when it is missing or of another version of the views.
+
+    Raises StoreRefused when log and store do not belong together.
+    """
+    current = home.current_path()
+    if current is None or not current.exists():
+        with home.building():
+            home.switch(home.new_store(log.identity))
+    store = home.current_store(writable=True)
+    try:
+        check(log, store)
+    except OtherViews:
+        rebuild_beside(home, log, progress)
+        store = home.current_store(writable=True)
+        check(log, store)
+    return store
+
+
+def rebuild_beside(home: Home, log: Log, progress: Progress | None = None, *, grace_s: float = 0.0) -> None:
+    """Build a new store from the log, let it catch up, and make it the one that is read.
+
+    What is read meanwhile is the old one. Raises HomeRefused when another process does the same.
+    """
+    with home.building():
+        home.remove_stale_stores()
+        path = home.new_store(log.identity)
+        fresh = SqliteStore(path, writable=True)
+        try:
+            rebuild(log, fresh, progress=progress)
+            # What came in while it was built; the worker does the rest.
+            rebuild(log, fresh)
+        finally:
+            fresh.close()
+        home.switch(path, grace_s=grace_s)
+
+
+class Verified(NamedTuple):
+    """What verifying found: the first differences, and over how many events and rows, at which position."""
+
+    differences: list[Difference]
+    events: int
+    rows: int
+    position: str
+
+
+def verify_views(home: Home, progress: Progress, limit: int) -> Verified:
+    """Rebuild the views of a home aside, as they stand now, and compare. Raises StoreRefused."""
+    with (
+        contextlib.closing(home.open_log()) as log,
+        home.scratch() as folder,
+        contextlib.closing(home) as opened,
+    ):
+        live = opened.current_store()
+        check(log, live)
+        path = folder / "views.sqlite"
+        create_store(path, log.identity)
+        with contextlib.closing(SqliteStore(path, writable=True)) as scratch, live.snapshot() as snapshot:
+            differences = verify(log, snapshot, scratch, progress, limit)
+            positions = {partition: applied.offset for partition, applied in snapshot.positions().items()}
+            rows = sum(snapshot.count(table) for table in TABLES)
+        events = sum(
+            count
+            for partition, end in positions.items()
+            for record in _blocks(log, partition, end)
+            for _, count in read_block(record)[0].received
+        )
+    return Verified(differences, events, rows, format_positions(positions) or "the beginning")
+
+
+def _blocks(log: Log, partition: int, end: int) -> Iterator[bytes]:
+    for offset in range(0, end, _BLOCKS_AT_ONCE):
+        yield from log.read(partition, offset, min(_BLOCKS_AT_ONCE, end - offset))
