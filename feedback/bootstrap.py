@@ -59,11 +59,15 @@ def application(
 ) -> Server:
     """The application on a home."""
     from feedback.api.services import WorkerSays
+    from feedback.datasets.lineage import versions_with
     from feedback.server import build_app
 
     def worker() -> WorkerSays:
         said = home.worker_state()
         return WorkerSays(said.state, said.reason)
+
+    def lineage(model: str, event_id: str, source: str) -> list[int]:
+        return versions_with(home.datasets, model, source, event_id)
 
     return build_app(
         log=log,
@@ -71,6 +75,7 @@ def application(
         store=store,
         datasets=home.datasets,
         metrics=metrics,
+        lineage=lineage,
         worker=worker,
         outcome_window_days=value("outcome_window"),
         maturity_days=value("maturity"),

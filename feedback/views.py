@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from feedback.home import Home
 from streams.log.block import read_block
-from streams.log.port import Log, format_positions
+from streams.log.port import DEAD, Log, format_positions
 from streams.projection import OtherViews, check
 from streams.rebuild import Progress, rebuild, verify
 from streams.store.compare import Difference
@@ -87,6 +87,7 @@ def verify_views(home: Home, progress: Progress, limit: int) -> Verified:
         events = sum(
             count
             for partition, end in positions.items()
+            if partition != DEAD
             for record in _blocks(log, partition, end)
             for _, count in read_block(record)[0].received
         )

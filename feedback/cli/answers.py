@@ -31,8 +31,8 @@ def note(text: str) -> None:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Rows as aligned columns under titles; long cells are cut, for `--json` has them whole."""
-    cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
+    """Rows as aligned columns under titles; long cells, but for the last, are cut: `--json` has them whole."""
+    cells = [list(titles), *([*map(_cell, row[:-1]), _text(row[-1])] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -40,11 +40,14 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _cell(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return "-"
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    text = " ".join(text.split())
+    return " ".join((value if isinstance(value, str) else msgspec.json.encode(value).decode()).split())
+
+
+def _cell(value: Any) -> str:
+    text = _text(value)
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 

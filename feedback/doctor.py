@@ -1,0 +1,257 @@
+"""Looking at the machine, a home and its server, and saying what to do about what is wrong.
+
+Nothing is changed, but for a small file that is written, synced and removed to see whether that works.
+Each check answers with findings; a check that fails by itself is a finding too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import stat
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from feedback.home import SCRATCH_PREFIX, Home
+from feedback.service import NoAddress, NoAnswer, OverHttp
+from streams.log.port import format_positions
+from streams.projection import OtherViews, StoreRefused, check
+from streams.queries.freshness import lag
+from streams.queries.waiting import waiting_count
+from streams.store.sqlite import SqliteStore
+from streams.store.tables import DEAD_LETTERS, REPLAYED
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+_LEAST_SQLITE = (3, 37, 0)
+_FREE_WARN, _FREE_FAIL = 1024**3, 64 * 1024**2
+_SLOW_SYNC_S = 0.1
+_CLOCK_WARN_S = 5.0
+
+
+class Finding(NamedTuple):
+    """What was looked at, how it is (ok, warn or fail), what was seen, and what to do."""
+
+    subject: str
+    state: str
+    said: str
+    do: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+def examine(home: Home, url: str | None = None) -> list[Finding]:
+    """Everything that was found, in the order it was looked at."""
+    found = [*_checked("python", _python), *_checked("sqlite", _sqlite)]
+    if not home.path.is_dir():
+        do = f"`loopline up --home {home.path}` makes one; --home or LOOPLINE_HOME names another"
+        # A server elsewhere needs no home here.
+        found.append(Finding("home", WARN if url else FAIL, f"there is no folder {home.path}", do))
+    else:
+        for subject, look in _OF_A_HOME:
+            found += _checked(subject, lambda look=look: look(home))  # type: ignore[misc]
+    found += _checked("server", lambda: _server(home, url))
+    return found
+
+
+def _checked(subject: str, look: Callable[[], Findings]) -> Findings:
+    try:
+        yield from look()
+    except Exception as error:
+        yield Finding(subject, FAIL, f"{type(error).__name__}: {error}")
+
+
+# ------------------------------------------------------------------------------------------- the machine
+
+
+def _python() -> Findings:
+    version = ".".join(map(str, sys.version_info[:3]))
+    # The package does not install on an older one; which one runs it is worth knowing all the same.
+    yield Finding("python", OK, f"{version} at {sys.executable}")
+
+
+def _sqlite() -> Findings:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        options = {row[0] for row in connection.execute("PRAGMA compile_options")}
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < _LEAST_SQLITE:
+        least = ".".join(map(str, _LEAST_SQLITE))
+        yield Finding("sqlite", FAIL, version, f"SQLite {least} is needed: use a newer Python or system")
+    elif "THREADSAFE=0" in options:
+        yield Finding("sqlite", FAIL, f"{version}, built without threads", "use another build of Python")
+    else:
+        threads = next((option for option in options if option.startswith("THREADSAFE")), "threads unknown")
+        yield Finding("sqlite", OK, f"{version}, {threads}")
+
+
+# ---------------------------------------------------------------------------------------------- the home
+
+
+def _folder(home: Home) -> Findings:
+    mode = stat.S_IMODE(home.path.stat().st_mode)
+    if not os.access(home.path, os.R_OK | os.W_OK | os.X_OK):
+        yield Finding("home", FAIL, f"{home.path} cannot be written by this user", "run as its owner")
+    elif mode & 0o077:
+        do = f"it may hold personal data: chmod 700 {home.path}"
+        yield Finding("home", WARN, f"{home.path} can be opened by other users ({mode:o})", do)
+    else:
+        yield Finding("home", OK, str(home.path))
+    left = [entry.name for entry in home.path.glob(f"{SCRATCH_PREFIX}*")]
+    if left:
+        yield Finding(
+            "scratch", WARN, f"{len(left)} folders of work aside", "the next `loopline up` removes old ones"
+        )
+
+
+def _disk(home: Home) -> Findings:
+    free = shutil.disk_usage(home.path).free
+    said = f"{free / 1024**3:.1f} GiB free"
+    do = "make room: with a full disk events are answered with 503"
+    state = FAIL if free < _FREE_FAIL else WARN if free < _FREE_WARN else OK
+    yield Finding("disk", state, said, do if state != OK else "")
+
+
+def _sync(home: Home) -> Findings:
+    started = time.perf_counter()
+    with tempfile.TemporaryFile(dir=home.path) as file:
+        file.write(b"x" * 4096)
+        file.flush()
+        os.fsync(file.fileno())
+    took = time.perf_counter() - started
+    if took > _SLOW_SYNC_S:
+        do = "every answer waits for a sync: put the home on a local disk"
+        yield Finding("fsync", WARN, f"{took * 1000:.0f} ms", do)
+    else:
+        yield Finding("fsync", OK, f"{took * 1000:.1f} ms")
+
+
+def _lock(home: Home) -> Findings:
+    server = home.server()
+    holder = home.holder()
+    if server is not None:
+        yield Finding("lock", OK, f"held by the server, process {server.pid}")
+    elif holder.doing == "nothing" or not holder.pid:
+        yield Finding("lock", OK, "free")
+    else:
+        yield Finding("lock", OK, f"last held by process {holder.pid} ({holder.doing})")
+
+
+def _log(home: Home) -> Findings:
+    if not home.exists():
+        yield Finding("log", FAIL, "there is no log", "`loopline up` makes one; or `loopline restore`")
+        return
+    with contextlib.closing(home.open_log()) as log:
+        identity, ends = log.identity, log.ends()
+    size = home.log_path.stat().st_size
+    said = f"{identity.id}, epoch {identity.epoch}, at {format_positions(ends)}, {size / 1024**2:.1f} MiB"
+    yield Finding("log", OK, said)
+
+
+def _views(home: Home) -> Findings:
+    if not home.exists():
+        return
+    path = home.current_path()
+    if path is None or not path.exists():
+        yield Finding("views", WARN, "there are none yet", "`loopline up` makes them from the log")
+        return
+    with contextlib.closing(home.open_log()) as log, contextlib.closing(SqliteStore(path)) as store:
+        try:
+            check(log, store)
+        except OtherViews as error:
+            yield Finding("views", WARN, str(error), "`loopline up` builds new ones by itself")
+            return
+        except StoreRefused as error:
+            yield Finding("views", FAIL, str(error))
+            return
+        ends = log.ends()
+        with store.snapshot() as snapshot:
+            positions = snapshot.positions()
+            at = format_positions({partition: applied.offset for partition, applied in positions.items()})
+            yield Finding("views", OK, f"version {store.views_version}, at {at or 'the beginning'}")
+            yield from _progress(home, lag(positions, ends))
+            yield Finding("waiting", OK, f"{waiting_count(snapshot):,} events (`loopline waiting`)")
+            codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
+            put_back = snapshot.count(REPLAYED)
+            yield from _letters(codes, put_back)
+
+
+def _progress(home: Home, behind: int) -> Findings:
+    said = home.worker_state()
+    if said.state == "refused":
+        yield Finding("worker", FAIL, f"it refuses to run: {said.reason}")
+    elif home.server() is None:
+        state = WARN if behind else OK
+        yield Finding(
+            "worker", state, f"not running, {behind} blocks behind", "`loopline up`" if behind else ""
+        )
+    elif said.state != "running":
+        yield Finding(
+            "worker", WARN, f"{said.state}: {said.reason or 'since a moment'}, {behind} blocks behind"
+        )
+    else:
+        yield Finding("worker", OK, f"running, {behind} blocks behind")
+
+
+def _letters(codes: Counter[str], put_back: int) -> Findings:
+    if not codes:
+        yield Finding("dead letters", OK, "none")
+        return
+    by_code = ", ".join(f"{code} {count:,}" for code, count in sorted(codes.items()))
+    said = f"{codes.total():,} refused: {by_code}; {put_back:,} put back"
+    yield Finding(
+        "dead letters", WARN if codes.total() > put_back else OK, said, "`loopline dead-letters list`"
+    )
+
+
+def _clock(home: Home) -> Findings:
+    if not home.exists() or (path := home.current_path()) is None or not path.exists():
+        return
+    with contextlib.closing(SqliteStore(path)) as store, store.snapshot() as snapshot:
+        newest = max((applied.received for applied in snapshot.positions().values()), default=0) / 1e9
+    ahead = newest - time.time()
+    if ahead > _CLOCK_WARN_S:
+        do = "set the clock: events would be received before those that came earlier"
+        yield Finding("clock", WARN, f"the log's last event was received {ahead:.0f} s in the future", do)
+    else:
+        yield Finding("clock", OK, "not behind the log's last event")
+
+
+_OF_A_HOME: tuple[tuple[str, Callable[[Home], Findings]], ...] = (
+    ("home", _folder),
+    ("disk", _disk),
+    ("fsync", _sync),
+    ("lock", _lock),
+    ("log", _log),
+    ("views", _views),
+    ("clock", _clock),
+)
+
+
+# -------------------------------------------------------------------------------------------- the server
+
+
+def _server(home: Home, url: str | None) -> Findings:
+    info = home.server()
+    url = url or (info.url if info else None)
+    if url is None:
+        yield Finding("server", WARN, "none runs on this home", "`loopline up`")
+        return
+    try:
+        with contextlib.closing(OverHttp(url, timeout_s=10.0)) as service:
+            answer = service.request("GET", "/readyz")
+    except (NoAnswer, NoAddress) as error:
+        yield Finding("server", FAIL, str(error), "start it (`loopline up`), or correct --url")
+        return
+    said = answer.json()
+    if answer.status == 200:
+        yield Finding("server", OK, f"{url} is ready")
+    else:
+        reasons = said.get("reasons") or [said.get("detail", "")] if isinstance(said, dict) else []
+        yield Finding("server", FAIL, f"{url} is not ready: {'; '.join(reasons) or answer.status}")
