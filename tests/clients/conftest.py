@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loopline import Client, sender
+from loopline import Client, backoff
 from tests.clients.fake_server import FakeServer, serving
 
 Make = Callable[..., Client]
@@ -23,7 +23,7 @@ def server() -> Iterator[FakeServer]:
 @pytest.fixture
 def make(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """Makes clients of the fake server, and closes them when the test ends."""
-    monkeypatch.setattr(sender, "_FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_S", 0.01)
     made: list[Client] = []
 
     def client(**settings: Any) -> Client:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopline import Client, sender
+from loopline import Client, backoff
 from tests.clients import fake_server as moves
 from tests.clients.fake_server import Handler, Move, serving
 
@@ -54,8 +54,8 @@ def test_every_event_is_accepted_refused_or_counted_as_dropped(
         tempfile.TemporaryDirectory() as folder,
         serving() as server,
     ):
-        patch.setattr(sender, "_FIRST_BACKOFF_S", 0.0005)
-        patch.setattr(sender, "_LONGEST_BACKOFF_S", 0.002)
+        patch.setattr(backoff, "FIRST_S", 0.0005)
+        patch.setattr(backoff, "LONGEST_S", 0.002)
         server.script = [MOVES[name]() for name in script]
         with Client(
             server.url,

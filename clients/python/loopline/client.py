@@ -133,20 +133,24 @@ class Client(Announcements):
             body = events.encode(envelope)
             if self._sender is None:
                 self.events.append(_decode(body))
-            elif not self._sender.put(body) and self.strict:
-                raise (
-                    Closed("the client is closed") if self._outbox.closed else QueueFull("the queue is full")
-                )
+            elif not self._sender.put(body):
+                self._dropped()
         except Exception as error:
             if self.strict:
                 raise
+            with self._outbox.lock:
+                self._outbox.invalid += 1
             self._complain(error)
         return id
 
+    def _dropped(self) -> None:
+        if self.strict:
+            raise Closed("the client was closed") if self._outbox.closed else QueueFull("no room in memory")
+        if self._outbox.closed:
+            self._complain(Closed("the client was closed"))
+
     def _complain(self, error: Exception) -> None:
-        """Count and log an event that cannot be sent; the log gets one line in ten seconds."""
-        with self._outbox.lock:
-            self._outbox.invalid += 1
+        """Log an event that cannot be sent, in one line at most in ten seconds."""
         self._complaints += 1
         moment = clock.monotonic()
         if moment >= self._complain_at:
@@ -223,7 +227,7 @@ class Client(Announcements):
 
         ``accepted`` and ``refused`` by the server; ``dropped`` for want of room or time; ``invalid`` never
         sent; ``queued`` in memory; ``spooled`` on disk; ``torn`` lines of the spool that a crash had cut;
-        ``requests`` that were answered and ``failures`` that were not, or asked for patience.
+        ``requests`` made, and ``failures`` among them after which something had to be sent again.
         """
         box = self._outbox
         spool = self._sender.spool if self._sender is not None else None

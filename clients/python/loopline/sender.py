@@ -1,9 +1,8 @@
-"""The background half of the client: batches, sends, waits, sends again, and takes to disk.
+"""The background half of the client: batches, sends, waits and sends again, in a daemon thread.
 
-Two daemon threads. The *sender* talks to the server: what failed before first, then the spool, then the
-queue. The *spooler*, only there with a spool, moves the queue to disk while the server is away or slow, so
-that the product's own threads never touch the disk. An event leaves memory and disk only when the server has
-answered for it, when it was refused, or when it is counted as dropped.
+It sends what failed before first, then the spool, then the queue. An event leaves memory and disk only when
+the server has accepted or refused it, or when it is counted as dropped. What an answer means is judged in
+:mod:`loopline.answers`, how long to wait in :mod:`loopline.backoff`; :mod:`loopline.spooler` fills the spool.
 """
 
 from __future__ import annotations
@@ -19,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loopline.answers import Verdict, judge
+from loopline.backoff import Backoff
 from loopline.errors import Unreachable
 from loopline.lifetime import end_with_worker, look_after
 from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
+from loopline.spooler import SYNC_EVERY_S, Spooler
 from loopline.transport import Transport
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ log = logging.getLogger("loopline")
 
 OnRefused = Callable[[dict[str, Any], dict[str, Any]], object]
 
-_FIRST_BACKOFF_S = 0.1
-_LONGEST_BACKOFF_S = 30.0
-_SYNC_EVERY_S = 1.0
+_BREATH_S = 0.1
 _ADOPT_EVERY_S = 30.0
 _REPORT_EVERY_S = 10.0
 
@@ -65,21 +64,17 @@ class Sender:
     def _begin_process(self) -> None:
         """The state that belongs to one process; none of it survives a fork."""
         self._pid = os.getpid()
-        self._random = random.Random()
+        self._backoff = Backoff(random.Random().uniform)
         self._thread: threading.Thread | None = None
-        self._spooler: threading.Thread | None = None
+        self._spooler: Spooler | None = None
         self._stopping = False
         self._hurried = False
         # Sent before and to be sent again, where there is no spool; and what is under way right now.
         self._pending: list[bytes] = []
         self._in_flight: list[bytes] = []
-        self._moving = 0
-        self._failures = 0
-        self._not_before = 0.0
-        self._patient = False
+        self._ended = threading.Event()
         self._report_at = 0.0
         self._reported = 0
-        self._synced_at = 0.0
         # What earlier processes left is not known before the first look into the folder.
         self._looked = self.spool is None
 
@@ -109,12 +104,12 @@ class Sender:
                 return
             self._thread = threading.Thread(target=self._run, name="loopline-sender", daemon=True)
             if self.spool is not None:
-                self._spooler = threading.Thread(target=self._move, name="loopline-spooler", daemon=True)
+                self._spooler = Spooler(self.outbox, self.spool)
         try:
             end_with_worker()
             self._thread.start()
             if self._spooler is not None:
-                self._spooler.start()
+                self._spooler.thread.start()
         except RuntimeError:
             self._thread = self._spooler = None
 
@@ -125,7 +120,8 @@ class Sender:
     def unfinished(self) -> int:
         """Events that are neither answered for nor given up: in memory, under way and on disk."""
         spooled = self.spool.waiting if self.spool is not None else 0
-        return len(self.outbox) + len(self._pending) + len(self._in_flight) + self._moving + spooled
+        moving = self._spooler.moving if self._spooler is not None else 0
+        return len(self.outbox) + len(self._pending) + len(self._in_flight) + moving + spooled
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is left to send, at most so many seconds; whether that was reached."""
@@ -144,11 +140,9 @@ class Sender:
     def _hurry(self) -> None:
         """Cut lingering and a backoff of our own short (never a wait the server asked for)."""
         self._hurried = True
-        if not self._patient:
-            self._not_before = 0.0
+        self._backoff.hurry()
         self.outbox.sender_waits = False
         self.outbox.work.notify_all()
-        self.outbox.overflow.notify_all()
 
     def stop(self, timeout: float) -> bool:
         """Send what can be sent in the time, keep the rest on disk or count it as dropped."""
@@ -163,6 +157,8 @@ class Sender:
             already, outbox.closed = outbox.closed, True
             self._hurry()
         if already:
+            # Somebody else is at it: a process that ends right now must not overtake them.
+            self._ended.wait(timeout)
             return self.unfinished() == 0
         if self._thread is None and len(outbox):
             self._send_here(deadline)
@@ -174,12 +170,17 @@ class Sender:
                     break
                 outbox.settled.wait(min(left, 0.1))
             self._stopping = True
+            if self._spooler is not None:
+                self._spooler.stop()
             self._hurry()
         self._end_threads(deadline)
-        return self._keep_the_rest()
+        try:
+            return self._keep_the_rest()
+        finally:
+            self._ended.set()
 
     def _end_threads(self, deadline: float) -> None:
-        threads = [each for each in (self._thread, self._spooler) if each is not None]
+        threads = [each for each in (self._thread, self._spooler and self._spooler.thread) if each]
         for thread in threads:
             thread.join(max(0.05, min(0.25, deadline - time.monotonic())))
         if any(thread.is_alive() for thread in threads):
@@ -217,7 +218,8 @@ class Sender:
                 return
             self._deliver(events, None)
             if self._pending:
-                time.sleep(max(0.0, min(self._not_before, deadline) - time.monotonic()))
+                moment = time.monotonic()
+                time.sleep(max(0.0, min(self._backoff.pause(moment), deadline - moment)))
 
     # ---- the sender thread
 
@@ -235,7 +237,7 @@ class Sender:
                 log.exception("the sender stumbled and goes on")
                 with self.outbox.lock:
                     self._pending, self._in_flight = self._in_flight + self._pending, []
-                time.sleep(_FIRST_BACKOFF_S)
+                time.sleep(_BREATH_S)
 
     def _adopt(self, spool: Spool) -> None:
         adopted = spool.adopt()
@@ -267,7 +269,7 @@ class Sender:
     def _ready(self, longest_wait: float | None) -> bool:
         """Under the lock: wait out a backoff, an empty queue and the linger; False to look around again."""
         outbox = self.outbox
-        pause = self._not_before - time.monotonic()
+        pause = self._backoff.pause(time.monotonic())
         if pause > 0:
             outbox.work.wait(pause)
             return False
@@ -352,26 +354,21 @@ class Sender:
             if verdict.again or verdict.away:
                 self._back_off(verdict)
             else:
-                self._failures = 0
-                self._not_before = 0.0
+                self._backoff.succeeded()
                 outbox.away = False
             if outbox.away and self.spool is not None:
                 outbox.overflow.notify_all()
             outbox.settled.notify_all()
-        self._sync(force=False)
+        if self.spool is not None:
+            self.spool.sync(SYNC_EVERY_S)
 
     def _back_off(self, verdict: Verdict) -> None:
-        """Full jitter: anything from nothing to the doubled bound, and no less than the server asked for."""
-        if self._failures == 0:
+        if self._backoff.failures == 0:
             log.warning("events wait, will try again: %s", verdict.why)
-        self._failures += 1
+        self._backoff.failed(time.monotonic(), verdict.wait_s)
+        self._hurried = False
         self.outbox.failures += 1
         self.outbox.away = verdict.away
-        bound = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(self._failures, 20))
-        pause = max(self._random.uniform(0, bound), verdict.wait_s)
-        self._patient = verdict.wait_s > 0
-        self._not_before = time.monotonic() + pause
-        self._hurried = False
 
     def _report_drops(self) -> None:
         dropped = self.outbox.dropped
@@ -380,36 +377,3 @@ class Sender:
             log.warning("%d events dropped because the queue was full", dropped - self._reported)
             self._reported = dropped
             self._report_at = moment + _REPORT_EVERY_S
-
-    # ---- the spooler thread
-
-    def _move(self) -> None:
-        """Take the queue to disk while the server is away, and its overflow while it is slow."""
-        assert self.spool is not None
-        outbox = self.outbox
-        while not self._stopping:
-            with outbox.lock:
-                if not (len(outbox) and (outbox.away or len(outbox) > outbox.soft)):
-                    outbox.spooler_waits = True
-                    outbox.overflow.wait(_SYNC_EVERY_S if self.spool.unsynced else None)
-                    outbox.spooler_waits = False
-                if not (outbox.away or len(outbox) > outbox.soft):
-                    events = []
-                else:
-                    events = outbox.take(most=2 * BATCH_ITEMS, most_bytes=2 * BATCH_BYTES)
-                self._moving = len(events)
-            stored = self.spool.append(events) if events else 0
-            with outbox.lock:
-                self._moving = 0
-                outbox.put_back(events[stored:])
-                if stored:
-                    outbox.work.notify()
-            self._sync(force=False)
-            if stored < len(events):
-                time.sleep(_FIRST_BACKOFF_S)
-
-    def _sync(self, force: bool) -> None:
-        moment = time.monotonic()
-        if self.spool is not None and (force or moment >= self._synced_at + _SYNC_EVERY_S):
-            self._synced_at = moment
-            self.spool.sync()

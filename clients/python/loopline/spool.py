@@ -96,6 +96,7 @@ class Spool:
         self._elsewhere = 0
         self.unsynced = False
         self._complaint_at = 0.0
+        self._synced_at = 0.0
         self.torn = 0
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -174,12 +175,17 @@ class Spool:
             self._elsewhere = _bytes_of_others(self.folder, own)
         return self._limit - self._elsewhere - mine
 
-    def sync(self) -> None:
-        """Ask the disk to keep what was written through a power cut (a killed process needs no sync)."""
+    def sync(self, every_s: float = 0.0) -> None:
+        """Ask the disk to keep what was written through a power cut, unless that was done so short ago.
+
+        What a killed process wrote needs no sync.
+        """
         with self._lock:
-            if not self.unsynced:
+            moment = time.monotonic()
+            if not self.unsynced or moment < self._synced_at + every_s:
                 return
             self.unsynced = False
+            self._synced_at = moment
             # A copy, so that nobody waits for the disk with the lock held.
             copies = [os.dup(each.descriptor) for each in self._segments]
         for copy in copies:

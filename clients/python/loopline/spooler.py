@@ -1,0 +1,74 @@
+"""The thread that takes events from memory to disk while the server is away, or when the queue is too long.
+
+It exists so that neither the product's threads nor the sender, which may hang in a request, ever wait for the
+disk. Only there with a spool.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
+
+if TYPE_CHECKING:
+    from loopline.spool import Spool
+
+log = logging.getLogger("loopline")
+
+# Between two syncs; a power cut loses no more than was written in that time, a killed process nothing.
+SYNC_EVERY_S = 1.0
+_BREATH_S = 0.1
+
+
+class Spooler:
+    """Moves events from one outbox to one spool. ``moving`` counts those that are in neither right now."""
+
+    def __init__(self, outbox: Outbox, spool: Spool) -> None:
+        self._outbox = outbox
+        self._spool = spool
+        self._stopping = False
+        self.moving = 0
+        self.thread = threading.Thread(target=self._run, name="loopline-spooler", daemon=True)
+
+    def stop(self) -> None:
+        """End after the move under way; the caller holds the outbox's lock."""
+        self._stopping = True
+        self._outbox.overflow.notify_all()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                if not self._move():
+                    time.sleep(_BREATH_S)
+            except Exception:
+                log.exception("the spooler stumbled and goes on")
+                time.sleep(_BREATH_S)
+
+    def _move(self) -> bool:
+        """Wait for something to move and move some of it; False when the disk would not take it."""
+        outbox = self._outbox
+        with outbox.lock:
+            if not self._due():
+                outbox.spooler_waits = True
+                outbox.overflow.wait(SYNC_EVERY_S if self._spool.unsynced else None)
+                outbox.spooler_waits = False
+            events = outbox.take(2 * BATCH_ITEMS, 2 * BATCH_BYTES) if self._due() else []
+            self.moving = len(events)
+        stored = 0
+        try:
+            stored = self._spool.append(events) if events else 0
+        finally:
+            with outbox.lock:
+                self.moving = 0
+                outbox.put_back(events[stored:])
+                if stored:
+                    outbox.work.notify()
+        self._spool.sync(SYNC_EVERY_S)
+        return stored == len(events)
+
+    def _due(self) -> bool:
+        waiting = len(self._outbox)
+        return waiting > 0 and (self._outbox.away or waiting > self._outbox.soft)

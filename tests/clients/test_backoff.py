@@ -1,0 +1,62 @@
+"""The pause between attempts, without a clock or chance of its own."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopline.backoff import FIRST_S, LONGEST_S, Backoff
+
+
+def test_the_bound_doubles_up_to_the_longest() -> None:
+    """Drawn at its upper end, the pause doubles with each failure, and never passes half a minute."""
+    backoff = Backoff(lambda low, high: high)
+    pauses = []
+    for _ in range(30):
+        backoff.failed(100.0)
+        pauses.append(backoff.pause(100.0))
+    doubled = [FIRST_S * 2**count for count in range(1, 9)]
+    assert [round(pause, 6) for pause in pauses[:8]] == doubled
+    assert pauses[-1] == LONGEST_S
+    backoff.succeeded()
+    assert backoff.pause(100.0) <= 0
+    backoff.failed(100.0)
+    assert round(backoff.pause(100.0), 6) == FIRST_S * 2
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40), st.floats(0, 300))
+def test_a_pause_is_jittered_and_never_less_than_was_asked_for(
+    seed: int, failures: int, asked: float
+) -> None:
+    """Anything from nothing to the bound, or what Retry-After says where that is longer."""
+    backoff = Backoff(random.Random(seed).uniform)
+    for _ in range(failures):
+        backoff.failed(0.0, asked)
+    assert asked <= backoff.pause(0.0) <= max(asked, LONGEST_S)
+
+
+def test_pauses_differ_between_clients() -> None:
+    """A thousand clients that fail together do not come back together."""
+    pauses = []
+    for seed in range(1_000):
+        backoff = Backoff(random.Random(seed).uniform)
+        for _ in range(4):
+            backoff.failed(0.0)
+        pauses.append(backoff.pause(0.0))
+    bound = FIRST_S * 2**4
+    assert len(set(pauses)) == 1_000
+    assert min(pauses) < bound * 0.05
+    assert max(pauses) > bound * 0.95
+
+
+def test_hurry_cuts_a_pause_short_but_not_one_that_was_asked_for() -> None:
+    """A flush may end a backoff of the client's own; silence the server asked for is kept."""
+    backoff = Backoff(lambda low, high: high)
+    backoff.failed(0.0)
+    backoff.hurry()
+    assert backoff.pause(0.0) <= 0
+    backoff.failed(0.0, 60.0)
+    backoff.hurry()
+    assert backoff.pause(0.0) == 60.0
