@@ -94,13 +94,15 @@ def envelope(name: str, data: type[Struct], time: Any, others: Collection[str] =
 
 
 def _without_limits(data: type[Struct]) -> type[Struct]:
-    """The same fields with their bare types: no lengths, patterns or ranges."""
+    """The same fields with their bare types, no lengths, patterns or ranges; what was left out is None."""
     hints = get_type_hints(data)
     fields: list[Any] = [
-        (field.name, hints[field.name]) if field.required else (field.name, hints[field.name], field.default)
+        (field.name, hints[field.name]) if field.required else (field.name, hints[field.name] | None, None)
         for field in msgspec.structs.fields(data)
     ]
-    return msgspec.defstruct(data.__name__, fields, module=__name__, kw_only=True, gc=False)
+    return msgspec.defstruct(
+        data.__name__, fields, module=__name__, kw_only=True, omit_defaults=True, gc=False
+    )
 
 
 class Catalog:
@@ -159,6 +161,8 @@ class Catalog:
 CATALOG = Catalog(CURRENT)
 
 _TYPE_NAMES = {name.rpartition(".v")[0]: PREFIX + name for name in CURRENT}
+KINDS = tuple(_TYPE_NAMES)
+"""Every kind of event: its type's name without prefix and version."""
 
 
 def type_name(kind: str) -> str:

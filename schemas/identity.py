@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import zlib
 from typing import Any
-from uuid import UUID
-
-from msgspec import UNSET
 
 PREDICTION, JOIN_KEY, SUBJECT, MODEL = b"p", b"j", b"s", b"m"
 
@@ -33,7 +30,10 @@ def pack(text: str) -> bytes:
 
 def unpack(packed: bytes) -> str:
     """The id that `pack` made these bytes from."""
-    return str(UUID(bytes=packed[1:])) if packed[:1] == _UUID else packed[1:].decode()
+    if packed[:1] != _UUID:
+        return packed[1:].decode()
+    digits = packed.hex()
+    return f"{digits[2:10]}-{digits[10:14]}-{digits[14:18]}-{digits[18:22]}-{digits[22:]}"
 
 
 def prediction_key(prediction_id: str) -> bytes:
@@ -58,14 +58,14 @@ def model_key(model: str) -> bytes:
 
 def partition_key(data: Any) -> bytes:
     """The typed key of an event's data: its prediction, else join key, else subject, else model."""
-    prediction_id = getattr(data, "prediction_id", UNSET)
-    if prediction_id is not UNSET:
+    prediction_id = getattr(data, "prediction_id", None)
+    if isinstance(prediction_id, str):
         return PREDICTION + pack(prediction_id)
-    key = getattr(data, "join_key", UNSET)
-    if key is not UNSET:
+    key = getattr(data, "join_key", None)
+    if isinstance(key, str):
         return join_key(data.model, key)
-    subject = getattr(data, "subject", UNSET)
-    if subject is not UNSET:
+    subject = getattr(data, "subject", None)
+    if isinstance(subject, str):
         return subject_key(subject)
     return model_key(data.model)
 

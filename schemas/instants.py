@@ -36,7 +36,7 @@ def nanoseconds(text: str) -> int:
     return _whole_seconds(text[:19] + text[end:]) + int(fraction[:9]) * _SCALE[min(len(fraction), 9)]
 
 
-_SCALE = [10 ** (9 - digits) for digits in range(10)]
+_SCALE: list[int] = [10 ** (9 - digits) for digits in range(10)]
 
 
 @lru_cache(maxsize=4096)

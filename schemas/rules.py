@@ -37,9 +37,11 @@ def target_or_subject(data: events.FeedbackComment | events.FeedbackRetraction) 
     return f"{problem}, or `subject`" if problem and data.join_key is UNSET else problem
 
 
-def input_size(data: events.PredictionMade) -> str | None:
-    """An input of at most 32 KiB as compact JSON."""
-    if data.input is not UNSET and len(json.encode(data.input)) > MAX_INPUT_BYTES:
+def input_size(data: events.Data) -> str | None:
+    """An input of at most 32 KiB as compact JSON. Not among `RULES`: a smaller event need not be asked."""
+    if not isinstance(data, events.PredictionMade) or data.input is UNSET:
+        return None
+    if len(json.encode(data.input)) > MAX_INPUT_BYTES:
         return f"`input` is over {MAX_INPUT_BYTES} bytes: keep it and send `input_uri` or `input_ref`"
     return None
 
@@ -66,6 +68,5 @@ RULES: dict[type[events.Data], Rule] = {
     events.FeedbackCorrection: target,
     events.FeedbackConfirmation: target,
     events.FeedbackRetraction: target_or_subject,
-    events.PredictionMade: input_size,
     events.ModelDeclared: one_shape,
 }

@@ -189,9 +189,14 @@ class Fold:
         group = self._groups[key]
         prediction = self._predictions.get(key)
         known = group.get(identity)
-        if known is None and prediction is not None and (prediction.id, prediction.source) == (
-            event.id,
-            event.source,
+        if (
+            known is None
+            and prediction is not None
+            and (prediction.id, prediction.source)
+            == (
+                event.id,
+                event.source,
+            )
         ):
             known_digest: int | None = prediction.digest
         else:
@@ -200,7 +205,7 @@ class Fold:
             if known_digest != content(event).digest:
                 self._refuse(arrival, problems.ID_CONFLICT, _OTHER_CONTENT)
             return
-        fact = fact_row(event, key, arrival.place)
+        fact = fact_row(event, identity, key, arrival.place)
         group[identity] = fact
         if fact.kind == RETRACTION:
             self._retracting.add(key)

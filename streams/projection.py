@@ -216,9 +216,7 @@ def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
     """Settle what waited for a declaration that has come; a bounded number of predictions at a time."""
     last = None
     while True:
-        rows = list(
-            transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_REJUDGED_AT_ONCE)
-        )
+        rows = list(transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_REJUDGED_AT_ONCE))
         if not rows:
             return
         last = rows[-1][:3]

@@ -47,9 +47,7 @@ def verify(
     """
     positions = live.positions()
     ends = log.ends()
-    goal = {
-        partition: positions[partition].offset if partition in positions else 0 for partition in ends
-    }
+    goal = {partition: positions[partition].offset if partition in positions else 0 for partition in ends}
     rebuild(log, scratch, goal, progress)
     with scratch.snapshot() as rebuilt:
         return differences(live, rebuilt, limit)

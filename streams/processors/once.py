@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from loopline import input_ref
 from schemas.canonical import canonical, digest
 from schemas.catalog import KINDS, Event
 from schemas.identity import pack
 from schemas.instants import nanoseconds
-from streams.store.tables import Fact, ModelEvent, Prediction, Row
+from streams.store.tables import Fact, ModelEvent, Prediction
 
 
 class Place(Struct, gc=False, frozen=True):
@@ -54,9 +54,7 @@ def prediction_row(event: Event, key: bytes, place: Place) -> Prediction:
     """The row of a prediction."""
     data = event.data
     instant, data_digest, content_digest = content(event)
-    reference = _or_none(data.input_ref)
-    if data.input is not UNSET:
-        reference = input_ref(data.input)
+    received = place.received
     return Prediction(
         key,
         event.id,
@@ -66,49 +64,52 @@ def prediction_row(event: Event, key: bytes, place: Place) -> Prediction:
         place.partition,
         place.offset,
         place.place,
-        min(instant, place.received),
-        place.received,
-        "prod" if data.env is UNSET else data.env,
+        instant if instant < received else received,
+        received,
+        data.env or "prod",
         data.model,
         data.model_version,
-        _or_none(data.segment),
-        _or_none(data.action),
+        data.segment,
+        data.action,
         canonical(data.output),
-        _or_none(data.confidence),
-        _or_none(data.person),
-        _or_none(data.subject),
-        _or_none(data.join_key),
-        reference,
-        _or_none(data.ask_probability),
-        int(data.audit is True),
-        _or_none(data.audit_probability),
+        data.confidence,
+        data.person,
+        data.subject,
+        data.join_key,
+        data.input_ref if data.input is None else input_ref(data.input),
+        data.ask_probability,
+        1 if data.audit else 0,
+        data.audit_probability,
     )
 
 
-def fact_row(event: Event, key: bytes, place: Place) -> Fact:
-    """The row of an event about a prediction, a case or a subject; nothing is settled about it yet."""
-    data = event.data
+def fact_row(event: Event, identity: tuple[bytes, str], key: bytes, place: Place) -> Fact:
+    """The row of an event about a prediction, a case or a subject; nothing is settled about it yet.
+
+    `identity` is the event's packed id and source.
+    """
+    data, kind = event.data, event.kind
     instant, _, content_digest = content(event)
-    explains = getattr(data, "explains", UNSET)
+    received = place.received
+    explains = getattr(data, "explains", None)
     return Fact(
         key,
-        pack(event.id),
-        event.source,
-        event.kind,
+        *identity,
+        kind,
         content_digest,
         place.partition,
         place.offset,
         place.place,
-        min(instant, place.received),
-        place.received,
-        _or_none(getattr(data, "person", UNSET)),
-        _or_none(getattr(data, "model", UNSET)),
-        "prod" if data.env is UNSET else data.env,
-        _word(event.kind, data),
-        _label(event.kind, data),
-        int(getattr(data, "gold", UNSET) is True),
-        None if explains is UNSET else pack(explains),
-        _or_none(getattr(data, "text", UNSET)),
+        instant if instant < received else received,
+        received,
+        getattr(data, "person", None),
+        getattr(data, "model", None),
+        data.env or "prod",
+        getattr(data, _WORDS[kind]) if kind in _WORDS else None,
+        _label(kind, data),
+        1 if getattr(data, "gold", None) else 0,
+        None if explains is None else pack(explains),
+        getattr(data, "text", None),
     )
 
 
@@ -126,13 +127,9 @@ def model_event_row(event: Event, data_json: str, place: Place) -> ModelEvent:
         place.place,
         min(instant, place.received),
         place.received,
-        "prod" if event.data.env is UNSET else event.data.env,
+        event.data.env or "prod",
         data_json,
     )
-
-
-def _or_none(value: Any) -> Any:
-    return None if value is UNSET else value
 
 
 _WORDS = {
@@ -144,23 +141,13 @@ _WORDS = {
     "prompt.shown": "kind",
     "prompt.dismissed": "kind",
 }
-
-
-def _word(kind: str, data: Any) -> str | None:
-    name = _WORDS.get(kind)
-    return None if name is None else _or_none(getattr(data, name))
+"""The field of each kind that holds the word it says."""
 
 
 def _label(kind: str, data: Any) -> str | None:
     """A correction's label, or an outcome's number, as canonical JSON."""
     if kind == "feedback.correction":
         return canonical(data.label)
-    if kind == "feedback.outcome" and data.value is not UNSET:
+    if kind == "feedback.outcome" and data.value is not None:
         return canonical(data.value)
     return None
-
-
-def identities(rows: list[Row]) -> dict[tuple[bytes, str], Fact]:
-    """Rows of the facts table by what tells them apart within their partition key."""
-    facts = (Fact(*row) for row in rows)
-    return {(fact.id, fact.source): fact for fact in facts}

@@ -96,7 +96,10 @@ KINDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 }
 
 # What others depend on comes more often.
-_OFTEN = [*sorted(KINDS), *["prediction.made", "model.declared", "feedback.correction", "feedback.retraction"] * 3]
+_OFTEN = [
+    *sorted(KINDS),
+    *["prediction.made", "model.declared", "feedback.correction", "feedback.retraction"] * 3,
+]
 
 
 @st.composite

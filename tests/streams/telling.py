@@ -29,7 +29,9 @@ NOON = nanoseconds("2026-11-20T12:00:00Z")
 MINUTE = 60_000_000_000
 
 
-def told(kind: str, event_id: str, minute: int = 0, *, source: str = "/shop", **data: Any) -> tuple[bytes, int]:
+def told(
+    kind: str, event_id: str, minute: int = 0, *, source: str = "/shop", **data: Any
+) -> tuple[bytes, int]:
     """One event that happened `minute` minutes after noon and was received at once."""
     event = {
         "specversion": "1.0",

@@ -30,7 +30,10 @@ from streams.store.tables import FACTS, PREDICTIONS, VIEWS_VERSION
 from tests.streams.drawn import log_of
 from tests.streams.telling import prediction, told
 
-STORY = [prediction("p"), *(told("feedback.thumb", f"t{n}", n, prediction_id="p", value="up") for n in range(9))]
+STORY = [
+    prediction("p"),
+    *(told("feedback.thumb", f"t{n}", n, prediction_id="p", value="up") for n in range(9)),
+]
 
 
 @pytest.fixture(params=["memory", "sqlite"])

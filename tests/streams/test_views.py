@@ -353,7 +353,9 @@ def test_a_retraction_reaches_labels_overrides_and_counts():
 
 def test_a_declaration_is_immutable():
     """A second shape for the same version is a conflict; the same one under a new id is none."""
-    again = told("model.declared", "x", model="m", model_version="1", output_shape={"labels": ["a", "b", "c"]})
+    again = told(
+        "model.declared", "x", model="m", model_version="1", output_shape={"labels": ["a", "b", "c"]}
+    )
     other = told("model.declared", "y", model="m", model_version="1", output_shape={"text": True})
     assert Views([declared(), again, other]).letters == {("y", "declaration_conflict")}
 
