@@ -134,6 +134,23 @@ class MemorySnapshot:
             rows = [row for row in rows if key(row) > behind]
         return iter(rows[:limit])
 
+    def pairs(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        other: Table,
+        other_columns: Sequence[str],
+        where: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        places = [table.columns.index(column) for column in columns]
+        others = [other.columns.index(column) for column in other_columns]
+        other_key, partner = self._store.tables[other.name].key, _pick(table, other.key)
+        partners = {other_key(row): row for row in self._all(other, None)}
+        for row in self._all(table, where):
+            pair = partners.get(partner(row))
+            if pair is not None:
+                yield (*(row[place] for place in places), *(pair[place] for place in others))
+
     def totals(
         self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:

@@ -59,6 +59,21 @@ class Snapshot(Protocol):
         """
         ...
 
+    def pairs(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        other: Table,
+        other_columns: Sequence[str],
+        where: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Some columns of the rows of `table` that meet `where`, in key order, with their rows of `other`.
+
+        A row's other one is that whose key is in the row's columns of the same names; rows without one
+        are left out. For reading many rows of two tables at once: only what is asked for is fetched.
+        """
+        ...
+
     def totals(
         self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
@@ -94,10 +109,14 @@ class Store(Protocol):
     """The views of one log."""
 
     @property
-    def log(self) -> LogIdentity: ...
+    def log(self) -> LogIdentity:
+        """The log whose views these are."""
+        ...
 
     @property
-    def views_version(self) -> int: ...
+    def views_version(self) -> int:
+        """The version of the views that built the store."""
+        ...
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """A consistent state to read from, until the context ends."""
@@ -107,4 +126,6 @@ class Store(Protocol):
         """Holds these partitions' positions; commits at the end, or rolls back on error."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of everything; snapshots and transactions end."""
+        ...

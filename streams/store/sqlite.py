@@ -121,6 +121,16 @@ class SqliteSnapshot:
             self._scans.discard(cursor)
             cursor.close()
 
+    def pairs(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        other: Table,
+        other_columns: Sequence[str],
+        where: Mapping[str, Any] | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        return self._stream(*statements.pairs(table, columns, other, other_columns, where or {}))
+
     def totals(
         self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
@@ -168,7 +178,8 @@ class SqliteStore:
     """The store in one SQLite file. `writable` for the one worker, else for reading only.
 
     Safe to use from several threads: each open snapshot has a connection of its own, and transactions
-    wait for each other. Raises StoreMissing or StoreUnreadable.
+    wait for each other. A new store gets a new name: moving it onto the name of one that is open would
+    mix their write-ahead logs. Raises StoreMissing or StoreUnreadable.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -265,7 +276,8 @@ class SqliteStore:
     def close(self) -> None:
         """Close every connection."""
         with self._guard:
-            for connection in self._all:
+            # The writer, opened first, is closed last: it takes the write-ahead log along.
+            for connection in reversed(self._all):
                 with suppress(sqlite3.ProgrammingError):
                     connection.close()
             self._all.clear()

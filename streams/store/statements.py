@@ -14,7 +14,7 @@ from sqlite3 import sqlite_version_info
 from typing import Any
 
 from streams.store.port import Range
-from streams.store.tables import Row, Table
+from streams.store.tables import Index, Row, Table
 
 _STRICT = " STRICT" if sqlite_version_info >= (3, 37) else ""
 _TYPES = {bytes: "BLOB", int: "INTEGER", float: "REAL", str: "TEXT"}
@@ -45,6 +45,10 @@ def _key_index(table: Table) -> str:
     return f'"{table.name}_key"'
 
 
+def _index_name(table: Table, index: Index) -> str:
+    return f'"{table.name}_{"_".join(index.columns)}"'
+
+
 def create(table: Table) -> str:
     """The statements that make a table and its indexes; an index leaves nulls out where there are any."""
     types = table.types()
@@ -59,8 +63,8 @@ def create(table: Table) -> str:
     for index in table.indexes:
         first = index.columns[0]
         filled = f' WHERE "{first}" IS NOT NULL' if types[first][1] else ""
-        name = f"{table.name}_{'_'.join(index.columns)}"
-        made.append(f'CREATE INDEX "{name}" ON "{table.name}" ({_names(index.columns)}){filled}')
+        name = _index_name(table, index)
+        made.append(f'CREATE INDEX {name} ON "{table.name}" ({_names(index.columns)}){filled}')
     return ";\n".join(made) + ";\n"
 
 
@@ -172,6 +176,20 @@ def _behind(
     return [f"({_names(key)}) > ({', '.join('?' * len(key))})"], after
 
 
+def _walked(table: Table, where: Mapping[str, Any]) -> str:
+    """The table, with the index to read it along.
+
+    The planner knows nothing of sizes: with a limit it would walk over all facts to find the few that
+    wait, and without a condition it would sort a table, in memory, that is in order along its key.
+    """
+    index = _key_index(table)
+    if table.key[0] not in where or isinstance(where[table.key[0]], Range):
+        for columns, name in ((each.columns, _index_name(table, each)) for each in table.indexes):
+            if where.get(columns[0]) is not None:
+                index = name
+    return f'"{table.name}" INDEXED BY {index}'
+
+
 def scan(
     table: Table, where: Mapping[str, Any], after: Sequence[Any] | None, limit: int | None
 ) -> tuple[str, list[Any]] | None:
@@ -182,14 +200,30 @@ def scan(
         if behind is None:
             return None
         terms, parameters = terms + behind[0], parameters + behind[1]
-    # A whole table is walked along its key: sorting it would hold it in memory.
-    indexed = {index.columns[0] for index in table.indexes}
-    walked = "" if indexed.intersection(where) else f" INDEXED BY {_key_index(table)}"
-    text = f'SELECT {_names(table.columns)} FROM "{table.name}"{walked}{_where(terms)}'
+    text = f"SELECT {_names(table.columns)} FROM {_walked(table, where)}{_where(terms)}"
     text += f" ORDER BY {_names(table.key)}"
     if limit is not None:
         return f"{text} LIMIT ?", [*parameters, limit]
     return text, parameters
+
+
+def pairs(
+    table: Table, columns: Sequence[str], other: Table, other_columns: Sequence[str], where: Mapping[str, Any]
+) -> tuple[str, list[Any]]:
+    """The statement and parameters that read a table in key order, joined with another by the other's key."""
+    for known, asked in ((table, (*columns, *other.key)), (other, other_columns)):
+        for column in asked:
+            if column not in known.columns:
+                raise UnknownColumn(f"{known.name} has no column {column!r}")
+    terms, parameters = _conditions(table, where)
+    chosen = ", ".join([f'a."{name}"' for name in columns] + [f'b."{name}"' for name in other_columns])
+    same = " AND ".join(f'b."{name}" = a."{name}"' for name in other.key)
+    order = ", ".join(f'a."{name}"' for name in table.key)
+    # A cross join is done in the order in which it is written.
+    return (
+        f"SELECT {chosen} FROM (SELECT * FROM {_walked(table, where)}{_where(terms)}) AS a"
+        f' CROSS JOIN "{other.name}" AS b ON {same} ORDER BY {order}'
+    ), parameters
 
 
 def totals(table: Table, by: Sequence[str], where: Mapping[str, Any]) -> tuple[str, list[Any]]:
@@ -207,7 +241,9 @@ def totals(table: Table, by: Sequence[str], where: Mapping[str, Any]) -> tuple[s
 def count(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """The statement and parameters that count rows."""
     terms, parameters = _conditions(table, where)
-    return f'SELECT COUNT(*) FROM "{table.name}"{_where(terms)}', parameters
+    known = {table.key[0], *(index.columns[0] for index in table.indexes)}
+    walked = _walked(table, where) if known.intersection(where) else f'"{table.name}"'
+    return f"SELECT COUNT(*) FROM {walked}{_where(terms)}", parameters
 
 
 def _where(terms: list[str]) -> str:

@@ -34,6 +34,7 @@ class Table(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
         return self.row.__struct_fields__
 
     def types(self) -> dict[str, tuple[type, bool]]:
