@@ -1,0 +1,80 @@
+"""`dataset.released`: the event that puts a release into the log. Sending it twice is sending it once.
+
+A release is published first and announced after; whoever is killed in between leaves a release without its
+event, which the next release or list of that model sends. How it is sent is left to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import msgspec
+
+from feedback.datasets.catalogue import manifest, models, versions
+from feedback.datasets.errors import NotAnnounced
+from streams.store.port import Snapshot
+from streams.store.tables import MODEL_EVENTS
+
+SOURCE = "/loopline/datasets"
+RULE = "dataset.released"
+KIND = "dataset.released"
+TYPE = f"loopline.{KIND}.v1"
+
+Emit = Callable[[dict[str, Any]], None]
+"""Puts a CloudEvent into the log; returns when it is there, or raises."""
+
+_KIND = MODEL_EVENTS.columns.index("kind")
+_DATA = MODEL_EVENTS.columns.index("data")
+_NAMESPACE = uuid5(NAMESPACE_URL, "urn:loopline:decisions")
+
+
+def event_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The CloudEvent of a release, from its manifest: the same one whenever it is made."""
+    data = {
+        "model": said["model"],
+        "version": said["version"],
+        "content_hash": said["content_hash"],
+        "as_of": said["as_of"],
+        "rows": said["rows"],
+    }
+    if said["parents"]:
+        data["parents"] = said["parents"]
+    env = said["recipe"]["filters"]["env"]
+    if env != "prod":
+        data["env"] = env
+    return {
+        "specversion": "1.0",
+        "id": str(uuid5(_NAMESPACE, f"{RULE}/{said['model']}/{said['version']}/{said['content_hash']}")),
+        "source": SOURCE,
+        "type": TYPE,
+        "time": said["released"],
+        "data": data,
+    }
+
+
+def announced(snapshot: Snapshot, model: str) -> set[int]:
+    """The versions of a model's dataset whose event is in the views."""
+    rows = snapshot.scan(MODEL_EVENTS, {"model": model, "kind": KIND})
+    return {msgspec.json.decode(row[_DATA])["version"] for row in rows}
+
+
+def announce(snapshot: Snapshot, folder: Path, emit: Emit, model: str | None = None) -> list[str]:
+    """Send the event of every release, of one model or all, that the views have none of; gives their names.
+
+    Raises NotAnnounced when one cannot be sent.
+    """
+    sent = []
+    for each in models(folder) if model is None else [model]:
+        there = versions(folder, each)
+        missing = set(there) - announced(snapshot, each) if there else set()
+        for version in sorted(missing):
+            said = manifest(folder, each, version)
+            try:
+                emit(event_of(said))
+            except Exception as error:
+                raise NotAnnounced(said["name"], error) from error
+            sent.append(said["name"])
+    return sent

@@ -1,0 +1,126 @@
+"""The card of a release: `README.md`, for people and for Hugging Face `datasets`.
+
+The front matter makes `load_dataset(folder)` give train, validation and test; the audited rows and the
+lineage are configurations of their own, so that nobody trains on them by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from feedback.datasets.columns import SCHEMA
+from feedback.datasets.limits import LIMITS, described, share
+
+_MOST_LABELS_SHOWN = 20
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_MEANINGS = {
+    "prediction_id": "the prediction that the label is about",
+    "input_ref": "SHA-256 of the input, or the product's own reference; what splits are made by",
+    "input": "the input, where the product sent it",
+    "output": "what the model answered; empty where a person answered first",
+    "label": "what people say is right",
+    "agreement": "the label's share of the votes",
+    "people": "how many people voted",
+    "confidence": "the model's own, 0 to 1",
+    "segment": "the product's own grouping",
+    "model_version": "which version answered",
+    "channel": "correction, confirmation or gold",
+    "ask_probability": "how likely it was that this person was asked",
+    "audit_probability": "how likely it was that this prediction was audited",
+    "at": "when the prediction was made (UTC)",
+}
+
+
+def card(said: Mapping[str, Any]) -> str:
+    """The text of the card, from the manifest."""
+    return "\n".join((*_front_matter(said), *_body(said))) + "\n"
+
+
+def _front_matter(said: Mapping[str, Any]) -> Iterator[str]:
+    size = next((text for limit, text in _SIZES if said["rows"] < limit), "n>1M")
+    yield "---"
+    yield f'pretty_name: "{said["name"]}"'
+    yield "license: other"
+    yield "size_categories:"
+    yield f'- "{size}"'
+    yield "configs:"
+    yield "- config_name: default"
+    yield "  default: true"
+    yield "  data_files:"
+    for split in ("train", "validation", "test"):
+        yield from (f"  - split: {split}", f"    path: {split}.parquet")
+    for alone in ("audit", "lineage"):
+        yield from (
+            f"- config_name: {alone}",
+            "  data_files:",
+            f"  - split: {alone}",
+            f"    path: {alone}.parquet",
+        )
+    yield "---"
+    yield ""
+
+
+def _body(said: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"# {said['name']}", "", described(said), "")
+    yield from ("```python", "from loopline import datasets", "")
+    yield f'train = datasets.load("{said["model"]}", version={said["version"]}, split="train", as_="pandas")'
+    yield from ("```", "", "## Splits", "", "| split | rows | share |", "|---|---:|---|")
+    for split, counted in said["splits"].items():
+        yield f"| {split} | {counted['rows']:,} | {share(counted['rows'], said['rows'])} |"
+    yield from ("", *_cut(said), "", "## Labels", "", *_labels(said), "", "## Columns", "", *_columns(said))
+    yield from ("", "## What it does not tell", "", *(f"- {limit}" for limit in LIMITS), "")
+    yield from (f"Content hash: `{said['content_hash']}`. Everything else is in `manifest.json`.",)
+
+
+def _cut(said: Mapping[str, Any]) -> Iterator[str]:
+    filters = {name: value for name, value in said["recipe"]["filters"].items() if value is not None}
+    moved = said["moved_to_audit"]
+    left_out = said["left_out"]
+    yield "## How it was cut"
+    yield ""
+    yield f"- As of `{said['as_of']}` of log `{said['log']['id']}`; filters: " + ", ".join(
+        f"{name} = {value}" for name, value in filters.items()
+    )
+    yield (
+        "- Inputs go to train, validation and test 80 / 10 / 10 by a keyed hash of `input_ref`, the same in"
+        " every version. An input with an audited prediction is in `audit` only."
+    )
+    yield f"- Inputs that an earlier version had in another split, now in `audit`: {moved['inputs']:,}."
+    yield (
+        f"- Left out: {left_out['no_input_ref']:,} without `input_ref`, {left_out['tie']:,} ties (listed in"
+        f" the manifest), {said['outside_filters']:,} outside the filters."
+    )
+    yield f"- Parents: {', '.join(said['parents']) or 'none'}."
+    if said["allowed"]:
+        yield f"- Allowed to fail the gate: {', '.join(said['allowed'])}; see `gate.json`."
+
+
+def _labels(said: Mapping[str, Any]) -> Iterator[str]:
+    rows, labels = said["rows"], said["labels"]
+    yield f"Rows on which people disagree: {share(said['disagreements'], rows)}."
+    yield ""
+    yield "| label | rows | share |"
+    yield "|---|---:|---|"
+    shown = labels["listed"][:_MOST_LABELS_SHOWN]
+    for each in shown:
+        yield f"| {_cell(each['label'])} | {each['rows']:,} | {share(each['rows'], rows)} |"
+    rest = labels["distinct"] - len(shown)
+    if rest:
+        rest_rows = rows - sum(each["rows"] for each in shown)
+        yield f"| {rest:,} others | {rest_rows:,} | {share(rest_rows, rows)} |"
+
+
+def _columns(said: Mapping[str, Any]) -> Iterator[str]:
+    yield "| column | type | what it is |"
+    yield "|---|---|---|"
+    for field in SCHEMA:
+        encoding = said["encoding"].get(field.name)
+        kind = "JSON text" if encoding == "json" else str(field.type)
+        yield f"| `{field.name}` | {kind} | {_MEANINGS[field.name]} |"
+
+
+def _cell(text: str) -> str:
+    """A label as the cell of a table: it is somebody's text, and must not become anything else."""
+    short = text if len(text) <= 60 else text[:59] + "…"
+    return "`" + short.replace("`", "'").replace("|", "¦").replace("\n", " ").replace("\r", " ") + "`"

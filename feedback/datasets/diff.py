@@ -1,0 +1,106 @@
+"""What changed between two releases: rows added, removed and relabelled, and the labels' distribution.
+
+Releases are compared by prediction id and the label's canonical JSON text, so one with plain strings compares
+with one that holds JSON. Two of different models can be compared too; they share no predictions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from feedback.datasets.catalogue import Manifest, show
+from feedback.datasets.recipe import SPLITS
+from feedback.datasets.shift import Shift, label_shift
+
+MOST_LISTED = 100
+
+
+class Relabelled(NamedTuple):
+    """A prediction whose label is another one, as canonical JSON text."""
+
+    prediction_id: str
+    before: str
+    after: str
+
+
+class Diff(NamedTuple):
+    """From release `a` to release `b`. Examples are the first ones by prediction id, up to `MOST_LISTED`."""
+
+    a: str
+    b: str
+    same_content: bool
+    rows: tuple[int, int]
+    added: int
+    removed: int
+    relabelled: int
+    moved: int
+    labels: dict[str, tuple[int, int]]
+    shift: Shift
+    examples_added: list[str]
+    examples_removed: list[str]
+    examples_relabelled: list[Relabelled]
+
+
+def diff(folder: Path, a: str, b: str) -> Diff:
+    """Compare two releases, each given as `MODEL@N`. Raises BadRequest and ReleaseMissing."""
+    import pyarrow.compute as pc
+
+    said = show(folder, a), show(folder, b)
+    before, after = (_rows(folder, each) for each in said)
+    ids_before, ids_after = before["prediction_id"], after["prediction_id"]
+    removed = ids_before.filter(pc.invert(pc.is_in(ids_before, value_set=ids_after)))
+    added = ids_after.filter(pc.invert(pc.is_in(ids_after, value_set=ids_before)))
+    both = before.join(after, "prediction_id", right_suffix="_after", join_type="inner")
+    relabelled = both.filter(pc.not_equal(both["label"], both["label_after"])).sort_by("prediction_id")
+    counted = [_counted(table) for table in (before, after)]
+    ranked = sorted(set().union(*counted), key=lambda label: (-sum(c.get(label, 0) for c in counted), label))
+    return Diff(
+        a=said[0]["name"],
+        b=said[1]["name"],
+        same_content=said[0]["content_hash"] == said[1]["content_hash"],
+        rows=(before.num_rows, after.num_rows),
+        added=len(added),
+        removed=len(removed),
+        relabelled=relabelled.num_rows,
+        moved=pc.sum(pc.not_equal(both["split"], both["split_after"])).as_py() or 0,
+        labels={
+            label: (counted[0].get(label, 0), counted[1].get(label, 0)) for label in ranked[:MOST_LISTED]
+        },
+        shift=label_shift(counted[1], counted[0]),
+        examples_added=_first(added),
+        examples_removed=_first(removed),
+        examples_relabelled=[
+            Relabelled(row["prediction_id"], row["label"], row["label_after"])
+            for row in relabelled.slice(0, MOST_LISTED).to_pylist()
+        ],
+    )
+
+
+def _rows(folder: Path, said: Manifest) -> Any:
+    """Prediction ids, labels as canonical JSON text, and splits of a release."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from feedback.datasets.columns import as_json
+
+    place = folder / said["model"] / str(said["version"])
+    parts = []
+    for split in SPLITS:
+        table = pq.read_table(place / f"{split}.parquet", columns=["prediction_id", "label"])
+        labels = as_json(table["label"], said["encoding"]["label"])
+        parts.append(
+            table.set_column(1, "label", labels).append_column(
+                "split", pa.array([split] * len(labels), pa.string())
+            )
+        )
+    return pa.concat_tables(parts)
+
+
+def _counted(table: Any) -> dict[str, int]:
+    return {each["values"]: each["counts"] for each in table["label"].value_counts().to_pylist()}
+
+
+def _first(ids: Any) -> list[str]:
+    found: list[str] = ids.sort().slice(0, MOST_LISTED).to_pylist()
+    return found

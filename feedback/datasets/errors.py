@@ -1,0 +1,66 @@
+"""Why a dataset is refused: one tree of errors, each of which says what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class DatasetError(Exception):
+    """The root: catch this to catch every refusal of this package."""
+
+
+class BadRequest(DatasetError, ValueError):
+    """The request cannot be carried out as it stands: a malformed name, instant or position."""
+
+
+class AsOfRefused(BadRequest):
+    """A vector of positions that is not one of this log: too far, or without some of its partitions."""
+
+
+class NotCaughtUp(DatasetError):
+    """The views did not reach the log's end in time."""
+
+
+class NothingToRelease(DatasetError):
+    """No labelled prediction is left after the filters; `left_out` counts the others by reason."""
+
+    def __init__(self, message: str, left_out: dict[str, int]) -> None:
+        super().__init__(message)
+        self.left_out = left_out
+
+
+class GateFailed(DatasetError):
+    """The release was kept aside at `folder`, with its report; `failures` names what did not hold."""
+
+    def __init__(self, name: str, folder: Path, failures: Sequence[dict[str, Any]]) -> None:
+        allowable = [failure["check"] for failure in failures if failure.get("allow")]
+        reasons = "; ".join(f"{failure['check']}: {failure['detail']}" for failure in failures)
+        advice = "".join(f" If that is meant, release with --allow {check}." for check in allowable)
+        super().__init__(
+            f"{name} was not published: {reasons}. It is kept aside with the report in {folder}.{advice}"
+        )
+        self.name = name
+        self.folder = folder
+        self.failures = list(failures)
+
+
+class ReleaseMissing(DatasetError, LookupError):
+    """There is no such release here; `available` lists those there are."""
+
+    def __init__(self, name: str, available: Sequence[str]) -> None:
+        there = ", ".join(available) or "none yet"
+        super().__init__(f"there is no dataset {name}; releases: {there}")
+        self.available = list(available)
+
+
+class NotAnnounced(DatasetError):
+    """The release is published, but its event could not be put into the log yet."""
+
+    def __init__(self, name: str, reason: object) -> None:
+        super().__init__(
+            f"{name} is published, but `dataset.released` could not be sent: {reason}."
+            " The next `loopline dataset list` or release sends it."
+        )
+        self.name = name

@@ -1,0 +1,113 @@
+"""The manifest: everything a release says about itself, as one JSON object.
+
+It is written last, names every other file with its SHA-256, and is what makes a folder a release. The content
+hash covers the rows alone, so it does not depend on when, where or in which version the rows were released.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from feedback.datasets.catalogue import MANIFEST, Manifest
+from feedback.datasets.columns import SCHEMA
+from feedback.datasets.recipe import FRACTIONS, RECIPE_VERSION, RESOLVER, SPLIT_METHOD, Filters, split_key
+from feedback.datasets.rows import Census
+from schemas.instants import rfc3339
+
+FORMAT = 1
+MOST_LABELS_LISTED = 200
+
+
+def recipe(model: str, filters: Filters, views_version: int) -> dict[str, Any]:
+    """How the rows were chosen, labelled and split: what somebody needs to cut them again."""
+    return {
+        "version": RECIPE_VERSION,
+        "filters": {
+            "env": filters.env,
+            "since": None if filters.since is None else rfc3339(filters.since),
+            "model_version": filters.model_version,
+            "segment": filters.segment,
+        },
+        "resolver": RESOLVER,
+        "splits": {"fractions": FRACTIONS, "method": SPLIT_METHOD, "key": split_key(model).hex()},
+        "views_version": views_version,
+        "loopline": platform_version(),
+    }
+
+
+def platform_version() -> str:
+    """The installed version of the platform."""
+    try:
+        return metadata.version("loopline-platform")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def described_columns() -> list[dict[str, Any]]:
+    """The columns of a release: name, type, and whether a value may be missing."""
+    return [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in SCHEMA]
+
+
+def counted_labels(labels: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The distribution of labels, given as rows by label and split: the most frequent, and how many more."""
+    totals = {label: sum(splits.values()) for label, splits in labels.items()}
+    ranked = sorted(totals, key=lambda label: (-totals[label], label))
+    listed = ranked[:MOST_LABELS_LISTED]
+    rest = ranked[MOST_LABELS_LISTED:]
+    return {
+        "distinct": len(ranked),
+        "listed": [
+            {"label": label, "rows": totals[label], "splits": dict(labels[label])} for label in listed
+        ],
+        "others": {"labels": len(rest), "rows": sum(totals[label] for label in rest)},
+    }
+
+
+def counted_census(census: Census) -> dict[str, Any]:
+    """What went in and what did not."""
+    return {
+        "left_out": {reason: census.left_out[reason] for reason in ("no_input_ref", "tie")},
+        "outside_filters": census.filtered,
+        "ties": {"count": census.left_out["tie"], "predictions": census.ties},
+        "disagreements": census.disagreements,
+        "channels": dict(sorted(census.channels.items())),
+        "model_versions": dict(sorted(census.model_versions.items())),
+    }
+
+
+def checks_in_short(report: Mapping[str, Any]) -> dict[str, str]:
+    """For each check of the gate: passed, failed or allowed."""
+    short: dict[str, str] = {}
+    for check in report["checks"]:
+        if not check["passed"]:
+            short[check["check"]] = "allowed" if check["allowed"] else "failed"
+        else:
+            short.setdefault(check["check"], "passed")
+    return short
+
+
+def described_files(
+    folder: Path, rows: Mapping[str, int], known: Mapping[str, dict[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Size, SHA-256 and rows (where it has any) of every file in a folder; `known` ones are not read again."""
+    described = dict(known or {})
+    for path in sorted(folder.iterdir()):
+        if path.name in described:
+            continue
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        described[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
+        if path.name in rows:
+            described[path.name]["rows"] = rows[path.name]
+    return described
+
+
+def write(folder: Path, content: Manifest) -> None:
+    """Write the manifest. Keys keep their order."""
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")

@@ -1,0 +1,92 @@
+"""The releases that a release descends from, and what became of their inputs.
+
+A parent is the newest release of the model whose as-of lies at or before: an older state that is cut
+later does not descend from a newer one. The log decides what comes before what, not the version number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feedback.datasets.catalogue import Manifest, manifest, versions
+from feedback.datasets.columns import STRING
+from feedback.datasets.recipe import SPLITS
+from feedback.datasets.standing import reaches
+from schemas.canonical import canonical
+from streams.log.port import LogIdentity, parse_positions
+
+TRAINING = SPLITS[:3]
+
+
+class Family:
+    """The earlier releases of a model, seen from a state of the log: the newest ancestor comes first."""
+
+    def __init__(self, folder: Path, model: str, identity: LogIdentity, vector: Mapping[int, int]) -> None:
+        self._folder = folder / model
+        self.ancestors: list[Manifest] = []
+        self.others: list[Manifest] = []
+        for version in reversed(versions(folder, model)):
+            said = manifest(folder, model, version)
+            same_log = (said["log"]["id"], said["log"]["epoch"]) == (identity.id, identity.epoch)
+            # Positions of another log cannot be compared; then the number of the version decides.
+            comes_before = not same_log or reaches(vector, parse_positions(said["as_of"]))
+            (self.ancestors if comes_before else self.others).append(said)
+
+    @property
+    def parent(self) -> Manifest | None:
+        """The newest ancestor."""
+        return self.ancestors[0] if self.ancestors else None
+
+    def labels(self) -> Counter[str]:
+        """How often each label, as canonical JSON text, is in the parent's train, validation and test."""
+        counted: Counter[str] = Counter()
+        if self.parent is not None:
+            for split in TRAINING:
+                column = self._column(self.parent, split, "label")
+                counted.update(count_labels(column, self.parent["encoding"]["label"]))
+        return counted
+
+    def moved_to_audit(self, audited: Any) -> dict[str, Any]:
+        """Which of these inputs, an array of references, earlier releases had in another split."""
+        unknown = pc.unique(audited)
+        if self.parent is not None:
+            before = self._column(self.parent, "audit", "input_ref")
+            unknown = unknown.filter(pc.invert(pc.is_in(unknown, value_set=pc.unique(before))))
+        moved: Counter[str] = Counter()
+        for said in self.ancestors:
+            for split in TRAINING:
+                if not len(unknown):
+                    break
+                found = pc.is_in(unknown, value_set=pc.unique(self._column(said, split, "input_ref")))
+                moved[split] += pc.sum(found).as_py() or 0
+                unknown = unknown.filter(pc.invert(found))
+        return {"inputs": moved.total(), "from": {split: moved[split] for split in TRAINING}}
+
+    def audited_later(self, training: Any) -> int:
+        """How many of these inputs, an array of references, a release of a later state has in audit."""
+        if not self.others:
+            return 0
+        later = pa.chunked_array(
+            [chunk for said in self.others for chunk in self._column(said, "audit", "input_ref").chunks],
+            pa.string(),
+        )
+        return pc.sum(pc.is_in(pc.unique(training), value_set=pc.unique(later))).as_py() or 0
+
+    def _column(self, said: Manifest, split: str, name: str) -> Any:
+        path = self._folder / str(said["version"]) / f"{split}.parquet"
+        return pq.read_table(path, columns=[name])[name]
+
+
+def count_labels(column: Any, encoding: str) -> dict[str, int]:
+    """How often each label of a column occurs, by its canonical JSON text."""
+    counts = pc.value_counts(column)
+    values: Sequence[Any] = counts.field("values").to_pylist()
+    texts = [canonical(value) for value in values] if encoding == STRING else values
+    return dict(zip(texts, counts.field("counts").to_pylist(), strict=True))

@@ -1,0 +1,241 @@
+"""Cutting a release: from the log and its views to a published version, or to one kept aside.
+
+These are the steps of `release`; a release that is killed at any of them is not there, or is there whole:
+
+1. take the model's lock, and the views as of the wanted vector (`standing`);
+2. read the labelled rows, fetch their inputs, write the splits and the lineage (`cut`);
+3. let the gate judge what was written (`gate`); what fails is kept aside with the report;
+4. describe it (`card`, `croissant`, `manifest`) and publish the folder whole (`shelf`);
+5. announce it in the log (`announce`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from feedback.datasets import manifest as manifests
+from feedback.datasets.announce import Emit, announce
+from feedback.datasets.card import card
+from feedback.datasets.catalogue import Manifest
+from feedback.datasets.croissant import croissant
+from feedback.datasets.cut import Cut, cut
+from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
+from feedback.datasets.gate import ALLOWABLE, Evidence, Report, failures, judge
+from feedback.datasets.parents import TRAINING, Family, count_labels
+from feedback.datasets.recipe import SPLITS, Filters
+from feedback.datasets.rows import Progress
+from feedback.datasets.shelf import Shelf
+from feedback.datasets.shift import Shift, label_shift
+from feedback.datasets.standing import Scratch, Standing, Wait, parse_as_of, sqlite_scratch, standing
+from schemas.instants import nanoseconds, rfc3339
+from streams.log.port import Log, Positions, format_positions
+from streams.store.port import Store
+from streams.store.tables import DECLARATIONS
+
+
+class Published(NamedTuple):
+    """A release that is there: `MODEL@N`, its folder, and what it says about itself."""
+
+    name: str
+    version: int
+    folder: Path
+    manifest: Manifest
+
+
+def no_progress(step: str, done: int, total: int) -> None:
+    """Tells nobody."""
+
+
+def parse_since(since: str | int | None) -> int | None:
+    """The instant of `--since` in nanoseconds: an RFC 3339 time, or a UTC day. Raises BadRequest."""
+    if since is None or isinstance(since, int):
+        return since
+    try:
+        return nanoseconds(since if len(since) > len("2026-01-31") else f"{since}T00:00:00Z")
+    except ValueError:
+        raise BadRequest(f"--since {since!r} is no day, as in 2026-11-20, and no RFC 3339 time") from None
+
+
+def release(
+    log: Log,
+    store: Callable[[], Store],
+    folder: Path,
+    model: str,
+    *,
+    as_of: str | Positions | None = None,
+    since: str | int | None = None,
+    model_version: str | None = None,
+    segment: str | None = None,
+    env: str = "prod",
+    allow: Collection[str] = (),
+    wait: Wait | None = None,
+    scratch: Scratch = sqlite_scratch,
+    emit: Emit,
+    now: Callable[[], int] = time.time_ns,
+    progress: Progress = no_progress,
+) -> Published:
+    """Cut, judge, publish and announce a version of a model's dataset.
+
+    Args:
+        log: where inputs are, and what an older state is folded from.
+        store: gives the live views; asked again while waiting, for they may be switched.
+        folder: where releases lie, the home's `datasets`.
+        as_of: a vector of positions, as text or not; the log's end when left out.
+        since: predictions made before are left out: an RFC 3339 time, a UTC day, or nanoseconds.
+        model_version, segment, env: only predictions of these.
+        allow: checks of the gate that may fail: `label_shift`.
+        wait: returns when the views have reached the positions it is given; else the views are polled.
+        scratch: makes an empty store in a folder, for an older state.
+        emit: puts the event into the log.
+        now: the clock (ns), for `released` and the event's time.
+        progress: is told what is being done, how much of it is done, and how much there is.
+
+    Raises a DatasetError: BadRequest, AsOfRefused, NotCaughtUp, NothingToRelease, GateFailed, NotAnnounced.
+    """
+    refused = sorted(set(allow) - ALLOWABLE)
+    if refused:
+        raise BadRequest(f"--allow {refused[0]}: only {', '.join(sorted(ALLOWABLE))} may be allowed to fail")
+    filters = Filters(env, parse_since(since), model_version, segment)
+    wanted = parse_as_of(as_of)
+    shelf = Shelf(folder, model)
+    progress("waiting for the model's lock", 0, 1)
+    with shelf.locked():
+        with (
+            shelf.building() as aside,
+            shelf.building() as built,
+            standing(log, store, wanted, aside, wait=wait, scratch=scratch, progress=progress) as state,
+        ):
+            made = cut(log, state.snapshot, model, filters, built, aside, progress)
+            _refuse_empty(made, model)
+            job = _Job(log, state, folder, model, filters, made, built, now())
+            report = job.judged(allow, progress)
+            version = shelf.next_version()
+            content = job.described(version, report)
+            if not report["passed"]:
+                kept = shelf.set_aside(built, f"{version}-{content['content_hash'][7:19]}")
+                raise GateFailed(content["name"], kept, failures(report))
+            published = shelf.publish(built, version)
+        with store().snapshot() as snapshot:
+            announce(snapshot, folder, emit, model)
+    return Published(content["name"], version, published, content)
+
+
+def _refuse_empty(made: Cut, model: str) -> None:
+    if made.census.total:
+        return
+    left_out = {**made.census.left_out, "outside_filters": made.census.filtered}
+    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+    raise NothingToRelease(
+        f"no labelled prediction of {model} can be released: "
+        + (f"{reasons}." if reasons else "there are no labels.")
+        + " Labels come from corrections and yes-confirmations; those of a model version without"
+        " `model.declared` wait (`loopline waiting`).",
+        {reason: count for reason, count in left_out.items() if count},
+    )
+
+
+class _Job:
+    """One release in the making: what was cut, and what its ancestors were."""
+
+    def __init__(
+        self,
+        log: Log,
+        state: Standing,
+        folder: Path,
+        model: str,
+        filters: Filters,
+        made: Cut,
+        built: Path,
+        instant: int,
+    ) -> None:
+        self._log = log
+        self._state = state
+        self._model = model
+        self._filters = filters
+        self._made = made
+        self._built = built
+        self._instant = instant
+        self._family = Family(folder, model, log.identity, state.vector)
+        self._rows = made.read_back(built)
+
+    def _of(self, splits: Collection[str], column: str) -> list[object]:
+        return [chunk for split in splits for chunk in self._rows[split][column].chunks]
+
+    def judged(self, allow: Collection[str], progress: Progress) -> Report:
+        """What the gate says; it is written down beside the files."""
+        progress("judging", 0, 1)
+        versions = sorted(self._made.census.model_versions)
+        declared = {
+            row[1]: row[2]
+            for row in self._state.snapshot.get(DECLARATIONS, [(self._model, each) for each in versions])
+        }
+        evidence = Evidence(
+            schemas=self._made.schemas(self._built),
+            rows=self._made.together(self._rows),
+            shapes={version: declared.get(version) for version in versions},
+            encoding=self._made.encoding["label"],
+            shift=self._shift(),
+        )
+        report = judge(evidence, allow)
+        (self._built / "gate.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+        )
+        progress("judging", 1, 1)
+        return report
+
+    def _shift(self) -> Shift | None:
+        if self._family.parent is None:
+            return None
+        import pyarrow as pa
+
+        labels = pa.chunked_array(self._of(TRAINING, "label"), pa.string())
+        return label_shift(count_labels(labels, self._made.encoding["label"]), self._family.labels())
+
+    def described(self, version: int, report: Report) -> Manifest:
+        """Write card, Croissant file and manifest; gives the manifest."""
+        import pyarrow as pa
+
+        made, identity, parent = self._made, self._log.identity, self._family.parent
+        audited = pa.chunked_array(self._of(("audit",), "input_ref"), pa.string())
+        training = pa.chunked_array(self._of(TRAINING, "input_ref"), pa.string())
+        content: Manifest = {
+            "name": f"{self._model}@{version}",
+            "model": self._model,
+            "version": version,
+            "format": manifests.FORMAT,
+            "content_hash": made.content_hash,
+            "as_of": format_positions(self._state.vector),
+            "log": {"id": identity.id, "epoch": identity.epoch, "partitions": identity.partitions},
+            "released": rfc3339(self._instant),
+            "rows": made.census.total,
+            "splits": {
+                split: {"rows": made.census.rows[split], "hash": made.split_hashes[split]} for split in SPLITS
+            },
+            "parents": [] if parent is None else [parent["name"]],
+            "recipe": manifests.recipe(self._model, self._filters, self._state.views_version),
+            "schema": manifests.described_columns(),
+            "encoding": made.encoding,
+            "inputs": {"included": made.inputs_found, "by_reference": made.census.total - made.inputs_found},
+            "labels": manifests.counted_labels(made.label_counts(self._rows)),
+            **manifests.counted_census(made.census),
+            "moved_to_audit": self._family.moved_to_audit(audited),
+            "audited_later": self._family.audited_later(training),
+            "gate": {"passed": report["passed"], "checks": manifests.checks_in_short(report)},
+            "allowed": report["allowed"],
+        }
+        rows = {f"{split}.parquet": made.census.rows[split] for split in SPLITS}
+        rows["lineage.parquet"] = made.lineage_rows
+        files = manifests.described_files(self._built, rows)
+        described = croissant(content, files)
+        (self._built / "croissant.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n"
+        )
+        (self._built / "README.md").write_text(card(content), encoding="utf-8")
+        content["files"] = manifests.described_files(self._built, rows, known=files)
+        manifests.write(self._built, content)
+        return content

@@ -1,0 +1,185 @@
+"""From the views to rows: one for each labelled prediction, in the order of the labels' keys.
+
+The store is read once, in chunks: labels with their predictions. What becomes a row is staged in a
+scratch file with the place of its event in the log, for its input (`inputs`) and with its split (`recipe`);
+the events behind it go to the lineage (`lineage`). What does not become a row is counted by reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from feedback.datasets.columns import INSTANT, prediction_ids
+from feedback.datasets.lineage_file import LineageStage
+from feedback.datasets.recipe import SPLITS, Filters, Splitter
+from feedback.datasets.scratch import BatchFile, Gathered
+from schemas.identity import unpack
+from streams.store.port import Snapshot
+from streams.store.tables import AUDITED, LABELS, PREDICTIONS, Row
+
+# Few enough for a processor's cache: larger chunks take half as long again.
+CHUNK_ROWS = 1_000
+MOST_TIES_LISTED = 1_000
+
+NO_INPUT_REF = "no_input_ref"
+TIE = "tie"
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is of it."""
+
+STAGED = pa.schema(
+    [
+        ("prediction_id", pa.string()),
+        ("input_ref", pa.string()),
+        ("output", pa.string()),
+        ("label", pa.string()),
+        ("agreement", pa.float64()),
+        ("people", pa.int64()),
+        ("confidence", pa.float64()),
+        ("segment", pa.string()),
+        ("model_version", pa.string()),
+        ("channel", pa.string()),
+        ("ask_probability", pa.float64()),
+        ("audit_probability", pa.float64()),
+        ("at", INSTANT),
+        ("split", pa.int8()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("place", pa.int32()),
+    ]
+)
+"""A release's rows before their inputs are there; `output` and `label` are JSON texts."""
+
+_SAID = ("pid", "label", "agreement", "people", "channel", "rivals", "candidates")
+_MADE = (
+    "id",
+    "source",
+    "partition",
+    "offset",
+    "place",
+    "at",
+    "model_version",
+    "segment",
+    "output",
+    "confidence",
+    "input_ref",
+    "ask_probability",
+    "audit_probability",
+)
+_COLUMNS = (*_SAID, *_MADE)
+_PLACE = {name: place for place, name in enumerate(_COLUMNS)}
+_PID, _TEXT, _REFERENCE = _PLACE["pid"], _PLACE["label"], _PLACE["input_ref"]
+_AT, _VERSION, _SEGMENT = _PLACE["at"], _PLACE["model_version"], _PLACE["segment"]
+
+
+@dataclass
+class Census:
+    """What went in and what did not."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    filtered: int = 0
+    ties: list[str] = field(default_factory=list)
+    disagreements: int = 0
+    model_versions: Counter[str] = field(default_factory=Counter)
+    channels: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """How many rows there are, over all splits."""
+        return self.rows.total()
+
+
+def audited_references(snapshot: Snapshot, model: str, env: str) -> set[str]:
+    """The references of a model's inputs with an audited prediction."""
+    place = AUDITED.columns.index("input_ref")
+    return {row[place] for row in snapshot.scan(AUDITED, {"model": model, "env": env})}
+
+
+class RowReader:
+    """Reads the labelled rows of a model, as the filters have it, into `rows` and `lineage`."""
+
+    def __init__(
+        self, model: str, filters: Filters, splitter: Splitter, rows: BatchFile, lineage: LineageStage
+    ) -> None:
+        self._model = model
+        self._filters = filters
+        self._splitter = splitter
+        self._rows = rows
+        self._lineage = lineage
+        self._gathered = Gathered()
+        self.census = Census()
+
+    def __call__(self, snapshot: Snapshot, progress: Progress) -> Census:
+        """Read everything; gives what went in and what did not."""
+        where = {"model": self._model, "env": self._filters.env}
+        total = snapshot.count(LABELS, where)
+        done = 0
+        for chunk in _chunks(snapshot.pairs(LABELS, _SAID, PREDICTIONS, _MADE, where)):
+            self._stage(chunk)
+            done += len(chunk)
+            progress("reading labels", done, total)
+        self._put(self._gathered.rest())
+        return self.census
+
+    def _put(self, batch: Any) -> None:
+        if batch is not None:
+            self._rows.write(batch)
+
+    def _stage(self, rows: list[Row]) -> None:
+        kept = rows if self._takes_all() else [row for row in rows if self._wanted(row)]
+        self.census.filtered += len(rows) - len(kept)
+        columns = list(zip(*kept, strict=True))
+        if columns and (None in columns[_TEXT] or None in columns[_REFERENCE]):
+            self._count_left_out(kept)
+            whole = [row for row in kept if row[_TEXT] is not None and row[_REFERENCE] is not None]
+            columns = list(zip(*whole, strict=True))
+        if columns:
+            self._write(dict(zip(_COLUMNS, columns, strict=True)))
+
+    def _takes_all(self) -> bool:
+        filters = self._filters
+        return filters.since is None and filters.model_version is None and filters.segment is None
+
+    def _wanted(self, row: Row) -> bool:
+        filters = self._filters
+        return (
+            (filters.since is None or row[_AT] >= filters.since)
+            and (filters.model_version is None or row[_VERSION] == filters.model_version)
+            and (filters.segment is None or row[_SEGMENT] == filters.segment)
+        )
+
+    def _count_left_out(self, rows: list[Row]) -> None:
+        census = self.census
+        for row in rows:
+            if row[_TEXT] is None:
+                census.left_out[TIE] += 1
+                if len(census.ties) < MOST_TIES_LISTED:
+                    census.ties.append(unpack(row[_PID][1:]))
+            elif row[_REFERENCE] is None:
+                census.left_out[NO_INPUT_REF] += 1
+
+    def _write(self, columns: dict[str, Any]) -> None:
+        ids = prediction_ids(columns["pid"])
+        codes = self._splitter.codes(columns["input_ref"])
+        columns["prediction_id"], columns["split"] = ids, codes
+        arrays = [pa.array(columns[field.name], field.type) for field in STAGED]
+        self._put(self._gathered.add(pa.record_batch(arrays, schema=STAGED)))
+        self._lineage.add(ids, columns["id"], columns["source"], columns["label"], columns["candidates"])
+        census = self.census
+        counts = Counter(codes.tolist())
+        census.rows.update({SPLITS[code]: count for code, count in counts.items()})
+        census.disagreements += sum(rivals > 1 for rivals in columns["rivals"])
+        census.model_versions.update(columns["model_version"])
+        census.channels.update(columns["channel"])
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        yield chunk

@@ -1,0 +1,1 @@
+"""Tests of dataset releases: rows, splits, gate, files, lineage."""
