@@ -27,7 +27,7 @@ TOKEN = tuple[str, Int64]
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SUMMARY = ("content_hash", "as_of", "rows", "parents", "released")
+_SUMMARY = ("content_hash", "as_of", "rows", "parents", "released_at")
 _MEDIA_TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",

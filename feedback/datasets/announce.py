@@ -50,7 +50,7 @@ def event_of(said: Mapping[str, Any]) -> dict[str, Any]:
         "id": str(uuid5(_NAMESPACE, f"{RULE}/{said['model']}/{said['version']}/{said['content_hash']}")),
         "source": SOURCE,
         "type": TYPE,
-        "time": said["released"],
+        "time": said["released_at"],
         "data": data,
     }
 

@@ -111,7 +111,7 @@ def summary(content: Mapping[str, Any]) -> dict[str, Any]:
     """A release in a few fields, from its manifest."""
     return {
         name: content[name]
-        for name in ("name", "model", "version", "content_hash", "as_of", "released", "rows", "parents")
+        for name in ("name", "model", "version", "content_hash", "as_of", "released_at", "rows", "parents")
     } | {"splits": {split: said["rows"] for split, said in content["splits"].items()}}
 
 

@@ -74,7 +74,7 @@ def croissant(said: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -
         "license": "Not licensed: for the organisation whose product it was recorded in.",
         "url": f"urn:loopline:dataset:{said['name']}",
         "version": f"{said['version']}.0.0",
-        "datePublished": said["released"],
+        "datePublished": said["released_at"],
         "citeAs": f"{said['name']}, {said['content_hash']}",
         "distribution": [_file(name, files[name]) for name in (*names, "lineage.parquet")],
         "recordSet": [

@@ -41,6 +41,47 @@ class Diff(NamedTuple):
     examples_removed: list[str]
     examples_relabelled: list[Relabelled]
 
+    def document(self) -> dict[str, Any]:
+        """The comparison as a JSON object."""
+        return {
+            **self._asdict(),
+            "labels": [
+                {"label": label, "before": before, "after": after}
+                for label, (before, after) in self.labels.items()
+            ],
+            "shift": {**self.shift._asdict(), "shifted": self.shift.shifted},
+            "examples_relabelled": [each._asdict() for each in self.examples_relabelled],
+        }
+
+    def lines(self) -> list[str]:
+        """The comparison in words."""
+        if self.same_content:
+            return [f"{self.a} and {self.b} hold the same {self.rows[0]:,} rows."]
+        lines = [
+            f"from {self.a} ({self.rows[0]:,} rows) to {self.b} ({self.rows[1]:,} rows)",
+            f"  added       {self.added:,}{_such_as(self.examples_added)}",
+            f"  removed     {self.removed:,}{_such_as(self.examples_removed)}",
+            f"  relabelled  {self.relabelled:,}",
+            *(
+                f"    {each.prediction_id}: {each.before} -> {each.after}"
+                for each in self.examples_relabelled[:5]
+            ),
+            f"  other split {self.moved:,}",
+            "  labels",
+            *(
+                f"    {label}: {before:,} -> {after:,}"
+                for label, (before, after) in list(self.labels.items())[:20]
+            ),
+        ]
+        if len(self.labels) > 20:
+            lines.append("    and more: --json lists them")
+        verdict = "shifted" if self.shift.shifted else "no shift beyond chance"
+        lines.append(
+            f"  {verdict}: distance {self.shift.distance:.3f}, p = {self.shift.p_value:.2g},"
+            f" n = {self.shift.parent_rows:,} and {self.shift.rows:,}"
+        )
+        return lines
+
 
 def diff(folder: Path, a: str, b: str) -> Diff:
     """Compare two releases, each given as `MODEL@N`. Raises BadRequest and ReleaseMissing."""
@@ -99,6 +140,10 @@ def _rows(folder: Path, said: Manifest) -> Any:
 
 def _counted(table: Any) -> dict[str, int]:
     return {each["values"]: each["counts"] for each in table["label"].value_counts().to_pylist()}
+
+
+def _such_as(examples: list[str]) -> str:
+    return f"  ({', '.join(examples[:3])}{', ...' if len(examples) > 3 else ''})" if examples else ""
 
 
 def _first(ids: Any) -> list[str]:

@@ -95,7 +95,7 @@ def checks_in_short(report: Mapping[str, Any]) -> dict[str, str]:
 def described_files(
     folder: Path, rows: Mapping[str, int], known: Mapping[str, dict[str, Any]] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Size, SHA-256 and rows (where it has any) of every file in a folder; `known` ones are not read again."""
+    """Size, SHA-256 and rows (where it has any) of each file in a folder; `known` ones are not read again."""
     described = dict(known or {})
     for path in sorted(folder.iterdir()):
         if path.name in described:

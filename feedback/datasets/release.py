@@ -92,7 +92,7 @@ def release(
         wait: returns when the views have reached the positions it is given; else the views are polled.
         scratch: makes an empty store in a folder, for an older state.
         emit: puts the event into the log.
-        now: the clock (ns), for `released` and the event's time.
+        now: the clock (ns), for `released_at` and the event's time.
         progress: is told what is being done, how much of it is done, and how much there is.
 
     Raises a DatasetError: BadRequest, AsOfRefused, NotCaughtUp, NothingToRelease, GateFailed, NotAnnounced.
@@ -211,7 +211,7 @@ class _Job:
             "content_hash": made.content_hash,
             "as_of": format_positions(self._state.vector),
             "log": {"id": identity.id, "epoch": identity.epoch, "partitions": identity.partitions},
-            "released": rfc3339(self._instant),
+            "released_at": rfc3339(self._instant),
             "rows": made.census.total,
             "splits": {
                 split: {"rows": made.census.rows[split], "hash": made.split_hashes[split]} for split in SPLITS
