@@ -48,10 +48,17 @@ _encode_sorted = msgspec.json.Encoder(order="sorted", enc_hook=plain).encode
 _encode_text = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
-# Bytes that msgspec's sorted output and RFC 8785 may differ on: fractions and exponents, integers that a
-# double may not hold, null (which a NaN became), characters above U+FFFF (sorted by UTF-16 there, by code
-# point here). Text that looks like one of these only costs the slower way.
-_MAY_DIFFER = re.compile(rb"[0-9](?:\.[0-9]|e[-+0-9])|[0-9]{16}|null|[\xf0-\xf4]").search
+# What msgspec's sorted output and RFC 8785 may differ on: fractions and exponents, integers that a double may
+# not hold, null (which a NaN became), characters above U+FFFF (sorted by UTF-16 there, by code point here).
+# Text that looks like one of these only costs the slower way.
+_ODD_NUMBER = re.compile(rb"[0-9](?:\.[0-9]|e[-+0-9]|[0-9]{15})").search
+_BEYOND_16_BITS = re.compile(rb"[\xf0-\xf4]").search
+
+
+def _is_canonical(wire: bytes) -> bool:
+    if _ODD_NUMBER(wire) is not None or b"null" in wire:
+        return False
+    return wire.isascii() or _BEYOND_16_BITS(wire) is None
 
 
 def canonical_json(value: object) -> bytes:
@@ -62,13 +69,11 @@ def canonical_json(value: object) -> bytes:
     """
     try:
         wire: bytes = _encode_sorted(value)
-        if _MAY_DIFFER(wire) is None:
+        if _is_canonical(wire):
             return wire
         if b"null" in wire and find_non_finite(value):
             raise NotCanonical("NaN and infinities have no JSON form")
-        parts: list[str] = []
-        _write(_decode(wire), parts.append)
-        return "".join(parts).encode()
+        return _text(_decode(wire)).encode()
     except NotCanonical:
         raise
     except UnicodeEncodeError as error:
@@ -89,63 +94,37 @@ def ecmascript_number(value: float) -> str:
     """A finite double as ECMAScript's Number::toString writes it: the shortest digits that read back."""
     if not math.isfinite(value):
         raise NotCanonical("NaN and infinities have no JSON form")
-    if value == 0:
-        return "0"
-    sign = "-" if value < 0 else ""
-    mantissa, _, exponent = repr(abs(value)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    if fraction == "0":
-        fraction = ""
-    digits = (whole + fraction).lstrip("0")
-    # The value is 0.digits * 10**point.
-    point = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits))
-    digits = digits.rstrip("0")
+    text = repr(value)
+    if "e" not in text:
+        # Between 1e-4 and 1e16 the two agree, but for whole numbers and the sign of zero.
+        whole = text.removesuffix(".0")
+        return "0" if whole == "-0" else whole
+    # What is left has one digit before the point, so the value is 0.digits * 10**point.
+    mantissa, _, exponent = text.partition("e")
+    sign, mantissa = ("-", mantissa[1:]) if value < 0 else ("", mantissa)
+    digits, point = mantissa.replace(".", ""), int(exponent) + 1
     count = len(digits)
-    if count <= point <= 21:
-        return f"{sign}{digits}{'0' * (point - count)}"
     if 0 < point <= 21:
-        return f"{sign}{digits[:point]}.{digits[point:]}"
+        return f"{sign}{digits}{'0' * (point - count)}"
     if -6 < point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
     tail = f".{digits[1:]}" if count > 1 else ""
     return f"{sign}{digits[0]}{tail}e{'+' if point > 0 else '-'}{abs(point - 1)}"
 
 
-def _write(value: Any, put: Any) -> None:
-    """One JSON value (None, bool, int, float, str, list, dict) in pieces of text."""
-    if value is None:
-        put("null")
-    elif value is True:
-        put("true")
-    elif value is False:
-        put("false")
-    elif isinstance(value, str):
-        put(_encode_text(value).decode())
-    elif isinstance(value, int):
-        put(str(value) if -(2**53) <= value <= 2**53 else ecmascript_number(float(value)))
-    elif isinstance(value, float):
-        put(ecmascript_number(value))
-    elif isinstance(value, list):
-        _write_items(value, put)
-    else:
-        _write_members(value, put)
-
-
-def _write_items(value: list[Any], put: Any) -> None:
-    put("[")
-    for place, item in enumerate(value):
-        if place:
-            put(",")
-        _write(item, put)
-    put("]")
-
-
-def _write_members(value: dict[str, Any], put: Any) -> None:
-    put("{")
-    # UTF-16, big end first, compares as the code units do.
-    for place, key in enumerate(sorted(value, key=lambda key: key.encode("utf-16-be"))):
-        put("," if place else "")
-        put(_encode_text(key).decode())
-        put(":")
-        _write(value[key], put)
-    put("}")
+def _text(value: Any) -> str:
+    """The canonical text of what a JSON decoder gives: None, bool, int, float, str, list or dict."""
+    kind = type(value)
+    if kind is float:
+        return ecmascript_number(value)
+    if kind is str:
+        return _encode_text(value).decode()
+    if kind is int:
+        return str(value) if -(2**53) <= value <= 2**53 else ecmascript_number(float(value))
+    if kind is list:
+        return f"[{','.join(map(_text, value))}]"
+    if kind is dict:
+        # UTF-16, big end first, compares as the code units do.
+        keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+        return f"{{{','.join(f'{_text(key)}:{_text(value[key])}' for key in keys)}}}"
+    return "null" if value is None else "true" if value else "false"
