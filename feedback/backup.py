@@ -134,7 +134,7 @@ def _copy_datasets(source: Path, target: Path, progress: Progress) -> None:
     """Copy the published releases: they never change. What is still being made has no manifest."""
     if not source.is_dir():
         return
-    releases = sorted(path.parent for path in source.glob("*/*/manifest.json"))
+    releases = sorted(path.parent for path in source.glob("*/*/manifest.json") if path.parent.name.isdigit())
     for number, release in enumerate(releases, 1):
         folder = target / release.relative_to(source)
         shutil.copytree(release, folder)

@@ -195,20 +195,20 @@ class InProcess:
         with contextlib.ExitStack() as opened:
             lock = home.lock("a command", wait_s=wait_s)
             opened.callback(lock.release)
-            self._log = home.open_log(writable=True)
-            opened.callback(self._log.close)
-            self._store = ready_store(home, self._log)
+            self.log = home.open_log(writable=True)
+            opened.callback(self.log.close)
+            self.store = ready_store(home, self.log)
             opened.callback(home.close)
             self._settle()
             metrics = Metrics()
-            appender = Appender(self._log, metrics)
+            appender = Appender(self.log, metrics)
             opened.callback(appender.stop)
-            self._app = application(home, self._log, appender, metrics, lambda: self._store)
+            self._app = application(home, self.log, appender, metrics, lambda: self.store)
             self._runner = opened.enter_context(asyncio.Runner())
             self._closing = opened.pop_all()
 
     def _settle(self) -> None:
-        while advance(self._log, self._store):
+        while advance(self.log, self.store):
             pass
 
     def request(

@@ -31,7 +31,7 @@ def note(text: str) -> None:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """Rows as aligned columns under titles; long cells, but for the last, are cut: `--json` has them whole."""
+    """Rows as aligned columns under titles; long cells are cut, but for the last."""
     cells = [list(titles), *([*map(_cell, row[:-1]), _text(row[-1])] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
     return [
@@ -69,3 +69,27 @@ def progress(label: str, length: int | None = None) -> Iterator[Callable[[int, i
             shown = done
 
         yield show
+
+
+class Stages:
+    """A progress bar for each stage, one after the other."""
+
+    def __init__(self) -> None:
+        self._label = ""
+        self._open: Any = None
+        self._show: Any = None
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """Show how far a stage is."""
+        if label != self._label:
+            self.close()
+            self._label = label
+            self._open = progress(label)
+            self._show = self._open.__enter__()
+        self._show(done, total)
+
+    def close(self) -> None:
+        """End the bar that is open."""
+        if self._open is not None:
+            self._open.__exit__(None, None, None)
+            self._open = None

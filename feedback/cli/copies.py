@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from feedback.cli.answers import answer, progress
+from feedback.cli.answers import Stages, answer
 from feedback.cli.options import Choices, command
 from feedback.home import Home
-
-
-class _Stages:
-    """A progress bar for each stage, one after the other."""
-
-    def __init__(self) -> None:
-        self._label = ""
-        self._open: Any = None
-        self._show: Any = None
-
-    def __call__(self, label: str, done: int, total: int) -> None:
-        if label != self._label:
-            self.close()
-            self._label = label
-            self._open = progress(label)
-            self._show = self._open.__enter__()
-        self._show(done, total)
-
-    def close(self) -> None:
-        """End the bar that is open."""
-        if self._open is not None:
-            self._open.__exit__(None, None, None)
-            self._open = None
 
 
 @command(short_help="Copy a home while its server runs.")
@@ -45,7 +21,7 @@ def backup(choices: Choices, folder: Path) -> None:
     """
     from feedback.backup import back_up, sizes
 
-    stages = _Stages()
+    stages = Stages()
     try:
         manifest = back_up(Home(choices.home), folder, stages)
     finally:
@@ -69,7 +45,7 @@ def restore(choices: Choices, folder: Path) -> None:
     from feedback.backup import sizes
 
     home = Home(choices.home)
-    stages = _Stages()
+    stages = Stages()
     try:
         manifest = bring_back(home, folder, stages)
     finally:

@@ -10,7 +10,9 @@ import sqlite3
 import click
 
 from feedback.cli.options import Refused, Unreachable
+from feedback.datasets.errors import BadRequest, DatasetError
 from feedback.home import HomeRefused
+from feedback.service import NoAddress
 from schemas.catalog import UnreadableTypes
 from streams.log.block import UnreadableBlock
 from streams.log.port import MalformedPosition, NotDurable
@@ -21,6 +23,7 @@ from streams.store.sqlite import StoreMissing, StoreUnreadable
 
 SAYS_WHAT_TO_DO = (
     BeyondTheLog,
+    DatasetError,
     HomeRefused,
     LogMissing,
     NotDurable,
@@ -33,12 +36,12 @@ SAYS_WHAT_TO_DO = (
 
 def told(error: Exception) -> click.ClickException | None:
     """What to tell about a failure, or None when it was not expected."""
-    if isinstance(error, SAYS_WHAT_TO_DO):
-        return Refused(str(error))
     if isinstance(error, StoreUnreadable):
         return Refused(f"{error}. The log has everything: `loopline replay` builds the views anew.")
-    if isinstance(error, MalformedPosition):
+    if isinstance(error, MalformedPosition | BadRequest | NoAddress):
         return click.UsageError(str(error))
+    if isinstance(error, SAYS_WHAT_TO_DO):
+        return Refused(str(error))
     if isinstance(error, sqlite3.Error):
         return Refused(f"SQLite says: {error}. `loopline doctor` looks for the reason.")
     if isinstance(error, BrokenPipeError):

@@ -1,0 +1,226 @@
+"""`loopline dataset`: cutting a release, and looking at those that are there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import click
+import msgspec
+
+from feedback.cli.answers import Stages, answer, note, table
+from feedback.cli.batches import Batch, Item
+from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.options import Choices, Group, Refused, command
+from feedback.cli.sending import Sender, Tally
+from feedback.home import Home
+from feedback.service import Service, path_of
+
+
+@click.group(cls=Group, short_help="Release, list, show and compare dataset versions.")
+def dataset() -> None:
+    """Cut training data from what people said, and look at the versions that were cut."""
+
+
+class _AtHome(NamedTuple):
+    """A home's log and views, and the way into its log."""
+
+    home: Home
+    log: Any
+    store: Any
+    emit: Any
+
+
+@contextlib.contextmanager
+def _at_home(choices: Choices) -> Iterator[_AtHome]:
+    """The home's log and views: beside its server, or under its lock when there is none."""
+    from feedback.bootstrap import InProcess
+
+    home = Home(choices.home)
+    with connect(choices) as service, contextlib.closing(home):
+        sender = Sender(service, choices["retry_for"], {})
+
+        def emit(event: dict[str, Any]) -> None:
+            tally = Tally()
+            sender.send(Batch([Item(0, msgspec.json.encode(event))]), tally)
+            for item in tally.refused:
+                raise Refused(f"it was refused ({item.code}): {item.detail}")
+
+        if isinstance(service, InProcess):
+            yield _AtHome(home, service.log, lambda: service.store, emit)
+        elif not home.exists():
+            raise Refused(
+                f"a release is cut where the log is, and there is none at {home.path}: run this on the"
+                " machine of the server, with its --home"
+            )
+        else:
+            with contextlib.closing(home.open_log()) as log:
+                yield _AtHome(home, log, home.current_store, emit)
+
+
+@command("release", short_help="Cut an immutable version.")
+@click.argument("model")
+@click.option(
+    "--as-of",
+    metavar="P:OFFSET,...",
+    help="The state of the log to cut from, as an answer's `position` names it. Default: its end.",
+)
+@click.option(
+    "--since", metavar="TIME", help="Only predictions made from then on: a UTC day or an RFC 3339 time."
+)
+@click.option("--model-version", metavar="VERSION", help="Only predictions of this version.")
+@click.option("--segment", metavar="SEGMENT", help="Only predictions of this segment.")
+@click.option(
+    "--env", metavar="NAME", default="prod", show_default=True, help="Only predictions of this environment."
+)
+@click.option(
+    "--allow", multiple=True, metavar="CHECK", help="A check of the gate that may fail: label_shift."
+)
+def release(
+    choices: Choices,
+    model: str,
+    as_of: str | None,
+    since: str | None,
+    model_version: str | None,
+    segment: str | None,
+    env: str,
+    allow: tuple[str, ...],
+) -> None:
+    """Cut a version of MODEL's dataset from its labels: Parquet files, lineage, card and manifest.
+
+    It must pass the gate (schema, nulls, label set, duplicates, split leakage, label shift); one that does
+    not is kept aside with the report, and the exit status is 1. The same --as-of gives the same content.
+    """
+    from feedback.datasets.release import release as cut
+
+    stages = Stages()
+    with _at_home(choices) as there:
+        try:
+            published = cut(
+                there.log,
+                there.store,
+                there.home.datasets,
+                model,
+                as_of=as_of,
+                since=since,
+                model_version=model_version,
+                segment=segment,
+                env=env,
+                allow=allow,
+                emit=there.emit,
+                progress=stages,
+            )
+        finally:
+            stages.close()
+    said = published.manifest
+    splits = ", ".join(f"{name} {split['rows']:,}" for name, split in said["splits"].items())
+    lines = [
+        f"{published.name} is released: {said['rows']:,} rows ({splits})",
+        f"  folder        {published.folder}",
+        f"  content hash  {said['content_hash']}",
+        f"  as of         {said['as_of']}",
+        "",
+        f'  loopline.datasets.load("{model}", version={published.version}, split="train", as_="pandas")',
+    ]
+    answer(choices, {"folder": str(published.folder), **said}, lines)
+
+
+@command("list", short_help="List the versions.")
+@click.argument("model", required=False)
+def list_command(choices: Choices, model: str | None) -> None:
+    """List the released versions, of MODEL or of all."""
+    items = list(_remote(choices, model)) if choices["url"] else _local(choices, model)
+    rows = [(item["name"], item["rows"], item.get("as_of"), item.get("content_hash")) for item in items]
+    lines = (
+        table(("dataset", "rows", "as of", "content hash"), rows) if rows else ["Nothing was released yet."]
+    )
+    answer(choices, {"items": items}, lines)
+
+
+def _remote(choices: Choices, model: str | None) -> Iterator[Any]:
+    with connect(choices) as service:
+        for item in pages(service, "v1", "datasets"):
+            if model is None or item["model"] == model:
+                yield item
+
+
+def _local(choices: Choices, model: str | None) -> list[Any]:
+    from feedback.datasets.catalogue import list_releases
+
+    home = Home(choices.home)
+    home.must_exist()
+    items = list_releases(home.datasets, model)
+    if items:
+        _announce_the_rest(choices, model)
+    return items
+
+
+def _announce_the_rest(choices: Choices, model: str | None) -> None:
+    """Send `dataset.released` for what a killed release has published and not announced."""
+    from feedback.datasets.announce import announce
+
+    with _at_home(choices) as there, there.store().snapshot() as snapshot:
+        for name in announce(snapshot, there.home.datasets, there.emit, model):
+            note(f"{name} was published and not in the log; it is now")
+
+
+def _manifest(choices: Choices, name: str) -> Any:
+    from feedback.datasets.catalogue import parse_name, show
+
+    if not choices["url"]:
+        return show(Home(choices.home).datasets, name)
+    model, version = parse_name(name)
+    with connect(choices) as service:
+        return ask(service, path_of("v1", "datasets", model, str(version or _latest(service, model))))
+
+
+def _latest(service: Service, model: str) -> int:
+    versions = [item["version"] for item in pages(service, "v1", "datasets") if item["model"] == model]
+    if not versions:
+        raise Refused(f"there is no dataset of {model} at {service.name}")
+    return int(max(versions))
+
+
+@command("show", short_help="Show one version.")
+@click.argument("name", metavar="MODEL@N")
+def show_command(choices: Choices, name: str) -> None:
+    """Show a version's manifest: rows, splits, labels and what the gate said. MODEL@latest works too."""
+    said = _manifest(choices, name)
+    lines = [
+        f"{said['name']}  {said['rows']:,} rows, as of {said['as_of']}, released {said['released_at']}",
+        f"  content hash  {said['content_hash']}",
+        f"  parents       {', '.join(said['parents']) or 'none'}",
+        *(f"  {split:<13} {content['rows']:,}" for split, content in said["splits"].items()),
+        f"  gate          {'passed' if said['gate']['passed'] else 'failed'}",
+        *_counts("labels", said.get("labels")),
+        *_counts("left out", said.get("left_out")),
+    ]
+    answer(choices, said, lines)
+
+
+def _counts(title: str, counted: Any) -> list[str]:
+    if not isinstance(counted, dict) or not counted:
+        return []
+    return [f"  {title:<13} " + ", ".join(f"{name} {_short(count)}" for name, count in counted.items())]
+
+
+def _short(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else msgspec.json.encode(value).decode()
+
+
+@command("diff", short_help="Compare two versions.")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+def diff_command(choices: Choices, before: str, after: str) -> None:
+    """Compare two versions, each as MODEL@N: rows that came, went, or changed their label or split."""
+    from feedback.datasets.diff import diff
+
+    if choices["url"]:
+        raise Refused("versions are compared where their files are: leave --url out, and name the --home")
+    found = diff(Home(choices.home).datasets, before, after)
+    answer(choices, found.document(), found.lines())
+
+
+for each in (release, list_command, show_command, diff_command):
+    dataset.add_command(each)

@@ -1,0 +1,148 @@
+"""Running the command line in tests: in this process, or as the real processes of a server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from feedback.cli import main
+from feedback.home import Home
+
+COMMAND = [sys.executable, "-P", "-c", "from feedback.cli import main; main()"]
+PATIENCE_S = 40.0
+TIME = "2026-01-01T12:00:00Z"
+
+
+def loopline(*arguments: object, stdin: bytes | None = None) -> Result:
+    """Run a command in this process."""
+    result = CliRunner().invoke(main, [str(each) for each in arguments], input=stdin)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def told(*arguments: object, status: int = 0, stdin: bytes | None = None) -> Any:
+    """The JSON document that a command answers with."""
+    result = loopline(*arguments, "--json", stdin=stdin)
+    assert result.exit_code == status, (result.stdout, result.stderr)
+    return json.loads(result.stdout)
+
+
+def event(kind: str, number: int | str, **data: Any) -> dict[str, Any]:
+    """A CloudEvent of a product's."""
+    return {
+        "specversion": "1.0",
+        "id": f"e-{number}",
+        "source": "/test",
+        "type": f"loopline.{kind}.v1",
+        "time": TIME,
+        "data": data,
+    }
+
+
+def prediction(number: int) -> dict[str, Any]:
+    """A prediction of the model `m`, version 1."""
+    return event(
+        "prediction.made", f"p{number}", prediction_id=f"p-{number}", model="m", model_version="1", output="a"
+    )
+
+
+def lines(*events: dict[str, Any]) -> bytes:
+    """Events, one a line."""
+    return b"".join(json.dumps(each).encode() + b"\n" for each in events)
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """Wait until something holds, and give it back."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            found = holds()
+            if found:
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {PATIENCE_S:g} s for {what}")
+
+
+class Running:
+    """A server as its own process, with its two children."""
+
+    def __init__(self, home: Path, *arguments: object) -> None:
+        self.home = Home(home)
+        words = ["up", "--home", str(home), "--port", "0", *map(str, arguments)]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("LOOPLINE_")}
+        self.process = subprocess.Popen(
+            [*COMMAND, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ready(self) -> Running:
+        """Wait until it answers and its worker runs."""
+        until(lambda: self.home.server() or self.process.poll() is not None, "the server's address")
+        assert self.process.poll() is None, self.process.communicate()
+        until(lambda: self.home.worker_state().state in ("running", "refused"), "the worker")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        server = self.home.server()
+        assert server is not None
+        return server.url
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of a GET."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    def children(self) -> dict[str, int]:
+        """The process ids of collector and worker, by name."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        found = {}
+        for line in listed.splitlines():
+            for name in ("collector", "worker"):
+                if f"feedback.bootstrap {name} " in line:
+                    found[name] = int(line.split()[0])
+        return found
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        """Send a signal and wait; gives the exit status and what was said."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, out, err
+
+
+@contextlib.contextmanager
+def server_on(home: Path, *arguments: object) -> Iterator[Running]:
+    """A running server, ended at the end."""
+    running = Running(home, *arguments)
+    try:
+        yield running.ready()
+    finally:
+        running.end()
+        running.home.close()
