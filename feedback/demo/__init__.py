@@ -1,8 +1,9 @@
 """The demo: the whole loop on scikit-learn's 1,797 real handwritten digits, as an exam form reader.
 
 `run` plays it. What is read and the models that read are in `exam`; who says what about it in `people` and
-`answers`; what goes wrong in `mischief`; the steps and what is printed in `story`. Everything goes through the
-same doors as a product's: a server of two processes, the real client over HTTP, a real dataset release.
+`answers`; what goes wrong in `mischief`; the steps and what is printed in `examweek` and `afterwards`, from
+`story`. Everything goes through the same doors as a product's: a server of two processes, the real client
+over HTTP, the command line, a real dataset release.
 """
 
 from feedback.demo.story import run

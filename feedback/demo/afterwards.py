@@ -1,14 +1,16 @@
-"""The second half of the story: labels, honest numbers, a dataset, the next model, one correction's way, the proof."""
+"""The second half of the story: labels, honest numbers, a dataset, the next model, the proof."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from feedback.demo.answers import APP, FIRST, SERVICE
-from feedback.demo.exam import LABELS, MODEL, MONDAY, Form, Reader
+from feedback.demo.exam import CONFIRM_BELOW, LABELS, MODEL, MONDAY, Form, Reader
+from feedback.demo.people import MARKERS
 from feedback.demo.stage import DemoFailed, Stage
 from feedback.demo.telling import measured, rate
 from loopline import datasets
@@ -45,12 +47,13 @@ def _labels(stage: Stage) -> None:
     ties = [item for item in labels if item["label"] is None]
     given = [item for item in labels if item["label"] is not None]
     wrong = [item for item in given if item["label"] != stage.form_of[item["prediction_id"]].picture.truth]
+    alone = [item for item in wrong if item["people"] == 1 and _by_liar(item)]
     teller.table(
         [
             [len(labels), "predictions got labels, one vote a person: a correction, or a yes to the answer"],
             [len(disputed), "of them people disagree on; the majority stands, gold outranks it"],
             [len(ties), "end in a tie: they get no label"],
-            [len(wrong), "labels are wrong, as the demo knows: one person spoke alone, and lied"],
+            [len(wrong), f"labels are wrong, as only a demo can know: {len(alone)} where a liar spoke alone"],
         ]
     )
     outvoted = [item for item in disputed if item["label"] is not None and item["people"] > 2]
@@ -69,38 +72,69 @@ def _labels(stage: Stage) -> None:
     }
 
 
+def _by_liar(item: Any) -> bool:
+    """Whether every vote is by somebody who lies; the demo's event ids name the person."""
+    liars = {person.name for person in MARKERS if person.lies}
+    ids = [event["id"] for candidate in item["candidates"] for event in candidate["events"]]
+    return all(event_id.split(".")[1] in liars for event_id in ids)
+
+
 def _honest_numbers(stage: Stage) -> None:
     teller = stage.teller
     teller.step("How good is the model in use? It depends on whom you ask")
     counts = Counter(
         {
-            (item["kind"], item["value"]): item["n"]
-            for item in stage.pages("counts", model=MODEL, by="kind,value")
+            (item["kind"], item["action"], item["value"]): item["n"]
+            for item in stage.pages("counts", model=MODEL, by="kind,action,value")
         }
     )
-    up, down = counts["feedback.thumb", "up"], counts["feedback.thumb", "down"]
-    asked, waved = counts["prompt.shown", "thumb"], counts["prompt.dismissed", "thumb"]
-    gold = {
-        item["prediction_id"]: item["label"]
-        for item in stage.pages("labels", MODEL)
-        if stage.form_of[item["prediction_id"]].audit and item["channel"] == "gold"
+    said = {
+        "show": (counts["feedback.thumb", "show", "up"], counts["feedback.thumb", "show", "down"]),
+        "confirm": (
+            counts["feedback.confirmation", "confirm", "yes"],
+            counts["feedback.confirmation", "confirm", "no"],
+        ),
     }
-    agreed = sum(stage.form_of[name].reading.output == label for name, label in gold.items())
-    right = sum(form.right for form in stage.forms)
-    teller.table(
-        [
-            ["thumbs that are up", rate(up, up + down)],
-            ["right in the audited sample", rate(agreed, len(gold))],
-            ["right in truth, which only a demo knows", f"{right / len(stage.forms):6.1%}"],
-            ["asked for a thumb and answered", rate(asked - waved, asked)],
-        ]
-    )
+    gold = {item["prediction_id"]: item["label"] for item in stage.pages("labels", MODEL) if _is_gold(item)}
+    for action, (title, what) in _ASKED.items():
+        forms = [form for form in stage.forms if form.uncertain == (action == "confirm")]
+        audited = [form for form in forms if form.audit]
+        agreed = sum(form.reading.output == gold[form.prediction_id] for form in audited)
+        right, (yes, no) = sum(form.right for form in forms), said[action]
+        teller.say(title)
+        teller.table(
+            [
+                [what, rate(yes, yes + no)],
+                ["right in the audited sample", rate(agreed, len(audited))],
+                ["right in truth, which only a demo knows", f"{right / len(forms):6.1%}"],
+            ]
+        )
+        teller.figures[f"in_use_{action}"] = {
+            "said": [yes, no],
+            "audited": [agreed, len(audited)],
+            "right": right,
+        }
+    asked = counts["prompt.shown", "show", None]
+    answered = asked - counts["prompt.dismissed", "show", None]
+    teller.table([["answered when asked for a thumb", rate(answered, asked)]])
     teller.say(
-        "Thumbs come from those who are annoyed. The audited sample was drawn before anybody looked: small, so its"
-        " interval is wide, but the truth lies in it."
+        "Who is annoyed speaks unasked: thumbs make the model look worse than it is. The audited sample was"
+        " drawn before anybody looked; it is small, and its interval says so."
     )
-    teller.figures["in_use"] = {"thumbs_up": [up, up + down], "audited": [agreed, len(gold)], "right": right}
     _outcomes(stage)
+
+
+_ASKED = {
+    "show": ("Answers that were shown:", "thumbs that are up"),
+    "confirm": (
+        f"Answers below {CONFIRM_BELOW:.0%} confidence, proposed and not asserted:",
+        "people who said yes",
+    ),
+}
+
+
+def _is_gold(item: Any) -> bool:
+    return bool(item["channel"] == "gold")
 
 
 def _outcomes(stage: Stage) -> None:
@@ -108,8 +142,20 @@ def _outcomes(stage: Stage) -> None:
     stage.teller.say("Students who appealed, by what the guardrail did with a field of theirs:")
     named = {"confirm": "a person was asked to confirm", "show": "the answer was just shown"}
     stage.teller.table([[named[item["action"]], rate(item["n"], item["subjects"])] for item in items])
-    stage.teller.say("An association over a group of students, and never a label of one answer.")
+    apart = max(item["low"] for item in items) > min(item["high"] for item in items)
+    stage.teller.say(
+        f"{'The intervals lie apart.' if apart else 'The intervals overlap: nothing to conclude.'}"
+        " And an outcome is an association over a group of students, never a label of one answer."
+    )
     stage.teller.figures["appealed"] = {item["action"]: [item["n"], item["subjects"]] for item in items}
+
+
+_PURPOSES = {
+    "train": "to learn from",
+    "validation": "to choose with",
+    "test": "to judge with",
+    "audit": "the random sample: never learned from",
+}
 
 
 def _dataset(stage: Stage) -> None:
@@ -118,12 +164,17 @@ def _dataset(stage: Stage) -> None:
     teller.say(f"$ loopline dataset release {MODEL}")
     stage.loopline("dataset", "release", MODEL)
     manifest = stage.ask("datasets", MODEL, "1")
-    rows = manifest["splits"]
-    teller.table([[split, count] for split, count in rows.items()], ("split", "rows"))
+    splits = {split: said["rows"] for split, said in manifest["splits"].items()}
+    rows = [[split, count, _PURPOSES[split]] for split, count in splits.items()]
+    teller.table(rows)
+    channels = ", ".join(f"{count} by {channel}" for channel, count in manifest["channels"].items())
+    checks = ", ".join(name.replace("_", " ") for name in manifest["gate"]["checks"])
     teller.say(
-        f"{MODEL}@1, {manifest['content_hash'][:19]}…: the same rows give the same hash on any machine."
+        f"{manifest['rows']} rows, {channels}; {manifest['ties']['count']} ties left out. It passed the gate:"
+        f" {checks}. Its content hash, {manifest['content_hash'][:19]}…, is that of the rows: whoever cuts"
+        " them from this log again gets the same."
     )
-    teller.figures["dataset"] = {"content_hash": manifest["content_hash"], "splits": rows}
+    teller.figures["dataset"] = {"content_hash": manifest["content_hash"], "splits": splits}
 
 
 def _next_model(stage: Stage) -> Reader:
@@ -185,7 +236,7 @@ def _one_correction(stage: Stage) -> Form:
     return form
 
 
-def _hers(stage: Stage, learned: set[str]) -> Any:
+def _hers(stage: Stage, learned: set[str]) -> Iterator[tuple[Form, Any]]:
     for form in stage.forms:
         if form.prediction_id in learned and not form.right:
             about = stage.ask("predictions", form.prediction_id)
@@ -218,7 +269,7 @@ def _proof(stage: Stage) -> None:
     if not said["identical"]:
         raise DemoFailed(f"the views differ from the log: {said['differences']}")
     teller.say(
-        f"Every view was built anew from {said['events']:,} events and compared with the live ones: identical,"
-        f" {said['rows']:,} rows."
+        f"Every view was built anew from {said['events']:,} events and compared with the live ones, row by"
+        f" row: {said['rows']:,} rows, identical."
     )
     teller.figures["verified"] = {"events": said["events"], "identical": said["identical"]}

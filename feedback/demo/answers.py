@@ -1,16 +1,16 @@
 """What the people of the demo do, as calls of the client: one list, the same on every run.
 
-Nothing is sent here. An `Act` names the client (by its source), the call and its arguments, and the chapter of the
-story in which it reaches the server, which is not always the order in which things happened.
+Nothing is sent here. An `Act` names the client (by its source), the call and its arguments, and the chapter
+of the story in which it reaches the server, which is not always the order in which things happened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from feedback.demo.exam import AUDIT_PROBABILITY, ASK_PROBABILITY, LABELS, MODEL, Form
+from feedback.demo.exam import ASK_PROBABILITY, AUDIT_PROBABILITY, LABELS, MODEL, Form
 from feedback.demo.people import CLERK, COMMENTS, DEVELOPER, EXAMINER, Person, draw, markers_of
 
 SERVICE, APP, TABLET, DESK = "/exam/reader", "/exam/app", "/exam/tablet", "/exam/paper-desk"
@@ -124,7 +124,7 @@ def marked(form: Form, person: Person) -> Iterator[Act]:
         yield desk.say("comment", text=desk.chance.choice(COMMENTS), after_s=20)
 
 
-def _confirm(desk: _Desk) -> Iterator[Act]:
+def _confirm(desk: _Desk) -> Generator[Act, None, bool]:
     """The answer was proposed: "is this a 7?" Gives whether the person said that it is wrong."""
     prompt = desk.say("prompt_shown", kind="confirm")
     prompt_id = prompt.arguments["id"]
@@ -137,7 +137,7 @@ def _confirm(desk: _Desk) -> Iterator[Act]:
     return not right
 
 
-def _look(desk: _Desk) -> Iterator[Act]:
+def _look(desk: _Desk) -> Generator[Act, None, bool]:
     """The answer was shown: some are asked for a thumb, some complain unasked. Gives whether they did."""
     form, person = desk.form, desk.person
     prompt_id = None
@@ -223,7 +223,7 @@ def developer(forms: Iterable[Form]) -> Iterator[Act]:
 
 
 def appeals(forms: Iterable[Form], corrected: set[str]) -> Iterator[Act]:
-    """Weeks later: students whose digit stayed wrong mostly appeal; the examiner then looks at every field."""
+    """Weeks later: students whose digit stayed wrong mostly appeal; the examiner reads every field."""
     by_student: dict[str, list[Form]] = {}
     for form in forms:
         by_student.setdefault(form.student, []).append(form)

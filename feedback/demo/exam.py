@@ -1,8 +1,8 @@
 """The exam: real handwritten digits as forms, and the models that read them.
 
-Pictures and truth are scikit-learn's `load_digits` (1,797 digits that 43 people wrote, 8 x 8 pixels). They are
-dealt once, by a fixed shuffle, to three piles that never mix. Who reads what a model says about a form, and what
-they say back, is left to `people` and `answers`.
+Pictures and truth are scikit-learn's `load_digits` (1,797 digits that 43 people wrote, 8 x 8 pixels). They
+are dealt once, by a fixed shuffle, to three piles that never mix. Who reads what a model says about a form,
+and what they say back, is left to `people` and `answers`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MODEL = "digit-reader"
 LABELS = [str(digit) for digit in range(10)]
 MONDAY = datetime(2025, 6, 2, 9, tzinfo=UTC)
 DAYS = 5
-CONFIRM_BELOW = 0.6
+CONFIRM_BELOW = 0.8
 """A guardrail: what the model holds less likely than this is proposed to a person and not asserted."""
 
 ASK_PROBABILITY = 0.25
@@ -77,6 +77,7 @@ class Form(NamedTuple):
 
     @property
     def prediction_id(self) -> str:
+        """The product's own id of this prediction."""
         return f"form-{self.number:04d}"
 
     @property
@@ -86,6 +87,7 @@ class Form(NamedTuple):
 
     @property
     def right(self) -> bool:
+        """Whether the model read what was written; people see it, the server does not."""
         return self.reading.output == self.picture.truth
 
 

@@ -60,11 +60,11 @@ def _first_model(stage: Stage) -> None:
 def _early(stage: Stage, acts: list[Act]) -> None:
     teller = stage.teller
     teller.step("Feedback comes before its prediction, and waits")
-    stage.play("sending", acts)
+    stage.play("the paper desk", acts)
     waits = stage.waiting()
     teller.say(
-        "The paper desk types what stands on paper before the scanner's batch is uploaded. It knows the paper's"
-        " number only, the join key. What is missing is never guessed: it is parked, on disk and in sight."
+        "The paper desk types what stands on paper before the scanner's batch is uploaded. It knows only the"
+        " paper's number, the join key. What is missing is never guessed: it is parked, on disk and in sight."
     )
     teller.table([[count, f"wait for a {what.replace('_', ' ')}"] for what, count in sorted(waits.items())])
     teller.figures["early"] = dict(waits)
@@ -77,7 +77,7 @@ def _week(stage: Stage, acts: list[Act]) -> None:
     stage.play("Monday to Friday", acts)
     waits = stage.waiting()
     teller.say(
-        f"The readings came, and {PAPER_FORMS - waits['join_key']} of {PAPER_FORMS} paper forms joined theirs."
+        f"The readings came, and {PAPER_FORMS - waits['join_key']} of {PAPER_FORMS} paper forms joined."
         f" {waits['prediction']} thumbs name predictions that never came, and wait on."
         f" {waits['declaration']} labels wait too: nobody has declared what version {FIRST} may answer."
     )
@@ -89,7 +89,7 @@ def _week(stage: Stage, acts: list[Act]) -> None:
         f"Now {MODEL} {FIRST} is declared, the labels 0 to 9, and every label is checked against that:"
         f" {stage.waiting()['declaration']} wait. Late is as good as early."
     )
-    stage.play("mistakes", list(mistakes(stage.forms)))
+    stage.play("a few mistakes", list(mistakes(stage.forms)))
     teller.figures["waiting"] = dict(stage.waiting())
     if teller.figures["waiting"].get("prediction") != NEVER_READ:
         raise DemoFailed(f"{NEVER_READ} thumbs should wait, and not {teller.figures['waiting']}")
@@ -139,7 +139,7 @@ def _late(stage: Stage, offline: list[Act], appeals: list[Act]) -> None:
     spoken.append(("three weeks later, after the appeals", _of_day(stage, monday)))
     teller.say(
         "Elif's tablet comes online after the week; appeals come when the day is long taken as complete. Both"
-        " restate the numbers of the day of the prediction, here Monday's, and not those of the day they arrive."
+        " restate the numbers of the prediction's day, here Monday's, and not those of the day they arrive."
     )
     kinds = ("thumb", "confirmation", "correction")
     rows = [[when, *(counts[f"feedback.{kind}"] for kind in kinds)] for when, counts in spoken]
@@ -166,9 +166,9 @@ def _arrived(stage: Stage) -> None:
     teller.table(rows, ("kind", "sent", "kept", "count"))
     tests = sum(item["events"] for item in stage.pages("counts", model=MODEL, env="test"))
     teller.say(
-        f"{stage.repeated} events were sent twice with the same id, as a client does on a bad line, and are here"
-        f" once. {tests} are from a developer's trial (env=test) and are kept apart. What was taken back or"
-        " refused is not counted; of what a person says again, the latest counts."
+        f"{stage.repeated} events were sent twice with the same id, as a client does on a bad line, and are"
+        f" here once. {tests} are from a developer's trial (env=test) and are kept apart. What was taken back"
+        " or refused is not counted; of what a person says again, the latest counts."
     )
     teller.figures["counts"] = {row[0]: row[1:] for row in rows}
     teller.figures["repeated"] = stage.repeated

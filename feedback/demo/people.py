@@ -1,7 +1,7 @@
 """The people of the demo: who they are and how they behave, as data.
 
-Numbers are chances from 0 to 1. What a person does about one form follows from these, from the truth and from a
-fixed draw; it is worked out in `answers`.
+Numbers are chances from 0 to 1. What a person does about one form follows from these, from the truth and from
+a fixed draw; it is worked out in `answers`.
 """
 
 from __future__ import annotations

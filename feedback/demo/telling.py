@@ -1,6 +1,6 @@
-"""How the demo speaks: numbered steps, short sentences, aligned figures; the bar of progress on standard error.
+"""How the demo speaks: numbered steps, short sentences, aligned figures; progress on standard error.
 
-With `as_json` the prose goes to standard error, and standard output gets one document of all figures at the end.
+With `as_json` the prose goes to standard error, and standard output gets one document of all figures.
 """
 
 from __future__ import annotations
