@@ -59,6 +59,7 @@ class Changes:
         self._sums: defaultdict[str, dict[Row, list[int]]] = defaultdict(dict)
 
     def put(self, table: Table, row: Row) -> None:
+        """Insert or replace a row."""
         self._tables[table.name] = table
         self._puts[table.name].append(row)
 

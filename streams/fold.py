@@ -27,7 +27,7 @@ from schemas.identity import JOIN_KEY, MODEL, PREDICTION, SUBJECT, join_key, pac
 from schemas.shapes import fits
 from streams.changes import Changes
 from streams.processors.amend import RETRACTION, mark_retracted, settle_effective
-from streams.processors.join import PREDICTION_MADE, choose_by_case, join_by_case, join_by_id, join_subject
+from streams.processors.join import PREDICTION_MADE, Case, join_by_case, join_by_id, join_subject
 from streams.processors.labels import (
     CORRECTING,
     LABELLING,
@@ -209,9 +209,9 @@ class Fold:
         group[identity] = fact
         if fact.kind == RETRACTION:
             self._retracting.add(key)
-        if event.kind == PREDICTION_MADE and prediction is not None:
-            if content(event).data_digest != prediction.data_digest:
-                fact.code = problems.PREDICTION_CONFLICT
+        again = event.kind == PREDICTION_MADE and prediction is not None
+        if again and content(event).data_digest != self._predictions[key].data_digest:
+            fact.code = problems.PREDICTION_CONFLICT
 
     def _refuse(self, arrival: Arrival, code: str, detail: str) -> None:
         event, place = arrival.event, arrival.place
@@ -300,10 +300,10 @@ class Fold:
     def _settle_case(self, key: bytes) -> set[bytes]:
         """Join the facts of a join key; returns the predictions that gained, lost or kept one."""
         touched: set[bytes] = set()
-        entries = self._cases[key].values()
+        case = Case(self._cases[key].values())
         for fact in self._groups[key].values():
             before = fact.pid
-            chosen = choose_by_case(fact, entries)
+            chosen = case.choose(fact)
             join_by_case(fact, None if chosen is None else self._predictions[chosen])
             identity = (fact.key, fact.id, fact.source)
             if before is not None and before != chosen:

@@ -35,7 +35,9 @@ class Log(Protocol):
     """An append-only sequence of records for each partition."""
 
     @property
-    def identity(self) -> LogIdentity: ...
+    def identity(self) -> LogIdentity:
+        """Which log this is."""
+        ...
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
         """Append (partition, record) pairs, all or none; they are on disk when this returns.
@@ -52,7 +54,9 @@ class Log(Protocol):
         """Up to `limit` records of a partition from `offset` on, in order; empty at the end."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of what is held."""
+        ...
 
 
 class MalformedPosition(ValueError):

@@ -7,6 +7,7 @@ moves it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from schemas.identity import unpack
@@ -33,14 +34,17 @@ def join_by_id(facts: Iterable[Fact], prediction: Prediction | None) -> None:
             fact.waits_for = None
 
 
-def choose_by_case(fact: Fact, entries: Iterable[CaseEntry]) -> bytes | None:
-    """The prediction that a fact by join key belongs to, among those that answer for the key."""
-    best = max(
-        (entry for entry in entries if entry.at <= fact.at),
-        key=lambda entry: (entry.at, entry.id, entry.source, entry.pid),
-        default=None,
-    )
-    return None if best is None else best.pid
+class Case:
+    """The predictions that answer for one join key, in the order of (at, id)."""
+
+    def __init__(self, entries: Iterable[CaseEntry]) -> None:
+        self._entries = sorted(entries, key=lambda entry: (entry.at, entry.id, entry.source, entry.pid))
+        self._instants = [entry.at for entry in self._entries]
+
+    def choose(self, fact: Fact) -> bytes | None:
+        """The prediction that a fact belongs to: the greatest that is not later than the fact."""
+        place = bisect_right(self._instants, fact.at)
+        return self._entries[place - 1].pid if place else None
 
 
 def join_by_case(fact: Fact, prediction: Prediction | None) -> None:

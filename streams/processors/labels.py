@@ -55,9 +55,8 @@ def settle_labels(prediction: Prediction, facts: Sequence[Fact], fits: Fits | No
 def _is_vote(prediction: Prediction, fact: Fact, fits: Fits | None) -> bool:
     if fact.retracted:
         return False
-    if fact.kind == CONFIRMING:
-        if fact.value != "yes" or not fact.effective:
-            return False
+    if fact.kind == CONFIRMING and (fact.value != "yes" or not fact.effective):
+        return False
     if fits is None:
         fact.waits_for = f"declaration:{prediction.model}@{prediction.model_version}"
         return False

@@ -10,21 +10,25 @@ from tests.streams.telling import MINUTE, NOON, Views, declared, prediction, tol
 
 
 def thumb(event_id: str, value: str = "up", minute: int = 1, **data: Any) -> tuple[bytes, int]:
+    """A thumb of ann on prediction p, unless said otherwise."""
     data = {"prediction_id": "p", "person": "ann", **data}
     return told("feedback.thumb", event_id, minute, value=value, **data)
 
 
 def correction(event_id: str, label: Any, minute: int = 1, **data: Any) -> tuple[bytes, int]:
+    """A correction of ann on prediction p, unless said otherwise."""
     data = {"prediction_id": "p", "person": "ann", **data}
     return told("feedback.correction", event_id, minute, label=label, **data)
 
 
 def confirmation(event_id: str, value: str, minute: int = 1, **data: Any) -> tuple[bytes, int]:
+    """A confirmation of ann on prediction p, unless said otherwise."""
     data = {"prediction_id": "p", "person": "ann", **data}
     return told("feedback.confirmation", event_id, minute, value=value, **data)
 
 
 def retraction(event_id: str, explains: str, minute: int = 9, **data: Any) -> tuple[bytes, int]:
+    """A retraction by ann on prediction p, unless said otherwise."""
     data = data or {"prediction_id": "p", "person": "ann"}
     return told("feedback.retraction", event_id, minute, explains=explains, **data)
 
@@ -216,7 +220,7 @@ def test_a_retraction_of_something_unknown_waits_for_it():
     assert Views([prediction(), retraction("r", "t")]).waiting() == {"r": "event:t"}
 
 
-@pytest.mark.parametrize(("person", "counts"), [("ann", True), ("bob", False), (None, True)])
+@pytest.mark.parametrize("person, counts", [("ann", True), ("bob", False), (None, True)])
 def test_a_retraction_counts_from_the_same_person_or_a_server(person, counts):
     """Nobody takes back what another person said; a server, which names nobody, may."""
     who = {} if person is None else {"person": person}
@@ -331,7 +335,7 @@ def test_a_label_that_does_not_fit_is_refused_and_the_feedback_stays():
 
 
 def test_a_label_is_judged_again_when_its_prediction_changes():
-    """Moved by join key to a prediction of another version, a label is checked against that version's shape."""
+    """Moved by join key to a prediction of another version, a label fits that version's shape or not."""
     by_key = told("feedback.correction", "k", 9, label="zz", model="m", join_key="j", person="ann")
     first = [declared(), prediction("p1", 0, join_key="j"), by_key]
     assert Views(first).letters == {("k", "label_invalid")}
