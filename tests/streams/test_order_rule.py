@@ -33,7 +33,7 @@ def _fold(log: MemoryLog, store: Store) -> Store:
 def _fold_in_steps(
     log: MemoryLog, store: Store, data: st.DataObject, reopen: Callable[[Store], Store]
 ) -> Store:
-    """Fold in a drawn interleaving of partitions, in transactions of drawn size, restarting at drawn points."""
+    """Fold in a drawn interleaving of partitions and transactions, restarting at drawn points."""
     ends = log.ends()
     at = dict.fromkeys(ends, 0)
     while at != ends:
@@ -61,9 +61,7 @@ def test_views_are_the_same_for_every_interleaving_and_block_size(history, parti
 
 
 @given(history=_histories, sizes=_sizes, data=st.data())
-@settings(
-    max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_views_on_disk_are_the_same_across_restarts(tmp_path_factory, history, sizes, data):
     """Restarts at any point change nothing, and a rebuild in memory is identical row by row."""
     folder: Path = tmp_path_factory.mktemp("store")
