@@ -15,7 +15,7 @@ import pytest
 
 import loopline
 from loopline import datasets
-from loopline.content import content_hash
+from loopline.content import CONTENT_SPLITS, content_hash, split_hash
 from loopline.errors import (
     DatasetError,
     DependencyMissing,
@@ -80,13 +80,13 @@ SPLITS = {
 
 
 def write(
-    home: Path, model: str, version: int, splits: dict[str, pa.Table] = SPLITS, **manifest: Any
+    home: Path, model: str, version: int, tables: dict[str, pa.Table] = SPLITS, **manifest: Any
 ) -> Path:
     """A release as the platform writes it."""
     folder = home / "datasets" / model / str(version)
     folder.mkdir(parents=True)
     files = {}
-    for split, table in splits.items():
+    for split, table in tables.items():
         path = folder / f"{split}.parquet"
         pq.write_table(table, path)
         body = path.read_bytes()
@@ -98,8 +98,9 @@ def write(
     said = {
         "model": model,
         "version": version,
-        "content_hash": content_hash(splits),
+        "content_hash": content_hash(tables),
         "encoding": {"label": "string", "output": "string", "input": "json"},
+        "splits": {split: {"hash": split_hash(tables[split])} for split in CONTENT_SPLITS},
         "files": files,
         **manifest,
     }
@@ -174,7 +175,7 @@ def test_the_latest_version_is_the_greatest_number(home: Path) -> None:
 def test_a_release_comes_over_http_too(url: str, server: FakeServer) -> None:
     """By server: its list is read to the last page, then the manifest, then the files."""
     assert datasets.load("name-matcher", split="train", url=url).equals(SPLITS["train"])
-    assert datasets.load("name-matcher@1", url=url, check="files").num_rows == 12
+    assert datasets.load("name-matcher@1", url=url).num_rows == 12
     asked = [path for path, _, _ in server.requests]
     assert asked[:3] == ["/v1/datasets", "/v1/datasets?next=b%3D%2F", "/v1/datasets/name-matcher/10"]
 
@@ -211,20 +212,27 @@ def test_a_release_that_is_not_there_is_told_with_those_that_are(home: Path, url
 
 
 def test_a_file_that_was_changed_is_refused(home: Path) -> None:
-    """One flipped byte in any split is seen, whichever split is asked for."""
+    """One flipped byte in a file that is read is seen; a split that is not asked for is not read."""
     path = home / "datasets" / "name-matcher" / "10" / "validation.parquet"
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 1
     path.write_bytes(body)
-    with pytest.raises(ReleaseDamaged, match=r"validation\.parquet of name-matcher@10"):
-        datasets.load("name-matcher", split="train", home=home)
-    assert datasets.load("name-matcher", split="train", home=home, check="files").num_rows == 8
-    with pytest.raises(ReleaseDamaged):
-        datasets.load("name-matcher", split="validation", home=home, check="files")
+    with pytest.raises(ReleaseDamaged, match=r"name-matcher@10 .* validation\.parquet has SHA-256"):
+        datasets.load("name-matcher", home=home)
+    assert datasets.load("name-matcher", split="train", home=home).num_rows == 8
 
 
 def test_rows_that_were_exchanged_are_refused(tmp_path: Path) -> None:
-    """Files that fit a manifest made for them, but not the content hash, are no release."""
+    """Files that fit a manifest made for them, but not the hash of the split, are no release."""
+    honest = {"splits": {split: {"hash": split_hash(SPLITS[split])} for split in CONTENT_SPLITS}}
+    exchanged = {**SPLITS, "test": rows(2, 40)}
+    write(tmp_path, "m", 1, exchanged, **honest, content_hash=content_hash(SPLITS))
+    with pytest.raises(ReleaseDamaged, match="rows in test"):
+        datasets.load("m", home=tmp_path)
+
+
+def test_hashes_of_splits_that_are_not_the_content_hash_are_refused(tmp_path: Path) -> None:
+    """Neither can a manifest be rewritten for other rows under the content hash that the log knows."""
     write(tmp_path, "m", 1, {**SPLITS, "test": rows(2, 40)}, content_hash=content_hash(SPLITS))
     with pytest.raises(ReleaseDamaged, match="content hash"):
         datasets.load("m", split="train", home=tmp_path)
@@ -258,6 +266,7 @@ def _wide(kind: pa.DataType) -> pa.DataType:
         b"{}",
         b'{"files": {}, "model": "m", "version": 1}',
         b'{"files": {"train.parquet": {"sha256": ""}}, "model": "m", "version": 1}',
+        b'{"files": {}, "model": "m", "version": 1, "splits": {"train": "x"}}',
     ],
 )
 def test_a_manifest_that_says_too_little_is_refused(tmp_path: Path, content: bytes) -> None:
@@ -300,7 +309,6 @@ def test_inputs_of_a_release_of_plain_text_are_text(tmp_path: Path) -> None:
         {"model": "m", "version": "newest"},
         {"model": "m", "split": "all"},
         {"model": "m", "as_": "polars"},
-        {"model": "m", "check": "never"},
     ],
 )
 def test_what_makes_no_sense_is_told(home: Path, arguments: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import msgspec
 
-from loopline.content import CONTENT_SPLITS, content_hash, need
+from loopline.content import CONTENT_SPLITS, combined_hash, need, split_hash
 from loopline.errors import DatasetError, ReleaseDamaged, ReleaseNotFound
 from loopline.releases import Place, check_name, places
 
@@ -46,7 +46,6 @@ def load(
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
     inputs: Inputs | None = None,
-    check: Literal["content", "files"] = "content",
 ) -> pyarrow.Table: ...
 @overload
 def load(
@@ -58,7 +57,6 @@ def load(
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
     inputs: Inputs | None = None,
-    check: Literal["content", "files"] = "content",
 ) -> pandas.DataFrame: ...
 @overload
 def load(
@@ -70,7 +68,6 @@ def load(
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
     inputs: Inputs | None = None,
-    check: Literal["content", "files"] = "content",
 ) -> pandas.DataFrame: ...
 def load(
     model: str,
@@ -81,7 +78,6 @@ def load(
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
     inputs: Inputs | None = None,
-    check: Literal["content", "files"] = "content",
 ) -> pyarrow.Table | pandas.DataFrame:
     """A release's rows, one a prediction, as they are stored.
 
@@ -92,8 +88,9 @@ def load(
     - ``inputs``: a function from ``input_ref`` to the input, for products that keep inputs to themselves; it
       is asked once per reference and fills ``input`` where that is null. What it does not know it gives as
       None.
-    - ``check``: ``content`` computes the content hash over all splits; ``files`` only the SHA-256 of the
-      files that are read, which is quicker for one split of a large release.
+
+    What is read is checked: each file against its SHA-256, its rows against the split's hash, and the splits'
+    hashes against the release's content hash.
 
     ``output``, ``label`` and ``input`` hold JSON text where the manifest's ``encoding`` says ``json``, plain
     text where it says ``string``.
@@ -106,15 +103,11 @@ def load(
         raise DatasetError(f"there is no split {split!r}; there are {', '.join(_ALL)}")
     if as_ not in ("arrow", "pandas"):
         raise DatasetError(f"as_ must be 'arrow' or 'pandas', not {as_!r}")
-    if check not in ("content", "files"):
-        raise DatasetError(f"check must be 'content' or 'files', not {check!r}")
     need("pyarrow")
     name, _, number = model.partition("@")
     release = _find(check_name(name), number or version, places(home, url))
     wanted = (split,) if split is not None else _LEARNING
-    tables = release.read({*wanted, *CONTENT_SPLITS} if check == "content" else set(wanted))
-    if check == "content":
-        release.check(tables)
+    tables = {each: release.read(each) for each in wanted}
     table = tables[split] if split is not None else _together(tables)
     if inputs is not None and split != "lineage":
         table = _fill_inputs(table, inputs, release.encoding("input"))
@@ -151,39 +144,46 @@ class _Release:
         self._manifest = place.manifest(model, version)
         said = f"{self._manifest.get('model')}@{self._manifest.get('version')}"
         if said != self._name:
-            raise ReleaseDamaged(f"the manifest of {self._name} in {place.name} calls itself {said}")
+            raise self._damaged(f"the manifest calls itself {said}")
+        self._hashes = self._check_hashes()
 
     def encoding(self, column: str) -> str:
         """How the values of a column are written: ``string`` or ``json``."""
         return str(self._manifest.get("encoding", {}).get(column, "json"))
 
-    def read(self, splits: set[str]) -> dict[str, Any]:
-        """The tables of these splits, from files whose bytes the manifest vouches for."""
+    def read(self, split: str) -> Any:
+        """The table of one split, of which file and rows are what was released."""
         pa, parquet = need("pyarrow"), need("pyarrow.parquet")
-        tables = {}
-        for split in sorted(splits, key=_ALL.index):
-            name = f"{split}.parquet"
-            listed = self._manifest["files"].get(name)
-            if listed is None:
-                raise ReleaseDamaged(f"the manifest of {self._name} does not list {name}")
-            body = self._place.file(self._model, self._version, name)
-            found = hashlib.sha256(body).hexdigest()
-            if found != str(listed.get("sha256")).removeprefix("sha256:"):
-                raise ReleaseDamaged(
-                    f"{name} of {self._name} in {self._place.name} has SHA-256 {found}, its manifest says "
-                    f"{listed.get('sha256')}: it was changed after its release; restore it from a backup"
-                )
-            tables[split] = parquet.read_table(pa.BufferReader(body))
-        return tables
-
-    def check(self, tables: dict[str, Any]) -> None:
-        """Raise :class:`ReleaseDamaged` unless these are the rows that were released."""
-        found = content_hash(tables)
-        if found != self._manifest.get("content_hash"):
-            raise ReleaseDamaged(
-                f"the rows of {self._name} in {self._place.name} have content hash {found}, its manifest "
-                f"says {self._manifest.get('content_hash')}: restore the release from a backup"
+        name = f"{split}.parquet"
+        listed = self._manifest["files"].get(name)
+        if not isinstance(listed, dict):
+            raise self._damaged(f"the manifest does not list {name}")
+        body = self._place.file(self._model, self._version, name)
+        found = hashlib.sha256(body).hexdigest()
+        if found != str(listed.get("sha256")).removeprefix("sha256:"):
+            raise self._damaged(f"{name} has SHA-256 {found}, its manifest says {listed.get('sha256')}")
+        table = parquet.read_table(pa.BufferReader(body))
+        if split in self._hashes and split_hash(table) != self._hashes[split]:
+            raise self._damaged(
+                f"the rows in {name} have hash {split_hash(table)}, not {self._hashes[split]}"
             )
+        return table
+
+    def _check_hashes(self) -> dict[str, str]:
+        """The hashes of the splits, which together are the content hash."""
+        try:
+            hashes = {split: str(self._manifest["splits"][split]["hash"]) for split in CONTENT_SPLITS}
+        except (KeyError, TypeError) as error:
+            raise self._damaged("the manifest lacks the hash of a split") from error
+        found = combined_hash(hashes)
+        if found != self._manifest.get("content_hash"):
+            said = self._manifest.get("content_hash")
+            raise self._damaged(f"its splits have content hash {found}, its manifest says {said}")
+        return hashes
+
+    def _damaged(self, what: str) -> ReleaseDamaged:
+        where = f"{self._name} in {self._place.name}"
+        return ReleaseDamaged(f"{where} is not what was released: {what}; restore it from a backup")
 
 
 def _together(tables: dict[str, Any]) -> Any:
