@@ -218,7 +218,7 @@ def _one_correction(stage: Stage) -> Form:
     """Follow a correction of ada's that found its way into the training rows."""
     teller = stage.teller
     teller.step("One correction, all the way")
-    train = datasets.load(MODEL, split="train", home=stage.home.path, check="files")
+    train = datasets.load(MODEL, split="train", home=stage.home.path)
     learned = set(train["prediction_id"].to_pylist())
     form, event = next(_hers(stage, learned))
     item = stage.ask("feedback", event["id"], source=APP)["items"][0]
