@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 
 import pytest
@@ -50,6 +53,26 @@ def test_a_slow_server_costs_no_more_than_the_timeout(server: FakeServer, make: 
     began = time.monotonic()
     assert ask(client, timeout=0.2) is None
     assert time.monotonic() - began < 1.5
+
+
+def test_an_answer_that_drips_costs_no_more_than_the_timeout(make: Make) -> None:
+    """A server that sends a byte now and then, for ever, is left when the time is over."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        done = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while not done.wait(0.05):
+                    connection.sendall(b"H")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        began = time.monotonic()
+        assert ask(make(url=f"http://127.0.0.1:{listener.getsockname()[1]}"), timeout=0.3) is None
+        assert time.monotonic() - began < 1.5
+        done.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import re
+import signal
+import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from loopline import Client
 from loopline.errors import Closed, InvalidEvent, LooplineError, QueueFull
+from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
 from tests.clients.fake_server import FakeServer
 
@@ -343,6 +347,51 @@ def test_a_full_queue_drops_the_newest_and_a_strict_client_says_so(make: Make) -
     with pytest.raises(Closed) as closed:
         client.thumb("p-1", "up")
     assert isinstance(closed.value, LooplineError)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+def test_a_signal_handler_may_speak_in_the_middle_of_a_call(server: FakeServer, make: Make) -> None:
+    """A handler that interrupts a call and makes one itself neither hangs nor mints the same id."""
+    client = make(queue_size=1_000_000)
+    ids: list[str] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: ids.append(client.thumb("p-signal", "up")))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        ids += [client.thumb("p-1", "up") for _ in range(20_000)]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(ids) > 20_000
+    assert len(set(ids)) == len(ids)
+    assert client.flush(10)
+    assert client.stats()["accepted"] == len(ids)
+
+
+def test_a_log_handler_may_speak_through_the_client_it_hears(server: FakeServer, make: Make) -> None:
+    """Products turn log lines into events; the client's own lines do not lock it up."""
+    client = make()
+    gate = threading.Lock()
+
+    class Speaking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with gate:
+                client.comment("p-1", record.getMessage())
+
+    handler = Speaking()
+    logging.getLogger("loopline").addHandler(handler)
+    try:
+        server.script = [moves.status(500), moves.judge({"e-1": "refused"})]
+        with gate:
+            client.thumb("p-1", "up", id="e-1")
+            # By now the sender has failed and wants to say so.
+            time.sleep(0.1)
+            client.thumb("p-1", "up", id="e-2")
+        assert client.flush(5)
+    finally:
+        logging.getLogger("loopline").removeHandler(handler)
+    said = [event["data"].get("text", "") for event in server.accepted.values()]
+    assert any("will try again" in text for text in said)
+    assert any("because of refused" in text for text in said)
 
 
 def test_the_queue_is_bounded_in_bytes_too(make: Make) -> None:

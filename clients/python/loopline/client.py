@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time as clock
 import weakref
 from collections.abc import Mapping
@@ -171,8 +172,8 @@ class Client(Announcements):
     ) -> dict[str, Any] | None:
         """What this person said is right for this input: ``{"label", "id", "source", "at"}``, or None.
 
-        Waits for the server's answer, each step of it at most ``timeout`` seconds. None also when the server
-        is unreachable or refuses the question, unless ``strict`` (the client's own by default) asks for
+        Waits for the answer, about ``timeout`` seconds at most. None also when the server is
+        unreachable or refuses the question, unless ``strict`` (the client's own by default) asks for
         :class:`~loopline.errors.Unreachable` or :class:`~loopline.errors.Refused`.
         """
         if self.test:
@@ -195,9 +196,14 @@ class Client(Announcements):
 
         query = urlencode({"person": person, "input_ref": input_ref})
         transport = Transport(self.url, timeout)
+        # A timeout of the socket starts anew with every byte; somebody waits for this answer.
+        watch = threading.Timer(timeout, transport.abort)
+        watch.daemon = True
+        watch.start()
         try:
             answer = transport.request("GET", f"/v1/overrides/{quote(model, safe='')}?{query}")
         finally:
+            watch.cancel()
             transport.close()
         if answer.status == 404:
             return None
@@ -259,8 +265,6 @@ class Client(Announcements):
 
 def _abandon(sender: Sender) -> None:
     """The product let go of a client without closing it: send what it had, off the product's thread."""
-    import threading
-
     if not sender.idle():
         threading.Thread(target=sender.stop, args=(EXIT_S,), name="loopline-last", daemon=True).start()
     else:

@@ -348,11 +348,18 @@ class Sender:
         elif again and self.spool is not None:
             again = again[self.spool.append(again) :]
         outbox = self.outbox
+        failed = bool(verdict.again) or verdict.away
+        # Never under the lock: the product's log handlers may be slow, or speak through this client.
+        if failed and self._backoff.failures == 0:
+            log.warning("events wait, will try again: %s", verdict.why)
         with outbox.lock:
             self._pending = again + self._pending
             self._in_flight = []
-            if verdict.again or verdict.away:
-                self._back_off(verdict)
+            if failed:
+                self._backoff.failed(time.monotonic(), verdict.wait_s)
+                self._hurried = False
+                outbox.failures += 1
+                outbox.away = verdict.away
             else:
                 self._backoff.succeeded()
                 outbox.away = False
@@ -361,14 +368,6 @@ class Sender:
             outbox.settled.notify_all()
         if self.spool is not None:
             self.spool.sync(SYNC_EVERY_S)
-
-    def _back_off(self, verdict: Verdict) -> None:
-        if self._backoff.failures == 0:
-            log.warning("events wait, will try again: %s", verdict.why)
-        self._backoff.failed(time.monotonic(), verdict.wait_s)
-        self._hurried = False
-        self.outbox.failures += 1
-        self.outbox.away = verdict.away
 
     def _report_drops(self) -> None:
         dropped = self.outbox.dropped
