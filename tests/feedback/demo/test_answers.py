@@ -75,7 +75,7 @@ def test_every_id_is_used_once(acts: list[Act]) -> None:
 
 
 def test_people_are_early_late_and_on_time(forms: list[exam.Form], acts: list[Act]) -> None:
-    """Some feedback comes before its prediction, some after the week, some weeks later, some from the future."""
+    """Feedback comes before its prediction, in the week, after it, weeks later, and from the future."""
     assert {act.chapter for act in acts} == {EARLY, WEEK, BACK_ONLINE, WEEKS_LATER}
     assert all(act.call != "prediction" for act in acts if act.chapter == EARLY)
     last = forms[-1].at
