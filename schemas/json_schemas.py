@@ -32,8 +32,6 @@ _SUBJECT: Schema = {"required": ["subject"], "not": {"required": ["join_key"]}}
 RULE_SCHEMAS: dict[rules.Rule, Callable[[Schema], Schema]] = {
     rules.target: lambda data: {**data, "anyOf": _TARGET},
     rules.target_or_subject: lambda data: {**data, "anyOf": [*_TARGET, _SUBJECT]},
-    # A limit in bytes is beyond JSON Schema.
-    rules.input_size: lambda data: data,
     rules.one_shape: lambda data: _with_property(
         data,
         "output_shape",

@@ -101,12 +101,17 @@ def _words(name: str, words: tuple[str, ...]) -> Node:
 
 
 # Years of four digits, from 1000 on: earlier ones are no days that anybody asks for.
-_DAY = {"type": "string", "format": "date", "pattern": "^[1-9][0-9]{3}-", "examples": ["2026-11-20"]}
+_DAY = {
+    "type": "string",
+    "format": "date",
+    "pattern": "^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
+    "examples": ["2026-11-20"],
+}
 
 _PARAMETERS: Node = {
     "after": _query(
         "after",
-        {"type": "string", "pattern": f"^{_PART}(,{_PART})*$", "examples": ["0:17"]},
+        {"type": "string", "pattern": f"^{_PART}(,{_PART})*$", "examples": ["0:0"]},
         "A position that an answer gave: wait until the views have reached it, up to 5 seconds.",
     ),
     "next": _query("next", {"type": "string"}, "The token of the page before."),
@@ -180,7 +185,7 @@ def _event_paths() -> Node:
     batch: Node = {
         "schema": {
             "type": "array",
-            "maxItems": MAX_BATCH_ITEMS,
+            "description": f"At most {MAX_BATCH_ITEMS} events: more are 413.",
             "items": {
                 "description": "Each item is judged by itself: what is no event is refused alone.",
                 "anyOf": [reference("Event"), {}],
