@@ -1,0 +1,1 @@
+"""The documentation is true: every example runs, everything that people rely on is described."""
