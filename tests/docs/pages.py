@@ -1,9 +1,9 @@
 """Pages and their fenced blocks, and somebody who follows a page from top to bottom.
 
 A `bash` or `python` block is run, in the page's order, in a folder of its own. A `text` block right behind
-one is what it prints, where `…` stands for anything. `loopline up` by itself in a block is left running. Other
-languages are only looked at by people. Ports are swapped for free ones, and what would take a network or
-minutes (`pip`, `make`) is replaced by a stand-in that checks what it was given.
+one is what it prints, where `…` stands for anything. `loopline up` by itself in a block is left running.
+Other languages are only looked at by people. Ports are swapped for free ones, and what would take a network
+or minutes (`pip`, `make`) is replaced by a stand-in that checks what it was given.
 """
 
 from __future__ import annotations
