@@ -68,14 +68,19 @@ class ServerInfo(msgspec.Struct):
 
     url: str
     pid: int
+    collector: int = 0
 
 
 class WorkerState(msgspec.Struct):
-    """What the worker of a home is doing: starting, rebuilding, running, restarting, refused or stopped."""
+    """What the worker of a home is doing: starting, rebuilding, running, restarting, refused or stopped.
+
+    `at` is in seconds since 1970, `pid` the process that said so.
+    """
 
     state: str
     reason: str | None = None
     at: float = 0.0
+    pid: int = 0
 
 
 class HomeLock:
@@ -296,10 +301,9 @@ class Home:
 
     def say_worker(self, state: str, reason: str | None = None) -> None:
         """Write down what the worker does. It is no truth: a full disk only leaves it old."""
+        said = WorkerState(state, reason, time.time(), os.getpid())
         with contextlib.suppress(OSError):
-            replace_file(
-                self.path / "worker.json", msgspec.json.encode(WorkerState(state, reason, time.time()))
-            )
+            replace_file(self.path / "worker.json", msgspec.json.encode(said))
 
 
 def remove_database(path: Path) -> None:

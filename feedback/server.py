@@ -173,8 +173,6 @@ async def _lifespan(site: Starlette) -> AsyncIterator[None]:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        services: Services = site.state.services
-        services.pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def _watch(site: Starlette) -> None:

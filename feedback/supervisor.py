@@ -23,8 +23,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import structlog
 
@@ -78,7 +78,8 @@ class Supervisor:
         self._lock: HomeLock | None = None
         self._collector: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
-        self._refused_on: Any = None
+        self._refused = False
+        self._started_on: Path | None = None
         self._pause_s = _FIRST_PAUSE_S
         self._worker_due = 0.0
         self._worker_since = 0.0
@@ -95,7 +96,7 @@ class Supervisor:
                 self._collector = self._spawn("collector", listening.fileno())
             self._start_worker()
             self._wait_until_it_answers()
-            self.home.say_server(ServerInfo(self.url, os.getpid()))
+            self.home.say_server(ServerInfo(self.url, os.getpid(), self._collector.pid))
         except BaseException:
             self.stop()
             raise
@@ -149,15 +150,16 @@ class Supervisor:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, pass_fds=inherited, process_group=0)
 
     def _start_worker(self) -> None:
-        self._refused_on = None
+        # Noted before it starts: views that are replaced while it ends must not be missed.
+        self._started_on = self.home.current_path()
+        self._refused = False
         self._worker_since = time.monotonic()
         self._worker = self._spawn("worker")
 
     def _mind_worker(self) -> None:
         now = time.monotonic()
         if self._worker is None:
-            current = self.home.current_path()
-            if self._refused_on is not None and current == self._refused_on[0]:
+            if self._refused and self.home.current_path() == self._started_on:
                 return
             if now >= self._worker_due:
                 self._start_worker()
@@ -168,7 +170,7 @@ class Supervisor:
         _close(self._worker)
         self._worker = None
         if status == REFUSED_TO_RUN:
-            self._refused_on = (self.home.current_path(),)
+            self._refused = True
             return
         if now - self._worker_since > _STEADY_S:
             self._pause_s = _FIRST_PAUSE_S

@@ -75,10 +75,21 @@ def until(holds: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"waited {PATIENCE_S:g} s for {what}")
 
 
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has buried yet has."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return False
+
+
 class Running:
     """A server as its own process, with its two children."""
 
-    def __init__(self, home: Path, *arguments: object) -> None:
+    def __init__(self, home: Path, *arguments: object, cwd: Path | None = None) -> None:
         self.home = Home(home)
         words = ["up", "--home", str(home), "--port", "0", *map(str, arguments)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LOOPLINE_")}
@@ -89,6 +100,7 @@ class Running:
             env=environment,
             text=True,
             start_new_session=True,
+            cwd=cwd,
         )
 
     def ready(self) -> Running:
@@ -114,20 +126,11 @@ class Running:
             with error:
                 return error.code, json.loads(error.read())
 
-    def children(self) -> dict[str, int]:
-        """The process ids of collector and worker, by name."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        found = {}
-        for line in listed.splitlines():
-            for name in ("collector", "worker"):
-                if f"feedback.bootstrap {name} " in line:
-                    found[name] = int(line.split()[0])
-        return found
+    def children(self) -> tuple[int, int]:
+        """The process ids of collector and worker."""
+        server = self.home.server()
+        assert server is not None
+        return server.collector, self.home.worker_state().pid
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         """Send a signal and wait; gives the exit status and what was said."""
@@ -138,9 +141,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def server_on(home: Path, *arguments: object) -> Iterator[Running]:
+def server_on(home: Path, *arguments: object, cwd: Path | None = None) -> Iterator[Running]:
     """A running server, ended at the end."""
-    running = Running(home, *arguments)
+    running = Running(home, *arguments, cwd=cwd)
     try:
         yield running.ready()
     finally:

@@ -1,0 +1,198 @@
+"""A server as real processes: started, killed, refused, ended; nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from feedback.home import Home, HomeRefused
+from feedback.supervisor import _listen, _url, is_loopback
+from tests.feedback.running import Running, event, gone, lines, loopline, prediction, server_on, told, until
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One server for those that leave it as it was.
+
+    It is run where a product has folders of the same names as ours: they must not be taken for ours.
+    """
+    product = tmp_path_factory.mktemp("product")
+    for name in ("models", "streams", "schemas", "feedback"):
+        (product / name).mkdir()
+        (product / name / "__init__.py").write_text("raise SystemExit('not ours')\n")
+    with server_on(product / "home", "--partitions", 2, cwd=product) as running:
+        yield running
+
+
+def test_commands_find_the_server_of_their_home(shared: Running) -> None:
+    """By the home or by its address; what is sent is read back."""
+    said = told("--home", shared.home.path, "send", "-", stdin=lines(prediction(1)))
+    assert said["accepted"] == 1
+    assert told("--url", shared.url, "send", "-", stdin=lines(prediction(1)))["accepted"] == 1
+    status, found = shared.get(f"/v1/predictions/p-1?after={said['position']}")
+    assert (status, found["prediction"]["prediction_id"]) == (200, "p-1")
+    assert shared.get("/readyz")[1]["worker"] == "running"
+
+
+def test_a_second_server_is_refused_with_the_reason(shared: Running) -> None:
+    """Exit status 1; it says which process holds the home, and where it serves."""
+    second = Running(shared.home.path)
+    status, out, err = second.end(0)
+    assert (status, out) == (1, "")
+    assert f"held by process {shared.process.pid} (serves at {shared.url})" in err
+    assert shared.get("/healthz")[0] == 200
+
+
+def test_a_busy_port_is_told(shared: Running, tmp_path: Path) -> None:
+    """Exit status 1, and another port is offered; the home is free again."""
+    port = shared.url.rpartition(":")[2]
+    status, _, err = Running(tmp_path / "other", "--port", port).end(0)
+    assert status == 1
+    assert "--port 0" in err
+    Home(tmp_path / "other").lock("test").release()
+
+
+def test_verify_replay_and_backup_work_beside_it(shared: Running, tmp_path: Path) -> None:
+    """On one state of a live server; after a replay the worker goes on with the new views."""
+    home = ["--home", shared.home.path]
+    told(*home, "send", "-", stdin=lines(*(prediction(number) for number in range(10, 60))))
+    assert told(*home, "verify")["identical"] is True
+    before = shared.home.current_path()
+    assert told(*home, "replay")["store"] != (before and before.name)
+    said = told(*home, "send", "-", stdin=lines(prediction(99)))
+    assert shared.get(f"/v1/predictions/p-99?after={said['position']}")[0] == 200
+    assert told(*home, "verify")["identical"] is True
+    told(*home, "backup", tmp_path / "copy")
+    told("--home", tmp_path / "there", "restore", tmp_path / "copy")
+    assert told("--home", tmp_path / "there", "verify")["identical"] is True
+    refused = loopline(*home, "restore", tmp_path / "copy")
+    assert refused.exit_code == 1
+    assert "serves at" in refused.stderr
+
+
+def test_doctor_finds_it_well(shared: Running) -> None:
+    """The server is ready, the worker runs."""
+    findings = {each["subject"]: each for each in told("--home", shared.home.path, "doctor")["findings"]}
+    assert findings["server"]["state"] == findings["worker"]["state"] == "ok"
+    assert shared.url in findings["server"]["said"]
+
+
+def test_a_worker_that_dies_is_started_again(shared: Running) -> None:
+    """What was accepted meanwhile becomes visible."""
+    _, worker = shared.children()
+    os.kill(worker, signal.SIGKILL)
+    said = told("--home", shared.home.path, "send", "-", stdin=lines(prediction(777)))
+    assert until(lambda: shared.children()[1] not in (worker, shared.process.pid), "another worker")
+    until(lambda: shared.get("/v1/predictions/p-777")[0] == 200, "the prediction to be seen")
+    assert said["accepted"] == 1
+    assert told("--home", shared.home.path, "verify")["identical"] is True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit status 0, no process left, the views caught up, the home free, what to do next was printed."""
+    running = Running(tmp_path / "home").ready()
+    url = running.url
+    told("--home", tmp_path / "home", "send", "-", stdin=lines(*(prediction(each) for each in range(200))))
+    children = running.children()
+    status, out, err = running.end(number)
+    assert (status, err) == (0, "")
+    assert url in out
+    assert "curl -s" in out
+    assert all(map(gone, children))
+    assert running.home.server() is None
+    assert running.home.worker_state().state == "stopped"
+    findings = {each["subject"]: each for each in told("--home", tmp_path / "home", "doctor")["findings"]}
+    assert findings["worker"]["said"] == "not running, 0 blocks behind"
+
+
+def test_a_collector_that_dies_ends_the_server(tmp_path: Path) -> None:
+    """Not with 0; the home is free, and what was acknowledged is there."""
+    running = Running(tmp_path / "home").ready()
+    told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
+    os.kill(running.children()[0], signal.SIGKILL)
+    status, _, err = running.end(0)
+    assert status == 1
+    assert "collector ended" in err
+    assert told("--home", tmp_path / "home", "verify")["events"] == 1
+
+
+def test_killed_outright_it_leaves_no_process_and_a_free_home(tmp_path: Path) -> None:
+    """Children end with their parent; the next server waits for them and starts."""
+    running = Running(tmp_path / "home").ready()
+    told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
+    children = running.children()
+    running.end(signal.SIGKILL)
+    with server_on(tmp_path / "home") as again:
+        for pid in children:
+            until(lambda pid=pid: gone(pid), "the old processes to end")  # type: ignore[misc]
+        assert again.get("/v1/predictions/p-1")[0] == 200
+        assert told("--home", tmp_path / "home", "verify")["identical"] is True
+
+
+def test_a_store_of_another_log_stops_the_worker_but_not_the_collector(tmp_path: Path) -> None:
+    """Events are still taken; /readyz and doctor say why and what to do; a replay mends it at once."""
+    for name in ("home", "other"):
+        Home(tmp_path / name).create(1)
+        loopline("--home", tmp_path / name, "send", "-", stdin=lines(prediction(1)))
+    home, other = Home(tmp_path / "home"), Home(tmp_path / "other")
+    theirs, mine = other.current_path(), home.current_path()
+    assert theirs is not None
+    assert mine is not None
+    theirs.rename(mine)
+    with server_on(home.path) as running:
+        assert running.home.worker_state().state == "refused"
+        said_at = running.home.worker_state().at
+        status, ready = running.get("/readyz")
+        assert status == 503
+        assert "loopline replay" in str(ready)
+        thumb = event("feedback.thumb", 1, prediction_id="p-1", value="up")
+        assert told("--home", home.path, "send", "-", stdin=lines(thumb))["accepted"] == 1
+        assert told("--home", home.path, "doctor", status=1)["ok"] is False
+        # It was left alone meanwhile: it would refuse again.
+        assert running.home.worker_state().at == said_at
+        told("--home", home.path, "replay")
+        until(lambda: running.get("/readyz")[0] == 200, "the server to be ready")
+        assert told("--home", home.path, "verify")["events"] == 2
+
+
+def test_views_of_another_version_are_built_anew(tmp_path: Path) -> None:
+    """The worker builds the new ones beside, and switches."""
+    home = Home(tmp_path / "home")
+    home.create(1)
+    loopline("--home", home.path, "send", "-", stdin=lines(prediction(1)))
+    old = home.current_path()
+    assert old is not None
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("UPDATE meta SET views_version = 0")
+    with server_on(home.path) as running:
+        assert running.home.worker_state().state == "running"
+        assert home.current_path() != old
+        assert not old.exists()
+        assert running.get("/v1/predictions/p-1")[0] == 200
+
+
+def test_partitions_are_fixed_when_the_home_is_made(tmp_path: Path) -> None:
+    """Another number is refused, saying so."""
+    Home(tmp_path / "home").create(3)
+    status, _, err = Running(tmp_path / "home", "--partitions", 2).end(0)
+    assert status == 1
+    assert "made with 3 partitions" in err
+
+
+def test_addresses_of_both_families_are_bound_and_written() -> None:
+    """Loopback is known as such, and an address that means all is written as one that can be reached."""
+    with closing(_listen("127.0.0.1", 0)) as listening:
+        assert _url("127.0.0.1", listening.getsockname()[1]).startswith("http://127.0.0.1:")
+        with pytest.raises(HomeRefused, match="--port 0"):
+            _listen("127.0.0.1", listening.getsockname()[1])
+    assert _url("::1", 8710) == "http://[::1]:8710"
+    assert _url("0.0.0.0", 8710) == "http://127.0.0.1:8710"
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost")] == [True] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.1", "example.org")] == [False] * 4
