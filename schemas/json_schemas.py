@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -68,7 +68,7 @@ def described(name: str, data: type[Struct]) -> Schema:
         "description": "What it says, and nothing else.",
         **_without(properties["data"]),
     }
-    rule = rules.RULES.get(cast(Any, data))
+    rule = rules.rule_of(data)
     if rule is not None:
         content = RULE_SCHEMAS[rule](content)
     return {

@@ -1,7 +1,7 @@
 """Rules over several fields of one event, which a field's type cannot say.
 
-Each rule takes the decoded data and answers what is wrong, or None. The types that have no entry in
-`RULES` have no such rule.
+Each rule takes the decoded data and answers what is wrong, or None. A class of data has the rule of
+the nearest class above it that has one in `RULES`.
 """
 
 from __future__ import annotations
@@ -60,13 +60,20 @@ def one_shape(data: events.ModelDeclared) -> str | None:
 
 
 RULES: dict[type[events.Data], Rule] = {
-    events.Prompt: target,
-    events.FeedbackAction: target,
-    events.FeedbackThumb: target,
-    events.FeedbackReason: target,
+    events.Targeted: target,
     events.FeedbackComment: target_or_subject,
-    events.FeedbackCorrection: target,
-    events.FeedbackConfirmation: target,
     events.FeedbackRetraction: target_or_subject,
     events.ModelDeclared: one_shape,
 }
+
+
+class _ByClass(dict[type, Rule | None]):
+    """The rule of each class of data: its own, or that of what it is a kind of."""
+
+    def __missing__(self, data: type) -> Rule | None:
+        rule = self[data] = next((RULES[kind] for kind in data.__mro__ if kind in RULES), None)
+        return rule
+
+
+rule_of = _ByClass().__getitem__
+"""From a class of data to its rule, or None."""

@@ -22,7 +22,7 @@ from schemas import problems
 from schemas.catalog import CATALOG, FIRST_YEAR, Catalog, Event
 from schemas.fields import MAX_DEPTH, MAX_EVENT_BYTES, MAX_INPUT_BYTES
 from schemas.problems import Problem, problem
-from schemas.rules import RULES, input_size
+from schemas.rules import input_size, rule_of
 from streams.splitting import nesting
 
 _encode = msgspec.json.Encoder().encode
@@ -81,7 +81,6 @@ def admit(item: bytes, catalog: Catalog = CATALOG) -> Verdict:
 
 def _plainly_good(body: bytes, items: Sequence[bytes], catalog: Catalog) -> list[Event] | None:
     """The events of a batch in which nothing needs a second look, else None."""
-    rule_of = RULES.get
     # One item may be larger than an input only if the body has room for it beside the others.
     if len(body) - _SMALLEST_EVENT * (len(items) - 1) > MAX_INPUT_BYTES and (
         max(map(len, items), default=0) > MAX_INPUT_BYTES
@@ -216,7 +215,7 @@ def _understood(item: bytes, value: Any, catalog: Catalog) -> Event:
         raise Refused(problems.INVALID_VALUE, "the offset of `time` is not like +01:00 - at `$.time`")
     if event.time.year < FIRST_YEAR:
         raise Refused(problems.INVALID_VALUE, f"`time` is before the year {FIRST_YEAR} - at `$.time`")
-    rule = RULES.get(type(event.data))
+    rule = rule_of(type(event.data))
     detail = rule(event.data) if rule is not None else None
     if detail is None and len(item) > MAX_INPUT_BYTES:
         detail = input_size(event.data)

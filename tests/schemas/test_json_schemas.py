@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from schemas import rules
+from schemas import events, rules
 from schemas.catalog import CURRENT, PREFIX
 from schemas.json_schemas import RULE_SCHEMAS, event_schema, names
 from tests.schemas.valid import EVENT
@@ -144,6 +144,8 @@ def test_targets_are_the_same_in_schema_and_rule(target: dict[str, str], name: s
     """A prediction by its id or by model and join key; for a comment and a retraction, a subject."""
     more = {"value": "up", "text": "t", "explains": "e"}
     data_type = CURRENT[name]
+    rule = rules.rule_of(data_type)
+    assert rule is not None
     data = {**target, **{key: value for key, value in more.items() if key in data_type.__struct_fields__}}
     schema = event_schema(name)["properties"]["data"]
     try:
@@ -152,7 +154,7 @@ def test_targets_are_the_same_in_schema_and_rule(target: dict[str, str], name: s
         assert "subject" in data
         assert not Draft202012Validator(schema).is_valid(data)
         return
-    assert (rules.RULES[data_type](decoded) is None) == Draft202012Validator(schema).is_valid(data)
+    assert (rule(decoded) is None) == Draft202012Validator(schema).is_valid(data)
 
 
 SHAPES = st.fixed_dictionaries(
@@ -169,11 +171,10 @@ SHAPES = st.fixed_dictionaries(
 @given(SHAPES)
 def test_shapes_are_the_same_in_schema_and_rule(shape: dict[str, Any]) -> None:
     """Exactly one of labels, text and JSON Schema; `open` with labels only."""
-    data_type = CURRENT["model.declared.v1"]
     data = {"model": "m", "model_version": "1", "output_shape": shape}
     schema = event_schema("model.declared.v1")["properties"]["data"]
     try:
-        good = rules.RULES[data_type](msgspec.json.decode(json.dumps(data), type=data_type)) is None
+        good = rules.one_shape(msgspec.json.decode(json.dumps(data), type=events.ModelDeclared)) is None
     except msgspec.ValidationError:
         good = False
     assert good == Draft202012Validator(schema).is_valid(data)
