@@ -83,13 +83,13 @@ class Parameters:
         return fields
 
     def page(self, shape: Any) -> Page:
-        """`limit` and `next`; `shape` is the type of the key in a token."""
+        """`limit` and `next`, empty for the first page; `shape` is the type of the key in a token."""
         text = self._values.get("limit", str(DEFAULT_LIMIT))
         if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_ITEMS):
             raise InvalidRequest(f"`limit` is 1 to {MOST_ITEMS}")
         following = self._values.get("next")
         try:
-            return Page(int(text), None if following is None else parse_token(following, shape))
+            return Page(int(text), parse_token(following, shape) if following else None)
         except MalformedToken as error:
             raise InvalidRequest(str(error)) from None
 

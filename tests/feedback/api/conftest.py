@@ -1,0 +1,122 @@
+"""A whole loop in memory behind the real application: what a test sends is projected when it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from feedback.api.services import WorkerSays
+from feedback.server import build_app
+from streams.appender import Appender
+from streams.log.memory import MemoryLog
+from streams.metrics import Metrics
+from streams.projection import advance
+from streams.queries.feedback import Lineage, no_lineage
+from streams.store.memory import MemoryStore
+from streams.store.port import Store
+from tests.streams.asking import BATCH, encoded, event
+
+NOW = 1_796_000_000_000_000_000
+"""The instant (ns) of receipt unless a test moves the clock: 2026-11-30T00:53:20Z."""
+
+
+class Loop:
+    """A server in memory: `client` asks it, `send` hands events in and lets the views catch up."""
+
+    def __init__(self, datasets: Path, partitions: int = 2) -> None:
+        self.now = NOW
+        self.log = MemoryLog(partitions)
+        self.metrics = Metrics()
+        self.appender = Appender(self.log, self.metrics)
+        self.store: Store | Exception = MemoryStore(self.log.identity)
+        self.datasets = datasets
+        self.said = WorkerSays("running")
+        self.lineage: Lineage = no_lineage
+        self.app = build_app(
+            log=self.log,
+            appender=self.appender,
+            store=self._current,
+            datasets=datasets,
+            metrics=self.metrics,
+            lineage=self._lineage,
+            worker=lambda: self.said,
+            clock=lambda: self.now,
+        )
+        self.client = TestClient(self.app, raise_server_exceptions=False)
+
+    def _current(self) -> Store:
+        if isinstance(self.store, Exception):
+            raise self.store
+        return self.store
+
+    def _lineage(self, model: str, event_id: str, source: str) -> Sequence[int]:
+        return self.lineage(model, event_id, source)
+
+    def project(self) -> None:
+        """Let the views catch up with the log."""
+        while advance(self.log, self._current()):
+            pass
+
+    def send(self, *events: Any, project: bool = True) -> Any:
+        """Hand events in as one batch; gives the answer's JSON."""
+        body = b"[" + b",".join(one if isinstance(one, bytes) else encoded(one) for one in events) + b"]"
+        answer = self.client.post("/v1/events", content=body, headers={"content-type": BATCH})
+        assert answer.status_code == 200, answer.text
+        if project:
+            self.project()
+        return answer.json()
+
+    def get(self, path: str, status: int = 200, **parameters: Any) -> Any:
+        """The JSON that a route answers with."""
+        answer = self.client.get(path, params=parameters)
+        assert answer.status_code == status, answer.text
+        if status >= 400 and path != "/readyz":
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["status"] == status
+        return answer.json()
+
+    def pages(self, path: str, **parameters: Any) -> list[Any]:
+        """All items of a paged list."""
+        items: list[Any] = []
+        while True:
+            page = self.get(path, **parameters)
+            items += page["items"]
+            if page["next"] is None:
+                return items
+            assert page["items"]
+            parameters["next"] = page["next"]
+
+
+def made(prediction_id: str = "p-1", **data: Any) -> dict[str, Any]:
+    """A prediction of model m, version 1."""
+    data = {"model": "m", "model_version": "1", "output": "a", **data}
+    return event(
+        "prediction.made", data.pop("id", f"made-{prediction_id}"), prediction_id=prediction_id, **data
+    )
+
+
+def declared(version: str = "1", **shape: Any) -> dict[str, Any]:
+    """A declaration of model m; labels a, b and c unless another shape is given."""
+    shape = shape or {"labels": ["a", "b", "c"]}
+    return event(
+        "model.declared", f"declared-{version}", model="m", model_version=version, output_shape=shape
+    )
+
+
+def correction(event_id: str, label: Any = "b", prediction_id: str = "p-1", **data: Any) -> dict[str, Any]:
+    """A correction, by ann unless somebody else is named."""
+    data = {"person": "ann", **data}
+    return event("feedback.correction", event_id, prediction_id=prediction_id, label=label, **data)
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Loop]:
+    """A loop of two partitions, with its lifespan begun and ended."""
+    loop = Loop(tmp_path / "datasets")
+    with loop.client:
+        yield loop
+    loop.appender.stop()

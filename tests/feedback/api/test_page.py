@@ -1,0 +1,102 @@
+"""The first page: the state of the loop, safe to look at, and with a way on where there is nothing yet."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from feedback.home import HomeMissing
+from schemas.instants import SECOND
+from tests.feedback.api.conftest import Loop, correction, declared, made
+from tests.feedback.api.test_datasets import publish
+from tests.streams.asking import SINGLE, event, thumb
+
+
+def page(loop: Loop) -> str:
+    """The page's HTML."""
+    answer = loop.client.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return answer.text
+
+
+def words(html: str) -> str:
+    """What a person reads."""
+    body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_an_empty_page_says_how_to_begin(loop: Loop) -> None:
+    """Its commands work as they stand: sent one after the other, they make the first joined feedback."""
+    html = page(loop)
+    assert "Nothing has arrived yet" in html
+    commands = [unescape(text) for text in re.findall(r"<pre>(.*?)</pre>", html, re.DOTALL)]
+    assert len(commands) == 2
+    for command in commands:
+        assert "http://testserver/v1/events" in command
+        body = command.split("-d '", 1)[1].rstrip().rstrip("'")
+        answer = loop.client.post("/v1/events", content=body, headers={"content-type": SINGLE})
+        assert answer.status_code == 200
+    loop.project()
+    text = words(page(loop))
+    assert "Nothing has arrived yet" not in text
+    assert "thumb thumb-1 p-1" in text
+    assert "received joined in effect" in text
+
+
+def test_the_page_shows_the_state(loop: Loop) -> None:
+    """Counts with their n, timelines, what waits and since when, refusals with reasons, releases, lag."""
+    loop.send(declared())
+    for number in range(6):
+        loop.send(made(f"p-{number}"), thumb(f"t-{number}", f"p-{number}"))
+    loop.send(correction("c-1", "zebra", "p-1"), thumb("early", "p-99"), {"id": "bad"})
+    publish(loop.datasets, "digits", 2)
+    loop.now += 3 * 3600 * SECOND
+    text = words(page(loop))
+    for expected in (
+        "6 predictions",
+        "7 pieces of feedback that count",
+        "1 waiting",
+        "2 refused, and kept",
+        "views are up to date",
+        "feedback.thumb 6 6",
+        "Thumbs up 100% (61% to 100%, n = 6)",
+        "feedback.thumb prediction:p-99 3 h",
+        "waiting for prediction:p-99",
+        "discarded label_invalid",
+        "invalid_value A value is missing or not allowed 1",
+        "dead:0:0",
+        "digits@2",
+    ):
+        assert expected in text
+    loop.send(thumb("late", "p-1"), project=False)
+    assert "views are 1 block behind" in words(page(loop))
+
+
+def test_too_little_data_is_said(loop: Loop) -> None:
+    """A share of two votes is no number."""
+    loop.send(made(), thumb("t-1"), thumb("t-2"))
+    assert "Thumbs up not enough data yet (n = 2)" in words(page(loop))
+
+
+def test_what_people_send_is_only_text(loop: Loop) -> None:
+    """Ids, words, segments and refusals are escaped; no script runs and no other host is asked."""
+    evil = "<script>alert(1)</script>\"'><img src=x>"
+    loop.send(
+        made(evil, id=evil),
+        thumb(evil, evil),
+        thumb("t" + evil, "unknown" + evil),
+        event(evil, "x"),
+        thumb(evil + "2", value=evil),
+    )
+    answer = loop.client.get("/", headers={"host": "evil.example'\"><script>"})
+    assert "<script" not in answer.text
+    assert "<img" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not re.search(r'(?:src|href)="(?!/|data:)', answer.text)
+
+
+def test_the_page_is_there_before_the_views(loop: Loop) -> None:
+    """A server that has only just begun says so."""
+    loop.store = HomeMissing("there are no views yet")
+    assert "The views are not there yet" in page(loop)

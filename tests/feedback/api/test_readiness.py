@@ -1,0 +1,120 @@
+"""Health, readiness by progress, and metrics."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from feedback.api import readiness
+from feedback.api.readiness import Progress
+from feedback.api.services import WorkerSays
+from feedback.home import HomeMissing
+from streams.log.port import NotDurable
+from tests.feedback.api.conftest import Loop, made
+from tests.streams.asking import SINGLE, encoded, thumb
+
+
+def test_alive_is_not_ready(loop: Loop) -> None:
+    """The process answers, whatever becomes of log and views."""
+    loop.store = HomeMissing("there are no views yet")
+    assert loop.get("/healthz") == {"status": "ok"}
+    unready = loop.get("/readyz", 503)
+    assert unready["status"] == "unavailable"
+    assert unready["reasons"] == ["there are no views yet"]
+
+
+def test_ready_tells_where_log_and_views_stand(loop: Loop) -> None:
+    """Caught up, with the position of both."""
+    loop.send(made())
+    ready = loop.get("/readyz")
+    assert (ready["status"], ready["reasons"], ready["lag_blocks"]) == ("ready", [], 0)
+    assert ready["position"].replace(",dead:0", "").startswith(("0:1", "0:0,1:1"))
+    assert ready["worker"] == "running"
+
+
+def test_a_read_without_views_is_503(loop: Loop) -> None:
+    """Before the worker made the first views there is nothing to read, for a moment."""
+    loop.store = HomeMissing("there are no views yet")
+    assert loop.get("/v1/counts", 503)["code"] == "unavailable"
+    assert loop.client.get("/v1/counts").headers["retry-after"] == "1"
+    assert loop.client.get("/").status_code == 200
+
+
+def test_a_log_that_cannot_be_written_is_not_ready(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the failed append on until the next good one, or until nobody has tried for a while."""
+
+    def full(records: object) -> None:
+        raise NotDurable("the disk is full")
+
+    append = loop.appender._append
+    monkeypatch.setattr(loop.appender, "_append", full)
+    answer = loop.client.post("/v1/events", content=encoded(made()), headers={"content-type": SINGLE})
+    assert answer.status_code == 503
+    assert loop.get("/readyz", 503)["reasons"] == ["the disk is full"]
+    monkeypatch.setattr(loop.appender, "_append", append)
+    loop.send(made())
+    assert loop.get("/readyz")["status"] == "ready"
+    loop.appender.failed_at = time.monotonic() - readiness.PATIENCE_S
+    assert loop.get("/readyz")["status"] == "ready"
+
+
+def test_views_that_stand_still_are_not_ready(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the log is fine while the views move; behind and not moving is not."""
+    monkeypatch.setattr(readiness, "PATIENCE_S", 0.05)
+    loop.send(made(), project=False)
+    assert loop.get("/readyz")["lag_blocks"] == 1
+    time.sleep(0.1)
+    (reason,) = loop.get("/readyz", 503)["reasons"]
+    assert "1 blocks behind" in reason
+    loop.project()
+    assert loop.get("/readyz")["lag_blocks"] == 0
+
+
+def test_a_worker_that_refuses_is_not_ready(loop: Loop) -> None:
+    """Its reason is the answer's."""
+    loop.said = WorkerSays("refused", "the log is older than its store")
+    (reason,) = loop.get("/readyz", 503)["reasons"]
+    assert "older than its store" in reason
+
+
+def test_progress_counts_from_the_last_move() -> None:
+    """A step of any partition, or having nothing to do, begins the patience anew."""
+    observations = (
+        (1.0, {0: 1}, 3, 0.0),
+        (9.0, {0: 1}, 4, 8.0),
+        (10.0, {0: 2}, 4, 0.0),
+        (30.0, {0: 2}, 4, 20.0),
+        (31.0, {0: 2}, 0, 0.0),
+        (32.0, {0: 2}, 1, 1.0),
+    )
+    instants = iter([0.0, *(instant for instant, *_ in observations)])
+    progress = Progress(lambda: next(instants))
+    for _, standing, behind, expected in observations:
+        assert progress.observe(standing, behind) == expected
+
+
+def test_metrics_are_what_the_contract_names(loop: Loop) -> None:
+    """Counters from the collector, gauges from the views, latencies as histograms."""
+    loop.send(made(), thumb("t-1", "p-9"), 7)
+    loop.get("/v1/counts")
+    loop.send(thumb("t-2", "p-8"), project=False)
+    answer = loop.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert families["loopline_events_accepted"].samples[0].value == 3
+    assert families["loopline_events_refused"].samples[0].labels == {"code": "invalid_value"}
+    assert families["loopline_waiting"].samples[0].value == 1
+    assert families["loopline_worker_lag_blocks"].samples[0].value == 1
+    assert families["loopline_clock_ahead"].samples[0].value == 0
+    for name in ("loopline_ack_seconds", "loopline_commit_seconds", "loopline_read_seconds"):
+        assert families[name].type == "histogram"
+
+
+def test_metrics_do_without_views(loop: Loop) -> None:
+    """A scrape works before there are views; the two numbers are missing then, not zero."""
+    loop.store = HomeMissing("there are no views yet")
+    text = loop.client.get("/metrics").text
+    assert "loopline_events_accepted_total" in text
+    assert "loopline_waiting" not in text

@@ -1,0 +1,465 @@
+"""Each read route: what it answers, what it refuses, and that lists come in pages."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from schemas.instants import DAY, rfc3339
+from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
+from tests.streams.asking import SINGLE, encoded, event, thumb
+
+REF = "ab" * 32
+
+
+# --------------------------------------------------------------------------------------------- predictions
+
+
+def test_a_prediction_comes_with_everything_said_about_it(loop: Loop) -> None:
+    """Feedback by id and by join key is there, in the order of its instants, with the label that follows."""
+    loop.send(
+        declared(),
+        made(join_key="case-1", input={"x": 1}),
+        correction("c-1", time="2026-11-20T10:00:00Z"),
+        thumb("t-1", person="ann", time="2026-11-20T09:59:00Z"),
+        event(
+            "feedback.confirmation",
+            "y-1",
+            model="m",
+            join_key="case-1",
+            person="bob",
+            value="yes",
+            time="2026-11-20T11:00:00Z",
+        ),
+        event("prediction.shown", "s-1", prediction_id="p-1", shown="a"),
+        thumb("t-2", model="other"),
+    )
+    found = loop.get("/v1/predictions/p-1")
+    reference = found["prediction"].pop("input_ref")
+    assert len(reference) == 64
+    assert found["prediction"] == made(join_key="case-1", input={"x": 1})["data"]
+    assert [(item["id"], item["type"], item["person"], item["effective"]) for item in found["feedback"]] == [
+        ("t-1", "loopline.feedback.thumb.v1", "ann", True),
+        ("c-1", "loopline.feedback.correction.v1", "ann", True),
+        ("y-1", "loopline.feedback.confirmation.v1", "bob", True),
+    ]
+    assert found["feedback"][1]["data"] == correction("c-1")["data"]
+    assert found["feedback"][1]["at"] == "2026-11-20T10:00:00Z"
+    assert found["feedback"][1]["source"] == "/shop"
+    assert found["label"] == {"label": None, "agreement": 0.5, "people": 2}
+
+
+def test_a_prediction_without_labels_has_none(loop: Loop) -> None:
+    """No vote is no label; the product's own input_ref is shown as it was sent."""
+    loop.send(made(input_ref=REF))
+    assert loop.get("/v1/predictions/p-1") == {
+        "prediction": made(input_ref=REF)["data"],
+        "feedback": [],
+        "label": None,
+    }
+
+
+def test_a_prediction_is_404_while_it_is_unknown(loop: Loop) -> None:
+    """What was said about it waits, and does not make it known."""
+    loop.send(thumb())
+    assert loop.get("/v1/predictions/p-1", 404)["code"] == "not_found"
+
+
+@pytest.mark.parametrize("prediction_id", ["a/b/c", "ä ö?&#%", "line\nend\n", "..", " ", "a" * 256])
+def test_ids_are_any_text(loop: Loop, prediction_id: str) -> None:
+    """Slashes, line ends and whatever else an id holds can be asked for, percent-encoded."""
+    from urllib.parse import quote
+
+    loop.send(made(prediction_id, id="made"))
+    path = "/v1/predictions/" + quote(prediction_id, safe="").replace(".", "%2E")
+    assert loop.get(path)["prediction"]["prediction_id"] == prediction_id
+
+
+# ------------------------------------------------------------------------------------------------- waiting
+
+
+def test_waiting_says_for_what_and_since_when(loop: Loop) -> None:
+    """Everything parked is listed, of every environment unless one is asked for, until it joins."""
+    loop.send(
+        thumb("t-1", "p-9"),
+        event("feedback.thumb", "t-2", model="m", join_key="case/1", value="up", env="test"),
+        event("feedback.retraction", "r-1", prediction_id="p-9", explains="t-x"),
+        made("p-2"),
+        correction("c-1", prediction_id="p-2"),
+    )
+    loop.now += 90_500_000_000
+    items = {item["id"]: item for item in loop.pages("/v1/waiting", limit=1)}
+    assert {name: item["waits_for"] for name, item in items.items()} == {
+        "t-1": "prediction:p-9",
+        "t-2": "join_key:m/case/1",
+        "r-1": "event:t-x",
+        "c-1": "declaration:m@1",
+    }
+    assert items["t-1"]["age_s"] == 90.5
+    assert items["t-1"]["type"] == "loopline.feedback.thumb.v1"
+    assert items["t-1"]["received"] == rfc3339(NOW)
+    assert [item["id"] for item in loop.get("/v1/waiting", env="test")["items"]] == ["t-2"]
+    loop.send(made("p-9"), declared())
+    assert set(items) - {item["id"] for item in loop.pages("/v1/waiting")} == {"t-1", "c-1"}
+
+
+# -------------------------------------------------------------------------------------------------- counts
+
+
+def _counted(loop: Loop) -> None:
+    loop.send(
+        made("p-1", segment="s", time="2026-11-20T23:59:59Z"),
+        made("p-2", model_version="2", time="2026-11-21T00:00:00Z"),
+        made("p-3", model="other", env="test"),
+        thumb("t-1", "p-1", person="ann"),
+        thumb("t-2", "p-1", person="ann", value="down", time="2026-11-25T00:00:00Z"),
+        thumb("t-3", "p-2", person="ann"),
+    )
+
+
+def test_counts_are_totals_unless_grouped(loop: Loop) -> None:
+    """Without `by`, one item with everything of production; with nothing there, zeros."""
+    assert loop.get("/v1/counts")["items"] == [{"n": 0, "events": 0}]
+    _counted(loop)
+    assert loop.get("/v1/counts")["items"] == [{"n": 4, "events": 5}]
+
+
+def test_counts_are_grouped_and_chosen(loop: Loop) -> None:
+    """Groups carry the fields asked for; feedback is counted under its prediction's fields and day."""
+    _counted(loop)
+    assert loop.pages("/v1/counts", by="kind,day,value", limit=2) == [
+        {"kind": "feedback.thumb", "day": "2026-11-20", "value": "down", "n": 1, "events": 1},
+        {"kind": "feedback.thumb", "day": "2026-11-20", "value": "up", "n": 0, "events": 1},
+        {"kind": "feedback.thumb", "day": "2026-11-21", "value": "up", "n": 1, "events": 1},
+        {"kind": "prediction.made", "day": "2026-11-20", "value": None, "n": 1, "events": 1},
+        {"kind": "prediction.made", "day": "2026-11-21", "value": None, "n": 1, "events": 1},
+    ]
+    assert loop.get("/v1/counts", by="segment")["items"] == [
+        {"segment": None, "n": 2, "events": 2},
+        {"segment": "s", "n": 2, "events": 3},
+    ]
+    assert loop.get("/v1/counts", **{"from": "2026-11-21", "to": "2026-11-21"})["items"] == [
+        {"n": 2, "events": 2}
+    ]
+    assert loop.get("/v1/counts", model="other")["items"] == [{"n": 0, "events": 0}]
+    assert loop.get("/v1/counts", model="other", env="test")["items"] == [{"n": 1, "events": 1}]
+    assert loop.get("/v1/counts", by="env")["items"] == [
+        {"env": "prod", "n": 4, "events": 5},
+        {"env": "test", "n": 1, "events": 1},
+    ]
+
+
+def test_counts_say_up_to_when_they_are_complete(loop: Loop) -> None:
+    """Now, at the log's end; else when the slowest partition's last block was received; else nothing."""
+    loop.send(made("p-1"), made("p-2"), made("p-3"))
+    loop.now += DAY
+    assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(loop.now)
+    assert loop.get("/v1/counts")["mature_up_to"] == rfc3339(loop.now - 14 * DAY)
+    loop.send(made("p-1", output="b", id="again"), project=False)
+    loop.now += DAY
+    assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(NOW)
+    fresh = loop.send(7, project=False)
+    assert "dead:1" in fresh["position"]
+    assert loop.get("/v1/counts")["complete_up_to"] is None
+
+
+# --------------------------------------------------------------------------------------- labels, overrides
+
+
+def test_labels_tell_candidates_and_agreement(loop: Loop) -> None:
+    """One item a prediction, in pages; `disagree` keeps those with rivals."""
+    loop.send(declared(labels=["a", "b", 7]))
+    for number in range(5):
+        loop.send(made(f"p-{number}"), correction(f"c-{number}", "b", f"p-{number}"))
+    loop.send(
+        correction("d-1", 7, "p-3", person="bob"),
+        correction("d-2", 7, "p-3", person="cid"),
+        made("p-t", env="test"),
+        correction("c-t", "b", "p-t"),
+    )
+    items = loop.pages("/v1/labels/m", limit=2)
+    assert [item["prediction_id"] for item in items] == [f"p-{number}" for number in range(5)]
+    assert items[0] == {
+        "prediction_id": "p-0",
+        "label": "b",
+        "agreement": 1.0,
+        "people": 1,
+        "channel": "correction",
+        "candidates": [{"label": "b", "people": 1, "events": [{"id": "c-0", "source": "/shop"}]}],
+    }
+    (rivals,) = loop.get("/v1/labels/m", disagree=1)["items"]
+    assert (rivals["label"], rivals["people"], round(rivals["agreement"], 3)) == (7, 3, 0.667)
+    assert [(one["label"], one["people"]) for one in rivals["candidates"]] == [(7, 2), ("b", 1)]
+    assert len(loop.get("/v1/labels/m", disagree=0)["items"]) == 5
+    assert [item["prediction_id"] for item in loop.get("/v1/labels/m", env="test")["items"]] == ["p-t"]
+    assert loop.get("/v1/labels/nobody") == {"items": [], "next": None}
+
+
+def test_an_override_is_the_persons_own_latest(loop: Loop) -> None:
+    """What ann said last about this input is what ann gets; nobody else does; a retraction takes it back."""
+    loop.send(
+        declared(),
+        made("p-1", input_ref=REF),
+        made("p-2", input_ref=REF),
+        correction("c-1", "b", "p-1", time="2026-11-20T10:00:00Z"),
+        correction("c-2", "c", "p-2", time="2026-11-20T11:00:00Z"),
+    )
+    asked = {"person": "ann", "input_ref": REF}
+    found = loop.get("/v1/overrides/m", **asked)
+    assert found == {
+        "label": "c",
+        "id": "c-2",
+        "source": "/shop",
+        "at": "2026-11-20T11:00:00Z",
+        "prediction_id": "p-2",
+    }
+    loop.send(event("feedback.retraction", "r", prediction_id="p-2", explains="c-2", person="ann"))
+    assert loop.get("/v1/overrides/m", **asked)["id"] == "c-1"
+    assert loop.get("/v1/overrides/m", 404, person="bob", input_ref=REF)["code"] == "not_found"
+    loop.get("/v1/overrides/m", 404, person="ann", input_ref="cd" * 32)
+    loop.get("/v1/overrides/m", 404, env="test", **asked)
+    loop.get("/v1/overrides/other", 404, **asked)
+
+
+# ------------------------------------------------------------------------------------------------ outcomes
+
+
+def test_outcomes_are_an_association_over_a_group(loop: Loop) -> None:
+    """Subjects exposed, those with the outcome within 30 days, and a rate only where there is enough."""
+    first_day = "2026-10-01T00:00:00Z"
+    events = [made(f"p-{n}", subject=f"s-{n}", segment="x", time=first_day) for n in range(6)]
+    events += [
+        made("p-6", subject="s-0", segment="y", time="2026-10-20T00:00:00Z"),
+        event("feedback.outcome", "o-0", subject="s-0", outcome="churned", time="2026-10-31T12:00:00Z"),
+        event("feedback.outcome", "o-1", subject="s-1", outcome="churned", time="2026-11-01T00:00:00Z"),
+        event("feedback.outcome", "o-2", subject="s-2", outcome="churned", time="2026-09-30T00:00:00Z"),
+        event("feedback.outcome", "o-3", subject="s-3", outcome="churned", model="other"),
+        event("feedback.outcome", "o-4", subject="s-4", outcome="churned", time="2026-10-02T00:00:00Z"),
+        event("feedback.retraction", "r-4", subject="s-4", explains="o-4"),
+        event("feedback.outcome", "o-5", subject="s-9", outcome="churned", time="2026-10-02T00:00:00Z"),
+    ]
+    loop.send(*events)
+    found = loop.get("/v1/outcomes/m", by="segment")
+    assert [(item["segment"], item["outcome"], item["subjects"], item["n"]) for item in found["items"]] == [
+        ("x", "churned", 6, 1),
+        ("y", "churned", 1, 1),
+    ]
+    first, second = found["items"]
+    assert first["rate"] == pytest.approx(1 / 6)
+    assert 0 < first["low"] < first["rate"] < first["high"] < 1
+    assert (second["rate"], second["low"], second["high"]) == (None, None, None)
+    assert (found["window_days"], found["complete_up_to"]) == (30, rfc3339(NOW))
+    assert len(loop.pages("/v1/outcomes/m", by="segment", limit=1)) == 2
+    total = loop.get("/v1/outcomes/m")["items"]
+    assert [(item["subjects"], item["n"]) for item in total] == [(6, 1)]
+    late = loop.get("/v1/outcomes/m", **{"from": "2026-10-02", "to": "2026-10-20"})["items"]
+    assert [(item["subjects"], item["n"]) for item in late] == [(1, 1)]
+    assert loop.get("/v1/outcomes/nobody")["items"] == []
+
+
+# -------------------------------------------------------------------------------------------- dead letters
+
+
+def test_dead_letters_come_with_their_bytes(loop: Loop) -> None:
+    """What the collector refused and what the worker judged, each under its place, in pages, by code."""
+    bad = b'{"id": "b-1", "source": "/x",  "type": 5}'
+    conflict = made("p-1", output="other")
+    loop.send(made("p-1"), bad, made("p-2", id="second"), thumb("t-1", model="other"))
+    loop.send(conflict, b"[]")
+    items = loop.pages("/v1/dead-letters", limit=1)
+    assert [(item["dead_letter"].split(":")[0] == "dead", item["code"], item["id"]) for item in items] == [
+        (True, "invalid_value", "b-1"),
+        (True, "invalid_value", None),
+    ] + [(False, item["code"], item["id"]) for item in items[2:]]
+    assert {(item["code"], item["id"]) for item in items[2:]} == {
+        ("model_mismatch", "t-1"),
+        ("id_conflict", "made-p-1"),
+    }
+    first = items[0]
+    assert first["dead_letter"] == "dead:0:0"
+    assert base64.b64decode(first["bytes"]) == bad
+    assert first["source"] == "/x"
+    assert first["received"] == rfc3339(NOW)
+    assert first["problem"]["code"] == "invalid_value"
+    (judged,) = loop.get("/v1/dead-letters", code="id_conflict")["items"]
+    assert base64.b64decode(judged["bytes"]) == encoded(conflict)
+    partition, offset, place = map(int, judged["dead_letter"].split(":"))
+    assert loop.log.read(partition, offset, 1)
+    assert place == 0
+    assert loop.get("/v1/dead-letters", code="too_deep")["items"] == []
+
+
+def test_a_replayed_dead_letter_is_marked(loop: Loop) -> None:
+    """What was put right and sent again says so, and stays in the list."""
+    loop.send(7)
+    assert loop.get("/v1/dead-letters")["items"][0]["replayed"] is False
+    loop.send({**made(), "looplinereplay": "dead:0:0"})
+    assert loop.get("/v1/dead-letters")["items"][0]["replayed"] is True
+
+
+def test_a_page_of_large_dead_letters_ends_early(loop: Loop) -> None:
+    """Refused bytes are large: a page is cut by their size, and the rest follows."""
+    for _ in range(12):
+        body = b"[" + b" " * 500_000 + b"x"
+        loop.client.post(
+            "/v1/events", content=body, headers={"content-type": "application/cloudevents-batch+json"}
+        )
+    loop.project()
+    page = loop.get("/v1/dead-letters")
+    assert 1 < len(page["items"]) < 12
+    assert len(loop.pages("/v1/dead-letters")) == 12
+
+
+# ------------------------------------------------------------------------------------ parameters, everywhere
+
+READS = (
+    "/v1/predictions/p-1",
+    "/v1/feedback/t-1",
+    "/v1/waiting",
+    "/v1/counts",
+    "/v1/labels/m",
+    "/v1/outcomes/m",
+    "/v1/dead-letters",
+    "/v1/datasets",
+    "/v1/datasets/m/1",
+    "/v1/datasets/m/1/files/train.parquet",
+)
+LISTS = ("/v1/waiting", "/v1/counts", "/v1/labels/m", "/v1/outcomes/m", "/v1/dead-letters", "/v1/datasets")
+
+
+@pytest.mark.parametrize("path", READS)
+def test_unknown_parameters_are_refused(loop: Loop, path: str) -> None:
+    """A misspelt parameter is 400 with the ones there are, and never ignored."""
+    refusal = loop.get(path, 400, mdoel="m")
+    assert refusal["code"] == "invalid_request"
+    assert "after" in refusal["detail"]
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("after", ["", "0", "0:x", "0:-1", "a:1", "0:1,0:2", "7:1", "0:1;1:2"])
+def test_a_malformed_position_is_refused(loop: Loop, path: str, after: str) -> None:
+    """No text that is not a position of this log is waited for."""
+    assert loop.get(path, 400, after=after)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", LISTS)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"limit": "0"},
+        {"limit": "1001"},
+        {"limit": "-1"},
+        {"limit": "ten"},
+        {"limit": "²"},
+        {"next": "!!"},
+        {"next": "gaFhAQ"},
+        {"next": "ä"},
+        {"next": "k_8BAAAA"},
+    ],
+)
+def test_a_malformed_page_is_refused(loop: Loop, path: str, parameters: dict[str, str]) -> None:
+    """A limit is 1 to 1,000, and `next` is a token that a page of this list gave."""
+    assert loop.get(path, 400, **parameters)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "path,parameters",
+    [
+        ("/v1/counts", {"by": "mood"}),
+        ("/v1/counts", {"by": "kind,kind"}),
+        ("/v1/counts", {"by": ","}),
+        ("/v1/counts", {"from": "yesterday"}),
+        ("/v1/counts", {"to": "2026-13-01"}),
+        ("/v1/counts", {"to": "20261101"}),
+        ("/v1/counts", {"from": "0001-01-01"}),
+        ("/v1/outcomes/m", {"by": "day"}),
+        ("/v1/outcomes/m", {"from": "2026-02-30"}),
+        ("/v1/labels/m", {"disagree": "perhaps"}),
+        ("/v1/dead-letters", {"code": "bad_mood"}),
+        ("/v1/overrides/m", {}),
+        ("/v1/overrides/m", {"person": "ann"}),
+        ("/v1/overrides/m", {"person": "", "input_ref": REF}),
+        ("/v1/overrides/m", {"person": "ann", "input_ref": REF.upper()}),
+    ],
+)
+def test_malformed_parameters_are_refused(loop: Loop, path: str, parameters: dict[str, str]) -> None:
+    """What cannot be understood is 400, with what would be."""
+    assert loop.get(path, 400, **parameters)["code"] == "invalid_request"
+
+
+def test_a_parameter_is_given_once(loop: Loop) -> None:
+    """Of two values neither is chosen."""
+    for query in ("model=a&model=b", "after=0:0&after=0:0"):
+        assert loop.client.get(f"/v1/counts?{query}").status_code == 400
+
+
+def test_a_token_outlives_what_comes_between(loop: Loop) -> None:
+    """Rows that come while somebody turns the pages show nothing twice and skip nothing that was there."""
+    loop.send(*[thumb(f"t-{number}", f"p-{number:02}") for number in range(0, 20, 2)])
+    first = loop.get("/v1/waiting", limit=5)
+    loop.send(*[thumb(f"t-{number}", f"p-{number:02}") for number in range(1, 20, 2)])
+    rest = loop.pages("/v1/waiting", limit=5, next=first["next"])
+    seen = [item["id"] for item in first["items"] + rest]
+    assert len(set(seen)) == len(seen)
+    assert {f"t-{number}" for number in range(0, 20, 2)} <= set(seen)
+
+
+# ------------------------------------------------------------------------------------------ read your writes
+
+
+def test_a_read_waits_for_a_position(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`after` gives what was acknowledged up to there, and 504 when the views do not come in time."""
+    import feedback.api.reading
+
+    position = loop.send(made(), project=False)["position"]
+    monkeypatch.setattr(feedback.api.reading, "PATIENCE_S", 0.05)
+    assert loop.get("/v1/predictions/p-1", 504, after=position)["code"] == "not_caught_up"
+    loop.get("/v1/predictions/p-1", 404)
+    loop.project()
+    assert loop.get("/v1/predictions/p-1", after=position)["prediction"]["model"] == "m"
+
+
+def test_a_read_that_waits_is_answered_when_the_views_come(loop: Loop) -> None:
+    """The worker catches up while the read waits; ingestion goes on meanwhile."""
+    import threading
+
+    position = loop.send(made(), project=False)["position"]
+    timer = threading.Timer(0.1, loop.project)
+    timer.start()
+    assert loop.get("/v1/predictions/p-1", after=position)["label"] is None
+    timer.join()
+
+
+# ------------------------------------------------------------------------------------------------- problems
+
+
+def test_what_is_not_there_is_a_problem(loop: Loop) -> None:
+    """No route, and no such method, are RFC 9457 problems like every other refusal."""
+    assert loop.get("/v1/nothing", 404)["code"] == "not_found"
+    assert loop.get("/v1/counts/", 404)["code"] == "not_found"
+    for path in ("/v1/counts", "/", "/healthz", "/v1/predictions/x"):
+        answer = loop.client.post(path)
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+        assert "GET" in answer.headers["allow"]
+    answer = loop.client.get("/v1/events")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_a_defect_says_nothing_of_the_inside(loop: Loop) -> None:
+    """An unforeseen error is a 500 problem without its message."""
+    loop.store = RuntimeError("a secret of the inside")
+    answer = loop.client.get("/v1/counts")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "secret" not in answer.text
+
+
+def test_one_event_and_its_prediction_end_to_end(loop: Loop) -> None:
+    """The shortest loop there is: a prediction, a thumb, and the thumb is in effect."""
+    for one in (made(), thumb()):
+        answer = loop.client.post("/v1/events", content=encoded(one), headers={"content-type": SINGLE})
+        assert answer.status_code == 200
+    loop.project()
+    found: Any = loop.get("/v1/feedback/t-1", after=answer.json()["position"])
+    assert [stage["stage"] for stage in found["items"][0]["timeline"]] == ["received", "joined", "in_effect"]
