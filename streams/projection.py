@@ -60,11 +60,6 @@ def check(log: Log, store: Store) -> None:
             f" {log.identity.id} (epoch {log.identity.epoch}). Bring back the log that belongs to the store,"
             " or build the views of this log anew with `loopline replay`."
         )
-    if store.views_version != VIEWS_VERSION:
-        raise OtherViews(
-            f"the store holds views of version {store.views_version} and this is version {VIEWS_VERSION}:"
-            " build them anew with `loopline replay`."
-        )
     ends = log.ends()
     with store.snapshot() as snapshot:
         positions = snapshot.positions()
@@ -83,6 +78,12 @@ def check(log: Log, store: Store) -> None:
                 " the log was replaced or damaged. Bring back the right log, or build the views of this one"
                 " anew with `loopline replay`."
             )
+    # The last, so that views of another version are only built anew from a log that they belong to.
+    if store.views_version != VIEWS_VERSION:
+        raise OtherViews(
+            f"the store holds views of version {store.views_version} and this is version {VIEWS_VERSION}:"
+            " build them anew with `loopline replay`."
+        )
 
 
 class _Block(NamedTuple):
