@@ -80,10 +80,10 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def matches(expected: str, said: str) -> bool:
-    """Whether this was said, where `…` in what is expected stands for anything."""
+    """Whether this was said, where `…` in what is expected is anything and any space is one space."""
 
     def lines(text: str) -> str:
-        return "\n".join(line.rstrip() for line in text.strip().splitlines())
+        return "\n".join(re.sub(" +", " ", line).rstrip() for line in text.strip().splitlines())
 
     pattern = ".*?".join(re.escape(part) for part in lines(expected).split("…"))
     return re.fullmatch(pattern, lines(said), re.DOTALL) is not None
