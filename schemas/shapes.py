@@ -1,7 +1,9 @@
 """Declared output shapes: does a label fit what a model version may answer?
 
 A shape is the JSON of `events.OutputShape`: a set of labels (open or closed), any text, or a JSON
-Schema. jsonschema is imported only for the third, and never follows a reference out of the schema.
+Schema. jsonschema is imported only for the third, and never follows a reference out of the schema, nor
+references without end. Patterns are Python's, which a pattern like `(a+)+$` can keep busy for ever:
+whoever declares a version is trusted with that.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from msgspec import UNSET, json
 from schemas.canonical import canonical
 from schemas.events import OutputShape
 
+MOST_REFERENCES = 20_000
+"""So many references are followed to test one label: a few dozen can double each other into millions."""
+
 
 def schema_problem(schema: Any) -> str | None:
     """What is wrong with a JSON Schema of a declaration, or None."""
@@ -24,22 +29,61 @@ def schema_problem(schema: Any) -> str | None:
 
     try:
         Draft202012Validator.check_schema(schema)
-        _validator(schema).is_valid(None)
+        _follow_references(schema)
+        _test(schema)(None)
     except SchemaError as error:
         return f"`json_schema` is not a JSON Schema: {error.message[:200]}"
     except Unresolvable as error:
-        return f"`json_schema` refers to {error.ref!r}, which is not inside it"
+        return f"`json_schema` refers to {error.ref[:200]!r}, which is not inside it"
     except Exception as error:
-        # A pattern that does not compile, a reference that never ends: the schema cannot be used.
-        return f"`json_schema` cannot be used: {type(error).__name__}"
+        # A pattern that does not compile, references that never end: the schema cannot be used.
+        return f"`json_schema` cannot be used: {str(error)[:200] or type(error).__name__}"
     return None
 
 
-def _validator(schema: Any) -> Any:
+def _follow_references(schema: Any) -> None:
+    """Raises `referencing.exceptions.Unresolvable` for a reference that leads out of the schema."""
+    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+    from referencing.jsonschema import DRAFT202012
+
+    root = DRAFT202012.create_resource(schema)
+    waiting = [(root, REGISTRY.resolver_with_root(root))]
+    while waiting:
+        resource, resolver = waiting.pop()
+        if isinstance(resource.contents, dict) and "$ref" in resource.contents:
+            resolver.lookup(resource.contents["$ref"])
+        waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+
+
+def _test(schema: Any) -> Callable[[Any], bool]:
+    """The test of a JSON Schema: a value -> whether it is valid. It raises rather than go on for ever."""
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
     from referencing import Registry
 
-    return Draft202012Validator(schema, registry=Registry())
+    followed = 0
+
+    def counted(word: str) -> Any:
+        follow = Draft202012Validator.VALIDATORS[word]
+
+        def reference(validator: Any, target: Any, value: Any, within: Any) -> Any:
+            nonlocal followed
+            followed += 1
+            if followed > MOST_REFERENCES:
+                raise RecursionError(f"over {MOST_REFERENCES} references are to be followed")
+            return follow(validator, target, value, within)
+
+        return reference
+
+    bounded = extend(Draft202012Validator, {word: counted(word) for word in ("$ref", "$dynamicRef")})
+    validator = bounded(schema, registry=Registry())
+
+    def valid(value: Any) -> bool:
+        nonlocal followed
+        followed = 0
+        return bool(validator.is_valid(value))
+
+    return valid
 
 
 @lru_cache(maxsize=256)
@@ -61,14 +105,14 @@ def fits(shape_json: str) -> Callable[[str], bool]:
 
 
 def _by_schema(schema: Any) -> Callable[[str], bool]:
-    validator = _validator(schema)
+    test = _test(schema)
 
     @lru_cache(maxsize=4096)
     def valid(label: str) -> bool:
         try:
-            return bool(validator.is_valid(json.decode(label)))
+            return test(json.decode(label))
         except Exception:
-            # A reference that only this label reaches and that leads nowhere: it fits nothing.
+            # It cannot be said whether it fits: references that only this label follows never end.
             return False
 
     return valid

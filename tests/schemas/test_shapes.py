@@ -1,0 +1,161 @@
+"""Declared shapes: which labels fit, and which JSON Schemas can be declared."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.canonical import canonical
+from schemas.shapes import MOST_REFERENCES, fits, schema_problem
+from tests.schemas.valid import JSON, SCALAR
+
+BOMB = {
+    "$defs": {
+        **{f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(30)},
+        "d30": {},
+        "list": {"type": "array", "items": {"$ref": "#/$defs/list"}},
+    }
+}
+
+
+def shape(**words: Any) -> str:
+    """The JSON text of a shape."""
+    return msgspec.json.encode(words).decode()
+
+
+def fit(shape_json: str, *labels: Any) -> list[bool]:
+    """For each label, whether it fits."""
+    return [fits(shape_json)(canonical(label)) for label in labels]
+
+
+def test_closed_labels_are_the_ones_that_are_listed() -> None:
+    """The way a number is written does not matter; its type does."""
+    assert fit(shape(labels=["a", 1, 2.5, True]), "a", 1, 1.0, 2.5, True) == [True] * 5
+    assert fit(shape(labels=["a", 1, 2.5, True]), "b", "1", 2, False, None, ["a"], {}) == [False] * 7
+
+
+def test_open_labels_take_new_texts() -> None:
+    """People may find new ones, of the kind that there is."""
+    assert fit(shape(labels=["a"], open=True), "a", "new", "") == [True] * 3
+    assert fit(shape(labels=["a"], open=True), 1, None, ["a"], {"a": 1}, True) == [False] * 5
+    assert fit(shape(labels=["a"], open=False), "new") == [False]
+    assert fit(shape(labels=[1, 2], open=True), 1, "new", 3) == [True, False, False]
+
+
+def test_text_is_any_text() -> None:
+    """And nothing else."""
+    assert fit(shape(text=True), "", "a", '"', "null") == [True] * 4
+    assert fit(shape(text=True), None, 1, [], {}, True) == [False] * 5
+
+
+def test_a_json_schema_is_asked() -> None:
+    """As 2020-12, inside references included."""
+    schema = {
+        "$defs": {
+            "tree": {"type": "object", "properties": {"next": {"$ref": "#/$defs/tree"}}, "required": ["n"]}
+        },
+        "$ref": "#/$defs/tree",
+    }
+    assert fit(shape(json_schema=schema), {"n": 1}, {"n": 1, "next": {"n": 2}}) == [True] * 2
+    assert fit(shape(json_schema=schema), {}, {"n": 1, "next": {}}, "a") == [False] * 3
+    assert fit(shape(json_schema=True), "a", None) == [True] * 2
+    assert fit(shape(json_schema=False), "a", None) == [False] * 2
+    assert fit(shape(json_schema={"multipleOf": 1}), 3.0, 2.5) == [True, False]
+
+
+@given(st.lists(SCALAR, min_size=1, max_size=5), JSON)
+def test_the_listed_labels_fit_and_others_do_not(labels: list[Any], other: Any) -> None:
+    """For any labels."""
+    text = shape(labels=labels)
+    assert all(fit(text, *labels))
+    known = {canonical(label) for label in labels}
+    assert fit(text, other) == [canonical(other) in known]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        False,
+        {},
+        {"type": ["string", "null"], "maxLength": 3},
+        {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "definitions": {"a": {}},
+            "$ref": "#/definitions/a",
+        },
+        {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+        {"$id": "https://x.example/a", "$defs": {"b": {"$id": "b", "type": "string"}}, "$ref": "b"},
+        {"const": {"$ref": "#/is/only/a/value"}},
+        {"enum": [{"$ref": 5}]},
+    ],
+)
+def test_a_schema_that_is_whole_can_be_declared(schema: Any) -> None:
+    """All that a label can meet is inside of it, or the standard's own."""
+    assert schema_problem(schema) is None
+
+
+@pytest.mark.parametrize(
+    "schema, says",
+    [
+        ({"type": "wrong"}, "is not a JSON Schema"),
+        ({"minLength": -1}, "is not a JSON Schema"),
+        ({"pattern": "("}, "is not a JSON Schema"),
+        ({"$ref": 5}, "is not a JSON Schema"),
+        ("string", "is not a JSON Schema"),
+        ({"$ref": "https://x.example/schema"}, "https://x.example/schema"),
+        ({"$ref": "file:///etc/passwd"}, "file:///etc/passwd"),
+        ({"$ref": "#/$defs/missing"}, "missing"),
+        ({"properties": {"a": {"items": {"$ref": "#/$defs/missing"}}}}, "missing"),
+        ({"properties": {"a": {"$ref": "http://127.0.0.1:1/"}}}, "http://127.0.0.1:1/"),
+        ({"$ref": "#"}, "cannot be used"),
+        ({"allOf": [{"$ref": "#"}]}, "cannot be used"),
+        ({**BOMB, "$ref": "#/$defs/d0"}, str(MOST_REFERENCES)),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused(schema: Any, says: str) -> None:
+    """No reference is fetched, and none is followed for ever; conftest refuses the network."""
+    started = time.process_time()
+    problem = schema_problem(schema)
+    assert problem is not None
+    assert says in problem
+    assert time.process_time() - started < 10
+
+
+def test_references_that_only_some_labels_follow_end_too() -> None:
+    """Such a label fits nothing, the others are told as ever."""
+    schema = {**BOMB, "properties": {"a": {"$ref": "#/$defs/d0"}, "b": {"$ref": "#/$defs/list"}}}
+    assert schema_problem(schema) is None
+    deep: Any = []
+    for _ in range(20):
+        deep = [deep]
+    assert fit(shape(json_schema=schema), {"a": 1}, {"b": deep}, {"b": [1]}, "c") == [
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_an_unusable_text_is_no_shape() -> None:
+    """Shapes are the JSON of a declaration's `output_shape`."""
+    with pytest.raises(msgspec.ValidationError):
+        fits('{"labels":"a"}')
+
+
+def test_labels_are_tested_without_jsonschema() -> None:
+    """It takes a tenth of a second to import, and most models have labels or text."""
+    code = (
+        "import sys; from schemas.shapes import fits;"
+        """ fits('{"labels":["a"]}')('"a"'); fits('{"text":true}')('"a"');"""
+        " print('jsonschema' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
