@@ -44,6 +44,10 @@ class Resolution(NamedTuple):
 
 def resolve(votes: Sequence[Vote]) -> Resolution:
     """The majority among the votes, at least one; where there is gold, among the gold votes alone."""
+    if len(votes) == 1:
+        (vote,) = votes
+        alone = Candidate(vote.label, 1, ((vote.source, vote.id),))
+        return Resolution(vote.label, 1.0, 1, vote.channel, (alone,))
     candidates = _tally(votes)
     gold = [vote for vote in votes if vote.channel == GOLD]
     counted = _tally(gold) if gold else candidates

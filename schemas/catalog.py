@@ -94,15 +94,22 @@ def envelope(name: str, data: type[Struct], time: Any, others: Collection[str] =
 
 
 def _without_limits(data: type[Struct]) -> type[Struct]:
-    """The same fields with their bare types, no lengths, patterns or ranges; what was left out is None."""
+    """The same fields with their bare types, no lengths, patterns or ranges; what was left out is None.
+
+    Every type has the fields of `_SHARED` as well, so that a reader need not ask which ones a type has.
+    """
     hints = get_type_hints(data)
     fields: list[Any] = [
         (field.name, hints[field.name]) if field.required else (field.name, hints[field.name] | None, None)
         for field in msgspec.structs.fields(data)
     ]
+    fields += [(name, Any, None) for name in _SHARED if name not in hints]
     return msgspec.defstruct(
         data.__name__, fields, module=__name__, kw_only=True, omit_defaults=True, gc=False
     )
+
+
+_SHARED = ("prediction_id", "join_key", "subject", "person", "model", "explains", "gold", "text")
 
 
 class Catalog:

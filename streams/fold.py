@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct, json
+from msgspec import json
 
 from schemas import problems
 from schemas.canonical import digest
-from schemas.catalog import Event, type_name
-from schemas.identity import JOIN_KEY, MODEL, PREDICTION, SUBJECT, join_key, pack, partition_key
+from schemas.catalog import type_name
+from schemas.identity import JOIN_KEY, MODEL, PREDICTION, SUBJECT, join_key, pack
 from schemas.shapes import fits
 from streams.changes import Changes
 from streams.processors.amend import RETRACTION, mark_retracted, settle_effective
@@ -37,7 +37,7 @@ from streams.processors.labels import (
     settle_labels,
 )
 from streams.processors.once import (
-    Place,
+    Arrival,
     content,
     fact_row,
     model_event_row,
@@ -68,14 +68,6 @@ Identity = tuple[bytes, str]
 """An event within its partition key: (packed id, source)."""
 
 FactKey = tuple[bytes, bytes, str]
-
-
-class Arrival(Struct, gc=False, frozen=True):
-    """An event as it comes to the fold: its typed partition key, and its place in the log."""
-
-    key: bytes
-    event: Event
-    place: Place
 
 
 class Fold:
@@ -158,7 +150,7 @@ class Fold:
                 self._enter_fact(arrival)
 
     def _enter_prediction(self, arrival: Arrival) -> None:
-        row = prediction_row(arrival.event, arrival.key, arrival.place)
+        row = prediction_row(arrival)
         first = self._predictions.get(arrival.key)
         if first is not None and (first.id, first.source) == (row.id, row.source):
             if first.digest != row.digest:
@@ -205,7 +197,7 @@ class Fold:
             if known_digest != content(event).digest:
                 self._refuse(arrival, problems.ID_CONFLICT, _OTHER_CONTENT)
             return
-        fact = fact_row(event, identity, key, arrival.place)
+        fact = fact_row(arrival, identity)
         group[identity] = fact
         if fact.kind == RETRACTION:
             self._retracting.add(key)
@@ -214,24 +206,24 @@ class Fold:
             fact.code = problems.PREDICTION_CONFLICT
 
     def _refuse(self, arrival: Arrival, code: str, detail: str) -> None:
-        event, place = arrival.event, arrival.place
+        event = arrival.event
         self._letters.append(
             DeadLetterRow(
-                place.partition,
-                place.offset,
-                place.place,
+                arrival.partition,
+                arrival.offset,
+                arrival.place,
                 code,
                 detail,
                 event.id,
                 event.source,
                 type_name(event.kind),
-                place.received,
+                arrival.received,
             )
         )
 
     def _replayed(self, arrival: Arrival) -> None:
         event = arrival.event
-        row = (event.looplinereplay, arrival.key, pack(event.id), event.source, arrival.place.received)
+        row = (event.looplinereplay, arrival.key, pack(event.id), event.source, arrival.received)
         self._tx.put(REPLAYED, [row])
 
     # Models: declarations, deployments, evaluations, releases
@@ -243,7 +235,7 @@ class Fold:
             if arrival.key[:1] != MODEL:
                 continue
             data = arrival.event.data
-            row = model_event_row(arrival.event, _encode(data).decode(), arrival.place)
+            row = model_event_row(arrival, _encode(data).decode())
             known = self._tx.get(MODEL_EVENTS, [(row.model, row.id, row.source)])
             if known:
                 if known[0][MODEL_EVENTS.columns.index("digest")] != row.digest:
@@ -270,7 +262,7 @@ class Fold:
             event.id,
             event.source,
             at,
-            arrival.place.received,
+            arrival.received,
         )
         self._tx.put(DECLARATIONS, [as_row(row)])
         return True
@@ -412,11 +404,3 @@ _OTHER_SHAPE = "a declaration is immutable: declare a new model version"
 def _unsettle(fact: Fact) -> None:
     """A fact that lost its prediction counts nowhere."""
     fact.effective, fact.label_used, fact.code = 0, 0, None
-
-
-def arrivals(events: Sequence[Event], partition: int, offset: int, received: Iterable[int]) -> list[Arrival]:
-    """The events of one block, as they come to the fold."""
-    return [
-        Arrival(partition_key(event.data), event, Place(partition, offset, place, instant))
-        for place, (event, instant) in enumerate(zip(events, received, strict=True))
-    ]

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.catalog import CATALOG, Catalog, UnreadableTypes
-from streams.fold import Arrival, Fold, arrivals
+from streams.fold import Fold
 from streams.log.block import UnreadableBlock, digest, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, Positions
+from streams.processors.once import Arrival, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, Transaction
 from streams.store.tables import DEAD_LETTERS, FACTS, VIEWS_VERSION, DeadLetterRow, Fact, as_row
@@ -199,9 +200,7 @@ def _still_to_apply(blocks: Sequence[_Block], standing: Positions) -> list[_Bloc
 
 
 def _fold(transaction: Transaction, batch: _Batch, applied: set[tuple[int, int]]) -> None:
-    coming = [
-        arrival for arrival in batch.arrivals if (arrival.place.partition, arrival.place.offset) in applied
-    ]
+    coming = [arrival for arrival in batch.arrivals if (arrival.partition, arrival.offset) in applied]
     letters = [letter for letter in batch.letters if (letter.partition, letter.offset) in applied]
     if letters:
         transaction.put(DEAD_LETTERS, [as_row(letter) for letter in letters])

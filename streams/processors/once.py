@@ -6,6 +6,7 @@ first in the log stands, and a later one is a copy (same content) or a conflict 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -14,18 +15,35 @@ from msgspec import Struct
 from loopline import input_ref
 from schemas.canonical import canonical, digest
 from schemas.catalog import KINDS, Event
-from schemas.identity import pack
+from schemas.identity import PREDICTION, pack, partition_key
 from schemas.instants import nanoseconds
 from streams.store.tables import Fact, ModelEvent, Prediction
 
 
-class Place(Struct, gc=False, frozen=True):
-    """Where an event lies in the log, and when it was received (ns)."""
+class Arrival(Struct, gc=False, frozen=True):
+    """An event as it comes to the fold: its typed partition key, its place in the log, its receipt (ns)."""
 
+    key: bytes
+    event: Event
     partition: int
     offset: int
     place: int
     received: int
+
+
+def arrivals(events: Sequence[Event], partition: int, offset: int, received: Iterable[int]) -> list[Arrival]:
+    """The events of one block, as they come to the fold."""
+    return [
+        Arrival(_key(event.data), event, partition, offset, place, instant)
+        for place, (event, instant) in enumerate(zip(events, received, strict=True))
+    ]
+
+
+def _key(data: Any) -> bytes:
+    """The partition key, as `schemas.identity.partition_key` finds it; here every type has every field."""
+    if data.prediction_id is not None:
+        return PREDICTION + pack(data.prediction_id)
+    return partition_key(data)
 
 
 class Content(NamedTuple):
@@ -37,33 +55,29 @@ class Content(NamedTuple):
 
 
 def content(event: Event) -> Content:
-    """What tells copies of an event from conflicts."""
+    """What tells copies of an event from conflicts. One hash serves both digests."""
     instant = nanoseconds(event.time)
     data_digest = digest(event.data)
-    # One hash serves both digests: another instant or type shifts it by another odd multiple.
-    whole = (data_digest + instant * _ODD + _TYPES.get(event.kind, 0)) & _64_BITS
-    return Content(instant, data_digest, whole - (whole >> 63 << 64))
+    return Content(instant, data_digest, data_digest ^ instant ^ _TYPES[event.kind])
 
 
-_ODD = 0x9E3779B97F4A7C15
-_64_BITS = (1 << 64) - 1
 _TYPES = {kind: crc32(kind.encode()) for kind in KINDS}
 
 
-def prediction_row(event: Event, key: bytes, place: Place) -> Prediction:
+def prediction_row(arrival: Arrival) -> Prediction:
     """The row of a prediction."""
+    event, received = arrival.event, arrival.received
     data = event.data
     instant, data_digest, content_digest = content(event)
-    received = place.received
     return Prediction(
-        key,
+        arrival.key,
         event.id,
         event.source,
         content_digest,
         data_digest,
-        place.partition,
-        place.offset,
-        place.place,
+        arrival.partition,
+        arrival.offset,
+        arrival.place,
         min(received, instant),
         received,
         data.env or "prod",
@@ -83,38 +97,39 @@ def prediction_row(event: Event, key: bytes, place: Place) -> Prediction:
     )
 
 
-def fact_row(event: Event, identity: tuple[bytes, str], key: bytes, place: Place) -> Fact:
+def fact_row(arrival: Arrival, identity: tuple[bytes, str]) -> Fact:
     """The row of an event about a prediction, a case or a subject; nothing is settled about it yet.
 
     `identity` is the event's packed id and source.
     """
+    event, received = arrival.event, arrival.received
     data, kind = event.data, event.kind
     instant, _, content_digest = content(event)
-    received = place.received
-    explains = getattr(data, "explains", None)
     return Fact(
-        key,
-        *identity,
+        arrival.key,
+        identity[0],
+        identity[1],
         kind,
         content_digest,
-        place.partition,
-        place.offset,
-        place.place,
+        arrival.partition,
+        arrival.offset,
+        arrival.place,
         min(received, instant),
         received,
-        getattr(data, "person", None),
-        getattr(data, "model", None),
+        data.person,
+        data.model,
         data.env or "prod",
         getattr(data, _WORDS[kind]) if kind in _WORDS else None,
         _label(kind, data),
-        1 if getattr(data, "gold", None) else 0,
-        None if explains is None else pack(explains),
-        getattr(data, "text", None),
+        1 if data.gold else 0,
+        None if data.explains is None else pack(data.explains),
+        data.text,
     )
 
 
-def model_event_row(event: Event, data_json: str, place: Place) -> ModelEvent:
+def model_event_row(arrival: Arrival, data_json: str) -> ModelEvent:
     """The row of a declaration, deployment, rollback, evaluation or release."""
+    event = arrival.event
     instant, _, content_digest = content(event)
     return ModelEvent(
         event.data.model,
@@ -122,11 +137,11 @@ def model_event_row(event: Event, data_json: str, place: Place) -> ModelEvent:
         event.source,
         event.kind,
         content_digest,
-        place.partition,
-        place.offset,
-        place.place,
-        min(instant, place.received),
-        place.received,
+        arrival.partition,
+        arrival.offset,
+        arrival.place,
+        min(instant, arrival.received),
+        arrival.received,
         event.data.env or "prod",
         data_json,
     )
