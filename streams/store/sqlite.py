@@ -18,7 +18,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,18 @@ from streams.store.port import Applied
 from streams.store.tables import TABLES, VIEWS_VERSION, Row, Table
 
 _PAGE_BYTES = 4096
-_READER_CACHE_KIB = 16 * 1024
-_WRITER_CACHE_KIB = 96 * 1024
-_CHECKPOINT_PAGES = 8192
+_READERS_KEPT = 8
+# The writer's cache holds the hot ends of all indexes. Readers are many, and have the system's cache; what
+# they sort goes to the disk when it is much. After a long snapshot, during which the write-ahead log can
+# only grow, the disk gets it back.
+_WRITER = (
+    "synchronous=NORMAL",
+    "temp_store=MEMORY",
+    "cache_size=-98304",
+    "wal_autocheckpoint=8192",
+    "journal_size_limit=67108864",
+)
+_READER = ("cache_size=-4096",)
 _BUSY_S = 10.0
 _FETCHED_AT_ONCE = 500
 
@@ -61,7 +70,7 @@ def create_store(path: Path, log_identity: LogIdentity, views_version: int = VIE
         connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise StoreExists(f"there is a file at {path} already")
         for statement in (statements.META + "".join(map(statements.create, TABLES))).split(";"):
             connection.execute(statement)
@@ -189,9 +198,11 @@ class SqliteStore:
         self._guard = threading.Lock()
         self._writing = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
-        self._all: list[sqlite3.Connection] = []
+        self._writer: sqlite3.Connection | None = None
+        self._closed = False
         try:
-            self._writer = self._connect(writable=True) if writable else None
+            if writable:
+                self._writer = self._connect(writable=True)
             with self._reading() as connection:
                 row = connection.execute("SELECT log, epoch, partitions, views_version FROM meta").fetchone()
         except sqlite3.DatabaseError as error:
@@ -214,26 +225,33 @@ class SqliteStore:
             timeout=_BUSY_S,
             cached_statements=256,
         )
-        with self._guard:
-            self._all.append(connection)
-        connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KIB if writable else _READER_CACHE_KIB}")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        if writable:
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        try:
+            for setting in _WRITER if writable else _READER:
+                connection.execute(f"PRAGMA {setting}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._guard:
+            if self._closed:
+                raise sqlite3.ProgrammingError(f"the store at {self._path} was closed")
             connection = self._idle.pop() if self._idle else None
         if connection is None:
             connection = self._connect(writable=False)
         try:
             yield connection
         finally:
-            with self._guard:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._guard:
+            if not self._closed and len(self._idle) < _READERS_KEPT:
                 self._idle.append(connection)
+                return
+        connection.close()
 
     @contextmanager
     def snapshot(self) -> Iterator[SqliteSnapshot]:
@@ -274,11 +292,13 @@ class SqliteStore:
         reached("project.5")
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection: now, or at the end of the snapshot or transaction that uses it."""
         with self._guard:
-            # The writer, opened first, is closed last: it takes the write-ahead log along.
-            for connection in reversed(self._all):
-                with suppress(sqlite3.ProgrammingError):
-                    connection.close()
-            self._all.clear()
-            self._idle.clear()
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        # The writer is last: it takes the write-ahead log along.
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -186,11 +186,25 @@ def test_closing_closes_everything(path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with store.snapshot(), store.snapshot() as inner:
-        assert inner.count(CASES) == 1
+    with ExitStack() as stack:
+        for _ in range(20):
+            assert stack.enter_context(store.snapshot()).count(CASES) == 1
     store.close()
     store.close()
     assert [each.name for each in path.parent.iterdir()] == ["store.db"]
+
+
+def test_what_is_open_outlives_closing(path: Path) -> None:
+    """A snapshot in use ends in peace when its store is closed elsewhere; no new one begins."""
+    store = SqliteStore(path, writable=True)
+    put(store, CASES, [case(b"k", b"p")])
+    with store.snapshot() as snapshot:
+        store.close()
+        assert list(snapshot.scan(CASES)) == [case(b"k", b"p")]
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        everything(store, CASES)
+    with pytest.raises(sqlite3.ProgrammingError):
+        put(store, CASES, [])
 
 
 def test_another_store_can_take_over(path: Path) -> None:
