@@ -12,6 +12,7 @@ from schemas import problems
 from schemas.catalog import type_name
 from schemas.identity import unpack
 from streams.processors.counts import (
+    OUTCOME,
     Group,
     count_row,
     counted,
@@ -31,6 +32,7 @@ from streams.store.tables import (
     OUTCOMES,
     OVERRIDES,
     PREDICTIONS,
+    TABLES,
     DeadLetterRow,
     Fact,
     Prediction,
@@ -51,17 +53,17 @@ class Changes:
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
-        self._puts: defaultdict[str, list[Row]] = defaultdict(list)
-        self._tables: dict[str, Table] = {}
+        self._puts: dict[str, tuple[Table, list[Row]]] = {table.name: (table, []) for table in TABLES}
         self.deletes: defaultdict[str, dict[tuple[object, ...], None]] = defaultdict(dict)
         self.letters: list[DeadLetterRow] = []
         self._counts: defaultdict[Group, list[int]] = defaultdict(lambda: [0, 0])
-        self._sums: defaultdict[str, dict[Row, list[int]]] = defaultdict(dict)
+        self._sums: dict[str, tuple[Table, dict[Row, list[int]]]] = {
+            table.name: (table, {}) for table in (EXPOSURES, OUTCOMES)
+        }
 
     def put(self, table: Table, row: Row) -> None:
         """Insert or replace a row."""
-        self._tables[table.name] = table
-        self._puts[table.name].append(row)
+        self._puts[table.name][1].append(row)
 
     def new_prediction(self, prediction: Prediction) -> None:
         """A prediction, with what it counts, who saw it, and whether its input is audited."""
@@ -94,7 +96,7 @@ class Changes:
         if old is None or old.code != new.code:
             self._verdict(old, new)
         was, now = (old is not None and old.effective), new.effective
-        if was != now:
+        if was != now and new.kind == OUTCOME:
             outcome = outcome_row(new, self._shard, 1 if now else -1)
             if outcome is not None:
                 self._add(OUTCOMES, as_row(outcome))
@@ -124,9 +126,8 @@ class Changes:
 
     def _add(self, table: Table, row: Row) -> None:
         """Add the sums of a row, the last columns of its table, to those with the same key."""
-        self._tables[table.name] = table
         width = len(table.sums)
-        known = self._sums[table.name].setdefault(row[:-width], [0] * width)
+        known = self._sums[table.name][1].setdefault(row[:-width], [0] * width)
         for index, value in enumerate(row[-width:]):
             known[index] += value
 
@@ -135,8 +136,9 @@ class Changes:
         for table in (LABELS, OVERRIDES, DEAD_LETTERS):
             if self.deletes[table.name]:
                 transaction.delete(table, list(self.deletes[table.name]))
-        for name, rows in self._puts.items():
-            transaction.put(self._tables[name], rows)
+        for table, rows in self._puts.values():
+            if rows:
+                transaction.put(table, rows)
         if self.letters:
             transaction.put(DEAD_LETTERS, [as_row(letter) for letter in self.letters])
         if self._counts:
@@ -144,5 +146,6 @@ class Changes:
                 COUNTS,
                 [as_row(count_row(group, self._shard, *sums)) for group, sums in self._counts.items()],
             )
-        for name, sums_of in self._sums.items():
-            transaction.add(self._tables[name], [(*row, *sums) for row, sums in sums_of.items()])
+        for table, sums_of in self._sums.values():
+            if sums_of:
+                transaction.add(table, [(*row, *sums) for row, sums in sums_of.items()])
