@@ -54,7 +54,8 @@ def prediction_ids(keys: Sequence[bytes]) -> Any:
         key[1] or len(key) != _UUID_KEY_BYTES for key in keys
     ):
         return pa.array([unpack(key[1:]) for key in keys], pa.string())
-    digits = np.frombuffer(joined.hex().encode(), dtype=np.uint8).reshape(len(keys), -1)[:, 4:]
+    digits = np.frombuffer(joined.hex().encode(), dtype=np.uint8)
+    digits = digits.reshape(len(keys), 2 * _UUID_KEY_BYTES)[:, 4:]
     texts = np.full((len(keys), _UUID_CHARACTERS), ord("-"), dtype=np.uint8)
     texts[:, [place for place in range(_UUID_CHARACTERS) if place not in _HYPHENS]] = digits
     offsets = np.arange(len(keys) + 1, dtype=np.int32) * _UUID_CHARACTERS

@@ -104,7 +104,7 @@ def diff(folder: Path, a: str, b: str) -> Diff:
         added=len(added),
         removed=len(removed),
         relabelled=relabelled.num_rows,
-        moved=pc.sum(pc.not_equal(both["split"], both["split_after"])).as_py() or 0,
+        moved=pc.sum(pc.not_equal(both["split"], both["split_after"]), min_count=0).as_py(),
         labels={
             label: (counted[0].get(label, 0), counted[1].get(label, 0)) for label in ranked[:MOST_LISTED]
         },

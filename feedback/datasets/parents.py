@@ -54,19 +54,19 @@ class Family:
         return counted
 
     def moved_to_audit(self, audited: Any) -> dict[str, Any]:
-        """Which of these inputs, an array of references, earlier releases had in another split."""
+        """Which of these inputs, an array of references, were in another split when last released."""
         unknown = pc.unique(audited)
-        if self.parent is not None:
-            before = self._column(self.parent, "audit", "input_ref")
-            unknown = unknown.filter(pc.invert(pc.is_in(unknown, value_set=pc.unique(before))))
         moved: Counter[str] = Counter()
+        # From the newest on: where an input was last decides, so a move is counted once.
         for said in self.ancestors:
-            for split in TRAINING:
+            for split in ("audit", *TRAINING):
                 if not len(unknown):
                     break
-                found = pc.is_in(unknown, value_set=pc.unique(self._column(said, split, "input_ref")))
-                moved[split] += pc.sum(found).as_py() or 0
+                known = pc.unique(self._column(said, split, "input_ref"))
+                found = pc.is_in(unknown, value_set=known)
+                moved[split] += pc.sum(found, min_count=0).as_py()
                 unknown = unknown.filter(pc.invert(found))
+        del moved["audit"]
         return {"inputs": moved.total(), "from": {split: moved[split] for split in TRAINING}}
 
     def audited_later(self, training: Any) -> int:
@@ -77,7 +77,7 @@ class Family:
             [chunk for said in self.others for chunk in self._column(said, "audit", "input_ref").chunks],
             pa.string(),
         )
-        return pc.sum(pc.is_in(pc.unique(training), value_set=pc.unique(later))).as_py() or 0
+        return int(pc.sum(pc.is_in(pc.unique(training), value_set=pc.unique(later)), min_count=0).as_py())
 
     def _column(self, said: Manifest, split: str, name: str) -> Any:
         path = self._folder / str(said["version"]) / f"{split}.parquet"

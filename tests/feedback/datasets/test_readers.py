@@ -1,0 +1,161 @@
+"""Who reads a release: Hugging Face `datasets`, mlcroissant, pandas, and the client."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from feedback.datasets.release import Published
+from loopline import datasets as client
+from tests.feedback.datasets.world import MODEL, World, rows, tables
+
+pytestmark = pytest.mark.usefixtures("ungated")
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def released(world: World) -> Published:
+    """A release with rows in every split."""
+    world.labelled(range(60), segment="evening")
+    world.say(*(world.predicted(100 + n, audit=True) for n in range(5)))
+    world.say(*(world.corrected(100 + n, "8") for n in range(5)))
+    published = world.release()
+    assert all(split["rows"] for split in published.manifest["splits"].values())
+    return published
+
+
+@pytest.fixture
+def tiny(world: World) -> Published:
+    """A release of one row: all other splits are empty."""
+    world.say(world.predicted(1), world.corrected(1, "5"))
+    return world.release()
+
+
+def load_dataset(folder: Path, cache: Path, config: str | None = None) -> Any:
+    """What Hugging Face makes of a folder."""
+    from datasets import disable_progress_bars, load_dataset
+
+    disable_progress_bars()
+    return load_dataset(str(folder), config, cache_dir=str(cache))
+
+
+def test_hugging_face_reads_the_splits(released: Published, tmp_path: Path) -> None:
+    """`load_dataset(folder)` gives train, validation and test, and never the audited rows."""
+    loaded = load_dataset(released.folder, tmp_path / "cache")
+    assert sorted(loaded) == sorted(SPLITS)
+    for split in SPLITS:
+        assert loaded[split].data.table.to_pylist() == tables(released)[split].to_pylist()
+
+
+@pytest.mark.parametrize("config", ["audit", "lineage"])
+def test_hugging_face_reads_the_rest_by_name(released: Published, tmp_path: Path, config: str) -> None:
+    """Audited rows and lineage are configurations of their own."""
+    loaded = load_dataset(released.folder, tmp_path / "cache", config)
+    assert list(loaded) == [config]
+    assert loaded[config].num_rows == released.manifest["files"][f"{config}.parquet"]["rows"]
+
+
+def test_hugging_face_reads_empty_splits(tiny: Published, tmp_path: Path) -> None:
+    """A split without rows is a split with columns and no rows."""
+    loaded = load_dataset(tiny.folder, tmp_path / "cache")
+    assert sum(loaded[split].num_rows for split in SPLITS) == 1
+    assert {tuple(loaded[split].column_names) for split in SPLITS} == {
+        tuple(tables(tiny)["train"].column_names)
+    }
+    assert load_dataset(tiny.folder, tmp_path / "cache", "audit")["audit"].num_rows == 0
+
+
+def test_the_croissant_file_is_valid(released: Published) -> None:
+    """mlcroissant finds no error and nothing to warn about."""
+    import mlcroissant
+
+    described = mlcroissant.Dataset(str(released.folder / "croissant.json"))
+    issues = described.metadata.ctx.issues
+    assert issues.errors == set()
+    assert issues.warnings == set()
+    said = msgspec.json.decode((released.folder / "croissant.json").read_bytes())
+    assert said["conformsTo"] == "http://mlcommons.org/croissant/1.1"
+    files = {each["name"]: each["sha256"] for each in said["distribution"]}
+    listed = released.manifest["files"]
+    assert files == {name: listed[name]["sha256"] for name in listed if name.endswith(".parquet")}
+
+
+def test_croissant_records_are_the_rows(released: Published) -> None:
+    """Every record set loads by its description, and holds what the files hold."""
+    import mlcroissant
+
+    described = mlcroissant.Dataset(str(released.folder / "croissant.json"))
+    for split, table in tables(released).items():
+        records = list(described.records(split))
+        assert len(records) == table.num_rows
+        for record, row in zip(records, table.to_pylist(), strict=True):
+            assert {name: _plain(record[f"{split}/{name}"]) for name in row if name != "at"} == {
+                name: value for name, value in row.items() if name != "at"
+            }
+    lineage = list(described.records("lineage"))
+    assert len(lineage) == released.manifest["files"]["lineage.parquet"]["rows"]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def test_a_notebook_finds_it_by_home(released: Published, world: World) -> None:
+    """`loopline.datasets.load` checks the hash and gives Arrow or pandas."""
+    home = world.folder.parent
+    train = client.load(MODEL, split="train", home=home)
+    assert train.equals(tables(released)["train"])
+    frame = client.load(MODEL, home=home, as_="pandas")
+    assert len(frame) == 60
+    assert set(frame["split"]) == set(SPLITS)
+    assert str(frame["at"].dtype).startswith("datetime64[ns, UTC")
+
+
+def test_a_changed_file_is_noticed(released: Published, world: World) -> None:
+    """A release whose bytes are not those of its manifest is refused."""
+    from loopline.errors import ReleaseDamaged
+
+    path = released.folder / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ReleaseDamaged):
+        client.load(MODEL, split="train", home=world.folder.parent)
+
+
+def test_the_card_says_what_is_in_it(released: Published) -> None:
+    """Rows, shares with their intervals and n, how it was cut, and what it does not tell."""
+    card = (released.folder / "README.md").read_text()
+    said = released.manifest
+    for promised in (
+        f"# {released.name}",
+        f"| train | {said['splits']['train']['rows']} |",
+        "n = 65)",
+        said["content_hash"],
+        said["as_of"],
+        "80 / 10 / 10",
+        "people who answered",
+        "| `8` | 5 | 7.7% (3.3% to 16.8%, n = 65) |",
+    ):
+        assert promised in card
+
+
+def test_a_label_cannot_break_the_card(tmp_path: Path) -> None:
+    """Somebody's text stays a cell of the table, whatever is in it."""
+    world = World(tmp_path / "datasets")
+    world.say(world.declared(text=True))
+    nasty = "a | b\n# Title\n`code` <script>" + "x" * 200
+    world.labelled(range(3), nasty)
+    published = world.release()
+    assert {row["label"] for row in rows(published)} == {nasty}
+    lines = (published.folder / "README.md").read_text().splitlines()
+    assert sum(line.startswith("# ") for line in lines) == 1
+    (line,) = [line for line in lines if "script" in line]
+    assert line.count("|") == 4
