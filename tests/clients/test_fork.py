@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -79,6 +81,47 @@ def test_a_fork_in_the_middle_of_a_request_disturbs_nobody(server: FakeServer, m
     assert client.flush(5)
     assert server.times_accepted == {before: 1, sent: 1}
     assert server.connections_made == 2
+
+
+def test_a_child_opens_a_connection_of_its_own(server: FakeServer, make: Make) -> None:
+    """An idle connection stays the parent's: two processes on one would mix their requests."""
+    client = make()
+    client.thumb("p-1", "up")
+    assert client.flush(5)
+    assert in_child(lambda: f"{client.thumb('p-child', 'up') != ''} {client.flush(5)}") == "True True"
+    client.thumb("p-1", "down")
+    assert client.flush(5)
+    assert len(server.accepted) == 3
+    assert server.connections_made == 2
+
+
+def test_a_fork_while_other_threads_hold_the_locks_does_not_hang_the_child(
+    server: FakeServer, make: Make
+) -> None:
+    """Locks that nobody in the child could ever release are made anew there."""
+    client = make()
+    client.thumb("p-1", "up")
+    assert client.flush(5)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with uuid7._lock, client._outbox.lock:
+            held.set()
+            release.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(5)
+
+    def work() -> str:
+        signal.alarm(5)
+        return f"{client.thumb('p-child', 'up') != ''} {client.flush(3)}"
+
+    try:
+        assert in_child(work) == "True True"
+    finally:
+        release.set()
+        thread.join()
 
 
 def test_a_child_mints_ids_of_its_own() -> None:

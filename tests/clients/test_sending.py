@@ -10,6 +10,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,18 @@ def test_a_batch_that_is_too_large_is_divided(server: FakeServer, make: Make) ->
     """413 to the whole body divides it until the parts are taken; no event is lost or accepted twice."""
     server.otherwise = moves.at_most(3)
     client = make()
+    ids = [client.thumb(f"p-{number}", "up") for number in range(20)]
+    assert client.flush(5)
+    assert server.times_accepted == dict.fromkeys(ids, 1)
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+def test_an_outage_while_a_batch_is_divided_loses_none_of_its_parts(
+    server: FakeServer, make: Make, tmp_path: Path, spooled: bool
+) -> None:
+    """When the server goes away between two halves, both are sent again."""
+    server.script = [moves.status(413), moves.status(500), moves.status(413), moves.accept, moves.hang_up]
+    client = make(spool=tmp_path if spooled else None, linger=0.05)
     ids = [client.thumb(f"p-{number}", "up") for number in range(20)]
     assert client.flush(5)
     assert server.times_accepted == dict.fromkeys(ids, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,27 @@ def test_a_living_process_keeps_its_segments(folder: Path) -> None:
     assert drain(other) == EVENTS[:10]
     for each in (other, third):
         each.close()
+
+
+def test_a_segment_that_another_adopter_just_removed_is_not_adopted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening a file and locking it, somebody else may have sent and removed it."""
+    first = Spool(folder)
+    first.append(EVENTS[:10])
+    abandon(first)
+    (path,) = folder.iterdir()
+    lock = fcntl.flock
+
+    def too_late(descriptor: int, operation: int) -> None:
+        path.unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    second = Spool(folder)
+    assert second.adopt() == 0
+    assert second.waiting == 0
+    second.close()
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])

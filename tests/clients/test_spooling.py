@@ -107,6 +107,26 @@ def test_items_to_retry_wait_in_the_spool(server: FakeServer, tmp_path: Path, ma
     assert not files(tmp_path / "spool")
 
 
+def test_what_a_batch_from_the_spool_leaves_over_is_on_disk_again(tmp_path: Path, make: Make) -> None:
+    """A batch that was read from disk and half accepted: its other half never depends on memory alone."""
+    port = free_port()
+    client = make(url=f"http://127.0.0.1:{port}", spool=tmp_path / "spool")
+    for number in range(4):
+        client.thumb("p-1", "up", id=f"e-{number}")
+    until(lambda: client.stats()["spooled"] == 4)
+    with serving(port) as back:
+        back.script = [moves.judge({"e-1": "retry", "e-2": "retry"})]
+        back.otherwise = moves.silence
+        until(lambda: len(back.requests) == 2)
+        assert len(back.accepted) == 2
+        assert client.stats()["spooled"] == 2
+        back.otherwise = moves.accept
+        back.released.set()
+        assert client.flush(5)
+        assert back.times_accepted == {f"e-{number}": 1 for number in range(4)}
+        client.close()
+
+
 def test_a_refusal_in_the_spool_does_not_hold_up_the_rest(tmp_path: Path, make: Make) -> None:
     """A bad event that waited on disk is refused once; the others behind it go out."""
     port = free_port()
