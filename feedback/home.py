@@ -101,6 +101,7 @@ class HomeLock:
 
     def release(self) -> None:
         """Give the home back, as far as this process is concerned."""
+        self.say("nothing")
         os.close(self._descriptor)
 
 

@@ -119,7 +119,6 @@ class Supervisor:
         self._collector = self._worker = None
         if self._lock is not None:
             self.home.say_server(None)
-            self._lock.say("nothing")
             self._lock.release()
             self._lock = None
 

@@ -108,6 +108,14 @@ _DAY = {
     "examples": ["2026-11-20"],
 }
 
+_BACKFILL: Node = {
+    "name": "Loopline-Backfill",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "`1` says that these events are old: they are left out of latency metrics.",
+}
+
 _PARAMETERS: Node = {
     "after": _query(
         "after",
@@ -203,6 +211,7 @@ def _event_paths() -> Node:
                 "tags": ["events"],
                 "summary": "Send one event, a batch, or lines. A 2xx means that it is on disk.",
                 "description": "A batch is answered with 200 even when every item is refused: see `items`.",
+                "parameters": [_BACKFILL],
                 "requestBody": {
                     "required": True,
                     "content": {

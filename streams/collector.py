@@ -40,6 +40,8 @@ ACCEPTS = (
     "application/cloudevents-batch+json",
     "application/x-ndjson",
 )
+BACKFILL = (b"loopline-backfill", b"1")
+"""The header of requests with old events, which are left out of latency metrics."""
 
 _JSON_SPACE = b" \t\r\n"
 _UNREADABLE = (problems.INVALID_JSON, problems.NOT_UTF8)
@@ -149,7 +151,8 @@ class Collector:
                 send, 503, problem("not_durable", f"{failure}. Nothing was kept."), [(b"retry-after", b"1")]
             )
         else:
-            self._metrics.ack_seconds.observe(time.perf_counter() - started)
+            if BACKFILL not in scope["headers"]:
+                self._metrics.ack_seconds.observe(time.perf_counter() - started)
             await send_json(send, status, answer, problem=status != 200)
 
     async def _one(self, body: bytes) -> tuple[int, bytes]:

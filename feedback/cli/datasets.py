@@ -193,10 +193,18 @@ def show_command(choices: Choices, name: str) -> None:
         f"  parents       {', '.join(said['parents']) or 'none'}",
         *(f"  {split:<13} {content['rows']:,}" for split, content in said["splits"].items()),
         f"  gate          {'passed' if said['gate']['passed'] else 'failed'}",
-        *_counts("labels", said.get("labels")),
+        *_labels(said.get("labels")),
         *_counts("left out", said.get("left_out")),
     ]
     answer(choices, said, lines)
+
+
+def _labels(counted: Any) -> list[str]:
+    if not isinstance(counted, dict) or not counted.get("listed"):
+        return []
+    listed = ", ".join(f"{each['label']} {each['rows']:,}" for each in counted["listed"])
+    others = counted.get("others", {}).get("labels", 0)
+    return [f"  {'labels':<13} {listed}" + (f" and {others:,} others" if others else "")]
 
 
 def _counts(title: str, counted: Any) -> list[str]:

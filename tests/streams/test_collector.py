@@ -402,6 +402,15 @@ def test_what_is_counted(served: Served) -> None:
     assert served.sample("loopline_commit_seconds_count") == 1
 
 
+def test_old_events_are_left_out_of_latency_metrics(served: Served) -> None:
+    """A request that says it is a backfill is counted, and not timed."""
+    served.ask(encoded([thumb("t-1")]), headers=[("loopline-backfill", "1")])
+    assert served.sample("loopline_events_accepted_total") == 1
+    assert served.sample("loopline_ack_seconds_count") == 0
+    served.ask(encoded([thumb("t-2")]), headers=[("loopline-backfill", "0")])
+    assert served.sample("loopline_ack_seconds_count") == 1
+
+
 def test_a_prediction_and_a_declaration_are_accepted(served: Served) -> None:
     """Every group of types has its way in, with the rules over several fields."""
     made = event("prediction.made", "e-1", prediction_id="p", model="m", model_version="1", output=None)
