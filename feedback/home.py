@@ -114,7 +114,7 @@ class Home:
         self.stores = self.path / "store"
         self.datasets = self.path / "datasets"
         self._guard = threading.Lock()
-        self._open: tuple[str, bool, SqliteStore] | None = None
+        self._open: tuple[int, bool, SqliteStore] | None = None
         self._retired: SqliteStore | None = None
 
     # ------------------------------------------------------------------------------------------ the log
@@ -177,15 +177,22 @@ class Home:
         Raises HomeMissing while there is none: the worker makes the first one.
         """
         path = self.current_path()
-        if path is None or not path.exists():
-            raise HomeMissing(f"{self.path} has no views yet: the worker of `loopline up` makes them")
+        try:
+            if path is None:
+                raise FileNotFoundError
+            # A file that was removed and made anew has the same name, and is another.
+            file = path.stat().st_ino
+        except FileNotFoundError:
+            raise HomeMissing(
+                f"{self.path} has no views yet: the worker of `loopline up` makes them"
+            ) from None
         with self._guard:
-            if self._open is None or self._open[:2] != (path.name, writable):
+            if self._open is None or self._open[:2] != (file, writable):
                 # Another thread may still read the old one: it is closed at the switch after this.
                 if self._retired is not None:
                     self._retired.close()
                 self._retired = None if self._open is None else self._open[2]
-                self._open = (path.name, writable, SqliteStore(path, writable=writable))
+                self._open = (file, writable, SqliteStore(path, writable=writable))
             return self._open[2]
 
     def close(self) -> None:
