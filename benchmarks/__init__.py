@@ -1,0 +1,1 @@
+"""Benchmarks: what the loop costs, side by side with peers and with the limit. Run with `make bench`."""

@@ -1,0 +1,40 @@
+"""How much a run does: the full measurement, or a quick look whether everything runs."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Scale(msgspec.Struct, kw_only=True):
+    """Sizes of a run. `folder` is on the disk that is measured; everything made there is removed."""
+
+    folder: str
+    quick: bool = False
+    rounds: int = 7
+    append_batches: int = 200
+    worker_events: int = 200_000
+    http_batches: int = 300
+    http_requests: int = 12_000
+    first_events: int = 1_000_000
+    last_events: int = 20_000_000
+    replay_events: int = 1_000_000
+    labels: int = 1_000_000
+    visible_seconds: float = 20.0
+
+
+def quick(folder: str) -> Scale:
+    """A run of less than a minute: its numbers say that it works, not how fast it is."""
+    return Scale(
+        folder=folder,
+        quick=True,
+        rounds=2,
+        append_batches=20,
+        worker_events=6_000,
+        http_batches=30,
+        http_requests=800,
+        first_events=4_000,
+        last_events=12_000,
+        replay_events=6_000,
+        labels=2_000,
+        visible_seconds=2.0,
+    )
