@@ -46,7 +46,7 @@ def test_generated_pages_are_up_to_date() -> None:
 
 
 def test_stale_pages_are_found_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--check names what is stale and writes nothing; without it pages are written; other words are refused."""
+    """--check names what is stale and writes nothing; without it pages are written, and only then."""
     assert contract.main(["--check"], tmp_path) == 1
     assert list(tmp_path.iterdir()) == []
     assert contract.main([], tmp_path) == 0
@@ -146,7 +146,7 @@ def test_commands_in_the_text_are_there(page: Path) -> None:
         words = [word for word in match["words"].split() if word[0] not in "-["]
         assert (words[0],) in ALL_COMMANDS, match.group()
         group = main.get_command(click.Context(main), words[0])
-        if isinstance(group, click.Group) and len(words) > 1:
+        if isinstance(group, click.Group) and len(words) > 1 and words[1] != "COMMAND":
             assert (words[0], words[1]) in ALL_COMMANDS, match.group()
 
 
