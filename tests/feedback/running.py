@@ -89,10 +89,11 @@ def gone(pid: int) -> bool:
 class Running:
     """A server as its own process, with its two children."""
 
-    def __init__(self, home: Path, *arguments: object, cwd: Path | None = None) -> None:
+    def __init__(self, home: Path, *arguments: object, cwd: Path | None = None, **variables: str) -> None:
         self.home = Home(home)
         words = ["up", "--home", str(home), "--port", "0", *map(str, arguments)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LOOPLINE_")}
+        environment |= variables
         self.process = subprocess.Popen(
             [*COMMAND, *words],
             stdout=subprocess.PIPE,

@@ -1,0 +1,104 @@
+"""Counting exactly: what was acknowledged against what the views show and the log rebuilds."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.crash.load import BATCH, Load
+from tests.feedback.running import Running, loopline, until
+
+
+def free_port() -> int:
+    """A port that nobody listens on, so that a server can come back to where it was."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server that can be killed and started again on the same home and port."""
+
+    def __init__(self, home: Path, partitions: int = 2) -> None:
+        self.home = home
+        self.port = free_port()
+        self.partitions = partitions
+        self.running: Running | None = None
+
+    def start(self, **variables: str) -> Running:
+        """Start it, or start it again."""
+        self.stop()
+        words = ("--port", self.port, "--partitions", self.partitions)
+        self.running = Running(self.home, *words, **variables)
+        return self.running.ready()
+
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return "127.0.0.1", self.port
+
+    def ended(self) -> bool:
+        """Whether its parent process has ended."""
+        assert self.running is not None
+        return self.running.process.poll() is not None
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self.running is not None:
+            self.running.end()
+            self.running.home.close()
+            self.running = None
+
+
+@contextmanager
+def serving(home: Path, **variables: str) -> Iterator[Server]:
+    """A started server, ended at the end."""
+    server = Server(home)
+    server.start(**variables)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def check_promise(server: Server, load: Load) -> None:
+    """Every acknowledged event is in the views exactly once, every refusal is kept, a rebuild is identical."""
+    assert server.running is not None
+    assert len(load.acknowledged) == len(set(load.acknowledged)) == load.sent
+    for position in load.positions[-3:]:
+        until(
+            lambda at=position: server.running.get(f"/v1/waiting?after={at}")[0] == 200, "the views to follow"
+        )
+    assert counts(server) == {"prediction.made": load.sent // 2, "feedback.thumb": load.sent // 2}
+    assert server.running.get("/v1/waiting")[1]["items"] == []
+    # A refused item whose answer was lost was sent again, and is a dead letter each time.
+    letters = dead_letter_ids(server)
+    assert set(load.refused) <= letters
+    assert len(load.refused) == load.sent // BATCH
+    said = loopline("verify", "--home", server.home)
+    assert said.exit_code == 0, said.output
+    assert "identical" in said.output
+
+
+def counts(server: Server) -> dict[str, int]:
+    """What the views count of each kind; `n` and `events` must agree, for nothing here is superseded."""
+    assert server.running is not None
+    status, answer = server.running.get("/v1/counts?by=kind")
+    assert status == 200
+    assert all(item["n"] == item["events"] for item in answer["items"])
+    return {item["kind"]: item["n"] for item in answer["items"]}
+
+
+def dead_letter_ids(server: Server) -> set[str]:
+    """The event ids of all dead letters."""
+    assert server.running is not None
+    found: set[str] = set()
+    query = "/v1/dead-letters?limit=1000"
+    token: Any = ""
+    while token is not None:
+        _, page = server.running.get(query + (f"&next={token}" if token else ""))
+        found.update(item["id"] for item in page["items"])
+        token = page["next"]
+    return found

@@ -1,0 +1,43 @@
+"""SIGKILL at each numbered step of append (`streams.log.sqlite`) and projection (`streams.projection`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.checking import check_promise, serving
+from tests.crash.load import Load
+from tests.feedback.running import until
+
+pytestmark = pytest.mark.crash
+
+
+@pytest.mark.parametrize("step", ["append.1", "append.2", "append.3"])
+def test_a_collector_killed_at_a_step_of_append_loses_and_doubles_nothing(tmp_path: Path, step: str) -> None:
+    """Before the commit nothing was promised; after it the client's retry with the same id counts once."""
+    plan = tmp_path / "plan"
+    plan.write_text(f"{step}:20")
+    with serving(tmp_path / "home", LOOPLINE_CRASH_PLAN=str(plan)) as server:
+        load = Load(server.address)
+        load.start()
+        until(server.ended, "the server to end with its collector")
+        assert not plan.exists()
+        server.start()
+        load.wait()
+        assert load.retries > 0
+        check_promise(server, load)
+
+
+@pytest.mark.parametrize("step", ["project.1", "project.2", "project.3", "project.4", "project.5"])
+def test_a_worker_killed_at_a_step_of_projection_loses_and_doubles_nothing(tmp_path: Path, step: str) -> None:
+    """Views and position are committed together, so the next worker goes on where the views stand."""
+    plan = tmp_path / "plan"
+    plan.write_text(f"{step}:10")
+    with serving(tmp_path / "home", LOOPLINE_CRASH_PLAN=str(plan)) as server:
+        load = Load(server.address)
+        load.start()
+        until(lambda: not plan.exists(), "the worker to reach the step")
+        load.wait()
+        assert not server.ended()
+        check_promise(server, load)
