@@ -11,6 +11,7 @@ from typing import Any
 
 from feedback.datasets.columns import SCHEMA
 from feedback.datasets.limits import LIMITS, described, share
+from feedback.datasets.recipe import TRAINING
 
 _MOST_LABELS_SHOWN = 20
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -45,18 +46,14 @@ def _front_matter(said: Mapping[str, Any]) -> Iterator[str]:
     yield "size_categories:"
     yield f'- "{size}"'
     yield "configs:"
-    yield "- config_name: default"
-    yield "  default: true"
-    yield "  data_files:"
-    for split in ("train", "validation", "test"):
-        yield from (f"  - split: {split}", f"    path: {split}.parquet")
-    for alone in ("audit", "lineage"):
-        yield from (
-            f"- config_name: {alone}",
-            "  data_files:",
-            f"  - split: {alone}",
-            f"    path: {alone}.parquet",
-        )
+    for config, splits in (("default", TRAINING), ("audit", ("audit",)), ("lineage", ("lineage",))):
+        # `load_dataset` cannot hold a split without rows.
+        filled = [split for split in splits if split == "lineage" or said["splits"][split]["rows"]]
+        if filled:
+            yield f"- config_name: {config}"
+            yield "  data_files:"
+            for split in filled:
+                yield from (f"  - split: {split}", f"    path: {split}.parquet")
     yield "---"
     yield ""
 

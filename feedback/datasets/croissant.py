@@ -17,9 +17,11 @@ from feedback.datasets.lineage_file import LINEAGE
 from feedback.datasets.recipe import SPLITS
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
-PARQUET = "application/vnd.apache.parquet"
+# The name that readers of Croissant know; the registered one, application/vnd.apache.parquet, they do not.
+PARQUET = "application/x-parquet"
 
 _OWN_TERMS = (
+    "arrayShape",
     "citeAs",
     "column",
     "containedIn",
@@ -31,6 +33,7 @@ _OWN_TERMS = (
     "fileSet",
     "format",
     "includes",
+    "isArray",
     "isLiveDataset",
     "jsonPath",
     "key",
@@ -53,11 +56,14 @@ _CONTEXT = {
     "@vocab": "https://schema.org/",
     "sc": "https://schema.org/",
     "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
     "dct": "http://purl.org/dc/terms/",
     "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
+    "name": {"@container": "@language"},
+    "description": {"@container": "@language"},
     **{term: f"cr:{term}" for term in _OWN_TERMS},
 }
 

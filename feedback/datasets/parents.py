@@ -17,12 +17,10 @@ import pyarrow.parquet as pq
 
 from feedback.datasets.catalogue import Manifest, manifest, versions
 from feedback.datasets.columns import STRING
-from feedback.datasets.recipe import SPLITS
+from feedback.datasets.recipe import TRAINING
 from feedback.datasets.standing import reaches
 from schemas.canonical import canonical
 from streams.log.port import LogIdentity, parse_positions
-
-TRAINING = SPLITS[:3]
 
 
 class Family:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "validation", "test", "audit")
+TRAINING = SPLITS[:3]
 AUDIT = SPLITS.index("audit")
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 SPLIT_METHOD = "blake2b-64 of input_ref, keyed by the model's name"

@@ -26,8 +26,8 @@ from feedback.datasets.croissant import croissant
 from feedback.datasets.cut import Cut, cut
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
 from feedback.datasets.gate import ALLOWABLE, Evidence, Report, failures, judge
-from feedback.datasets.parents import TRAINING, Family, count_labels
-from feedback.datasets.recipe import SPLITS, Filters
+from feedback.datasets.parents import Family, count_labels
+from feedback.datasets.recipe import SPLITS, TRAINING, Filters
 from feedback.datasets.rows import Progress
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shift import Shift, label_shift

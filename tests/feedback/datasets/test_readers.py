@@ -29,13 +29,6 @@ def released(world: World) -> Published:
     return published
 
 
-@pytest.fixture
-def tiny(world: World) -> Published:
-    """A release of one row: all other splits are empty."""
-    world.say(world.predicted(1), world.corrected(1, "5"))
-    return world.release()
-
-
 def load_dataset(folder: Path, cache: Path, config: str | None = None) -> Any:
     """What Hugging Face makes of a folder."""
     from datasets import disable_progress_bars, load_dataset
@@ -60,14 +53,21 @@ def test_hugging_face_reads_the_rest_by_name(released: Published, tmp_path: Path
     assert loaded[config].num_rows == released.manifest["files"][f"{config}.parquet"]["rows"]
 
 
-def test_hugging_face_reads_empty_splits(tiny: Published, tmp_path: Path) -> None:
-    """A split without rows is a split with columns and no rows."""
-    loaded = load_dataset(tiny.folder, tmp_path / "cache")
-    assert sum(loaded[split].num_rows for split in SPLITS) == 1
-    assert {tuple(loaded[split].column_names) for split in SPLITS} == {
-        tuple(tables(tiny)["train"].column_names)
-    }
-    assert load_dataset(tiny.folder, tmp_path / "cache", "audit")["audit"].num_rows == 0
+def test_hugging_face_reads_the_splits_that_have_rows(world: World, tmp_path: Path) -> None:
+    """It cannot hold an empty split, so those are left out of the front matter; the files are there."""
+    world.say(world.predicted(1), world.corrected(1, "5"))
+    published = world.release()
+    (filled,) = [split for split in SPLITS if published.manifest["splits"][split]["rows"]]
+    loaded = load_dataset(published.folder, tmp_path / "cache")
+    assert {split: loaded[split].num_rows for split in loaded} == {filled: 1}
+    assert all(table.schema.equals(tables(published)[filled].schema) for table in tables(published).values())
+
+
+def test_hugging_face_reads_a_release_of_audited_rows_alone(world: World, tmp_path: Path) -> None:
+    """Nothing to train on: only `audit` and `lineage` are there to ask for."""
+    world.say(world.predicted(1, audit=True), world.corrected(1, "5"))
+    loaded = load_dataset(world.release().folder, tmp_path / "cache", "audit")
+    assert {split: loaded[split].num_rows for split in loaded} == {"audit": 1}
 
 
 def test_the_croissant_file_is_valid(released: Published) -> None:

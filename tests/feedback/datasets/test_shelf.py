@@ -1,0 +1,57 @@
+"""The shelf under real processes: killed at each numbered step, and several at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from feedback.datasets.catalogue import versions
+
+PUBLISH = """
+import os, signal, sys
+from pathlib import Path
+from feedback.datasets import shelf as module
+
+def reached(step):
+    if step == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+module.reached = reached
+shelf = module.Shelf(Path(sys.argv[1]), "reader")
+for _ in range(int(sys.argv[2])):
+    with shelf.locked(), shelf.building() as built:
+        (built / "train.parquet").write_bytes(b"rows" * 10_000)
+        (built / "manifest.json").write_text("{}")
+        shelf.publish(built, shelf.next_version())
+"""
+
+
+def publish(folder: Path, times: int = 1, crash_at: str = "") -> subprocess.Popen[bytes]:
+    """A process that publishes so many releases, or is killed at a step."""
+    return subprocess.Popen([sys.executable, "-c", PUBLISH, str(folder), str(times), crash_at])
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("step, there", [("release.1", []), ("release.2", []), ("release.3", [1])])
+def test_a_killed_release_is_not_there_or_is_there_whole(tmp_path: Path, step: str, there: list[int]) -> None:
+    """At every step; and the next release is not disturbed by what the killed one left."""
+    assert publish(tmp_path, crash_at=step).wait(30) == -signal.SIGKILL
+    assert versions(tmp_path, "reader") == there
+    for version in there:
+        assert (tmp_path / "reader" / str(version) / "train.parquet").stat().st_size == 40_000
+    assert publish(tmp_path).wait(30) == 0
+    after = [*there, len(there) + 1]
+    assert versions(tmp_path, "reader") == after
+    assert sorted(entry.name for entry in (tmp_path / "reader").iterdir()) == [".lock", *map(str, after)]
+
+
+@pytest.mark.crash
+def test_processes_that_release_at_once_get_versions_without_gaps(tmp_path: Path) -> None:
+    """Three processes, four releases each: twelve versions."""
+    processes = [publish(tmp_path, 4) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert versions(tmp_path, "reader") == list(range(1, 13))
