@@ -18,6 +18,8 @@ from streams.store.tables import Count, Exposure, Fact, Outcome, Prediction
 
 _encode = json.Encoder().encode
 _MILLION = 1_000_000
+# A value beyond this is counted without its amount: sums of millionths are to stay within 64 bits.
+_LARGEST = 2**50 / _MILLION
 
 OUTCOME = "feedback.outcome"
 _UNCOUNTED = frozenset({RETRACTION, PREDICTION_MADE})
@@ -96,9 +98,9 @@ def outcome_row(fact: Fact, shard: int, sign: int) -> Outcome | None:
     if fact.kind != OUTCOME:
         return None
     assert fact.value is not None
-    number = None if fact.label is None else round(json.decode(fact.label) * _MILLION)
-    if number is not None and abs(number) >= 2**50:
-        number = None
+    number = None if fact.label is None else json.decode(fact.label)
+    if number is not None:
+        number = round(number * _MILLION) if abs(number) < _LARGEST else None
     return Outcome(
         unpack(fact.key[1:]),
         _group_text((fact.value, fact.model, fact.env)),
