@@ -28,7 +28,7 @@ from types import FrameType
 
 import structlog
 
-from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN
+from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
 from feedback.home import Home, HomeLock, HomeRefused, ServerInfo
 from feedback.service import NoAnswer, OverHttp
 
@@ -36,6 +36,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _START_S = 30.0
 _END_S = 5.0
 _POLL_S = 0.05
+_TOLD_TOGETHER_S = 0.5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _STEADY_S = 30.0
 
@@ -106,6 +107,9 @@ class Supervisor:
         """Keep the server running until `stop` is set. Raises ServerDied when the collector ends."""
         while not stop.wait(_POLL_S):
             if self._collector is not None and self._collector.poll() is not None:
+                # A service manager may tell all processes to end at once.
+                if stop.wait(_TOLD_TOGETHER_S):
+                    return
                 raise ServerDied(
                     f"the collector ended with status {self._collector.returncode}; what it acknowledged"
                     " is on disk. Start again with `loopline up`; --log-level info says more."
@@ -174,7 +178,8 @@ class Supervisor:
         if now - self._worker_since > _STEADY_S:
             self._pause_s = _FIRST_PAUSE_S
         self._worker_due = now + self._pause_s
-        _log.warning("the worker died", status=status, starts_again_in_s=self._pause_s)
+        say = _log.info if status == STOPPED else _log.warning
+        say("the worker ended", status=status, starts_again_in_s=self._pause_s)
         self.home.say_worker("restarting", f"it ended with status {status} and starts again")
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 

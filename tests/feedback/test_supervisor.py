@@ -112,6 +112,19 @@ def test_it_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     assert findings["worker"]["said"] == "not running, 0 blocks behind"
 
 
+def test_told_to_end_together_they_end_cleanly(tmp_path: Path) -> None:
+    """A service manager tells every process of a service at once: still exit status 0, and all is kept."""
+    running = Running(tmp_path / "home").ready()
+    told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
+    children = running.children()
+    for pid in children:
+        os.kill(pid, signal.SIGTERM)
+    status, _, err = running.end(signal.SIGTERM)
+    assert (status, err) == (0, "")
+    assert all(map(gone, children))
+    assert told("--home", tmp_path / "home", "verify")["events"] == 1
+
+
 def test_a_collector_that_dies_ends_the_server(tmp_path: Path) -> None:
     """Not with 0; the home is free, and what was acknowledged is there."""
     running = Running(tmp_path / "home").ready()
