@@ -1,0 +1,128 @@
+"""A full disk: never a false 2xx, nothing torn, and whole again when there is space."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.checking import Server
+from tests.crash.load import Load
+from tests.feedback.running import until
+
+pytestmark = [pytest.mark.crash, pytest.mark.disk]
+
+_SIZE = "12m"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few MiB, to fill."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if sys.platform != "linux":
+        pytest.skip("a small file system is mounted with Linux's tmpfs")
+    words = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(folder)]
+    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting a small tmpfs needs root: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _post(server: Server, number: int) -> tuple[int, str | None]:
+    event = {
+        "specversion": "1.0",
+        "id": f"x{number}",
+        "source": "/full",
+        "type": "loopline.feedback.comment.v1",
+        "time": "2026-01-01T12:00:00Z",
+        "data": {"subject": "s", "text": "w" * 20_000},
+    }
+    host, port = server.address()
+    request = urllib.request.Request(
+        f"http://{host}:{port}/v1/events",
+        json.dumps(event).encode(),
+        {"content-type": "application/json"},
+        method="POST",
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers.get("retry-after")
+
+
+def test_a_full_disk_gives_503_and_recovers_when_there_is_space(small_disk: Path) -> None:
+    """While nothing can be written, nothing is promised; freed space is all that the server needs."""
+    server = Server(small_disk / "home")
+    try:
+        server.start()
+        before = Load(server.address, senders=2, batches=5)
+        before.start()
+        before.wait()
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while file.write(b"\xff" * 65536):
+                    pass
+            except OSError:
+                pass
+        status, pause = until(lambda: _refused(server), "the first 503")
+        assert (status, pause) == (503, "1")
+        # A refused item that cannot be kept is no 422 either: the answer would promise its dead letter.
+        assert _bad(server) == 503
+        ballast.unlink()
+        until(lambda: _post(server, 10_000)[0] == 200, "the server to accept again")
+        after = Load(server.address, senders=4, batches=5)
+        after.start()
+        after.wait()
+        assert server.running is not None
+        assert server.running.get("/readyz")[0] in (200, 503)
+        _check(server, before, after)
+    finally:
+        server.stop()
+
+
+def _refused(server: Server) -> tuple[int, str | None] | None:
+    _refused.number += 1
+    status, pause = _post(server, _refused.number)
+    return (status, pause) if status != 200 else None
+
+
+_refused.number = 0
+
+
+def _bad(server: Server) -> int:
+    host, port = server.address()
+    request = urllib.request.Request(
+        f"http://{host}:{port}/v1/events",
+        b'{"not": "an event", "fill": "' + b"w" * 30_000 + b'"}',
+        {"content-type": "application/json"},
+        method="POST",
+    )
+    with pytest.raises(urllib.error.HTTPError) as failure:
+        urllib.request.urlopen(request, timeout=20)
+    with failure.value:
+        return failure.value.code
+
+
+def _check(server: Server, before: Load, after: Load) -> None:
+    """The two loads overlap in their ids: what was sent again counts once."""
+    assert set(before.acknowledged) <= set(after.acknowledged)
+    assert server.running is not None
+    server.running.get(f"/v1/waiting?after={after.positions[-1]}")
+    comments = server.running.get("/v1/counts?by=kind")[1]["items"]
+    kinds = {item["kind"]: item["n"] for item in comments}
+    assert kinds["prediction.made"] == kinds["feedback.thumb"] == after.sent // 2
+
+
