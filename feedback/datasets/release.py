@@ -113,16 +113,10 @@ def release(
             made = cut(log, state.snapshot, model, filters, built, aside, progress)
             _refuse_empty(made, model)
             job = _Job(log, state, folder, model, filters, made, built, now())
-            report = job.judged(allow, progress)
-            version = shelf.next_version()
-            content = job.described(version, report)
-            if not report["passed"]:
-                kept = shelf.set_aside(built, f"{version}-{content['content_hash'][7:19]}")
-                raise GateFailed(content["name"], kept, failures(report))
-            published = shelf.publish(built, version)
+            published = job.finished(shelf, allow, progress)
         with store().snapshot() as snapshot:
             announce(snapshot, folder, emit, model)
-    return Published(content["name"], version, published, content)
+    return published
 
 
 def _refuse_empty(made: Cut, model: str) -> None:
@@ -165,6 +159,16 @@ class _Job:
 
     def _of(self, splits: Collection[str], column: str) -> list[object]:
         return [chunk for split in splits for chunk in self._rows[split][column].chunks]
+
+    def finished(self, shelf: Shelf, allow: Collection[str], progress: Progress) -> Published:
+        """Judge, describe and publish it. Raises GateFailed, and keeps it aside, when it does not pass."""
+        report = self.judged(allow, progress)
+        version = shelf.next_version()
+        content = self.described(version, report)
+        if not report["passed"]:
+            kept = shelf.set_aside(self._built, f"{version}-{content['content_hash'][7:19]}")
+            raise GateFailed(content["name"], kept, failures(report))
+        return Published(content["name"], version, shelf.publish(self._built, version), content)
 
     def judged(self, allow: Collection[str], progress: Progress) -> Report:
         """What the gate says; it is written down beside the files."""
