@@ -64,7 +64,7 @@ def serving(home: Path, **variables: str) -> Iterator[Server]:
 
 
 def check_promise(server: Server, load: Load) -> None:
-    """Every acknowledged event is in the views exactly once, every refusal is kept, a rebuild is identical."""
+    """Every acknowledged event is in the views once, every refusal is kept, a rebuild is identical."""
     assert server.running is not None
     assert len(load.acknowledged) == len(set(load.acknowledged)) == load.sent
     for position in load.positions[-3:]:

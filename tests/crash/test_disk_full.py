@@ -124,5 +124,3 @@ def _check(server: Server, before: Load, after: Load) -> None:
     comments = server.running.get("/v1/counts?by=kind")[1]["items"]
     kinds = {item["kind"]: item["n"] for item in comments}
     assert kinds["prediction.made"] == kinds["feedback.thumb"] == after.sent // 2
-
-
