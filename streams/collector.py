@@ -150,6 +150,10 @@ class Collector:
             await send_problem(
                 send, 503, problem("not_durable", f"{failure}. Nothing was kept."), [(b"retry-after", b"1")]
             )
+        except Exception:
+            defect = problem("unavailable", "this is a defect; the server's log says more")
+            await send_problem(send, 500, defect)
+            raise
         else:
             if BACKFILL not in scope["headers"]:
                 self._metrics.ack_seconds.observe(time.perf_counter() - started)

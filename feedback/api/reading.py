@@ -24,7 +24,8 @@ from streams.queries.freshness import reached
 from streams.store.sqlite import StoreMissing
 
 PATIENCE_S = 5.0
-_POLL_S = 0.01
+# A read that waits looks again after so long, and then less and less often.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.05
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,14 +66,15 @@ async def read(request: Request, query: Callable[[View], Any]) -> Any:
     """What `query` answers from a view that covers the request's `after`. Raises NotCaughtUp after 5 s."""
     services = services_of(request)
     wanted = after(request, services.log.identity.partitions)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline, pause = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
     while True:
         found, answer = await on_thread(services, lambda: _try(services, wanted, query))
         if found:
             return answer
         if time.monotonic() >= deadline:
             raise NotCaughtUp(f"the views are not at {format_positions(wanted)} yet; is the worker running?")
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, _LONGEST_PAUSE_S)
 
 
 async def on_thread(services: Services, work: Callable[[], Any]) -> Any:

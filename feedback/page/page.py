@@ -55,7 +55,7 @@ async def endpoint(request: Request) -> Response:
 
 def render(services: Services, address: str) -> str:
     """The page as HTML; `address` is where this server is reached, for the commands that it shows."""
-    return _template().render(address=address, **_state(services))
+    return _template().render(address=address, worker=services.worker(), **_state(services))
 
 
 def _state(services: Services) -> dict[str, Any]:

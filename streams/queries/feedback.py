@@ -55,10 +55,11 @@ def feedback(
         lineage: see `Lineage`.
     """
     facts = [Fact(*row) for row in snapshot.find(FACTS, "id", [pack(event_id)])]
-    letters = [DeadLetterRow(*row) for row in snapshot.scan(DEAD_LETTERS, {"id": event_id})]
+    letters = [DeadLetterRow(*row) for row in snapshot.find(DEAD_LETTERS, "id", [event_id])]
     if source is not None:
         facts = [fact for fact in facts if fact.source == source]
         letters = [letter for letter in letters if letter.source == source]
+    letters.sort(key=lambda letter: (letter.received, letter.partition, letter.offset, letter.place))
     facts.sort(key=lambda fact: (fact.received, fact.source, fact.key))
     # A verdict of the worker stands beside the fact that it is about: one item, not two.
     judged = {(fact.partition, fact.offset, fact.place) for fact in facts}

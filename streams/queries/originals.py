@@ -15,6 +15,8 @@ from streams.log.block import DeadLetter, raw_items, read_block, read_dead_lette
 from streams.log.port import DEAD, Log
 
 _KEPT_BLOCKS = 16
+# How far back from a partition's end the latest events are looked for, and in which steps.
+_TAIL_BLOCKS, _STEP_BLOCKS = 256, 4
 
 
 class Original(NamedTuple):
@@ -92,22 +94,31 @@ class _Identity(msgspec.Struct):
 _decode_identities = msgspec.json.Decoder(list[_Identity]).decode
 
 
-def latest(log: Log, prefix: str, most: int, blocks: int = 8) -> list[Arrived]:
-    """The latest events whose type begins with `prefix`, newest first, from each partition's last blocks."""
+def latest(log: Log, prefix: str, most: int) -> list[Arrived]:
+    """The latest events whose type begins with `prefix`, newest first, as far as the log's tail has them."""
     found: list[Arrived] = []
     for partition, end in log.ends().items():
-        if partition == DEAD:
-            continue
-        first = max(0, end - blocks)
-        for record in log.read(partition, first, end - first):
+        if partition != DEAD:
+            found += _tail(log, partition, end, prefix, most)
+    # The sort is stable: of one instant, the last one in the log comes first.
+    return sorted(found, key=lambda event: -event.received)[:most]
+
+
+def _tail(log: Log, partition: int, end: int, prefix: str, most: int) -> list[Arrived]:
+    """At least `most` of a partition's matching events, the last one first, unless the tail has fewer."""
+    found: list[Arrived] = []
+    furthest = max(0, end - _TAIL_BLOCKS)
+    while end > furthest and len(found) < most:
+        start = max(furthest, end - _STEP_BLOCKS)
+        for record in reversed(log.read(partition, start, end - start)):
             header, body = read_block(record)
             if not any(name.startswith(prefix) for name in header.types):
                 continue
-            found.extend(
+            events = [
                 Arrived(event.id, event.source, event.type, instant)
                 for event, instant in zip(_decode_identities(body), header.instants(), strict=True)
                 if event.type.startswith(prefix)
-            )
-    # Reversed, and stable: of one instant, the last one in the log comes first.
-    found.reverse()
-    return sorted(found, key=lambda event: -event.received)[:most]
+            ]
+            found += reversed(events)
+        end = start
+    return found

@@ -275,7 +275,9 @@ EXPOSURES = Table("exposures", Exposure, ("subject", "dims", "day", "shard"), su
 OUTCOMES = Table("outcomes", Outcome, ("subject", "dims", "day", "shard"), sums=("n", "valued", "millionths"))
 MODEL_EVENTS = Table("model_events", ModelEvent, ("model", "id", "source"))
 DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"))
-DEAD_LETTERS = Table("dead_letters", DeadLetterRow, ("partition", "offset", "place"), (Index(("code",)),))
+DEAD_LETTERS = Table(
+    "dead_letters", DeadLetterRow, ("partition", "offset", "place"), (Index(("code",)), Index(("id",)))
+)
 REPLAYED = Table("replayed", Replayed, ("dead_letter", "key", "id", "source"))
 
 TABLES = (

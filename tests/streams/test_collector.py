@@ -11,6 +11,7 @@ import pytest
 
 from schemas.catalog import CURRENT, Catalog
 from schemas.identity import partition_of, prediction_key
+from streams import collector
 from streams.appender import Appender
 from streams.collector import MAX_BODY_BYTES, Collector, form_of
 from streams.log.block import DeadLetter, raw_items, read_block, read_dead_letters
@@ -420,3 +421,24 @@ def test_a_prediction_and_a_declaration_are_accepted(served: Served) -> None:
     )
     answer = served.ask(encoded([made, declared, both]))
     assert [item["status"] for item in answer.json["items"]] == ["accepted", "accepted", "refused"]
+
+
+def test_a_defect_is_a_problem_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unforeseen error says nothing of the inside to the client, and is raised for the server's log."""
+    monkeypatch.setattr(collector, "admit", lambda *_: 1 / 0)
+    sent: list[Any] = []
+
+    async def run() -> None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"{}"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+        await served.app(scope, receive, send)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(run())
+    assert sent[0]["status"] == 500
+    assert b"division" not in sent[1]["body"]

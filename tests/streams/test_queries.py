@@ -156,7 +156,16 @@ def test_the_latest_come_first() -> None:
     log.append([_block(encoded(prediction), received=9, kind="prediction.made")])
     assert [one.id for one in latest(log, "loopline.feedback.", 10)] == ["c", "b", "a"]
     assert [one.id for one in latest(log, "loopline.feedback.", 2)] == ["c", "b"]
-    assert latest(log, "loopline.feedback.", 10, blocks=1)[0].received == 7
+
+
+def test_the_latest_are_looked_for_behind_other_events() -> None:
+    """Many blocks of predictions do not hide the feedback before them, up to a limit."""
+    log = MemoryLog()
+    log.append([_block(encoded(thumb("a")))])
+    log.append([_block(b"{}", kind="prediction.made")] * 200)
+    assert [one.id for one in latest(log, "loopline.feedback.", 3)] == ["a"]
+    log.append([_block(b"{}", kind="prediction.made")] * 100)
+    assert latest(log, "loopline.feedback.", 3) == []
 
 
 # ------------------------------------------------------------------------------------------------- outcomes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
+from feedback.api.services import WorkerSays
 from feedback.home import HomeMissing
 from schemas.instants import SECOND
 from tests.feedback.api.conftest import Loop, correction, declared, made
@@ -100,3 +101,9 @@ def test_the_page_is_there_before_the_views(loop: Loop) -> None:
     """A server that has only just begun says so."""
     loop.store = HomeMissing("there are no views yet")
     assert "The views are not there yet" in page(loop)
+
+
+def test_a_worker_that_refuses_is_shown_with_its_reason(loop: Loop) -> None:
+    """Who looks at a page that stands still learns why."""
+    loop.said = WorkerSays("refused", "the log is older than its store")
+    assert "The worker refuses to run the log is older than its store" in words(page(loop))
