@@ -118,7 +118,7 @@ def _refused(stage: Stage) -> None:
         "Nothing bad is dropped: each item is a dead letter, kept with its bytes and a typed reason. A batch"
         " with two broken items loses these two and no other."
     )
-    rows = [(code, len(items), _shortened(items[0]["problem"]["detail"])) for code, items in letters.items()]
+    rows = [(code, len(items), _shortened(items[-1]["problem"]["detail"])) for code, items in letters.items()]
     teller.table(rows, ("code", "n", "for example"))
     teller.say(f"Not kept, as the answer says: {', '.join(not_kept)}.")
     teller.figures["dead_letters"] = {code: len(items) for code, items in letters.items()}
@@ -170,6 +170,12 @@ def _arrived(stage: Stage) -> None:
         f" here once. {tests} are from a developer's trial (env=test) and are kept apart. What was taken back"
         " or refused is not counted; of what a person says again, the latest counts."
     )
+    ahead = stage.metric("loopline_clock_ahead_total")
+    teller.say(
+        f"{ahead} events say that they happened years from now: fay's clock. They are placed at the instant"
+        " they were received, so they win over nobody."
+    )
+    teller.figures["clock_ahead"] = ahead
     teller.figures["counts"] = {row[0]: row[1:] for row in rows}
     teller.figures["repeated"] = stage.repeated
 

@@ -40,10 +40,20 @@ class Person(NamedTuple):
 
 
 MARKERS = (
-    Person("ada", "answers every question and corrects what she sees", 6, 0.98, 0.6, 0.98, 0.05, slips=0.08),
+    Person("ada", "answers every question and corrects what she sees", 6, 0.98, 0.6, 0.98, 0.05, slips=0.2),
     Person("ben", "complains: thumbs down at once, seldom a word of praise", 5, 0.6, 0.97, 0.8, 0.6),
     Person("chloe", "says little: the app sees what she does with the answer", 6, 0.35, 0.1, 0.7),
-    Person("emil", "is on a bad line: his app sends everything twice", 4, 0.8, 0.5, 0.9, 0.1, twice=True),
+    Person(
+        "emil",
+        "is on a bad line: his app sends everything twice",
+        4,
+        0.8,
+        0.5,
+        0.9,
+        0.1,
+        slips=0.1,
+        twice=True,
+    ),
     Person("elif", "marks on a train: her tablet is offline all week", 4, 0.9, 0.5, 0.95, offline=True),
     Person("fay", "has a tablet whose clock is years ahead", 2, 0.9, 0.5, 0.95, clock_ahead=True),
     Person("gus", "lies: he types a wrong digit on purpose", 1, 0.9, 0.3, 0.9, lies=0.7),

@@ -114,6 +114,14 @@ class Stage:
         items = sorted(self.pages("dead-letters"), key=lambda item: item["code"])
         return {code: list(group) for code, group in groupby(items, lambda item: item["code"])}
 
+    def metric(self, name: str) -> int:
+        """A counter as a scrape of `/metrics` shows it. Raises DemoFailed."""
+        text = self._service.request("GET", "/metrics").body.decode()
+        for line in text.splitlines():
+            if line.startswith(f"{name} "):
+                return int(float(line.partition(" ")[2]))
+        raise DemoFailed(f"{self.url}/metrics has no {name}")
+
     def loopline(self, *words: str) -> Any:
         """What the command line says, as its `--json` document. Raises DemoFailed."""
         from feedback.cli import main
