@@ -32,6 +32,7 @@ lint: $(STAMP) ## ruff, mypy --strict, import floors, generated files up to date
 	$(BIN)/python -m mypy --strict $(TYPED)
 	$(BIN)/python -m tests.architecture.floors
 	$(BIN)/python -m schemas.generate --check
+	$(BIN)/python -m schemas.reference --check
 	$(BIN)/python -m feedback.cli.reference --check
 
 format: $(STAMP) ## let ruff repair what it can
