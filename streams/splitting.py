@@ -27,7 +27,7 @@ def split_array(body: bytes) -> list[bytes]:
     Raises CannotSplit when brackets or quotes do not close, or when it is not one array.
     """
     try:
-        return [bytes(memoryview(item)) for item in _RAW_ITEMS.decode(body)]
+        return list(map(bytes, _RAW_ITEMS.decode(body)))
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return _split_tolerantly(body)
 
