@@ -18,8 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from feedback.home import SCRATCH_PREFIX, Home
+from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.service import NoAddress, NoAnswer, OverHttp
+from feedback.supervisor import listen
 from streams.log.port import format_positions
 from streams.projection import OtherViews, StoreRefused, check
 from streams.queries.freshness import lag
@@ -47,8 +48,13 @@ class Finding(NamedTuple):
 Findings = Iterator[Finding]
 
 
-def examine(home: Home, url: str | None = None) -> list[Finding]:
-    """Everything that was found, in the order it was looked at."""
+def examine(home: Home, url: str | None, host: str, port: int) -> list[Finding]:
+    """Everything that was found, in the order it was looked at.
+
+    Args:
+        url: the server that was named, if any.
+        host, port: where a server would listen that is started now.
+    """
     found = [*_checked("python", _python), *_checked("sqlite", _sqlite)]
     if not home.path.is_dir():
         do = f"`loopline up --home {home.path}` makes one; --home or LOOPLINE_HOME names another"
@@ -58,6 +64,8 @@ def examine(home: Home, url: str | None = None) -> list[Finding]:
         for subject, look in _OF_A_HOME:
             found += _checked(subject, lambda look=look: look(home))  # type: ignore[misc]
     found += _checked("server", lambda: _server(home, url))
+    if url is None and home.server() is None:
+        found += _checked("port", lambda: _port(host, port))
     return found
 
 
@@ -255,3 +263,12 @@ def _server(home: Home, url: str | None) -> Findings:
     else:
         reasons = said.get("reasons") or [said.get("detail", "")] if isinstance(said, dict) else []
         yield Finding("server", FAIL, f"{url} is not ready: {'; '.join(reasons) or answer.status}")
+
+
+def _port(host: str, port: int) -> Findings:
+    try:
+        listen(host, port).close()
+    except HomeRefused as error:
+        yield Finding("port", WARN, str(error))
+    else:
+        yield Finding("port", OK, f"{host}:{port} is free")

@@ -269,7 +269,10 @@ class Home:
         asked_at = time.monotonic()
         while not _flock(descriptor):
             holder = self.holder()
-            if holder.pid and not _alive(holder.pid):
+            if not holder.pid:
+                # It has not said yet who it is.
+                patience_s = max(wait_s, 1.0)
+            elif not _alive(holder.pid):
                 # Its children write down what they took, and end.
                 patience_s = max(wait_s, ORPHANS_END_S)
             else:

@@ -91,7 +91,7 @@ class Supervisor:
         self._lock = self.home.lock("starts a server", wait_s=1.0)
         try:
             self._prepare()
-            with contextlib.closing(_listen(self._host, self._port)) as listening:
+            with contextlib.closing(listen(self._host, self._port)) as listening:
                 self.url = _url(self._host, listening.getsockname()[1])
                 self._lock.say("serves", self.url)
                 self._collector = self._spawn("collector", listening.fileno())
@@ -198,7 +198,8 @@ class Supervisor:
                     time.sleep(_POLL_S)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises HomeRefused, which offers another port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -82,7 +82,7 @@ def doctor(choices: Choices) -> None:
     """
     from feedback.doctor import examine
 
-    findings = examine(Home(choices.home), choices["url"])
+    findings = examine(Home(choices.home), choices["url"], choices["host"], choices["port"])
     lines: list[str] = []
     for finding in findings:
         lines.append(f"{finding.state:<5} {finding.subject:<16} {finding.said}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -283,6 +284,17 @@ def test_doctor_finds_a_healthy_home_healthy(home: Home) -> None:
     assert by_subject["waiting"]["said"].startswith("1 ")
     assert by_subject["dead letters"]["state"] == "warn"
     assert "ok    sqlite" in loopline("doctor").stdout
+
+
+def test_doctor_says_when_the_port_is_taken(home: Home) -> None:
+    """Before `up` finds out; and which other one can be taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        findings = {each["subject"]: each for each in told("doctor", "--port", port)["findings"]}
+        assert findings["port"]["state"] == "warn"
+        assert "--port 0" in findings["port"]["said"]
+    findings = {each["subject"]: each for each in told("doctor", "--port", 0)["findings"]}
+    assert findings["port"]["state"] == "ok"
 
 
 def test_doctor_warns_of_an_open_home(home: Home) -> None:
