@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -44,16 +44,15 @@ def test_help_loads_click_and_no_room_but_settings() -> None:
 
 
 def test_help_comes_at_once() -> None:
-    """Under 0.3 s of wall time; the best of a few tries, for the machine may be busy."""
-    best = 9.0
-    for _ in range(10):
-        started = time.perf_counter()
+    """Under 0.3 s. It waits for nothing, so on a free machine that is its processor time; others may be busy."""
+    took = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
-        best = min(best, time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert "Commands:" in done.stdout
-        if best < 0.3:
-            break
-    assert best < 0.3
+    assert min(took) < 0.3
 
 
 @pytest.mark.parametrize(
