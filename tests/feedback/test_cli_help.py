@@ -44,7 +44,7 @@ def test_help_loads_click_and_no_room_but_settings() -> None:
 
 
 def test_help_comes_at_once() -> None:
-    """Under 0.3 s. It waits for nothing, so on a free machine that is its processor time; others may be busy."""
+    """Under 0.3 s of processor time: it waits for nothing, and the machine may be busy."""
     took = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
