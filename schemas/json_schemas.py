@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 
 from schemas import rules
 from schemas.catalog import CURRENT, FIRST_YEAR, PREFIX, REPLAY_ATTRIBUTE, envelope
+from schemas.meanings import meaning
 
 Schema = dict[str, Any]
 
@@ -64,10 +65,8 @@ def described(name: str, data: type[Struct]) -> Schema:
     )
     whole = _portable(_in_place(reference, components))
     properties = whole["properties"]
-    content = {
-        "description": "What it says, and nothing else.",
-        **_without(properties["data"]),
-    }
+    content = _explained(_without(properties["data"]), lambda field: meaning(name, field), "")
+    content = {"description": "What it says, and nothing else.", **content}
     rule = rules.rule_of(data)
     if rule is not None:
         content = RULE_SCHEMAS[rule](content)
@@ -107,6 +106,19 @@ def _years_from(first: int) -> str:
     assert first == century * 100
     assert 10 <= century <= 19
     return f"^(1[{century - 10}-9]|[2-9][0-9])[0-9]{{2}}-"
+
+
+def _explained(schema: Schema, meaning_of: Callable[[str], str], path: str) -> Schema:
+    """The schema of an object with a description for each field, at every depth."""
+    properties = {}
+    for field, inner in schema["properties"].items():
+        place = f"{path}{field}"
+        if "properties" in inner:
+            inner = _explained(_without(inner), meaning_of, f"{place}.")
+        elif "properties" in inner.get("items", {}):
+            inner = {**inner, "items": _explained(_without(inner["items"]), meaning_of, f"{place}[].")}
+        properties[field] = {**inner, "description": meaning_of(place)}
+    return {**schema, "properties": properties}
 
 
 def _without(schema: Schema) -> Schema:

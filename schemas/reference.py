@@ -81,7 +81,7 @@ def _events() -> Iterator[str]:
 
 
 def _fields(data: Node) -> Iterator[str]:
-    yield "| field | | value |\n|---|---|---|\n"
+    yield "| field | | value | meaning |\n|---|---|---|---|\n"
     required = data.get("required", [])
     targets = {"prediction_id", "model", "join_key"} if "anyOf" in data else set()
     if targets and {"required": ["subject"], "not": {"required": ["join_key"]}} in data["anyOf"]:
@@ -89,7 +89,8 @@ def _fields(data: Node) -> Iterator[str]:
     fields = data["properties"]
     for field in sorted(fields, key=lambda name: _rank(name, required, targets)):
         need = "required" if field in required else "target" if field in targets else ""
-        yield f"| `{field}` | {need} | {_cell(_value(fields[field]))} |\n"
+        value, meaning = _value(fields[field]), fields[field]["description"]
+        yield f"| `{field}` | {need} | {_cell(value)} | {_cell(meaning)} |\n"
 
 
 def _rank(field: str, required: Sequence[str], targets: set[str]) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from schemas import events, rules
 from schemas.catalog import CURRENT, PREFIX
 from schemas.json_schemas import RULE_SCHEMAS, event_schema, names
+from schemas.meanings import unused
 from tests.schemas.valid import EVENT
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "json"
@@ -78,6 +79,14 @@ def schemas_within(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str,
             yield from schemas_within(inner, path)
 
 
+def fields_within(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field of an object's schema, and those of objects inside of it."""
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{path}{name}", inner
+        yield from fields_within(inner, f"{path}{name}.")
+        yield from fields_within(inner.get("items", {}), f"{path}{name}[].")
+
+
 def test_every_type_has_a_json_schema_and_every_file_a_type() -> None:
     """The folder is the catalogue."""
     assert set(names()) == set(CURRENT)
@@ -116,6 +125,16 @@ def test_personal_fields_are_marked(name: str) -> None:
     data = event_schema(name)["properties"]["data"]
     marked = {path for path, inner in schemas_within(data) if inner.get("x-loopline-personal")}
     assert marked == PERSONAL.get(name, set())
+
+
+def test_every_field_is_explained_and_no_explanation_is_left_over() -> None:
+    """Whoever reads a schema reads what each field means."""
+    known = set()
+    for name in CURRENT:
+        for path, inner in fields_within(event_schema(name)["properties"]["data"]):
+            known.add((name, path))
+            assert inner["description"].endswith(".")
+    assert unused(known) == []
 
 
 def test_every_rule_is_said_in_json_schema() -> None:
