@@ -29,10 +29,10 @@ def cpu(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def in_turns(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
-    """Every side's costs: A B, B A, A B and so on, after one round that is not counted."""
+def in_turns(sides: Mapping[str, Side], rounds: int, *, warm: bool = True) -> dict[str, list[float]]:
+    """Every side's costs: A B, B A, A B and so on; with `warm` after one round that is not counted."""
     costs: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
+    for number in range(0 if warm else 1, rounds + 1):
         for name in list(sides)[:: 1 if number % 2 else -1]:
             cost = sides[name]()
             if number:

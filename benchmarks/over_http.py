@@ -62,7 +62,7 @@ def measure_singles(scale: Scale) -> list[Row]:
     seeds = iter(range(1, 1000))
     latencies: dict[str, list[float]] = {"ours": [], "peer": []}
     # The peer takes longer over each: fewer requests take about as long.
-    counts = {"ours": scale.http_requests, "peer": max(scale.http_requests // 5, 200)}
+    counts = {"ours": scale.http_requests, "peer": max(scale.http_requests // 5, 100)}
 
     def seconds_a_request(name: str, serving: Serving) -> float:
         outcome = generator.run(Load(serving.port, counts[name], _CONNECTIONS, seed=next(seeds)))
