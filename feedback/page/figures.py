@@ -15,7 +15,7 @@ from streams.queries.freshness import freshness, lag
 from streams.queries.originals import latest
 from streams.queries.pages import Page
 from streams.queries.waiting import waiting, waiting_count
-from streams.store.tables import DEAD_LETTERS
+from streams.store.tables import COUNTS, DEAD_LETTERS
 
 _ENOUGH = 5
 _EVERYTHING = Page(limit=1000)
@@ -48,8 +48,8 @@ def tables(view: View, shown: int) -> dict[str, Any]:
 def _refused(view: View) -> list[tuple[str, str, int]]:
     """(code, title, how many) of what was refused."""
     every = (
-        (code, title, view.snapshot.count(DEAD_LETTERS, {"code": code}))
-        for code, title in problems.TITLES.items()
+        (code, problems.TITLES[code], view.snapshot.count(DEAD_LETTERS, {"code": code}))
+        for code in (*problems.COLLECTOR_CODES, *problems.WORKER_CODES)
     )
     return [entry for entry in every if entry[2]]
 
@@ -57,8 +57,9 @@ def _refused(view: View) -> list[tuple[str, str, int]]:
 def _rates(view: View) -> list[dict[str, Any]]:
     """Shares that a page can show at a glance, each with its n and a 95% interval, or without enough data."""
     n = {
-        (item["kind"], item["value"]): item["n"]
-        for item in counts(view.snapshot, ("kind", "value"), _EVERYTHING, env="prod")["items"]
+        (kind, value): n
+        for kind in ("feedback.thumb", "feedback.confirmation")
+        for value, n, _ in view.snapshot.totals(COUNTS, ["value"], {"kind": kind, "env": "prod"})
     }
     shares = (
         ("Thumbs up", ("feedback.thumb", "up"), ("feedback.thumb", "down")),

@@ -116,7 +116,8 @@ def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Stag
         stages.append(_stage("waiting", fact.received, **{"for": fact.waits_for}))
     if home is not None and fact.joined is not None:
         stages.append(_stage("joined", fact.joined, prediction_id=home.id_text))
-    if fact.effective:
+    # A person's earlier correction is in effect as a label while the latest one's label is refused.
+    if fact.effective or fact.label_used:
         since = fact.received if fact.joined is None else fact.joined
         if fact.label_used and home is not None:
             # A label can stand only once the version's output was declared.

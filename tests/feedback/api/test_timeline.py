@@ -70,6 +70,15 @@ def test_a_label_is_in_effect_from_its_declaration(loop: Loop) -> None:
     assert settled[2]["at"] == rfc3339(loop.now)
 
 
+def test_an_earlier_label_stands_while_the_latest_does_not_fit(loop: Loop) -> None:
+    """The person's latest label that fits is in effect, though a later correction counts as feedback."""
+    loop.send(declared(), made(), correction("c-1"), correction("c-2", "zebra", time="2026-11-21T00:00:00Z"))
+    assert stages(loop, "c-1") == ["received", "joined", "in_effect"]
+    assert loop.get("/v1/feedback/c-1")["items"][0]["effective"] is False
+    assert stages(loop, "c-2") == ["received", "joined", "in_effect", "discarded"]
+    assert loop.get("/v1/predictions/p-1")["label"]["label"] == "b"
+
+
 def test_what_the_worker_refused_is_discarded_with_its_code(loop: Loop) -> None:
     """A verdict is a stage, not a second item."""
     loop.send(declared(), made(), correction("c-1", "zebra"), thumb("t-1", model="other"))
