@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,11 +28,13 @@ class Server:
         self.port = free_port()
         self.partitions = partitions
         self.running: Running | None = None
+        self._started = 0.0
 
     def start(self, **variables: str) -> Running:
         """Start it, or start it again."""
         self.stop()
         words = ("--port", self.port, "--partitions", self.partitions)
+        self._started = time.time()
         self.running = Running(self.home, *words, **variables)
         return self.running.ready()
 
@@ -43,6 +46,17 @@ class Server:
         """Whether its parent process has ended."""
         assert self.running is not None
         return self.running.process.poll() is not None
+
+    def worker(self, *, other_than: int = 0) -> int:
+        """The process of its worker, once that runs: not what an earlier one said, nor its parent of it."""
+
+        def running() -> int:
+            assert self.running is not None
+            said = self.running.home.worker_state()
+            runs = said.state == "running" and said.at >= self._started
+            return said.pid if runs and said.pid != other_than else 0
+
+        return int(until(running, "a worker"))
 
     def stop(self) -> None:
         """End it in order."""

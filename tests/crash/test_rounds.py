@@ -39,7 +39,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path: Path) -> None
 
 def _kill(server: Server, victim: str) -> None:
     assert server.running is not None
-    collector, worker = server.running.children()
+    worker, (collector, _) = server.worker(), server.running.children()
     if victim in ("worker", "both"):
         os.kill(worker, signal.SIGKILL)
     if victim in ("collector", "both"):
@@ -47,4 +47,4 @@ def _kill(server: Server, victim: str) -> None:
         until(server.ended, "the server to end with its collector")
         server.start()
     else:
-        until(lambda: server.running and server.running.children()[1] != worker, "another worker")
+        server.worker(other_than=worker)
