@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 RUN = ("bash", "python")
 EXPECTED = "text"
 PORT = "8710"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[a-z]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL

@@ -11,6 +11,7 @@ from tests.docs.pages import RUN, Block, Failed, Follower, blocks, matches, page
 WITH_EXAMPLES = [page for page in pages() if any(block.language in RUN for block in blocks(page.read_text()))]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.stem)
 def test_every_example_runs(page: Path, tmp_path: Path) -> None:
     """A page's blocks run from top to bottom on a fresh machine's folder."""
