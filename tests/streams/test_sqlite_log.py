@@ -185,6 +185,17 @@ def test_a_locked_log_is_an_error_and_no_more(path: Path) -> None:
     assert _records(path) == [b"a", b"c"]
 
 
+def test_a_writer_that_was_overtaken_overwrites_nothing(path: Path) -> None:
+    """Two writers are not meant to be; if it happens, the later one fails whole, and then knows the ends."""
+    with closing(SqliteLog(path, writable=True)) as one, closing(SqliteLog(path, writable=True)) as other:
+        one.append([(0, b"a")])
+        with pytest.raises(NotDurable):
+            other.append([(1, b"x"), (0, b"y")])
+        assert one.ends() == other.ends() == {0: 1, 1: 0, DEAD: 0}
+        other.append([(1, b"x"), (0, b"y")])
+    assert _records(path) == [b"a", b"y"]
+
+
 def test_threads_close_with_the_log(path: Path) -> None:
     """Reading in many threads leaves no connection open once the log is closed."""
     with closing(SqliteLog(path, writable=True)) as log:
@@ -199,17 +210,16 @@ def test_threads_close_with_the_log(path: Path) -> None:
     assert sorted(each.name for each in path.parent.iterdir()) == ["log.db"]
 
 
-_APPEND_FOREVER = """
+_APPEND = """
 import sys
 from pathlib import Path
 from streams.log.sqlite import SqliteLog
 
 log = SqliteLog(Path(sys.argv[1]), writable=True)
-number = log.ends()[0]
-while True:
+first = log.ends()[0]
+for number in range(first, first + 20):
     log.append([(0, b"%d" % number), (1, b"%d" % number)])
     print(number, flush=True)
-    number += 1
 """
 
 
@@ -217,11 +227,13 @@ while True:
 @pytest.mark.parametrize("point", ["append.1:4", "append.2:4", "append.3:4"])
 def test_a_writer_killed_at_any_step_leaves_what_it_acknowledged(path: Path, point: str) -> None:
     """Killed at each numbered step: all that was said to be appended is there, in both partitions or none."""
-    environment = {"LOOPLINE_CRASH_AT": point, "PYTHONPATH": str(Path(__file__).parents[2])}
+    plan = path.with_name("plan")
+    environment = {"LOOPLINE_CRASH_PLAN": str(plan), "PYTHONPATH": str(Path(__file__).parents[2])}
     acknowledged = 0
     for _ in range(3):
+        plan.write_text(point)
         writer = subprocess.run(
-            [sys.executable, "-c", _APPEND_FOREVER, str(path)],
+            [sys.executable, "-c", _APPEND, str(path)],
             env=environment,
             capture_output=True,
             text=True,
