@@ -86,6 +86,7 @@ def run_collector(home: Home, descriptor: int, log_level: str) -> int:
     """Serve on a socket that listens already, until SIGTERM; what was taken is written before the end."""
     import uvicorn
 
+    from feedback.wire import OneWrite
     from streams.appender import Appender
     from streams.metrics import Metrics
 
@@ -99,6 +100,9 @@ def run_collector(home: Home, descriptor: int, log_level: str) -> int:
         lifespan="on",
         timeout_graceful_shutdown=GRACEFUL_S,
         server_header=False,
+        # Nothing here looks at who asks, so nothing needs to know what a proxy says about it.
+        proxy_headers=False,
+        http=OneWrite,
     )
     listening = socket.socket(fileno=descriptor)
     try:

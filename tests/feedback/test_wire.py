@@ -1,0 +1,61 @@
+"""Answers in one write."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from feedback.wire import JoinedWrites
+
+
+class _Inner:
+    """A transport that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.done: list[bytes | str] = []
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+    def is_closing(self) -> bool:
+        return "closed" in self.done
+
+
+@pytest.fixture
+def inner() -> _Inner:
+    """What it is put around."""
+    return _Inner()
+
+
+def test_what_is_written_in_one_turn_leaves_together(inner):
+    """Head and body of an answer are one write; the next answer is another one."""
+
+    async def answers() -> None:
+        transport = JoinedWrites(inner, asyncio.get_running_loop())
+        transport.write(b"head, ")
+        transport.write(b"body")
+        assert inner.done == []
+        await asyncio.sleep(0)
+        transport.write(b"next")
+        await asyncio.sleep(0)
+
+    asyncio.run(answers())
+    assert inner.done == [b"head, body", b"next"]
+
+
+def test_closing_loses_nothing(inner):
+    """What was written before a close goes out before it, and nothing goes out after it."""
+
+    async def answers() -> None:
+        transport = JoinedWrites(inner, asyncio.get_running_loop())
+        transport.write(b"last words")
+        transport.close()
+        assert transport.is_closing()
+        await asyncio.sleep(0)
+
+    asyncio.run(answers())
+    assert inner.done == [b"last words", "closed"]
