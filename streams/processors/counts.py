@@ -17,9 +17,6 @@ from streams.processors.join import PREDICTION_MADE
 from streams.store.tables import Count, Exposure, Fact, Outcome, Prediction
 
 _encode = json.Encoder().encode
-_MILLION = 1_000_000
-# A value beyond this is counted without its amount: sums of millionths are to stay within 64 bits.
-_LARGEST = 2**50 / _MILLION
 
 OUTCOME = "feedback.outcome"
 _UNCOUNTED = frozenset({RETRACTION, PREDICTION_MADE})
@@ -94,13 +91,13 @@ def _group_text(group: tuple[str | None, ...]) -> str:
 
 
 def outcome_row(fact: Fact, shard: int, sign: int) -> Outcome | None:
-    """That an outcome befell a subject (sign 1), or that it was taken back (sign -1)."""
+    """That an outcome befell a subject (sign 1), or that it was taken back (sign -1).
+
+    Its amount stays in the fact: floats do not add up to the same sum in every order.
+    """
     if fact.kind != OUTCOME:
         return None
     assert fact.value is not None
-    number = None if fact.label is None else json.decode(fact.label)
-    if number is not None:
-        number = round(number * _MILLION) if abs(number) < _LARGEST else None
     return Outcome(
         unpack(fact.key[1:]),
         _group_text((fact.value, fact.model, fact.env)),
@@ -110,6 +107,4 @@ def outcome_row(fact: Fact, shard: int, sign: int) -> Outcome | None:
         fact.env,
         utc_day(fact.at),
         sign,
-        0 if number is None else sign,
-        0 if number is None else sign * number,
     )

@@ -191,7 +191,7 @@ class Exposure(Struct, gc=False):
 
 
 class Outcome(Struct, gc=False):
-    """How often an outcome befell a subject on a day; values are summed in whole millionths."""
+    """How often an outcome befell a subject on a day."""
 
     subject: str
     dims: str
@@ -201,8 +201,6 @@ class Outcome(Struct, gc=False):
     env: str
     day: str
     n: int
-    valued: int
-    millionths: int
 
 
 class ModelEvent(Struct, gc=False):
@@ -272,7 +270,7 @@ OVERRIDES = Table("overrides", Override, ("model", "person", "input_ref", "pid")
 AUDITED = Table("audited_inputs", AuditedInput, ("model", "env", "input_ref", "pid"))
 COUNTS = Table("counts", Count, ("dims", "shard"), sums=("n", "events"))
 EXPOSURES = Table("exposures", Exposure, ("subject", "dims", "day", "shard"), sums=("n",))
-OUTCOMES = Table("outcomes", Outcome, ("subject", "dims", "day", "shard"), sums=("n", "valued", "millionths"))
+OUTCOMES = Table("outcomes", Outcome, ("subject", "dims", "day", "shard"), sums=("n",))
 MODEL_EVENTS = Table("model_events", ModelEvent, ("model", "id", "source"))
 DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"))
 DEAD_LETTERS = Table(
