@@ -79,6 +79,7 @@ def application(
         worker=worker,
         outcome_window_days=value("outcome_window"),
         maturity_days=value("maturity"),
+        stuck_after_s=value("stuck_after"),
     )
 
 

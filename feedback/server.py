@@ -113,6 +113,7 @@ def build_app(
     clock: Callable[[], int] = time.time_ns,
     outcome_window_days: int = WINDOW_DAYS,
     maturity_days: int = MATURITY_DAYS,
+    stuck_after_s: float = readiness.STUCK_AFTER_S,
 ) -> Server:
     """Compose the server.
 
@@ -126,6 +127,7 @@ def build_app(
         lineage: tells which dataset versions an event is in.
         worker: what the worker says of itself, for `/readyz`.
         clock: nanoseconds since 1970, the instant of receipt.
+        stuck_after_s: for how long the views may stand still behind the log before `/readyz` says so.
     """
     metrics = metrics or Metrics()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
@@ -144,10 +146,10 @@ def build_app(
         maturity_days,
     )
     collector = Collector(appender, log.identity.partitions, metrics=metrics, clock=clock)
-    return Server(collector, _site(services))
+    return Server(collector, _site(services, readiness.Progress(stuck_after_s=stuck_after_s)))
 
 
-def _site(services: Services) -> Starlette:
+def _site(services: Services, progress: readiness.Progress) -> Starlette:
     site = Starlette(
         routes=list(ROUTES),
         exception_handlers={
@@ -159,7 +161,7 @@ def _site(services: Services) -> Starlette:
     )
     site.router.redirect_slashes = False
     site.state.services = services
-    site.state.progress = readiness.Progress()
+    site.state.progress = progress
     services.metrics.registry.register(metrics.ViewNumbers(services))
     return site
 

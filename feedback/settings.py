@@ -164,6 +164,15 @@ SETTINGS = (
         _days,
         "Days after which the feedback of a day is taken as nearly complete. Later feedback still counts.",
     ),
+    Setting(
+        "stuck_after",
+        15.0,
+        "LOOPLINE_STUCK_AFTER",
+        None,
+        "SECONDS",
+        _seconds,
+        "How long the views may stand still behind the log before /readyz answers 503.",
+    ),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}

@@ -19,14 +19,22 @@ from feedback.api.services import Services, services_of
 from streams.log.port import format_positions
 from streams.queries.freshness import lag
 
-PATIENCE_S = 15.0
+STUCK_AFTER_S = 15.0
 REFUSED = "refused"
 
 
 class Progress:
-    """Remembers when the views last moved, or had nothing to do. `clock` is monotonic, in seconds."""
+    """Remembers when the views last moved, or had nothing to do.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        clock: monotonic, in seconds.
+        stuck_after_s: for how long views that are behind may stand still, and a failed append count.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, stuck_after_s: float = STUCK_AFTER_S
+    ) -> None:
+        self.stuck_after_s = stuck_after_s
         self._clock = clock
         self._guard = threading.Lock()
         self._standing: dict[int, int] | None = None
@@ -46,7 +54,7 @@ def assess(services: Services, progress: Progress) -> tuple[list[str], dict[str,
     reasons: list[str] = []
     failed_at = services.appender.failed_at
     # A failure is old after a while: only the next append can tell, and somebody must send it.
-    if failed_at is not None and time.monotonic() - failed_at < PATIENCE_S:
+    if failed_at is not None and time.monotonic() - failed_at < progress.stuck_after_s:
         reasons.append(services.appender.failure)
     says = services.worker()
     if says.state == REFUSED:
@@ -61,7 +69,7 @@ def assess(services: Services, progress: Progress) -> tuple[list[str], dict[str,
         reasons.append(missing.detail)
         behind = sum(services.log.ends().values())
     still = progress.observe(standing, behind)
-    if behind > 0 and still >= PATIENCE_S:
+    if behind > 0 and still >= progress.stuck_after_s:
         reasons.append(
             f"the views are {behind} blocks behind and have not moved for {still:.0f} s:"
             " is the worker running?"
