@@ -126,9 +126,11 @@ class Stage:
         """What the command line says, as its `--json` document. Raises DemoFailed."""
         from feedback.cli import main
 
+        # Named here, both of them: what the environment names may be somebody's own.
+        where = ["--home", str(self.home.path), "--url", self.url]
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            status = main([*words, "--home", str(self.home.path), "--json"], standalone_mode=False)
+            status = main([*words, *where, "--json"], standalone_mode=False)
         if status:
             raise DemoFailed(f"loopline {' '.join(words)} ended with {status}: {said.getvalue()}")
         return msgspec.json.decode(said.getvalue())

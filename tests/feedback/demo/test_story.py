@@ -35,8 +35,14 @@ class Played(NamedTuple):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Played, Played]:
-    """Two runs at the same time, each on a fresh home; the second one answers with a document."""
-    environment = {**os.environ, "PYTHONHASHSEED": "random"}
+    """Two runs at the same time on fresh homes, whatever the environment names; the second one in JSON."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": "random",
+        "LOOPLINE_URL": "http://127.0.0.1:9",
+        "LOOPLINE_HOME": str(elsewhere),
+    }
     started = []
     for way in ("prose", "json"):
         home = tmp_path_factory.mktemp(way) / "home"
@@ -55,6 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Played, Played]:
         for _, process in started:
             process.kill()
             process.wait()
+    assert list(elsewhere.iterdir()) == []
     return played[0], played[1]
 
 
