@@ -190,7 +190,7 @@ def _store(
             transaction.add(EXPOSURES, [as_row(row)])
         for shard, (subject, word, day, n) in enumerate(events):
             dims = json.dumps([word, None, "prod"])
-            happened = Outcome(subject, dims, shard, word, None, "prod", _day(day), n, 0, 0)
+            happened = Outcome(subject, dims, shard, word, None, "prod", _day(day), n)
             transaction.add(OUTCOMES, [as_row(happened)])
     return store
 
