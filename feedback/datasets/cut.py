@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feedback.datasets.gate import JUDGED_COLUMNS
 from feedback.datasets.inputs import Inputs
 from feedback.datasets.lineage_file import LineageStage
 from feedback.datasets.recipe import SPLITS, Filters, Splitter
@@ -45,31 +43,17 @@ class Cut:
         """The hash of the rows of all splits."""
         return combined_hash(self.split_hashes)
 
-    def read_back(self, folder: Path) -> dict[str, Any]:
-        """The judged columns of each split, from its file."""
-        return {
-            split: pq.read_table(folder / f"{split}.parquet", columns=list(JUDGED_COLUMNS))
-            for split in SPLITS
-        }
-
     def schemas(self, folder: Path) -> dict[str, Any]:
         """The schema of each split's file."""
         return {split: pq.read_schema(folder / f"{split}.parquet") for split in SPLITS}
 
-    def together(self, rows: Mapping[str, Any]) -> Any:
-        """The rows of all splits in one table, with the split as a column."""
-        return pa.concat_tables(
-            table.append_column("split", pa.array([split] * table.num_rows, pa.string()))
-            for split, table in rows.items()
-        )
-
-    def label_counts(self, rows: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-        """How many rows each label has, by label and split."""
-        counted: defaultdict[str, dict[str, int]] = defaultdict(dict)
-        for split, table in rows.items():
-            for each in table["label"].value_counts().to_pylist():
-                counted[each["values"]][split] = each["counts"]
-        return counted
+    def rows(self, folder: Path, columns: Sequence[str], splits: Collection[str] = SPLITS) -> Any:
+        """Some columns of what was written, read back, with the split as one more column."""
+        tables = []
+        for split in splits:
+            table = pq.read_table(folder / f"{split}.parquet", columns=list(columns))
+            tables.append(table.append_column("split", pa.repeat(split, table.num_rows)))
+        return pa.concat_tables(tables)
 
 
 @contextlib.contextmanager

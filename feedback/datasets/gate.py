@@ -10,7 +10,7 @@ is left to `release`.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +56,14 @@ class Evidence:
 
     Args:
         schemas: the Arrow schema of each split's file.
-        rows: a table of `JUDGED_COLUMNS` and `split`, over all splits.
+        rows: gives a table of `JUDGED_COLUMNS` and `split`, over all splits.
         shapes: the declared output shape of each model version, as JSON; None where there is none.
         encoding: how labels are written, `string` or `json`.
         shift: how the labels differ from the parent's; None without a parent.
     """
 
     schemas: Mapping[str, Any]
-    rows: Any
+    rows: Callable[[], Any]
     shapes: Mapping[str, str | None]
     encoding: str
     shift: Shift | None
@@ -80,7 +80,8 @@ def judge(evidence: Evidence, allow: Collection[str] = ()) -> Report:
 
     source = context.data_sources.add_pandas("release")
     checks: list[dict[str, Any]] = []
-    for name, frame, expectations in _suites(evidence):
+    rows = evidence.rows()
+    for name, frame, expectations in _suites(evidence, rows):
         asset = source.add_dataframe_asset(name)
         batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
         result = batch.validate(gx.ExpectationSuite(name=name, expectations=expectations))
@@ -95,7 +96,7 @@ def judge(evidence: Evidence, allow: Collection[str] = ()) -> Report:
     return {
         "passed": all(check["passed"] or check["allowed"] for check in checks),
         "allowed": sorted({check["check"] for check in checks if check["allowed"]}),
-        "rows": evidence.rows.num_rows,
+        "rows": rows.num_rows,
         "checks": checks,
         "great_expectations": gx.__version__,
     }
@@ -125,7 +126,7 @@ def failures(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _suites(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame, list[Any]]]:
+def _suites(evidence: Evidence, rows: Any) -> Iterator[tuple[str, pd.DataFrame, list[Any]]]:
     """The tables that are judged, each with what is expected of it."""
     import great_expectations.expectations as gxe
     import pandas as pd
@@ -144,7 +145,6 @@ def _suites(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame, list[Any]]]
             )
         ],
     )
-    rows = evidence.rows
     nulls = [gxe.ExpectColumnValuesToNotBeNull(column=name, meta={"check": NULLS}) for name in JUDGED_COLUMNS]
     yield (
         "rows",
@@ -157,7 +157,7 @@ def _suites(evidence: Evidence) -> Iterator[tuple[str, pd.DataFrame, list[Any]]]
         places.filter(pc.is_valid(places["input_ref"])).to_pandas(),
         [gxe.ExpectColumnValuesToBeUnique(column="input_ref", meta={"check": LEAKAGE})],
     )
-    yield "labels", _labels(evidence), _label_expectations(evidence)
+    yield "labels", _labels(evidence, rows), _label_expectations(evidence)
     if evidence.shift is not None:
         shift = evidence.shift
         yield (
@@ -179,9 +179,9 @@ def _compared(schema: Any) -> Iterator[tuple[str, str, str]]:
         yield name, found.get(name, "missing"), expected.get(name, "no such column")
 
 
-def _labels(evidence: Evidence) -> pd.DataFrame:
+def _labels(evidence: Evidence, rows: Any) -> pd.DataFrame:
     """Each label of each model version once, with whether it fits what that version declared."""
-    pairs = evidence.rows.group_by(["model_version", "label"]).aggregate([])
+    pairs = rows.group_by(["model_version", "label"]).aggregate([])
     pairs = pairs.filter(pc.is_valid(pairs["label"]))
     fitting = []
     for version, label in zip(pairs["model_version"].to_pylist(), pairs["label"].to_pylist(), strict=True):

@@ -76,6 +76,10 @@ class Inputs:
             for (partition, offset), record in _records(log, wanted):
                 rows = order[slice(*wanted[partition, offset])]
                 inputs = _inputs(record, catalog)
+                done += len(rows)
+                progress(done, len(order))
+                if inputs.count(UNSET) == len(inputs):
+                    continue
                 for row, place in zip(rows.tolist(), places[rows].tolist(), strict=True):
                     value = inputs[place]
                     if value is UNSET:
@@ -88,8 +92,6 @@ class Inputs:
                     written += len(text)
                     self._ends[row] = written
                     self.found += 1
-                done += len(rows)
-                progress(done, len(order))
         if written:
             with self._path.open("rb") as file:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -149,5 +151,4 @@ def _inputs(record: bytes, catalog: Catalog) -> list[Any]:
     header, body = read_block(record)
     if catalog.types.issuperset(header.types):
         return [item.data.input for item in _decode_items(body)]
-    inputs = (getattr(event.data, "input", None) for event in catalog.read(body, header.types))
-    return [UNSET if value is None else value for value in inputs]
+    return [getattr(event.data, "input", UNSET) for event in catalog.read(body, header.types)]

@@ -7,6 +7,7 @@ hash covers the rows alone, so it does not depend on when, where or in which ver
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -54,8 +55,11 @@ def described_columns() -> list[dict[str, Any]]:
     return [{"name": field.name, "type": str(field.type), "nullable": field.nullable} for field in SCHEMA]
 
 
-def counted_labels(labels: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """The distribution of labels, given as rows by label and split: the most frequent, and how many more."""
+def counted_labels(rows: Any) -> dict[str, Any]:
+    """The distribution of a table's `label` by `split`: the most frequent, and how many more."""
+    labels: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for each in rows.group_by(["label", "split"]).aggregate([([], "count_all")]).to_pylist():
+        labels[each["label"]][each["split"]] = each["count_all"]
     totals = {label: sum(splits.values()) for label, splits in labels.items()}
     ranked = sorted(totals, key=lambda label: (-totals[label], label))
     listed = ranked[:MOST_LABELS_LISTED]
@@ -63,7 +67,8 @@ def counted_labels(labels: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     return {
         "distinct": len(ranked),
         "listed": [
-            {"label": label, "rows": totals[label], "splits": dict(labels[label])} for label in listed
+            {"label": label, "rows": totals[label], "splits": dict(sorted(labels[label].items()))}
+            for label in listed
         ],
         "others": {"labels": len(rest), "rows": sum(totals[label] for label in rest)},
     }

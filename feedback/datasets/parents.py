@@ -7,7 +7,7 @@ later does not descend from a newer one. The log decides what comes before what,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from feedback.datasets.recipe import TRAINING
 from feedback.datasets.standing import reaches
 from schemas.canonical import canonical
 from streams.log.port import LogIdentity, parse_positions
+
+References = Callable[[], Any]
+"""Gives an array of references of inputs, when it is needed."""
 
 
 class Family:
@@ -51,9 +54,9 @@ class Family:
                 counted.update(count_labels(column, self.parent["encoding"]["label"]))
         return counted
 
-    def moved_to_audit(self, audited: Any) -> dict[str, Any]:
-        """Which of these inputs, an array of references, were in another split when last released."""
-        unknown = pc.unique(audited)
+    def moved_to_audit(self, audited: References) -> dict[str, Any]:
+        """Which of these inputs were in another split when they were last released."""
+        unknown = pc.unique(audited()) if self.ancestors else pa.array([], pa.string())
         moved: Counter[str] = Counter()
         # From the newest on: where an input was last decides, so a move is counted once.
         for said in self.ancestors:
@@ -67,15 +70,15 @@ class Family:
         del moved["audit"]
         return {"inputs": moved.total(), "from": {split: moved[split] for split in TRAINING}}
 
-    def audited_later(self, training: Any) -> int:
-        """How many of these inputs, an array of references, a release of a later state has in audit."""
+    def audited_later(self, training: References) -> int:
+        """How many of these inputs a release of a later state has in audit."""
         if not self.others:
             return 0
         later = pa.chunked_array(
             [chunk for said in self.others for chunk in self._column(said, "audit", "input_ref").chunks],
             pa.string(),
         )
-        return int(pc.sum(pc.is_in(pc.unique(training), value_set=pc.unique(later)), min_count=0).as_py())
+        return int(pc.sum(pc.is_in(pc.unique(training()), value_set=pc.unique(later)), min_count=0).as_py())
 
     def _column(self, said: Manifest, split: str, name: str) -> Any:
         path = self._folder / str(said["version"]) / f"{split}.parquet"

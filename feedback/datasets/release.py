@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,7 +25,7 @@ from feedback.datasets.catalogue import Manifest
 from feedback.datasets.croissant import croissant
 from feedback.datasets.cut import Cut, cut
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
-from feedback.datasets.gate import ALLOWABLE, Evidence, Report, failures, judge
+from feedback.datasets.gate import ALLOWABLE, JUDGED_COLUMNS, Evidence, Report, failures, judge
 from feedback.datasets.parents import Family, count_labels
 from feedback.datasets.recipe import SPLITS, TRAINING, Filters
 from feedback.datasets.rows import Progress
@@ -155,10 +155,9 @@ class _Job:
         self._built = built
         self._instant = instant
         self._family = Family(folder, model, log.identity, state.vector)
-        self._rows = made.read_back(built)
 
-    def _of(self, splits: Collection[str], column: str) -> list[object]:
-        return [chunk for split in splits for chunk in self._rows[split][column].chunks]
+    def _column(self, splits: Collection[str], name: str) -> Any:
+        return self._made.rows(self._built, [name], splits)[name]
 
     def finished(self, shelf: Shelf, allow: Collection[str], progress: Progress) -> Published:
         """Judge, describe and publish it. Raises GateFailed, and keeps it aside, when it does not pass."""
@@ -180,7 +179,7 @@ class _Job:
         }
         evidence = Evidence(
             schemas=self._made.schemas(self._built),
-            rows=self._made.together(self._rows),
+            rows=lambda: self._made.rows(self._built, JUDGED_COLUMNS),
             shapes={version: declared.get(version) for version in versions},
             encoding=self._made.encoding["label"],
             shift=self._shift(),
@@ -195,18 +194,12 @@ class _Job:
     def _shift(self) -> Shift | None:
         if self._family.parent is None:
             return None
-        import pyarrow as pa
-
-        labels = pa.chunked_array(self._of(TRAINING, "label"), pa.string())
-        return label_shift(count_labels(labels, self._made.encoding["label"]), self._family.labels())
+        labels = count_labels(self._column(TRAINING, "label"), self._made.encoding["label"])
+        return label_shift(labels, self._family.labels())
 
     def described(self, version: int, report: Report) -> Manifest:
         """Write card, Croissant file and manifest; gives the manifest."""
-        import pyarrow as pa
-
         made, identity, parent = self._made, self._log.identity, self._family.parent
-        audited = pa.chunked_array(self._of(("audit",), "input_ref"), pa.string())
-        training = pa.chunked_array(self._of(TRAINING, "input_ref"), pa.string())
         content: Manifest = {
             "name": f"{self._model}@{version}",
             "model": self._model,
@@ -225,10 +218,10 @@ class _Job:
             "schema": manifests.described_columns(),
             "encoding": made.encoding,
             "inputs": {"included": made.inputs_found, "by_reference": made.census.total - made.inputs_found},
-            "labels": manifests.counted_labels(made.label_counts(self._rows)),
+            "labels": manifests.counted_labels(made.rows(self._built, ["label"])),
             **manifests.counted_census(made.census),
-            "moved_to_audit": self._family.moved_to_audit(audited),
-            "audited_later": self._family.audited_later(training),
+            "moved_to_audit": self._family.moved_to_audit(lambda: self._column(("audit",), "input_ref")),
+            "audited_later": self._family.audited_later(lambda: self._column(TRAINING, "input_ref")),
             "gate": {"passed": report["passed"], "checks": manifests.checks_in_short(report)},
             "allowed": report["allowed"],
         }

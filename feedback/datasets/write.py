@@ -23,7 +23,8 @@ from loopline.content import SplitHash
 
 ROWS_A_GROUP = 65_536
 # Their values hardly repeat: a dictionary would be built and thrown away.
-_UNIQUE = frozenset({"prediction_id", "input_ref", "input", "at"})
+_UNIQUE_TEXTS = frozenset({"prediction_id", "input_ref", "input"})
+_UNIQUE = _UNIQUE_TEXTS | {"at"}
 
 
 class SplitFile:
@@ -35,6 +36,7 @@ class SplitFile:
             SCHEMA,
             compression="zstd",
             use_dictionary=[name for name in SCHEMA.names if name not in _UNIQUE],
+            column_encoding=dict.fromkeys(_UNIQUE_TEXTS, "DELTA_LENGTH_BYTE_ARRAY"),
             version="2.6",
         )
         self._pending: list[Any] = []

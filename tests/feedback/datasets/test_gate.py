@@ -38,7 +38,7 @@ def table(**columns: Any) -> Any:
 
 def evidence(**parts: Any) -> Evidence:
     """Good evidence, with some parts made otherwise."""
-    good = Evidence(dict.fromkeys(SPLITS, SCHEMA), table(), {"1": CLOSED, "2": CLOSED}, STRING, NO_SHIFT)
+    good = Evidence(dict.fromkeys(SPLITS, SCHEMA), table, {"1": CLOSED, "2": CLOSED}, STRING, NO_SHIFT)
     return replace(good, **parts)
 
 
@@ -80,7 +80,7 @@ def test_a_file_with_other_columns_is_refused(schema: Any) -> None:
 def test_a_missing_value_is_refused(column: str) -> None:
     """The columns that every row must have are full; the report names the one that is not."""
     values = table()[column].to_pylist()
-    refused = refusals(evidence(rows=table(**{column: [None, *values[1:]]})))
+    refused = refusals(evidence(rows=lambda: table(**{column: [None, *values[1:]]})))
     assert ("nulls", f"column {column} has 1 empty values") in [
         (each["check"], each["detail"]) for each in refused
     ]
@@ -88,7 +88,7 @@ def test_a_missing_value_is_refused(column: str) -> None:
 
 def test_a_label_outside_the_closed_set_is_refused() -> None:
     """With closed labels, every label is one of them; the report shows the others."""
-    refused = refusals(evidence(rows=table(label=["3", "eight", "3", "3"])))
+    refused = refusals(evidence(rows=lambda: table(label=["3", "eight", "3", "3"])))
     assert {each["check"] for each in refused} == {"label_set"}
     assert any("eight" in each["detail"] for each in refused)
 
@@ -111,7 +111,7 @@ def test_a_label_is_held_against_its_own_model_version() -> None:
 )
 def test_labels_of_every_declared_shape_pass(shape: str, encoding: str, labels: list[str]) -> None:
     """Labels are judged as the values they stand for, in either encoding."""
-    given = evidence(shapes={"1": shape, "2": shape}, encoding=encoding, rows=table(label=labels))
+    given = evidence(shapes={"1": shape, "2": shape}, encoding=encoding, rows=lambda: table(label=labels))
     assert refusals(given) == []
 
 
@@ -122,13 +122,13 @@ def test_a_label_of_an_undeclared_version_is_refused() -> None:
 
 def test_a_prediction_in_two_rows_is_refused() -> None:
     """One row a prediction."""
-    (refused,) = refusals(evidence(rows=table(prediction_id=["a", "a", "c", "d"])))
+    (refused,) = refusals(evidence(rows=lambda: table(prediction_id=["a", "a", "c", "d"])))
     assert refused["check"] == "duplicates"
 
 
 def test_an_input_in_two_splits_is_refused() -> None:
     """All rows about an input are in one split."""
-    (refused,) = refusals(evidence(rows=table(input_ref=["1", "1", "3", "3"])))
+    (refused,) = refusals(evidence(rows=lambda: table(input_ref=["1", "1", "3", "3"])))
     assert refused["check"] == "split_leakage"
 
 
