@@ -38,14 +38,17 @@ class Progress:
         self._clock = clock
         self._guard = threading.Lock()
         self._standing: dict[int, int] | None = None
+        self._behind = 0
         self._moved = clock()
 
     def observe(self, standing: dict[int, int], behind: int) -> float:
         """Note where the views stand; returns for how many seconds they have been behind without moving."""
         with self._guard:
             now = self._clock()
-            if behind == 0 or standing != self._standing:
-                self._standing, self._moved = standing, now
+            # From the first sight of a lag on: how long there was nothing to do before it does not count.
+            if behind == 0 or self._behind == 0 or standing != self._standing:
+                self._moved = now
+            self._standing, self._behind = standing, behind
             return now - self._moved
 
 

@@ -80,14 +80,15 @@ def test_a_worker_that_refuses_is_not_ready(loop: Loop) -> None:
 
 
 def test_progress_counts_from_the_last_move() -> None:
-    """A step of any partition, or having nothing to do, begins the patience anew."""
+    """A step of any partition begins the patience anew; without anything to do it does not begin."""
     observations = (
         (1.0, {0: 1}, 3, 0.0),
         (9.0, {0: 1}, 4, 8.0),
         (10.0, {0: 2}, 4, 0.0),
         (30.0, {0: 2}, 4, 20.0),
         (31.0, {0: 2}, 0, 0.0),
-        (32.0, {0: 2}, 1, 1.0),
+        (50.0, {0: 2}, 1, 0.0),
+        (51.0, {0: 2}, 2, 1.0),
     )
     instants = iter([0.0, *(instant for instant, *_ in observations)])
     progress = Progress(lambda: next(instants))
