@@ -95,7 +95,8 @@ def release(
         now: the clock (ns), for `released_at` and the event's time.
         progress: is told what is being done, how much of it is done, and how much there is.
 
-    Raises a DatasetError: BadRequest, AsOfRefused, NotCaughtUp, NothingToRelease, GateFailed, NotAnnounced.
+    Raises a DatasetError: BadRequest, AsOfRefused, NotCaughtUp, NothingToRelease, GateFailed, NotAnnounced;
+    and a `streams.projection.StoreRefused` when the views are not those of this log.
     """
     refused = sorted(set(allow) - ALLOWABLE)
     if refused:

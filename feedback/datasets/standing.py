@@ -24,6 +24,7 @@ from streams.log.port import (
     format_positions,
     parse_positions,
 )
+from streams.projection import check
 from streams.rebuild import rebuild
 from streams.store.port import Snapshot, Store
 
@@ -85,14 +86,16 @@ def standing(
 ) -> Iterator[Standing]:
     """The views as of a vector, or of the log's end. `folder` is for a scratch store.
 
-    Raises AsOfRefused for a vector that is not one of this log, NotCaughtUp when the views stay behind.
+    Raises AsOfRefused for a vector that is not one of this log, NotCaughtUp when the views stay behind, and a
+    StoreRefused when the views are not those of this log.
     """
     if as_of is None:
         ends = _data_only(log.ends())
         (wait or _Polling(store, log))(ends)
     else:
-        _check(as_of, log)
+        _check_vector(as_of, log)
     live = store()
+    check(log, live)
     with live.snapshot() as snapshot:
         vector = _vector(snapshot, log)
         if as_of is None or vector == as_of:
@@ -144,7 +147,7 @@ def _vector(snapshot: Snapshot, log: Log) -> dict[int, int]:
     }
 
 
-def _check(as_of: Positions, log: Log) -> None:
+def _check_vector(as_of: Positions, log: Log) -> None:
     ends = _data_only(log.ends())
     missing = sorted(ends.keys() - as_of.keys())
     if missing:

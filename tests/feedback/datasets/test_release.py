@@ -24,6 +24,8 @@ from feedback.datasets.errors import (
 from feedback.datasets.shelf import Shelf
 from loopline.content import content_hash
 from schemas.catalog import CATALOG
+from streams.log.port import LogIdentity
+from streams.projection import AnotherLog
 from streams.store.memory import MemoryStore
 from tests.feedback.datasets.world import MODEL, World, manifest_of, no_wait, rows, tables
 
@@ -173,6 +175,16 @@ def test_a_vector_of_another_log_is_refused(world: World, as_of: Any, complaint:
     with pytest.raises(AsOfRefused, match=complaint):
         world.release(as_of=as_of)
     assert versions(world.folder, MODEL) == []
+
+
+@pytest.mark.parametrize("as_of", [None, "0:1,1:0"])
+def test_views_of_another_log_are_refused(world: World, as_of: str | None) -> None:
+    """Rows of one log and inputs of another would make a dataset of nothing."""
+    world.labelled(range(5))
+    world.store = MemoryStore(LogIdentity("log-2", 1, 2))
+    with pytest.raises(AnotherLog):
+        world.release(as_of=as_of, wait=no_wait)
+    assert names(world) == [".lock"]
 
 
 @ungated

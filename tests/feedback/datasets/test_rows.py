@@ -9,10 +9,7 @@ import pytest
 
 from feedback.datasets.errors import BadRequest, NothingToRelease
 from loopline import input_ref
-from schemas.catalog import UnreadableTypes
-from streams.log.block import write_block
-from streams.log.memory import MemoryLog
-from tests.feedback.datasets.world import MODEL, START, World, no_wait, rows
+from tests.feedback.datasets.world import MODEL, World, rows
 
 pytestmark = pytest.mark.usefixtures("ungated")
 
@@ -220,16 +217,4 @@ def test_labels_that_wait_for_a_declaration_are_no_rows(tmp_path: Path) -> None:
     world.say(world.predicted(1), world.corrected(1, "5"))
     with pytest.raises(NothingToRelease, match=r"model\.declared"):
         world.release()
-    assert not (world.folder / MODEL / "1").exists()
-
-
-def test_a_block_that_cannot_be_read_stops_the_release(world: World) -> None:
-    """Inputs are never left out silently: a block of a newer version is an error, and nothing is released."""
-    world.labelled(range(5))
-    record = write_block(["loopline.from.the.future.v9"], [(START, 1)], [b"{}"])
-    log = MemoryLog(2, "log-1")
-    log.append([(partition, record) for partition in (0, 1) for _ in range(9)])
-    world.log = log
-    with pytest.raises(UnreadableTypes):
-        world.release(wait=no_wait)
     assert not (world.folder / MODEL / "1").exists()
