@@ -96,7 +96,8 @@ def _query(name: str, schema: Node, description: str, **more: Any) -> Node:
 
 
 def _words(name: str, words: tuple[str, ...]) -> Node:
-    schema = {"type": "array", "items": {"type": "string", "enum": list(words)}, "uniqueItems": True}
+    # An empty `by` is that of a form that was left alone: nothing to group by.
+    schema = {"type": "array", "items": {"type": "string", "enum": [*words, ""]}, "uniqueItems": True}
     return _query(name, schema, "What to group by, separated by commas.", style="form", explode=False)
 
 

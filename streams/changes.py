@@ -132,10 +132,13 @@ class Changes:
             known[index] += value
 
     def write(self, transaction: Transaction) -> None:
-        """Write everything, deletions first: a row that is put again stays."""
+        """Write everything; a row that is put again is not deleted before."""
         for table in (LABELS, OVERRIDES, DEAD_LETTERS):
-            if self.deletes[table.name]:
-                transaction.delete(table, list(self.deletes[table.name]))
+            doomed = self.deletes[table.name]
+            for row in self._puts[table.name][1]:
+                doomed.pop(row[: len(table.key)], None)
+            if doomed:
+                transaction.delete(table, list(doomed))
         for table, rows in self._puts.values():
             if rows:
                 transaction.put(table, rows)

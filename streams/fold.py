@@ -356,11 +356,11 @@ class Fold:
                 continue
             old = None if before is None else Fact(*before)
             changes.fact(old, fact, after, self._home(old), self._home(fact))
-            for one in (old, fact):
-                if one is not None and one.kind in LABELLING:
-                    affected.add(one.pid or one.key)
-                    if one.kind == CORRECTING and one.person is not None:
-                        self._drop_override(changes, one)
+            if fact.kind in LABELLING:
+                affected.add(fact.pid or fact.key)
+                if old is not None:
+                    affected.add(old.pid or old.key)
+                    self._drop_override(changes, old)
         self._write_labels(changes, [pid for pid in pids if pid in affected])
         changes.write(self._tx)
 
@@ -375,11 +375,14 @@ class Fold:
     def _home(self, fact: Fact | None) -> Prediction | None:
         return None if fact is None else self._predictions.get(fact.pid or fact.key)
 
-    def _drop_override(self, changes: Changes, fact: Fact) -> None:
-        prediction = self._home(fact)
-        if prediction is not None and prediction.input_ref is not None and fact.person is not None:
+    def _drop_override(self, changes: Changes, old: Fact) -> None:
+        """Remove what a correction that changes may have given its person; else it is put again."""
+        prediction = self._home(old)
+        if old.kind != CORRECTING or old.person is None or prediction is None:
+            return
+        if prediction.input_ref is not None:
             changes.deletes[OVERRIDES.name][
-                prediction.model, fact.person, prediction.input_ref, prediction.pid
+                prediction.model, old.person, prediction.input_ref, prediction.pid
             ] = None
 
     def _write_labels(self, changes: Changes, pids: Iterable[bytes]) -> None:
