@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from streams.appender import Appender
     from streams.metrics import Metrics
 
-STOPPED, VIEWS_GONE, REFUSED_TO_RUN = 0, 1, 64
+STOPPED, VIEWS_GONE, FAILED, REFUSED_TO_RUN = 0, 1, 2, 64
 GRACEFUL_S = 5
 CATCH_UP_S = 5.0
 _ORPHAN_S = 10.0
@@ -154,6 +154,11 @@ def run_worker(home: Home) -> int:
         _log.error("the worker does not run", reason=str(error))
         home.say_worker("refused", str(error))
         return REFUSED_TO_RUN
+    except Exception as error:
+        # A full disk, say: whoever started this process tries again.
+        _log.exception("the worker failed")
+        home.say_worker("failed", str(error) or repr(error))
+        return FAILED
     finally:
         log.close()
     home.say_worker("stopped")

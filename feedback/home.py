@@ -72,7 +72,8 @@ class ServerInfo(msgspec.Struct):
 
 
 class WorkerState(msgspec.Struct):
-    """What the worker of a home is doing: starting, rebuilding, running, restarting, refused or stopped.
+    """What the worker of a home is doing: starting, rebuilding, running, failed, restarting,
+    refused or stopped.
 
     `at` is in seconds since 1970, `pid` the process that said so.
     """

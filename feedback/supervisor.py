@@ -180,7 +180,9 @@ class Supervisor:
         self._worker_due = now + self._pause_s
         say = _log.info if status == STOPPED else _log.warning
         say("the worker ended", status=status, starts_again_in_s=self._pause_s)
-        self.home.say_worker("restarting", f"it ended with status {status} and starts again")
+        said = self.home.worker_state()
+        why = f" ({said.reason})" if said.state == "failed" else ""
+        self.home.say_worker("restarting", f"it ended with status {status}{why} and starts again")
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
     def _wait_until_it_answers(self) -> None:

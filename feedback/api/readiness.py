@@ -74,8 +74,8 @@ def assess(services: Services, progress: Progress) -> tuple[list[str], dict[str,
     still = progress.observe(standing, behind)
     if behind > 0 and still >= progress.stuck_after_s:
         reasons.append(
-            f"the views are {behind} blocks behind and have not moved for {still:.0f} s:"
-            " is the worker running?"
+            f"the views are {behind} blocks behind and have not moved for {still:.0f} s: "
+            + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
         )
     looked_at = {
         "position": services.appender.position,

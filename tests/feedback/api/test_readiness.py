@@ -68,6 +68,10 @@ def test_views_that_stand_still_are_not_ready(loop: Loop) -> None:
     time.sleep(0.1)
     (reason,) = loop.get("/readyz", 503)["reasons"]
     assert "1 blocks behind" in reason
+    assert "is the worker running?" in reason
+    loop.said = WorkerSays("restarting", "the disk is full")
+    (reason,) = loop.get("/readyz", 503)["reasons"]
+    assert "the worker is restarting: the disk is full" in reason
     loop.project()
     assert loop.get("/readyz")["lag_blocks"] == 0
 
