@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.crash.checking import Server
+from tests.crash.conftest import fill
 from tests.crash.load import Load
 from tests.feedback.running import until
 
 pytestmark = [pytest.mark.crash, pytest.mark.disk]
-
-_SIZE = "12m"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few MiB, to fill."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if sys.platform != "linux":
-        pytest.skip("a small file system is mounted with Linux's tmpfs")
-    words = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(folder)]
-    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"mounting a small tmpfs needs root: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def _post(server: Server, number: int) -> tuple[int, str | None]:
@@ -71,12 +50,7 @@ def test_a_full_disk_gives_503_and_recovers_when_there_is_space(small_disk: Path
         before.start()
         before.wait()
         ballast = small_disk / "ballast"
-        with ballast.open("wb", buffering=0) as file:
-            try:
-                while file.write(b"\xff" * 65536):
-                    pass
-            except OSError:
-                pass
+        fill(ballast)
         status, pause = until(lambda: _refused(server), "the first 503")
         assert (status, pause) == (503, "1")
         # A refused item that cannot be kept is no 422 either: the answer would promise its dead letter.
