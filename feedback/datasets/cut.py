@@ -58,7 +58,7 @@ class Cut:
 
 @contextlib.contextmanager
 def without_cycle_collection() -> Iterator[None]:
-    """No search for reference cycles: there are none in rows, and looking costs a third of the time."""
+    """No search for reference cycles: there are none in rows, and looking costs a quarter of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
