@@ -26,7 +26,7 @@ from streams.store.port import Applied, Snapshot, Store, Transaction
 from streams.store.tables import DEAD_LETTERS, FACTS, VIEWS_VERSION, DeadLetterRow, Fact, as_row
 
 _READ_BLOCKS = 20
-_REJUDGED_AT_ONCE = 2_000
+_REJUDGED_AT_ONCE = 10_000
 
 
 class StoreRefused(Exception):

@@ -72,9 +72,9 @@ class Parameters:
         return value
 
     def fields(self, name: str, known: Sequence[str]) -> list[str]:
-        """A comma-separated list of known field names, each at most once."""
+        """A comma-separated list of known field names, each at most once; empty ones are none."""
         value = self._values.get(name, "")
-        fields = value.split(",") if value else []
+        fields = [field for field in value.split(",") if field]
         for field in fields:
             if field not in known:
                 raise InvalidRequest(f"`{name}` takes {', '.join(known)}, and not {field[:100]!r}")
