@@ -33,7 +33,8 @@ def test_a_collector_killed_at_a_step_of_append_loses_and_doubles_nothing(tmp_pa
 def test_a_worker_killed_at_a_step_of_projection_loses_and_doubles_nothing(tmp_path: Path, step: str) -> None:
     """Views and position are committed together, so the next worker goes on where the views stand."""
     plan = tmp_path / "plan"
-    plan.write_text(f"{step}:10")
+    # On a busy machine few transactions do it all: each takes what has come meanwhile.
+    plan.write_text(f"{step}:3")
     with serving(tmp_path / "home", LOOPLINE_CRASH_PLAN=str(plan)) as server:
         load = Load(server.address)
         load.start()
