@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from feedback.cli.options import Choices, Refused, Unreachable
+from feedback.cli.endings import Refused, Unreachable
+from feedback.cli.options import Choices
 from feedback.home import Home, HomeMissing, Locked
 from feedback.service import Answer, NoAnswer, OverHttp, Service, path_of
 

@@ -12,7 +12,8 @@ import msgspec
 from feedback.cli.answers import Stages, answer, note, table
 from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import ask, connect, pages
-from feedback.cli.options import Choices, Group, Refused, command
+from feedback.cli.endings import Refused
+from feedback.cli.options import Choices, Group, command
 from feedback.cli.sending import Sender, Tally
 from feedback.home import Home
 from feedback.service import Service, path_of

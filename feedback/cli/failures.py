@@ -9,7 +9,7 @@ import sqlite3
 
 import click
 
-from feedback.cli.options import Refused, Unreachable
+from feedback.cli.endings import Refused, Unreachable
 from feedback.datasets.errors import BadRequest, DatasetError
 from feedback.home import HomeRefused
 from feedback.service import NoAddress

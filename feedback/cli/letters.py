@@ -12,7 +12,8 @@ import click
 from feedback.cli.answers import answer, many, table
 from feedback.cli.batches import Batch, Item, batches
 from feedback.cli.connecting import ask, connect, pages
-from feedback.cli.options import Choices, Command, Group, Refused, command
+from feedback.cli.endings import Refused
+from feedback.cli.options import Choices, Command, Group, command
 from feedback.cli.sending import Sender, Tally
 from feedback.service import Service, path_of
 from streams.dead_letters import MalformedName, NotAnObject, Refusal, by_content, marked, parse_name

@@ -12,7 +12,8 @@ import msgspec
 from feedback.cli.answers import answer
 from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import connect
-from feedback.cli.options import Choices, Group, Refused, command
+from feedback.cli.endings import Refused
+from feedback.cli.options import Choices, Group, command
 from feedback.cli.sending import Sender, Tally
 from loopline.ids import MonotonicIds
 

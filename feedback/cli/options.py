@@ -17,8 +17,6 @@ import click
 
 from feedback.settings import BY_NAME, SETTINGS, BadSetting, Setting, value
 
-REFUSED, USAGE, UNREACHABLE = 1, 2, 3
-
 
 class Choices:
     """The settings as this run chose them: by flag in any position, else environment, else default."""
@@ -170,19 +168,3 @@ def command(name: str | None = None, **options: Any) -> Callable[[Callable[..., 
         return click.command(name, cls=Command, **options)(click.pass_obj(function))
 
     return decorate
-
-
-class Refused(click.ClickException):
-    """Something was refused, differs, or failed a gate."""
-
-    exit_code = REFUSED
-
-    def show(self, file: Any = None) -> None:
-        """Say it on standard error."""
-        click.echo(f"loopline: {self.format_message()}", err=True)
-
-
-class Unreachable(Refused):
-    """Nobody answered."""
-
-    exit_code = UNREACHABLE

@@ -8,7 +8,8 @@ import click
 
 from feedback.cli.answers import answer, table
 from feedback.cli.connecting import ask, connect, pages
-from feedback.cli.options import Choices, Group, Refused, command
+from feedback.cli.endings import Refused
+from feedback.cli.options import Choices, Group, command
 from feedback.service import path_of
 
 _limit = click.option(

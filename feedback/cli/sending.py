@@ -18,7 +18,8 @@ import click
 from feedback.cli.answers import answer, many, note, table
 from feedback.cli.batches import Batch, Unsplittable, batches, read_items
 from feedback.cli.connecting import connect, refusal
-from feedback.cli.options import Choices, Refused, Unreachable, command
+from feedback.cli.endings import Refused, Unreachable
+from feedback.cli.options import Choices, command
 from feedback.service import Answer, NoAnswer, Service
 
 BACKFILL = {"Loopline-Backfill": "1"}

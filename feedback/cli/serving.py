@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from feedback.cli.answers import answer
-from feedback.cli.options import Choices, Refused, command
+from feedback.cli.endings import Refused
+from feedback.cli.options import Choices, command
 from feedback.home import Home
 from feedback.supervisor import Supervisor, is_loopback, stopped_by_signals
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from feedback.cli.batches import batches
-from feedback.cli.options import Unreachable
+from feedback.cli.endings import Unreachable
 from feedback.cli.sending import BACKFILL, RefusedItem, Sender, Tally
 from feedback.service import Answer, NoAnswer
 
@@ -142,7 +142,7 @@ def test_a_body_that_is_not_taken_is_sent_item_by_item(status: int, code: str) -
 
 def test_a_page_that_is_no_answer_is_told() -> None:
     """A 200 of something else is not taken for an acknowledgement."""
-    from feedback.cli.options import Refused
+    from feedback.cli.endings import Refused
 
     with pytest.raises(Refused, match="scripted answered 200"):
         send(Scripted(lambda items: Answer(200, {}, b"<html>")))
