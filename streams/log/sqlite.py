@@ -10,6 +10,7 @@ the crash tests stop the process at each of them:
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import uuid
@@ -119,6 +120,10 @@ class SqliteLog:
 
     def close(self) -> None:
         with self._guard:
+            if self._writable and self._connections:
+                # Whoever copies the file by hand now gets all of it. A reader may be in the way; then not.
+                with contextlib.suppress(sqlite3.Error):
+                    self._connections[0].execute("PRAGMA wal_checkpoint(TRUNCATE)")
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
