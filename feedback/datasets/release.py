@@ -104,8 +104,7 @@ def release(
     filters = Filters(env, parse_since(since), model_version, segment)
     wanted = parse_as_of(as_of)
     shelf = Shelf(folder, model)
-    progress("waiting for the model's lock", 0, 1)
-    with shelf.locked():
+    with shelf.locked(lambda: progress("waiting for another release", 0, 1)):
         with (
             shelf.building() as aside,
             shelf.building() as built,

@@ -16,12 +16,14 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from feedback.datasets.catalogue import FAILED, check_model, versions
 from streams.sentinels import reached
 
+# No model has such a name.
+_LOCKS = ".locks"
 _BUILDING = ".building"
 
 
@@ -34,12 +36,17 @@ class Shelf:
         self._place = folder / model
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """The right to release: another process that has it is waited for."""
-        self._place.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._place / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def locked(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """The right to release: another process that has it is waited for, after a call of `waiting`."""
+        locks = self._folder / _LOCKS
+        locks.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(locks / self._model, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             reached("release.1")
             shutil.rmtree(self._place / _BUILDING, ignore_errors=True)
             yield
@@ -54,7 +61,7 @@ class Shelf:
     def building(self) -> Iterator[Path]:
         """A hidden folder for the files, removed at the end unless it was renamed."""
         hidden = self._place / _BUILDING
-        hidden.mkdir(exist_ok=True)
+        hidden.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=hidden))
         # Private by default; a release is read by others as the home is.
         path.chmod(0o755)
@@ -62,8 +69,10 @@ class Shelf:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+            # A model of which nothing could be released leaves no folder either.
             with contextlib.suppress(OSError):
                 hidden.rmdir()
+                self._place.rmdir()
 
     def publish(self, built: Path, version: int) -> Path:
         """Make what was built the release of this version."""
