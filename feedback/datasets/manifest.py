@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.compute as pc
 
 from feedback.datasets.catalogue import MANIFEST, Manifest
 from feedback.datasets.columns import SCHEMA
@@ -57,20 +58,21 @@ def described_columns() -> list[dict[str, Any]]:
 
 def counted_labels(rows: Any) -> dict[str, Any]:
     """The distribution of a table's `label` by `split`: the most frequent, and how many more."""
-    labels: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for each in rows.group_by(["label", "split"]).aggregate([([], "count_all")]).to_pylist():
-        labels[each["label"]][each["split"]] = each["count_all"]
-    totals = {label: sum(splits.values()) for label, splits in labels.items()}
-    ranked = sorted(totals, key=lambda label: (-totals[label], label))
-    listed = ranked[:MOST_LABELS_LISTED]
-    rest = ranked[MOST_LABELS_LISTED:]
+    totals = rows.group_by("label").aggregate([([], "count_all")])
+    ranked = totals.sort_by([("count_all", "descending"), ("label", "ascending")])
+    listed = ranked.slice(0, MOST_LABELS_LISTED)
+    splits: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    shown = rows.filter(pc.is_in(rows["label"], value_set=listed["label"]))
+    for each in shown.group_by(["label", "split"]).aggregate([([], "count_all")]).to_pylist():
+        splits[each["label"]][each["split"]] = each["count_all"]
+    counts = dict(zip(listed["label"].to_pylist(), listed["count_all"].to_pylist(), strict=True))
     return {
-        "distinct": len(ranked),
+        "distinct": ranked.num_rows,
         "listed": [
-            {"label": label, "rows": totals[label], "splits": dict(sorted(labels[label].items()))}
-            for label in listed
+            {"label": label, "rows": count, "splits": dict(sorted(splits[label].items()))}
+            for label, count in counts.items()
         ],
-        "others": {"labels": len(rest), "rows": sum(totals[label] for label in rest)},
+        "others": {"labels": ranked.num_rows - len(counts), "rows": rows.num_rows - sum(counts.values())},
     }
 
 

@@ -218,3 +218,29 @@ def test_labels_that_wait_for_a_declaration_are_no_rows(tmp_path: Path) -> None:
     with pytest.raises(NothingToRelease, match=r"model\.declared"):
         world.release()
     assert not (world.folder / MODEL / "1").exists()
+
+
+def test_the_most_frequent_labels_are_listed_with_their_splits(world: World) -> None:
+    """By frequency, then by text; what is beyond the list is counted."""
+    world.labelled(range(30), "5")
+    world.labelled(range(30, 40), "3")
+    world.labelled(range(40, 50), "8")
+    published = world.release()
+    said = published.manifest["labels"]
+    assert [(each["label"], each["rows"]) for each in said["listed"]] == [("5", 30), ("3", 10), ("8", 10)]
+    assert said["others"] == {"labels": 0, "rows": 0}
+    for each in said["listed"]:
+        found = [row["split"] for row in rows(published) if row["label"] == each["label"]]
+        assert each["splits"] == {split: found.count(split) for split in sorted(set(found))}
+
+
+def test_a_list_of_labels_ends_somewhere(tmp_path: Path) -> None:
+    """Free text has as many labels as rows: 200 are listed, the others counted."""
+    world = World(tmp_path / "datasets")
+    world.say(world.declared(text=True))
+    world.say(*(world.predicted(number) for number in range(250)))
+    world.say(*(world.corrected(number, f"text {number}") for number in range(250)))
+    said = world.release().manifest["labels"]
+    assert said["distinct"] == 250
+    assert len(said["listed"]) == 200
+    assert said["others"] == {"labels": 50, "rows": 50}
