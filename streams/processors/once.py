@@ -13,6 +13,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from loopline import input_ref
+from loopline.errors import NotCanonical
 from schemas.canonical import canonical, digest
 from schemas.catalog import KINDS, Event
 from schemas.identity import PREDICTION, pack, partition_key
@@ -97,11 +98,20 @@ def prediction_row(arrival: Arrival) -> Prediction:
         data.person,
         data.subject,
         data.join_key,
-        data.input_ref if data.input is None else input_ref(data.input),
+        data.input_ref if data.input is None else _reference(data),
         data.ask_probability,
         1 if data.audit else 0,
         data.audit_probability,
     )
+
+
+def _reference(data: Any) -> str | None:
+    """The hash of an input; the product's own where RFC 8785 has no form for it, as for huge integers."""
+    try:
+        return input_ref(data.input)
+    except NotCanonical:
+        own: str | None = data.input_ref
+        return own
 
 
 def fact_row(arrival: Arrival, identity: tuple[bytes, str]) -> Fact:

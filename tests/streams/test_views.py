@@ -388,3 +388,10 @@ def test_an_outcome_can_be_taken_back_by_its_subject():
     views = Views([outcome, retraction("r", "o", subject="s")])
     assert views.fact("o").retracted
     assert ("feedback.outcome", None) not in views.counts
+
+
+def test_an_input_that_has_no_canonical_form_stops_nothing():
+    """An integer beyond a double has no RFC 8785 form: the prediction counts, and has no reference."""
+    views = Views([declared(), prediction(input=10**400), correction("k", "b")])
+    assert views.label() == ("b", 1.0, 1)
+    assert views.overrides == []
