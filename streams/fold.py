@@ -102,10 +102,11 @@ class Fold:
             predictions.add(entry.pid)
         for row in self._tx.get(PREDICTIONS, [(pid,) for pid in sorted(predictions)]):
             self._predictions[row[0]] = Prediction(*row)
-        groups = predictions | cases | {key for key in keys if key[:1] == SUBJECT}
+        # In key order, as they are written later: neighbours lie on the same pages of an index.
+        groups = sorted(predictions | cases | {key for key in keys if key[:1] == SUBJECT})
         for key in groups:
             self._groups[key] = {}
-        for row in self._tx.get(FACTS, [(key,) for key in sorted(groups)]):
+        for row in self._tx.get(FACTS, [(key,) for key in groups]):
             self._take(row)
         visited = [pid for pid in predictions if self._is_case(pid)]
         for row in self._tx.find(FACTS, "pid", sorted(visited)):
@@ -184,11 +185,8 @@ class Fold:
         if (
             known is None
             and prediction is not None
-            and (prediction.id, prediction.source)
-            == (
-                event.id,
-                event.source,
-            )
+            and prediction.id == event.id
+            and prediction.source == event.source
         ):
             known_digest: int | None = prediction.digest
         else:
@@ -287,7 +285,7 @@ class Fold:
         shapes = self._shapes(predictions)
         for pid in predictions:
             self._settle_prediction(pid, shapes)
-        self._write(predictions)
+        self._write(predictions, shapes)
 
     def _settle_case(self, key: bytes) -> set[bytes]:
         """Join the facts of a join key; returns the predictions that gained, lost or kept one."""
@@ -341,7 +339,7 @@ class Fold:
 
     # 6. write
 
-    def _write(self, pids: Iterable[bytes]) -> None:
+    def _write(self, pids: Iterable[bytes], shapes: dict[tuple[str, str], Fits]) -> None:
         changes = Changes(self._shard)
         changes.letters.extend(self._letters)
         for prediction in self._new_predictions:
@@ -361,7 +359,7 @@ class Fold:
                 if old is not None:
                     affected.add(old.pid or old.key)
                     self._drop_override(changes, old)
-        self._write_labels(changes, [pid for pid in pids if pid in affected])
+        self._write_labels(changes, [pid for pid in pids if pid in affected], shapes)
         changes.write(self._tx)
 
     def _facts(self) -> Iterable[Fact]:
@@ -385,11 +383,14 @@ class Fold:
                 prediction.model, old.person, prediction.input_ref, prediction.pid
             ] = None
 
-    def _write_labels(self, changes: Changes, pids: Iterable[bytes]) -> None:
-        known = [pid for pid in pids if pid in self._predictions]
-        shapes = self._shapes(known)
-        for pid in known:
-            prediction, facts = self._predictions[pid], self._about(pid)
+    def _write_labels(
+        self, changes: Changes, pids: Iterable[bytes], shapes: dict[tuple[str, str], Fits]
+    ) -> None:
+        for pid in pids:
+            prediction = self._predictions.get(pid)
+            if prediction is None:
+                continue
+            facts = self._about(pid)
             label = label_row(prediction, [fact for fact in facts if fact.label_used])
             if label is None:
                 changes.deletes[LABELS.name][prediction.model, pid] = None
