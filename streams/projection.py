@@ -97,7 +97,7 @@ def advance(
     log: Log,
     store: Store,
     *,
-    most_events: int = 8_000,
+    most_events: int = 16_000,
     upto: Positions | None = None,
     catalog: Catalog = CATALOG,
 ) -> int:
@@ -106,8 +106,8 @@ def advance(
     Args:
         most_events: about how many events to apply; a whole block is applied in any case.
             More meet their prediction in the same transaction, which spares reading and writing it
-            again: 35 us an event at 2,000, 28 at 8,000, 27 at 16,000. A worker that is caught up applies
-            what there is.
+            again: 35 us an event at 2,000, 28 at 8,000, 27 at 16,000, for 30 MiB more. A worker that is
+            caught up applies what there is.
         upto: positions not to go beyond; the log's ends when left out.
 
     Returns how many blocks were applied: 0 when there were none.
