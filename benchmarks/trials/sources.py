@@ -103,8 +103,8 @@ def transcripts(client: Client, folder: Path) -> Expected:
         right += not tied and tally[0][0] == truth.get(pid)
     ties = sum(label is TIE for label in expected.labels.values())
     expected.notes.append(
-        f"of {len(votes):,} clips {ties:,} are ties word for word, and the majority of"
-        f" {right:,} is the truth word for word"
+        f"of {len(votes):,} clips {ties:,} are ties letter for letter, and the majority of"
+        f" {right:,} is the truth letter for letter"
     )
     return expected
 
