@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.catalog import CATALOG, Catalog, UnreadableTypes
+from streams.cycles import without_cycle_collection
 from streams.fold import Fold
 from streams.log.block import UnreadableBlock, digest, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, Positions
@@ -116,7 +117,11 @@ def advance(
     ends = log.ends() if upto is None else upto
     with store.snapshot() as snapshot:
         standing = _offsets(snapshot, ends)
-    batch = _next_blocks(log, standing, ends, most_events, catalog)
+    with without_cycle_collection():
+        return _apply(store, ends, _next_blocks(log, standing, ends, most_events, catalog))
+
+
+def _apply(store: Store, ends: Positions, batch: _Batch) -> int:
     reached("project.1")
     if not batch.blocks:
         return 0

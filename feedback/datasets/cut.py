@@ -6,9 +6,7 @@ them rows lie in scratch files. Nothing here knows of versions, parents or publi
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from feedback.datasets.rows import STAGED, Census, Progress, RowReader, audited_
 from feedback.datasets.scratch import BatchFile
 from feedback.datasets.write import encodings, write_splits
 from loopline.content import combined_hash
+from streams.cycles import without_cycle_collection
 from streams.log.port import Log
 from streams.store.port import Snapshot
 
@@ -56,18 +55,6 @@ class Cut:
         return pa.concat_tables(tables)
 
 
-@contextlib.contextmanager
-def without_cycle_collection() -> Iterator[None]:
-    """No search for reference cycles: there are none in rows, and looking costs a quarter of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def cut(
     log: Log,
     snapshot: Snapshot,
@@ -78,6 +65,7 @@ def cut(
     progress: Progress,
 ) -> Cut:
     """Write the splits and the lineage of a model into `folder`; `aside` is for scratch files."""
+    # Looking for cycles among rows would cost a quarter of the time.
     with without_cycle_collection():
         splitter = Splitter(model, audited_references(snapshot, model, filters.env))
         rows, lineage = BatchFile(aside / "rows.arrow", STAGED), LineageStage(aside / "lineage.arrow")
