@@ -59,9 +59,15 @@ def declared(version: str = "1", **shape: Any) -> tuple[bytes, int]:
 class Views:
     """The views after a history, by the names that tests speak of."""
 
-    def __init__(self, history: Iterable[tuple[bytes, int]], partitions: int = 1) -> None:
-        log = log_of(list(history), partitions, [2])
+    def __init__(
+        self, history: Iterable[tuple[bytes, int]], partitions: int = 1, *, one_by_one: bool = False
+    ) -> None:
+        log = log_of(list(history), partitions, [1] if one_by_one else [2])
         store = MemoryStore(log.identity)
+        if one_by_one:
+            # Each event in a transaction of its own, so that what it changes lies in the store already.
+            for end in range(1, log.ends()[0] + 1):
+                advance(log, store, upto={0: end})
         while advance(log, store):
             pass
         with store.snapshot() as snapshot:

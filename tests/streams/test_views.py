@@ -395,3 +395,22 @@ def test_an_input_that_has_no_canonical_form_stops_nothing():
     views = Views([declared(), prediction(input=10**400), correction("k", "b")])
     assert views.label() == ("b", 1.0, 1)
     assert views.overrides == []
+
+
+def test_a_vote_that_moves_leaves_its_old_prediction_without_a_label():
+    """Moved by join key, a correction takes its label along, also when both lay in the store already."""
+    by_key = told("feedback.correction", "k", 9, label="b", model="m", join_key="j", person="ann")
+    story = [declared(), prediction("p1", 0, join_key="j", input="x"), by_key]
+    views = Views([*story, prediction("p2", 5, join_key="j", input="x")], one_by_one=True)
+    assert views.label("p1") is None
+    assert views.label("p2") == ("b", 1.0, 1)
+    assert len(views.overrides) == 1
+
+
+def test_a_verdict_that_no_longer_holds_is_withdrawn_from_the_dead_letters():
+    """A label refused under one prediction's shape and fitting the next one's is no dead letter any more."""
+    by_key = told("feedback.correction", "k", 9, label="zz", model="m", join_key="j", person="ann")
+    story = [declared(), declared("2", text=True), prediction("p1", 0, join_key="j"), by_key]
+    assert Views(story, one_by_one=True).letters == {("k", "label_invalid")}
+    moved = [*story, prediction("p2", 5, join_key="j", model_version="2")]
+    assert Views(moved, one_by_one=True).letters == set()
