@@ -11,7 +11,7 @@ import pytest
 
 from schemas.catalog import CATALOG, UnreadableTypes
 from streams.engines.embedded import Worker
-from streams.log.block import UnreadableBlock, write_block
+from streams.log.block import DeadLetter, UnreadableBlock, write_block, write_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
 from streams.projection import (
@@ -26,7 +26,7 @@ from streams.rebuild import BeyondTheLog, rebuild, verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite import SqliteStore, create_store
-from streams.store.tables import FACTS, PREDICTIONS, VIEWS_VERSION
+from streams.store.tables import DEAD_LETTERS, FACTS, PREDICTIONS, VIEWS_VERSION
 from tests.streams.drawn import log_of
 from tests.streams.telling import prediction, told
 
@@ -151,6 +151,50 @@ def test_rebuild_stops_at_the_positions_asked_for(make_store):
         assert (snapshot.count(PREDICTIONS), snapshot.count(FACTS)) == (1, 1)
     with pytest.raises(BeyondTheLog):
         rebuild(log, store, {0: 99})
+
+
+def _letters(count: int, size: int = 1) -> list[tuple[int, bytes]]:
+    letter = DeadLetter("invalid_json", "no JSON", None, None, b"{" * size)
+    return [(DEAD, write_dead_letters(0, [letter] * count))]
+
+
+def test_refused_items_fill_a_transaction_as_events_do():
+    """Garbage without end is read in bounded pieces: a rebuild's memory does not grow with it."""
+    log = MemoryLog()
+    for _ in range(50):
+        log.append(_letters(10))
+    store = MemoryStore(log.identity)
+    assert advance(log, store, most_events=200) == 20
+    assert [advance(log, store, most_events=200) for _ in range(3)] == [20, 10, 0]
+
+
+def test_large_items_fill_a_transaction_by_their_bytes():
+    """A transaction holds a bounded number of bytes, however few items they are."""
+    log = MemoryLog()
+    for _ in range(80):
+        log.append(_letters(8, size=50_000))
+    store = MemoryStore(log.identity)
+    first = advance(log, store)
+    assert 0 < first < 80
+    while advance(log, store):
+        pass
+    with store.snapshot() as snapshot:
+        assert snapshot.count(DEAD_LETTERS) == 640
+
+
+def test_the_partition_that_is_furthest_behind_comes_first():
+    """A busy partition cannot keep the others from ever being applied."""
+    log = log_of(STORY, 1, [1])
+    for _ in range(40):
+        log.append(_letters(1))
+    store = MemoryStore(log.identity)
+    advance(log, store, most_events=1)
+    with store.snapshot() as snapshot:
+        assert set(snapshot.positions()) == {DEAD}
+    for _ in range(3):
+        advance(log, store, most_events=1)
+    with store.snapshot() as snapshot:
+        assert snapshot.positions()[0].offset == len(STORY)
 
 
 def test_verify_says_where_a_store_was_tampered_with(make_store):
