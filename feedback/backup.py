@@ -153,7 +153,7 @@ def _describe(partial: Path, views: tuple[str, int] | None, progress: Progress) 
         files.append(CopiedFile(path.relative_to(partial).as_posix(), path.stat().st_size, _sha256(path)))
         progress("checksums", number, len(paths))
     views_at, views_version = views or (None, None)
-    return Manifest(FORMAT, *identity, format_positions(ends), views_at, views_version, files)
+    return Manifest(FORMAT, *identity[:3], format_positions(ends), views_at, views_version, files)
 
 
 def _sha256(path: Path) -> str:

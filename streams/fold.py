@@ -2,7 +2,7 @@
 
 This is where an event becomes a label. A batch is folded in these steps:
 
-1. load the rows that the batch touches: cases (join keys), then predictions, then facts;
+1. hold and load the rows that the batch touches: cases (join keys), then predictions, then facts;
 2. once: enter each new event, telling copies and conflicts apart (`processors.once`);
 3. join: give every fact its prediction, or say what it waits for (`processors.join`);
 4. amend and retract: settle what counts (`processors.amend`);
@@ -73,9 +73,8 @@ FactKey = tuple[bytes, bytes, str]
 class Fold:
     """One batch's working set, on one transaction. Use once: `enter`, then `settle`."""
 
-    def __init__(self, transaction: Transaction, shard: int = 0) -> None:
+    def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
-        self._shard = shard
         self._groups: dict[bytes, dict[Identity, Fact]] = {}
         self._loaded: dict[FactKey, Row] = {}
         self._predictions: dict[bytes, Prediction] = {}
@@ -92,14 +91,19 @@ class Fold:
     # 1. load
 
     def load(self, keys: Iterable[bytes], cases: Iterable[bytes]) -> None:
-        """Load the rows of these partition keys, and of these join keys' predictions."""
+        """Load the rows of these partition keys, and of these join keys' predictions.
+
+        Each kind is held before it is read: another worker may be at the other side of a join.
+        """
         keys = set(keys)
         cases = {key for key in (*keys, *cases) if key[:1] == JOIN_KEY}
         predictions = {key for key in keys if key[:1] == PREDICTION}
+        self._tx.meet(sorted(cases))
         for row in self._tx.get(CASES, [(key,) for key in sorted(cases)]):
             entry = CaseEntry(*row)
             self._cases[entry.key][entry.pid] = entry
             predictions.add(entry.pid)
+        self._tx.hold(sorted(predictions))
         for row in self._tx.get(PREDICTIONS, [(pid,) for pid in sorted(predictions)]):
             self._predictions[row[0]] = Prediction(*row)
         # In key order, as they are written later: neighbours lie on the same pages of an index.
@@ -340,7 +344,7 @@ class Fold:
     # 6. write
 
     def _write(self, pids: Iterable[bytes], shapes: dict[tuple[str, str], Fits]) -> None:
-        changes = Changes(self._shard)
+        changes = Changes(self._tx.shard)
         changes.letters.extend(self._letters)
         for prediction in self._new_predictions:
             changes.new_prediction(prediction)

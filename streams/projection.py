@@ -1,8 +1,9 @@
 """Projection: moving a store forward along its log, exactly once.
 
-One call of `advance` is these steps, and the crash tests stop the process at each of them:
+`advance` reads from the log by itself; an engine that is handed blocks fills a `Batch` and calls `apply`.
+Both are these steps, and the crash tests stop the process at each of them:
 
-1. read the next blocks of every partition from where the store stands;
+1. read the next blocks, from where the store stands;
 2. begin a transaction that holds the positions; drop blocks below them, and refuse a gap;
 3. fold the blocks (`streams.fold`) and write what changed;
 4. move the positions, in the same transaction;
@@ -13,7 +14,7 @@ A crash anywhere before the commit leaves the old views at the old position; the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from schemas.catalog import CATALOG, Catalog, UnreadableTypes
@@ -57,8 +58,12 @@ class Gap(Exception):
 
 
 def check(log: Log, store: Store) -> None:
-    """Raises a StoreRefused unless the store was built from this very log, and is not ahead of it."""
-    if store.log != log.identity:
+    """Raises a StoreRefused unless the store was built from this very log, and is not ahead of it.
+
+    The log may have gone on to another epoch since.
+    """
+    known = store.log.epochs()
+    if store.log.id != log.identity.id or log.identity.epochs()[: len(known)] != known:
         raise AnotherLog(
             f"the store was built from log {store.log.id} (epoch {store.log.epoch}) and this log is"
             f" {log.identity.id} (epoch {log.identity.epoch}). Bring back the log that belongs to the store,"
@@ -90,10 +95,42 @@ def check(log: Log, store: Store) -> None:
         )
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
+    """A record of the log, and where it is."""
+
     partition: int
     offset: int
     record: bytes
+
+
+class Batch:
+    """Blocks that are applied together, decoded. `size` is how many events and refused items they hold."""
+
+    def __init__(self, catalog: Catalog = CATALOG) -> None:
+        self.blocks: list[Block] = []
+        self.arrivals: list[Arrival] = []
+        self.letters: list[DeadLetterRow] = []
+        self._catalog = catalog
+
+    @property
+    def size(self) -> int:
+        """How many events and refused items there are in all."""
+        return len(self.arrivals) + len(self.letters)
+
+    def add(self, block: Block) -> int:
+        """Add a block, the next of its partition. Returns how many bytes its items have.
+
+        Raises UnreadableBlock or UnreadableTypes for a block of a newer version; it is not added then, and
+        whoever holds the batch applies what is in it and stops.
+        """
+        header, body = read_block(block.record)
+        if block.partition == DEAD:
+            self.letters.extend(_letter_rows(block))
+        else:
+            events = self._catalog.read(body, header.types)
+            self.arrivals.extend(arrivals(events, block.partition, block.offset, header.instants()))
+        self.blocks.append(block)
+        return len(body)
 
 
 def advance(
@@ -114,22 +151,42 @@ def advance(
             caught up applies what there is.
         upto: positions not to go beyond; the log's ends when left out.
 
+    Partitions of an older epoch come first: those of the next one wait until they are at their ends.
+
     Returns how many blocks were applied: 0 when there were none.
     Raises UnreadableBlock or UnreadableTypes for a block of a newer version; nothing is applied then.
     """
     ends = log.ends() if upto is None else upto
     with store.snapshot() as snapshot:
         standing = _offsets(snapshot, ends)
+    ends = _oldest_epoch(log, standing, ends)
     with without_cycle_collection():
-        return _apply(store, ends, _next_blocks(log, standing, ends, most_events, catalog))
+        return apply(store, _next_blocks(log, standing, ends, most_events, catalog))
 
 
-def _apply(store: Store, ends: Positions, batch: _Batch) -> int:
+def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
+    """The ends of the oldest epoch that is not applied up to them, and of the refused items."""
+    for epoch in log.identity.epochs():
+        if any(standing[partition] < ends[partition] for partition in epoch if partition in ends):
+            return {
+                partition: end for partition, end in ends.items() if partition in epoch or partition == DEAD
+            }
+    return ends
+
+
+def apply(store: Store, batch: Batch) -> int:
+    """Apply a batch in one transaction. Returns how many of its blocks the store did not have yet.
+
+    Raises Gap when blocks are missing before the first one that it does not have.
+    """
     reached("project.1")
     if not batch.blocks:
         return 0
-    with store.transaction(ends) as transaction:
-        blocks = _still_to_apply(batch.blocks, _offsets(transaction, ends))
+    partitions = {block.partition for block in batch.blocks}
+    # A declaration touches what waited for it, in any partition.
+    declares = any(arrival.event.kind == "model.declared" for arrival in batch.arrivals)
+    with store.transaction(partitions, alone=declares) as transaction:
+        blocks = _still_to_apply(batch.blocks, _offsets(transaction, partitions))
         applied = {(block.partition, block.offset) for block in blocks}
         _fold(transaction, batch, applied)
         reached("project.3")
@@ -138,37 +195,27 @@ def _apply(store: Store, ends: Positions, batch: _Batch) -> int:
     return len(blocks)
 
 
-def _offsets(snapshot: Snapshot, partitions: Mapping[int, int]) -> dict[int, int]:
+def _offsets(snapshot: Snapshot, partitions: Iterable[int]) -> dict[int, int]:
     positions = snapshot.positions()
     return {
         partition: positions[partition].offset if partition in positions else 0 for partition in partitions
     }
 
 
-class _Batch(NamedTuple):
-    blocks: list[_Block]
-    arrivals: list[Arrival]
-    letters: list[DeadLetterRow]
-
-
-def _next_blocks(
-    log: Log, standing: Positions, ends: Positions, most_events: int, catalog: Catalog
-) -> _Batch:
-    batch = _Batch([], [], [])
+def _next_blocks(log: Log, standing: Positions, ends: Positions, most_events: int, catalog: Catalog) -> Batch:
+    batch = Batch(catalog)
     room = _MOST_BYTES
     # The partition that is furthest behind comes first, so that a busy one cannot starve the others.
     for partition in sorted(ends, key=lambda each: (standing[each] - ends[each], each)):
         offset = standing[partition]
-        while (
-            offset < ends[partition] and len(batch.arrivals) + len(batch.letters) < most_events and room > 0
-        ):
+        while offset < ends[partition] and batch.size < most_events and room > 0:
             limit = min(ends[partition] - offset, _READ_BLOCKS)
             records = log.read(partition, offset, limit)
             if not records:
                 break
             for record in records:
                 try:
-                    room -= _read(_Block(partition, offset, record), batch, catalog)
+                    room -= batch.add(Block(partition, offset, record))
                 except (UnreadableBlock, UnreadableTypes):
                     # What lies before it is applied first; the next call meets it again.
                     if batch.blocks:
@@ -178,19 +225,7 @@ def _next_blocks(
     return batch
 
 
-def _read(block: _Block, batch: _Batch, catalog: Catalog) -> int:
-    """Add a block to a batch. Returns how many bytes its items have."""
-    header, body = read_block(block.record)
-    if block.partition == DEAD:
-        batch.letters.extend(_letter_rows(block))
-    else:
-        events = catalog.read(body, header.types)
-        batch.arrivals.extend(arrivals(events, block.partition, block.offset, header.instants()))
-    batch.blocks.append(block)
-    return len(body)
-
-
-def _letter_rows(block: _Block) -> list[DeadLetterRow]:
+def _letter_rows(block: Block) -> list[DeadLetterRow]:
     return [
         DeadLetterRow(
             DEAD, block.offset, place, letter.code, letter.detail, letter.id, letter.source, None, received
@@ -199,7 +234,7 @@ def _letter_rows(block: _Block) -> list[DeadLetterRow]:
     ]
 
 
-def _still_to_apply(blocks: Sequence[_Block], standing: Positions) -> list[_Block]:
+def _still_to_apply(blocks: Sequence[Block], standing: Positions) -> list[Block]:
     expected = dict(standing)
     kept = []
     for block in blocks:
@@ -215,7 +250,7 @@ def _still_to_apply(blocks: Sequence[_Block], standing: Positions) -> list[_Bloc
     return kept
 
 
-def _fold(transaction: Transaction, batch: _Batch, applied: set[tuple[int, int]]) -> None:
+def _fold(transaction: Transaction, batch: Batch, applied: set[tuple[int, int]]) -> None:
     coming = [arrival for arrival in batch.arrivals if (arrival.partition, arrival.offset) in applied]
     letters = [letter for letter in batch.letters if (letter.partition, letter.offset) in applied]
     if letters:
@@ -244,6 +279,6 @@ def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
         fold.settle()
 
 
-def _after(block: _Block) -> Applied:
+def _after(block: Block) -> Applied:
     header, _ = read_block(block.record)
     return Applied(block.offset + 1, digest(block.record), max(header.instants(), default=0))

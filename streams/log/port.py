@@ -20,15 +20,39 @@ Positions = Mapping[int, int]
 
 
 class LogIdentity(NamedTuple):
-    """Which log this is. Another id, or another epoch, is another log."""
+    """Which log this is: another id is another log.
+
+    `partitions` are those of the current epoch, the only ones that are appended to. Partitions are
+    numbered on through the epochs: `before` says how many each earlier epoch had, oldest first.
+    """
 
     id: str
     epoch: int
     partitions: int
+    before: tuple[int, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """The number of the current epoch's first partition."""
+        return sum(self.before)
+
+    def epochs(self) -> list[range]:
+        """The partitions of each epoch, oldest first."""
+        spans, start = [], 0
+        for count in (*self.before, self.partitions):
+            spans.append(range(start, start + count))
+            start += count
+        return spans
 
 
 class NotDurable(Exception):
-    """An append did not reach the disk; nothing of it may be acknowledged."""
+    """An append did not reach the disk; nothing of it may be acknowledged.
+
+    `kept` is False when it is certain that nothing was kept, and None when nobody can know, as when a
+    broker's answer was lost. Sending again is right in both cases: ids count once.
+    """
+
+    kept: bool | None = False
 
 
 class Log(Protocol):
@@ -40,9 +64,9 @@ class Log(Protocol):
         ...
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
-        """Append (partition, record) pairs, all or none; they are on disk when this returns.
+        """Append (partition, record) pairs; they are on disk when this returns.
 
-        Raises NotDurable when they are not, and none of them is visible then.
+        Raises NotDurable when they are not. Unless its `kept` is None, none of them is visible then.
         """
         ...
 

@@ -169,7 +169,15 @@ class MemorySnapshot:
 
 
 class MemoryTransaction(MemorySnapshot):
-    """Changes that lie beside the tables until they are applied."""
+    """Changes that lie beside the tables until they are applied. One at a time: nothing needs holding."""
+
+    shard = 0
+
+    def meet(self, keys: Sequence[bytes]) -> None:
+        """Nobody else writes."""
+
+    def hold(self, pids: Sequence[bytes]) -> None:
+        """Nobody else writes."""
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         key = self._store.tables[table.name].key
@@ -220,7 +228,7 @@ class MemoryStore:
                 self._open.remove(snapshot)
 
     @contextmanager
-    def transaction(self, partitions: Iterable[int]) -> Iterator[MemoryTransaction]:
+    def transaction(self, partitions: Iterable[int], *, alone: bool = False) -> Iterator[MemoryTransaction]:
         """Write until the context ends; an error forgets all of it. One at a time."""
         with self._writing:
             transaction = MemoryTransaction(self)

@@ -86,7 +86,28 @@ class Snapshot(Protocol):
 
 
 class Transaction(Snapshot, Protocol):
-    """A snapshot that can be written to. Several writers load tables in the order of TABLES."""
+    """A snapshot that can be written to, and that sees what others committed before each read.
+
+    Several writers may be at work, each on partitions of its own; what they share they hold, always in
+    this order: partitions, join keys (`meet`), predictions (`hold`). Whoever comes second waits, and then
+    reads what the first one wrote.
+    """
+
+    @property
+    def shard(self) -> int:
+        """The shard of the counters to add to: no other transaction adds to it meanwhile."""
+        ...
+
+    def meet(self, keys: Sequence[bytes]) -> None:
+        """Hold join keys, until the end. Once in a transaction, and before `hold`, unless it is alone."""
+        ...
+
+    def hold(self, pids: Sequence[bytes]) -> None:
+        """Hold those of these predictions that are there and have a join key, until the end.
+
+        The others are only ever touched by the writer that holds their partition.
+        """
+        ...
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows, or replace those with the same keys. Keys do not repeat within a call."""
@@ -122,8 +143,14 @@ class Store(Protocol):
         """A consistent state to read from, until the context ends."""
         ...
 
-    def transaction(self, partitions: Iterable[int]) -> AbstractContextManager[Transaction]:
-        """Holds these partitions' positions; commits at the end, or rolls back on error."""
+    def transaction(
+        self, partitions: Iterable[int], *, alone: bool = False
+    ) -> AbstractContextManager[Transaction]:
+        """Holds these partitions' positions; commits at the end, or rolls back on error.
+
+        `alone`: no other transaction runs meanwhile. A declaration needs it, since it touches predictions
+        of all partitions, and so does whoever may have to wait for it.
+        """
         ...
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ def create_store(path: Path, log_identity: LogIdentity, views_version: int = VIE
             raise StoreExists(f"there is a file at {path} already")
         for statement in (statements.META + "".join(map(statements.create, TABLES))).split(";"):
             connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?)", (*log_identity, views_version))
+        connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?)", (*log_identity[:3], views_version))
         connection.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         raise StoreUnreadable(f"no store can be made at {path}: {error}") from error
@@ -157,7 +157,15 @@ class SqliteSnapshot:
 
 
 class SqliteTransaction(SqliteSnapshot):
-    """A write transaction of the one connection that writes."""
+    """A write transaction of the one connection that writes: nobody else does meanwhile."""
+
+    shard = 0
+
+    def meet(self, keys: Sequence[bytes]) -> None:
+        """The one writer holds everything."""
+
+    def hold(self, pids: Sequence[bytes]) -> None:
+        """The one writer holds everything."""
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         self._write(table, statements.put, rows)
@@ -269,8 +277,8 @@ class SqliteStore:
                     connection.execute("ROLLBACK")
 
     @contextmanager
-    def transaction(self, partitions: Iterable[int]) -> Iterator[SqliteTransaction]:
-        """Write until the context ends; an error takes all of it back. SQLite holds all partitions."""
+    def transaction(self, partitions: Iterable[int], *, alone: bool = False) -> Iterator[SqliteTransaction]:
+        """Write until the context ends; an error takes all of it back. It is always alone."""
         if self._writer is None:
             raise sqlite3.OperationalError(f"the store at {self._path} was opened for reading only")
         with self._writing:
