@@ -39,7 +39,7 @@ def create_log(path: Path, partitions: int) -> LogIdentity:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.executescript("BEGIN;" + _SCHEMA)
-        connection.execute("INSERT INTO log VALUES (?, ?, ?)", identity)
+        connection.execute("INSERT INTO log VALUES (?, ?, ?)", identity[:3])
         connection.execute("COMMIT")
     finally:
         connection.close()
