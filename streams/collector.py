@@ -4,7 +4,7 @@ A bare ASGI application, because every microsecond here is paid per request. One
 
 1. the request is read: its media type, and its body up to the limit;
 2. the body is cut into items (`streams.splitting`), and each one is judged (`streams.admission`);
-3. what was accepted and what was refused is handed to the appender (`streams.appender`), and waited for;
+3. what was accepted and what was refused is put into the log (`streams.keeper`), and waited for;
 4. the answer is written: only now, and only when it is on disk, a 2xx.
 """
 
@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
 from schemas import problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.fields import MAX_EVENT_BYTES
-from schemas.identity import partition_key, partition_of
 from schemas.problems import Problem, problem
-from streams.admission import Verdict, admit, admit_batch, clocks_ahead
-from streams.appender import Appender, Batch, Part, dead_letters
+from streams.admission import Verdict, admit, admit_batch
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
-from streams.log.block import DeadLetter
+from streams.keeper import Keeper, Writer
 from streams.log.port import NotDurable
 from streams.metrics import Metrics
 from streams.splitting import CannotSplit, split_array, split_lines
@@ -76,17 +72,7 @@ class Answer(msgspec.Struct, gc=False):
     items: list[Item]
 
 
-class _TypeNames(dict[type, str]):
-    """The CloudEvents type of each event class."""
-
-    def __missing__(self, event: type[msgspec.Struct]) -> str:
-        name = self[event] = str(event.__struct_config__.tag)
-        return name
-
-
-_type_name = _TypeNames().__getitem__
 _encode = msgspec.json.Encoder().encode
-_decode_type = msgspec.json.Decoder(msgspec.defstruct("Typed", [("type", str)])).decode
 
 
 @lru_cache(maxsize=256)
@@ -105,24 +91,26 @@ class Collector:
 
     Args:
         appender: where accepted and refused items are written down.
-        partitions: the log's number of partitions.
+        partitions: how many partitions the log's current epoch has.
+        first: the number of the first of them.
         clock: nanoseconds since 1970, the instant of receipt.
+
+    `keeper` is what puts items into the log, for the other ways in to share.
     """
 
     def __init__(
         self,
-        appender: Appender,
+        appender: Writer,
         partitions: int,
         *,
+        first: int = 0,
         metrics: Metrics | None = None,
         clock: Callable[[], int] = time.time_ns,
         catalog: Catalog = CATALOG,
     ) -> None:
-        self._appender = appender
-        self._partitions = partitions
         self._metrics = metrics or Metrics()
+        self.keeper = Keeper(appender, partitions, first=first, metrics=self._metrics, catalog=catalog)
         self._clock = clock
-        self._catalog = catalog
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -161,11 +149,11 @@ class Collector:
 
     async def _one(self, body: bytes) -> tuple[int, bytes]:
         received = self._clock()
-        verdict = admit(body.strip(_JSON_SPACE), self._catalog)
+        verdict = admit(body.strip(_JSON_SPACE), self.keeper.catalog)
         if verdict.problem is None:
-            position = await self._write_down(received, [verdict], [])
+            position = await self.keeper.keep(received, [verdict], [])
             return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
-        position = await self._write_down(received, [], [verdict])
+        position = await self.keeper.keep(received, [], [verdict])
         status = 400 if verdict.problem.code in _UNREADABLE else 422
         return status, _with_position(verdict.problem, status, position)
 
@@ -176,14 +164,14 @@ class Collector:
         except CannotSplit as refusal:
             unreadable = problem(_unreadable(body), str(refusal))
             letter = Verdict(body.strip(_JSON_SPACE), None, unreadable)
-            position = await self._write_down(received, [], [letter])
+            position = await self.keeper.keep(received, [], [letter])
             return 400, _with_position(unreadable, 400, position)
         if len(items) > MAX_BATCH_ITEMS:
             raise TooLarge(f"{len(items)} items; a batch has at most {MAX_BATCH_ITEMS}")
-        verdicts = _judge(body, items, form, self._catalog)
+        verdicts = _judge(body, items, form, self.keeper.catalog)
         refused = [verdict for verdict in verdicts if verdict.problem is not None]
         accepted = [verdict for verdict in verdicts if verdict.problem is None] if refused else verdicts
-        position = await self._write_down(received, accepted, refused)
+        position = await self.keeper.keep(received, accepted, refused)
         answers = [
             Item(index, verdict.id, "accepted")
             if verdict.problem is None
@@ -191,52 +179,6 @@ class Collector:
             for index, verdict in enumerate(verdicts)
         ]
         return 200, _encode(Answer(len(accepted), len(refused), position, answers))
-
-    async def _write_down(self, received: int, accepted: list[Verdict], refused: Sequence[Verdict]) -> str:
-        """Put items into the log; returns the position that covers them. Raises NotDurable."""
-        parts = list(self._parts(accepted))
-        letters = [
-            DeadLetter(verdict.problem.code, verdict.problem.detail, verdict.id, verdict.source, verdict.item)
-            for verdict in refused
-            if verdict.problem is not None and verdict.problem.code != problems.TOO_LARGE
-        ]
-        if letters:
-            parts.append(dead_letters(letters))
-        position = await self._appender.submit(Batch(received, parts)) if parts else self._appender.position
-        self._count(received, accepted, refused)
-        return position
-
-    def _parts(self, accepted: list[Verdict]) -> Sequence[Part]:
-        if not accepted:
-            return ()
-        if self._partitions == 1:
-            return (self._part(0, accepted),)
-        by_partition: dict[int, list[Verdict]] = {}
-        for verdict in accepted:
-            assert verdict.event is not None
-            partition = partition_of(partition_key(verdict.event.data), self._partitions)
-            by_partition.setdefault(partition, []).append(verdict)
-        return [self._part(partition, verdicts) for partition, verdicts in by_partition.items()]
-
-    def _part(self, partition: int, verdicts: list[Verdict]) -> Part:
-        items = [verdict.item for verdict in verdicts]
-        if self._catalog.old_types:
-            # An older version lies in the log as it was sent, under its own type.
-            types = {_decode_type(item).type for item in items}  # type: ignore[attr-defined]
-        else:
-            types = set(map(_type_name, {type(verdict.event) for verdict in verdicts}))
-        return Part(partition, types, items)
-
-    def _count(self, received: int, accepted: list[Verdict], refused: Sequence[Verdict]) -> None:
-        if accepted:
-            self._metrics.accepted.inc(len(accepted))
-            events: list[Any] = [verdict.event for verdict in accepted]
-            ahead = clocks_ahead(events, datetime.fromtimestamp(received / 1e9, UTC))
-            if ahead:
-                self._metrics.clock_ahead.inc(ahead)
-        for verdict in refused:
-            if verdict.problem is not None:
-                self._metrics.refused.labels(verdict.problem.code).inc()
 
 
 def _form(headers: Sequence[tuple[bytes, bytes]]) -> Form | None:

@@ -1,0 +1,139 @@
+"""From verdicts to the log: accepted events by their partition, refused items as dead letters; and counted.
+
+Every way in ends here, so that an event that came over HTTP and one that came from Kafka's intake topic
+lie in the log in the same form. Judging is left to `streams.admission`, writing to the appender, and what
+a sender is told to the way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from schemas import problems
+from schemas.catalog import CATALOG, Catalog
+from schemas.identity import partition_key, partition_of
+from streams.admission import Verdict, clocks_ahead
+from streams.appender import Batch, Part, dead_letters
+from streams.log.block import DeadLetter
+from streams.metrics import Metrics
+
+
+class _Answer(Protocol):
+    """What `submit` gives: it can be awaited, and is the position that covers the batch."""
+
+    def __await__(self) -> Any: ...
+
+
+class Writer(Protocol):
+    """The appender as far as a way in needs it; `streams.appender.Appender` is one."""
+
+    @property
+    def position(self) -> str:
+        """The text of a position that covers everything acknowledged so far."""
+        ...
+
+    def submit(self, batch: Batch) -> _Answer:
+        """Hand over a batch; raises NotDurable at once, or when it is awaited."""
+        ...
+
+
+class _TypeNames(dict[type, str]):
+    """The CloudEvents type of each event class."""
+
+    def __missing__(self, event: type[msgspec.Struct]) -> str:
+        name = self[event] = str(event.__struct_config__.tag)
+        return name
+
+
+_type_name = _TypeNames().__getitem__
+_decode_type = msgspec.json.Decoder(msgspec.defstruct("Typed", [("type", str)])).decode
+
+
+class Keeper:
+    """Puts judged items into the log and counts them once they are there.
+
+    Args:
+        appender: where accepted and refused items are written down.
+        partitions: how many partitions the log's current epoch has.
+        first: the number of the first of them.
+    """
+
+    def __init__(
+        self,
+        appender: Writer,
+        partitions: int,
+        *,
+        first: int = 0,
+        metrics: Metrics | None = None,
+        catalog: Catalog = CATALOG,
+    ) -> None:
+        self.catalog = catalog
+        self._appender = appender
+        self._partitions = partitions
+        self._first = first
+        self._metrics = metrics or Metrics()
+
+    async def keep(self, received: int, accepted: Sequence[Verdict], refused: Sequence[Verdict]) -> str:
+        """Put items into the log; returns the position that covers them. Raises NotDurable."""
+        letters = [
+            DeadLetter(verdict.problem.code, verdict.problem.detail, verdict.id, verdict.source, verdict.item)
+            for verdict in refused
+            if verdict.problem is not None and verdict.problem.code != problems.TOO_LARGE
+        ]
+        return await self.write(received, accepted, refused, letters)
+
+    async def write(
+        self,
+        received: int,
+        accepted: Sequence[Verdict],
+        refused: Sequence[Verdict],
+        letters: Sequence[DeadLetter],
+    ) -> str:
+        """`keep`, with the dead letters of what was refused as the way in has made them."""
+        parts = list(self._parts(accepted))
+        if letters:
+            parts.append(dead_letters(letters))
+        position = self._appender.position
+        if parts:
+            position = await self._appender.submit(Batch(received, parts))
+        self._count(received, accepted, refused)
+        return position
+
+    def partition(self, verdict: Verdict) -> int:
+        """The partition of an accepted event."""
+        assert verdict.event is not None
+        return self._first + partition_of(partition_key(verdict.event.data), self._partitions)
+
+    def _parts(self, accepted: Sequence[Verdict]) -> Sequence[Part]:
+        if not accepted:
+            return ()
+        if self._partitions == 1:
+            return (self._part(self._first, accepted),)
+        by_partition: dict[int, list[Verdict]] = {}
+        for verdict in accepted:
+            by_partition.setdefault(self.partition(verdict), []).append(verdict)
+        return [self._part(partition, verdicts) for partition, verdicts in by_partition.items()]
+
+    def _part(self, partition: int, verdicts: Sequence[Verdict]) -> Part:
+        items = [verdict.item for verdict in verdicts]
+        if self.catalog.old_types:
+            # An older version lies in the log as it was sent, under its own type.
+            types = {_decode_type(item).type for item in items}  # type: ignore[attr-defined]
+        else:
+            types = set(map(_type_name, {type(verdict.event) for verdict in verdicts}))
+        return Part(partition, types, items)
+
+    def _count(self, received: int, accepted: Sequence[Verdict], refused: Sequence[Verdict]) -> None:
+        if accepted:
+            self._metrics.accepted.inc(len(accepted))
+            events: list[Any] = [verdict.event for verdict in accepted]
+            ahead = clocks_ahead(events, datetime.fromtimestamp(received / 1e9, UTC))
+            if ahead:
+                self._metrics.clock_ahead.inc(ahead)
+        for verdict in refused:
+            if verdict.problem is not None:
+                self._metrics.refused.labels(verdict.problem.code).inc()
