@@ -1,20 +1,29 @@
 """Every setting in one table: its name, default, environment variable, flag and meaning.
 
-Command line, environment and the reference page are made from this table, so none of them can say
+Command line, environment, file and the reference page are made from this table, so none of them can say
 something else. Reading a setting is `value(name, given)`: what was given, else the environment, else the
-default. Where a setting applies is left to whoever asks for it.
+file, else the default. Where a setting applies is left to whoever asks for it.
+
+The file is TOML, one `name = value` a line with the names of this table. `--config` or LOOPLINE_CONFIG
+names it; without them it is `loopline.toml` in the working folder, if there is one.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SECONDS_PER_DAY = 86_400
 MAX_PARTITIONS = 1024
+MAX_REPLICATION = 7
 LOG_LEVELS = ("debug", "info", "warning", "error")
+FILE_NAME = "loopline.toml"
+
+_PASSWORD = re.compile(r"(//[^:@/\s]*:)[^@\s]*(?=@)|(password=)[^&\s]*")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class BadSetting(ValueError):
@@ -22,7 +31,11 @@ class BadSetting(ValueError):
 
 
 class Setting(NamedTuple):
-    """One setting. `read` turns text into its value; `flag` is None where there is only the environment."""
+    """One setting. `read` turns text into its value; `flag` is None where there is none.
+
+    `shared`: every command accepts the flag, else only those that declare it. `secret`: it may hold a
+    password, so its value is never shown, and a variable `<env>_FILE` may name a file that holds it.
+    """
 
     name: str
     default: Any
@@ -31,6 +44,8 @@ class Setting(NamedTuple):
     shown: str
     read: Callable[[str], Any]
     help: str
+    shared: bool = True
+    secret: bool = False
 
 
 def _port(text: str) -> int:
@@ -74,6 +89,28 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _replication(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MAX_REPLICATION:
+        raise ValueError(f"replication is 1 to {MAX_REPLICATION}")
+    return number
+
+
+def _log_url(text: str) -> str:
+    if not text.startswith("kafka://"):
+        raise ValueError("a log's address is kafka://HOST:PORT[,HOST:PORT...][/PREFIX]")
+    return text
+
+
+def _store_url(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("a store's address is postgresql://USER@HOST:PORT/DATABASE")
+    # The client library would show the password in its complaint.
+    if _BAD_PERCENT.search(text):
+        raise ValueError("a percent sign in it is written %25, and every other special character likewise")
+    return text
+
+
 def _level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ValueError(f"it is one of {', '.join(LOG_LEVELS)}")
@@ -81,6 +118,15 @@ def _level(text: str) -> str:
 
 
 SETTINGS = (
+    Setting(
+        "config",
+        None,
+        "LOOPLINE_CONFIG",
+        "--config",
+        "FILE",
+        Path,
+        f"File with settings, in TOML. Without it: {FILE_NAME} in the working folder, if there is one.",
+    ),
     Setting(
         "home",
         Path(".loopline"),
@@ -91,13 +137,45 @@ SETTINGS = (
         "Folder that holds the log, the views and the datasets.",
     ),
     Setting(
+        "log",
+        None,
+        "LOOPLINE_LOG",
+        "--log",
+        "URL",
+        _log_url,
+        "Kafka that holds the log, for more than one machine: kafka://HOST:PORT[,HOST:PORT...][/PREFIX]."
+        " Goes together with the store. Without both: the home's files.",
+    ),
+    Setting(
+        "store",
+        None,
+        "LOOPLINE_STORE",
+        "--store",
+        "URL",
+        _store_url,
+        "PostgreSQL that holds the views: postgresql://USER@HOST:PORT/DATABASE. A password in it belongs in"
+        " the environment or in a file, since others on the machine can read command lines:"
+        " LOOPLINE_STORE_FILE may name a file that holds the address.",
+        secret=True,
+    ),
+    Setting(
+        "datasets",
+        None,
+        "LOOPLINE_DATASETS",
+        "--datasets",
+        "URL",
+        str,
+        "Where dataset releases lie: s3://BUCKET/PREFIX, or a folder. Without it: the home's folder.",
+    ),
+    Setting(
         "url",
         None,
         "LOOPLINE_URL",
         "--url",
         "URL",
         _url,
-        "Server to speak to. Without it: the server that runs on the home, or none.",
+        "Server to speak to. Without it: the server that runs on the home, or none; with a log on Kafka, the"
+        " collector at the host and port.",
     ),
     Setting("host", "127.0.0.1", "LOOPLINE_HOST", "--host", "HOST", str, "Address that a server listens on."),
     Setting(
@@ -116,7 +194,26 @@ SETTINGS = (
         "--partitions",
         "N",
         _partitions,
-        "Partitions of the log. Fixed when the home is made.",
+        "Partitions of the log. Fixed when the home is made; on Kafka until a new epoch is begun.",
+    ),
+    Setting(
+        "replication",
+        3,
+        "LOOPLINE_REPLICATION",
+        "--replication",
+        "N",
+        _replication,
+        "Copies of each topic that Kafka keeps; 1 for a single broker.",
+        shared=False,
+    ),
+    Setting(
+        "worker_port",
+        8711,
+        "LOOPLINE_WORKER_PORT",
+        None,
+        "PORT",
+        _port,
+        "Port on which `loopline worker` answers /healthz, /readyz and /metrics; its --port goes before.",
     ),
     Setting(
         "insecure",
@@ -179,17 +276,90 @@ BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 def value(name: str, given: str | None = None, environ: Mapping[str, str] | None = None) -> Any:
-    """The value of a setting: as given (text from a flag), else from the environment, else its default.
+    """The value of a setting: as given (text from a flag), else from environment, file, or its default.
 
-    Raises BadSetting, which names the flag or variable and says what is allowed.
+    Raises BadSetting, which names the flag, variable or file and says what is allowed.
     """
     setting = BY_NAME[name]
-    text, origin = given, setting.flag or setting.name
-    if text is None:
-        text, origin = (os.environ if environ is None else environ).get(setting.env), setting.env
+    text, origin = _said(setting, given, os.environ if environ is None else environ)
     if text is None:
         return setting.default
     try:
         return setting.read(text)
     except ValueError as error:
-        raise BadSetting(f"{origin}={text!r} cannot be used: {error}") from None
+        shown = origin if setting.secret else f"{origin}={text!r}"
+        raise BadSetting(f"{shown} cannot be used: {error}") from None
+
+
+def was_said(name: str, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether environment or file say something about a setting. Raises BadSetting."""
+    return _said(BY_NAME[name], None, os.environ if environ is None else environ)[0] is not None
+
+
+def _said(setting: Setting, given: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    """What is said about a setting, and where."""
+    if given is not None:
+        return given, setting.flag or setting.name
+    if setting.env in environ:
+        return environ[setting.env], setting.env
+    if setting.secret and (named := environ.get(f"{setting.env}_FILE")) is not None:
+        return _secret(Path(named), f"{setting.env}_FILE"), f"{setting.env}_FILE"
+    if setting.name != "config" and (path := file_in_use(environ)) is not None:
+        return read_file(path).get(setting.name), f"{setting.name} in {path}"
+    return None, setting.env
+
+
+def _secret(path: Path, origin: str) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{origin}={str(path)!r} cannot be read: {error}") from None
+
+
+# ----------------------------------------------------------------------------------------------- the file
+
+
+def file_in_use(environ: Mapping[str, str]) -> Path | None:
+    """The file that settings are read from, or None."""
+    named = environ.get("LOOPLINE_CONFIG")
+    if named is not None:
+        return Path(named)
+    path = Path(FILE_NAME)
+    return path if path.is_file() else None
+
+
+def read_file(path: Path) -> dict[str, str]:
+    """What a file says, as text by the settings' names. Raises BadSetting, which names unknown entries."""
+    import tomllib
+
+    try:
+        said = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadSetting(f"the settings in {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path} is no TOML: {without_password(str(error))}") from None
+    known = BY_NAME.keys() - {"config"}
+    unknown = [name for name in said if name not in known]
+    if unknown:
+        raise BadSetting(f"{path} has {', '.join(unknown)}, and there is no such setting; {_offer(known)}")
+    return {name: _as_text(content, f"{name} in {path}") for name, content in said.items()}
+
+
+def _offer(known: set[str]) -> str:
+    return f"there are {', '.join(sorted(known))}"
+
+
+def _as_text(content: Any, origin: str) -> str:
+    if isinstance(content, bool):
+        return "1" if content else "0"
+    if not isinstance(content, str | int | float):
+        raise BadSetting(f"{origin} is neither text nor a number")
+    return str(content)
+
+
+# ------------------------------------------------------------------------------------------------ secrets
+
+
+def without_password(text: str) -> str:
+    """A text, such as an address or a library's complaint about one, with passwords in it hidden."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)

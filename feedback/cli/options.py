@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import click
 
-from feedback.settings import BY_NAME, SETTINGS, BadSetting, Setting, value
+from feedback.settings import SETTINGS, BadSetting, Setting, value, was_said
 
 
 class Choices:
-    """The settings as this run chose them: by flag in any position, else environment, else default."""
+    """The settings as this run chose them: by flag in any position, else environment, file, default."""
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
@@ -31,8 +31,11 @@ class Choices:
             raise click.UsageError(str(error)) from None
 
     def was_set(self, name: str) -> bool:
-        """Whether a flag or the environment says something about a setting."""
-        return name in self.given or BY_NAME[name].env in os.environ
+        """Whether a flag, the environment or the file says something about a setting."""
+        try:
+            return name in self.given or was_said(name)
+        except BadSetting as error:
+            raise click.UsageError(str(error)) from None
 
     @property
     def home(self) -> Path:
@@ -50,6 +53,9 @@ def _keep(context: click.Context, option: click.Parameter, given: Any) -> None:
     choices = context.ensure_object(Choices)
     if given is not None and option.name is not None:
         choices.given[option.name] = "1" if given is True else given
+        if option.name == "config":
+            # For whatever reads a setting later, and for the processes that this one starts.
+            os.environ["LOOPLINE_CONFIG"] = str(Path(given).absolute())
         choices[option.name]
 
 
@@ -66,13 +72,15 @@ def _shared(setting: Setting) -> SharedOption:
         expose_value=False,
         callback=_keep,
         default=None,
+        # What the others are checked against.
+        is_eager=setting.name == "config",
         **options,
     )
 
 
 def shared_options() -> list[SharedOption]:
     """The options that every command accepts, made from the table of settings."""
-    return [_shared(setting) for setting in SETTINGS if setting.flag]
+    return [_shared(setting) for setting in SETTINGS if setting.flag and setting.shared]
 
 
 class _Sections(click.Command):

@@ -40,7 +40,18 @@ _SETTINGS_HEAD = """\
 
 Generated from `feedback/settings.py` by `python -m feedback.cli.reference`.
 
-A flag goes before the environment, the environment before the default.
+A flag goes before the environment, the environment before the file, the file before the default.
+
+The file is TOML, with the names of the first column:
+
+```toml
+log = "kafka://kafka-1:9092,kafka-2:9092,kafka-3:9092"
+store = "postgresql://loopline@postgres:5432/loopline"
+log_level = "info"
+```
+
+`--config` or `LOOPLINE_CONFIG` names it; without them it is `loopline.toml` in the working folder, if there
+is one. An entry that is no setting is refused by its name.
 
 | setting | flag | environment | default | meaning |
 |---|---|---|---|---|

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from feedback.cli import reference
-from feedback.settings import BY_NAME, SETTINGS, BadSetting, value
+from feedback.settings import BY_NAME, SETTINGS, BadSetting, value, was_said, without_password
+from tests.feedback.running import loopline
 
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_default() -> None:
@@ -32,6 +34,8 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_default() -> Non
         ("log_level", "loud"),
         ("retry_for", "-1"),
         ("maturity", "0"),
+        ("log", "localhost:9092"),
+        ("replication", "0"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, text: str) -> None:
@@ -49,6 +53,92 @@ def test_names_flags_and_variables_are_unique() -> None:
         assert len({getattr(setting, column) for setting in SETTINGS}) == len(SETTINGS)
     flags = [setting.flag for setting in SETTINGS if setting.flag]
     assert len(set(flags)) == len(flags)
+
+
+def written(folder: Path, text: str) -> dict[str, str]:
+    """An environment that names a file with this text."""
+    path = folder / "settings.toml"
+    path.write_text(text)
+    return {"LOOPLINE_CONFIG": str(path)}
+
+
+def test_the_file_goes_behind_the_environment_and_before_the_default(tmp_path: Path) -> None:
+    """Flag, environment, file, default: the first that says something is taken."""
+    environ = written(tmp_path, 'port = 9100\ninsecure = true\nlog = "kafka://a:9092"\n')
+    assert value("port", None, environ) == 9100
+    assert value("insecure", None, environ) is True
+    assert value("log", None, environ) == "kafka://a:9092"
+    assert value("port", None, {**environ, "LOOPLINE_PORT": "9000"}) == 9000
+    assert value("port", "7000", {**environ, "LOOPLINE_PORT": "9000"}) == 7000
+    assert value("host", None, environ) == "127.0.0.1"
+    assert was_said("port", environ)
+    assert not was_said("host", environ)
+
+
+def test_the_working_folders_file_is_read_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`loopline.toml` beside the default home needs no flag; a named file is read instead of it."""
+    monkeypatch.chdir(tmp_path)
+    assert value("port", None, {}) == 8710
+    (tmp_path / "loopline.toml").write_text("port = 9200")
+    assert value("port", None, {}) == 9200
+    assert value("port", None, written(tmp_path, "maturity = 7")) == 8710
+
+
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        ("prot = 1", "prot, and there is no such setting"),
+        ("[log]\nurl = 1", "log in .* is neither text nor a number"),
+        ("port = ", "is no TOML"),
+        ("port = 70000", "port in .*settings.toml='70000' cannot be used: a port is"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    """A misspelt name, a value of the wrong kind and broken TOML are told, with the file's name."""
+    with pytest.raises(BadSetting, match=said):
+        value("port" if "log" not in text else "log", None, written(tmp_path, text))
+
+
+def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Only the file of the working folder may be missing."""
+    with pytest.raises(BadSetting, match="No such file"):
+        value("port", None, {"LOOPLINE_CONFIG": str(tmp_path / "none.toml")})
+
+
+def test_a_flag_names_the_file_for_this_process_and_its_children(tmp_path: Path) -> None:
+    """`--config` in any position is known to all that read settings; a bad entry is a usage error."""
+    written(tmp_path, "port = 70000")
+    result = loopline("doctor", "--config", tmp_path / "settings.toml")
+    assert result.exit_code == 2
+    assert "port in" in result.stderr
+    assert os.environ["LOOPLINE_CONFIG"] == str(tmp_path / "settings.toml")
+
+
+def test_the_stores_address_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """As container secrets do: LOOPLINE_STORE_FILE names it."""
+    secret = tmp_path / "secret"
+    secret.write_text("postgresql://loopline:pw@postgres/loopline\n")
+    environ = {"LOOPLINE_STORE_FILE": str(secret)}
+    assert value("store", None, environ) == "postgresql://loopline:pw@postgres/loopline"
+    assert was_said("store", environ)
+    with pytest.raises(BadSetting, match="LOOPLINE_STORE_FILE"):
+        value("store", None, {"LOOPLINE_STORE_FILE": str(tmp_path / "none")})
+
+
+def test_a_password_is_never_shown(tmp_path: Path) -> None:
+    """Neither when a setting cannot be used, nor in an address that is shown."""
+    for text in ("mysql://u:s3cret@h/d", "postgresql://u:s3cret%@h/d"):
+        for environ in ({"LOOPLINE_STORE": text}, written(tmp_path, f'store = "{text}"')):
+            with pytest.raises(BadSetting) as refusal:
+                value("store", None, environ)
+            assert "s3cret" not in str(refusal.value)
+    assert without_password("postgresql://u:s3c/r:et@h:5432/d") == "postgresql://u:***@h:5432/d"
+    assert without_password("postgresql://h/d?password=s3cret&sslmode=require") == (
+        "postgresql://h/d?password=***&sslmode=require"
+    )
+    assert without_password("kafka://h:9092,i:9092/p") == "kafka://h:9092,i:9092/p"
 
 
 @pytest.mark.parametrize("name", ["cli.md", "settings.md"])
