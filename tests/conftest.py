@@ -21,6 +21,11 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Imported before the settings are taken away: it reads the name of a server.
+from tests.postgres import postgres, postgres_address, postgres_url
+
+__all__ = ["postgres", "postgres_address", "postgres_url"]
+
 SETTINGS_PREFIX = "LOOPLINE_"
 for name in [name for name in os.environ if name.startswith(SETTINGS_PREFIX)]:
     del os.environ[name]
