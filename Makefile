@@ -42,12 +42,16 @@ format: $(STAMP) ## let ruff repair what it can
 bench: $(STAMP) ## measure, and print reached against promised
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# The lock names no registry: whoever installs from it uses the one their own pip or uv is set to.
-# It is the same file for Python 3.11 to 3.14 on every system (--universal).
-lock: ## write requirements.lock anew from the pyproject files (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-	  --output-file requirements.lock pyproject.toml
+# The locks name no registry: whoever installs from them uses the one their own pip or uv is set to.
+# They are the same files for Python 3.11 to 3.14 on every system (--universal). The second is what the image installs:
+# the same versions without the tests' tools; the client is left out, it is installed from its folder.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	--no-annotate --custom-compile-command "make lock"
+
+lock: ## write the lock files anew from the pyproject files (needs uv)
+	$(COMPILE) --extra dev --upgrade --output-file requirements.lock pyproject.toml
+	grep -v '^-e' requirements.lock | $(COMPILE) --upgrade --constraint - --no-emit-package loopline \
+	  --output-file requirements-runtime.lock pyproject.toml
 
 clean: ## remove the environment, caches and builds (never a home with data)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

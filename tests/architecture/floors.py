@@ -13,14 +13,18 @@ from tests.architecture.source import CLIENT, ROOMS, Import, Module, read
 
 Modules = Mapping[str, Module]
 
-BROKER_LIBRARIES = {"aiokafka", "faust", "kafka"}
-BROKER_ROOM = "streams.kafka"
-"""The one adapter folder that may know the broker's libraries."""
+ADAPTERS = {
+    "aiokafka": "streams.kafka",
+    "faust": "streams.kafka",
+    "kafka": "streams.kafka",
+    "psycopg": "streams.store.postgres",
+}
+"""Libraries of a service, and the one adapter folder that may know each."""
 
 HEAVY = {"great_expectations", "pandas", "sklearn"}
 """Seconds to import, megabytes to hold: never on the ingest path."""
 
-HEAVY_FOR_HELP = HEAVY | {"datasets", "mlcroissant", "numpy", "pyarrow", "scipy"}
+HEAVY_FOR_HELP = HEAVY | {"datasets", "mlcroissant", "numpy", "pyarrow", "scipy"} | ADAPTERS.keys()
 """What the command line may not load before a command needs it."""
 
 CLIENT_NEEDS = {"msgspec"}
@@ -83,12 +87,12 @@ def check_client(modules: Modules) -> list[str]:
     return found
 
 
-def check_broker(modules: Modules) -> list[str]:
-    """The broker's libraries are known in one adapter folder."""
+def check_adapters(modules: Modules) -> list[str]:
+    """The library of a broker or a database is known in one adapter folder."""
     return [
-        _said(each, f"only {BROKER_ROOM} knows the broker's libraries")
+        _said(each, f"only {ADAPTERS[top(each.target)]} knows this library")
         for each in _every(modules)
-        if top(each.target) in BROKER_LIBRARIES and not within(each.module, BROKER_ROOM)
+        if not within(each.module, ADAPTERS.get(top(each.target), top(each.module)))
     ]
 
 
@@ -144,7 +148,7 @@ def check_quick_start(modules: Modules) -> list[str]:
 CHECKS: tuple[Callable[[Modules], list[str]], ...] = (
     check_floors,
     check_client,
-    check_broker,
+    check_adapters,
     check_ingest_path,
     check_quick_start,
 )

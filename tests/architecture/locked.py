@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -66,6 +66,28 @@ def check_lock(lock: str, requirements: Iterable[Requirement]) -> list[str]:
         elif not all(wanted.specifier.contains(version, prereleases=True) for version in versions):
             found.append(f"{name} {versions} does not fit {wanted}")
     return found
+
+
+def check_runtime(runtime: str, lock: str, requirements: Iterable[Requirement]) -> list[str]:
+    """What the image installs is part of the lock, line by line, and has everything that is declared."""
+    whole = set(lock.splitlines())
+    found = [f"not in the lock: {line}" for line in runtime.splitlines() if line not in whole]
+    return found + check_lock(f"{CLIENT_LINE}\n{runtime}", requirements)
+
+
+def needed(start: Iterable[Requirement], needs: Callable[[str], Iterable[Requirement]]) -> set[str]:
+    """The names of all distributions that these lead to on this machine; `needs` gives what one asks for."""
+    asked: set[tuple[str, str]] = set()
+    queue = [(each, "") for each in start]
+    while queue:
+        wanted, extra = queue.pop()
+        if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(wanted.name)
+        for each in {("", name), *((one, name) for one in wanted.extras)} - asked:
+            asked.add(each)
+            queue += [(further, each[0]) for further in needs(name)]
+    return {name for _, name in asked}
 
 
 def check_declared(

@@ -95,12 +95,14 @@ def test_the_client_may_use_what_its_extra_brings() -> None:
     assert floors.check_client(fine) == []
 
 
-@pytest.mark.parametrize("library", sorted(floors.BROKER_LIBRARIES))
-def test_broker_libraries_stay_in_their_folder(library: str) -> None:
-    """A broker's library is known in streams/kafka/ and nowhere else."""
-    assert floors.check_broker(made_up(streams__worker=f"from {library} import x"))
-    assert floors.check_broker(made_up(streams__kafkaesque=f"import {library}"))
-    assert not floors.check_broker(made_up(streams__kafka__log=f"import {library}.errors"))
+@pytest.mark.parametrize("library,room", sorted(floors.ADAPTERS.items()))
+def test_a_services_library_stays_in_its_adapter(library: str, room: str) -> None:
+    """The library of a broker or a database is known in one folder, not beside it or above it."""
+    name = room.replace(".", "__")
+    assert floors.check_adapters(made_up(streams__worker=f"from {library} import x"))
+    assert floors.check_adapters(made_up(feedback__a=f"def f():\n    import {library}"))
+    assert floors.check_adapters(made_up(**{f"{name}esque": f"import {library}"}))
+    assert not floors.check_adapters(made_up(**{f"{name}__log": f"import {library}.errors"}))
 
 
 @pytest.mark.parametrize("library", sorted(floors.HEAVY))

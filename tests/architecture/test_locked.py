@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 
 import pytest
 from packaging.requirements import Requirement
 
 from tests.architecture.floors import top
-from tests.architecture.locked import check_declared, check_lock, declared
+from tests.architecture.locked import check_declared, check_lock, check_runtime, declared, needed, pinned
 from tests.architecture.source import CLIENT, ROOMS, ROOT, parse, read
 
 PLATFORM = ROOT / "pyproject.toml"
@@ -19,6 +19,23 @@ def test_the_lock_covers_what_is_declared() -> None:
     """Every dependency of platform, tests and client has a pin that fits, and no host is named."""
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     assert check_lock(lock, [*declared(PLATFORM, "dev"), *declared(PYTHON_CLIENT, "datasets")]) == []
+
+
+def test_the_image_installs_the_same_versions() -> None:
+    """The runtime's lock is part of the tests' lock, and every declared dependency is in it."""
+    lock, runtime = (
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("requirements.lock", "requirements-runtime.lock")
+    )
+    assert check_runtime(runtime, lock, [*declared(PLATFORM), *declared(PYTHON_CLIENT, "datasets")]) == []
+
+
+def test_the_image_installs_all_that_is_needed_and_nothing_of_the_tests() -> None:
+    """What dependencies ask for in turn is in the runtime's lock too: it is installed without resolving."""
+    runtime = pinned((ROOT / "requirements-runtime.lock").read_text(encoding="utf-8"))
+    reached = needed(declared(PLATFORM), lambda name: [Requirement(each) for each in requires(name) or []])
+    assert reached - {CLIENT} <= runtime.keys()
+    assert not runtime.keys() & {"pytest", "moto", "hypothesis", "mypy", "check-jsonschema"}
 
 
 def test_what_the_rooms_import_is_declared() -> None:
@@ -60,6 +77,26 @@ def test_a_lock_as_it_should_be_passes() -> None:
 def test_a_lock_with_a_fault_is_found(lock: str) -> None:
     """A host, a missing client, an open version and a requirement that is not met are each found."""
     assert check_lock(lock, NEEDS)
+
+
+def test_an_image_with_a_fault_is_found() -> None:
+    """Another version than the tests ran on, a pin of its own, and a missing dependency are each found."""
+    runtime = FINE.replace("-e clients/python\n", "")
+    assert check_runtime(runtime, FINE, NEEDS) == []
+    assert check_runtime(runtime.replace("8.5.1", "8.5.2"), FINE, NEEDS)
+    assert check_runtime(runtime + "moto==5\n", FINE, NEEDS)
+    assert check_runtime("click==8.5.1\n", FINE, NEEDS)
+
+
+def test_what_is_needed_is_followed_to_the_end() -> None:
+    """Asked extras and this machine's conditions lead on, other systems' and unasked ones do not."""
+    told = {
+        "a": ["b[fast]>=1", "w; sys_platform == 'none'"],
+        "b": ["c; extra == 'fast'", "d; extra == 'slow'", "a"],
+        "c": ["b"],
+    }
+    found = needed([Requirement("a")], lambda name: [Requirement(each) for each in told.get(name, [])])
+    assert found == {"a", "b", "c"}
 
 
 def test_an_undeclared_import_is_found() -> None:
