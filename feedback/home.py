@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from feedback.place import NothingHere, PlaceRefused
 from streams.log.port import LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
 from streams.store.sqlite import SqliteStore, create_store
@@ -39,12 +40,12 @@ SCRATCH_PREFIX = "scratch-"
 ORPHANS_END_S = 12.0
 
 
-class HomeRefused(Exception):
+class HomeRefused(PlaceRefused):
     """A home cannot be used as asked; the message says what to do."""
 
 
-class HomeMissing(HomeRefused):
-    """There is no home at this place."""
+class HomeMissing(HomeRefused, NothingHere):
+    """There is no home at this place, or it has no views yet."""
 
 
 class Locked(HomeRefused):
@@ -117,6 +118,11 @@ class Home:
         self._guard = threading.Lock()
         self._open: tuple[int, bool, SqliteStore] | None = None
         self._retired: SqliteStore | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it: its folder."""
+        return str(self.path)
 
     # ------------------------------------------------------------------------------------------ the log
 
@@ -228,6 +234,19 @@ class Home:
         for entry in self.stores.iterdir():
             if _STORE_NAME.match(entry.name) and not entry.name.startswith(current.name):
                 entry.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def anew(self, identity: LogIdentity, *, grace_s: float = 0.0) -> Iterator[SqliteStore]:
+        """An empty store beside the one that is read, which takes its place when the context ends well.
+
+        Raises HomeRefused when another process builds one.
+        """
+        with self.building():
+            self.remove_stale_stores()
+            path = self.new_store(identity)
+            with contextlib.closing(SqliteStore(path, writable=True)) as fresh:
+                yield fresh
+            self.switch(path, grace_s=grace_s)
 
     @contextlib.contextmanager
     def building(self) -> Iterator[None]:

@@ -1,7 +1,7 @@
-"""The views of a home: made when they are missing, built anew beside those that are read, and verified.
+"""The views of a place: made when they are missing, built anew beside those that are read, and verified.
 
 What a view is, and how one is folded, is left to `streams`; where stores lie and which one is read to
-`feedback.home`.
+`feedback.home` and `feedback.cluster`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from feedback.home import Home
+from feedback.place import Place
 from streams.log.block import read_block
 from streams.log.port import DEAD, Log, format_positions
 from streams.projection import OtherViews, check
@@ -42,22 +43,15 @@ def ready_store(home: Home, log: Log, progress: Progress | None = None) -> Sqlit
     return store
 
 
-def rebuild_beside(home: Home, log: Log, progress: Progress | None = None, *, grace_s: float = 0.0) -> None:
+def rebuild_beside(place: Place, log: Log, progress: Progress | None = None, *, grace_s: float = 0.0) -> None:
     """Build a new store from the log, let it catch up, and make it the one that is read.
 
-    What is read meanwhile is the old one. Raises HomeRefused when another process does the same.
+    What is read meanwhile is the old one. Raises PlaceRefused when another process does the same.
     """
-    with home.building():
-        home.remove_stale_stores()
-        path = home.new_store(log.identity)
-        fresh = SqliteStore(path, writable=True)
-        try:
-            rebuild(log, fresh, progress=progress)
-            # What came in while it was built; the worker does the rest.
-            rebuild(log, fresh)
-        finally:
-            fresh.close()
-        home.switch(path, grace_s=grace_s)
+    with place.anew(log.identity, grace_s=grace_s) as fresh:
+        rebuild(log, fresh, progress=progress)
+        # What came in while it was built; the worker does the rest.
+        rebuild(log, fresh)
 
 
 class Verified(NamedTuple):
@@ -69,14 +63,18 @@ class Verified(NamedTuple):
     position: str
 
 
-def verify_views(home: Home, progress: Progress, limit: int) -> Verified:
-    """Rebuild the views of a home aside, as they stand now, and compare. Raises StoreRefused."""
+def verify_views(place: Place, progress: Progress, limit: int) -> Verified:
+    """Rebuild the views of a place aside, as they stand now, and compare. Raises StoreRefused.
+
+    The rebuilt ones are in an SQLite file wherever the live ones are: two stores that agree have no fault
+    of their own.
+    """
     with (
-        contextlib.closing(home.open_log()) as log,
-        home.scratch() as folder,
-        contextlib.closing(home) as opened,
+        contextlib.closing(place.open_log()) as log,
+        place.scratch() as folder,
+        contextlib.closing(place),
     ):
-        live = opened.current_store()
+        live = place.current_store()
         check(log, live)
         path = folder / "views.sqlite"
         create_store(path, log.identity)
