@@ -44,12 +44,35 @@ def batch(sender: int, number: int) -> list[dict[str, Any]]:
     return [*events, _event("feedback.thumb", f"bad-{sender}-{number}", value="up")]
 
 
-class Load:
-    """Several senders, each with its batches. `url` is asked anew for every try: the server may move."""
+def crossing(sender: int, number: int) -> list[dict[str, Any]]:
+    """A batch whose thumbs name the product's own case: they meet their prediction across partitions."""
+    events = batch(sender, number)
+    for event in events[:-1]:
+        data = event["data"]
+        data["join_key"] = f"case-{data['prediction_id']}"
+        if "value" in data:
+            del data["prediction_id"]
+            data["model"] = "m"
+    return events
 
-    def __init__(self, address: Callable[[], tuple[str, int]], senders: int = 3, batches: int = 60) -> None:
+
+class Load:
+    """Several senders, each with its batches. `address` is asked anew for every try: the server may move.
+
+    `make` gives the batch of a sender and number: `BATCH` events, half of them predictions, and one more
+    that is refused.
+    """
+
+    def __init__(
+        self,
+        address: Callable[[], tuple[str, int]],
+        senders: int = 3,
+        batches: int = 60,
+        make: Callable[[int, int], list[dict[str, Any]]] = batch,
+    ) -> None:
         self._address = address
         self._batches = batches
+        self._make = make
         self._guard = threading.Lock()
         self.acknowledged: list[str] = []
         self.refused: list[str] = []
@@ -78,19 +101,28 @@ class Load:
 
     def _run(self, sender: int) -> None:
         for number in range(self._batches):
-            events = batch(sender, number)
+            events = self._make(sender, number)
             deadline = time.monotonic() + PATIENCE_S
-            while (answer := self._post(json.dumps(events).encode())) is None:
-                if time.monotonic() > deadline:
-                    self.failure = f"sender {sender} got no answer for batch {number}"
-                    return
-                self.retries += 1
-                time.sleep(0.05)
-            with self._guard:
-                self.positions.append(answer["position"])
-                for item in answer["items"]:
+            while events:
+                answer = self._post(json.dumps(events).encode())
+                if answer is not None:
+                    events = self._heard(events, answer)
+                if events:
+                    if time.monotonic() > deadline:
+                        self.failure = f"sender {sender} got no answer for batch {number}"
+                        return
+                    self.retries += 1
+                    time.sleep(0.05)
+
+    def _heard(self, events: list[dict[str, Any]], answer: Any) -> list[dict[str, Any]]:
+        """Note what was acknowledged; gives the events that are to be sent again."""
+        with self._guard:
+            self.positions.append(answer["position"])
+            for item in answer["items"]:
+                if item["status"] != "retry":
                     kept = self.acknowledged if item["status"] == "accepted" else self.refused
                     kept.append(item["id"])
+        return [events[item["index"]] for item in answer["items"] if item["status"] == "retry"]
 
     def _post(self, body: bytes) -> Any:
         """The answer to a batch, or None: nothing was promised, try again."""
