@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
@@ -33,11 +33,12 @@ from feedback.api import (
     waiting,
 )
 from feedback.api.errors import Refusal, render_failure, render_http, render_refusal
-from feedback.api.services import Services, WorkerSays
+from feedback.api.services import Appending, Ends, Services, WorkerSays
+from feedback.datasets.shelf import Shelf
 from feedback.page import page
-from streams.appender import Appender
 from streams.asgi import Receive, Scope, Send
 from streams.collector import Collector
+from streams.keeper import Keeper
 from streams.log.port import Log
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage, no_lineage
@@ -50,6 +51,9 @@ EVENTS = "/v1/events"
 
 _READERS = 4
 _WATCH_S = 1.0
+
+Beside = Callable[[Keeper], AbstractAsyncContextManager[None]]
+"""What runs on the server's event loop as long as it does, with what puts items into the log."""
 
 
 class _AnyText(Convertor[str]):
@@ -104,9 +108,9 @@ class Server:
 def build_app(
     *,
     log: Log,
-    appender: Appender,
+    appender: Appending,
     store: Callable[[], Store],
-    datasets: Path,
+    datasets: Shelf,
     metrics: Metrics | None = None,
     lineage: Lineage = no_lineage,
     worker: Callable[[], WorkerSays] = lambda: WorkerSays("unknown"),
@@ -114,25 +118,35 @@ def build_app(
     outcome_window_days: int = WINDOW_DAYS,
     maturity_days: int = MATURITY_DAYS,
     stuck_after_s: float = readiness.STUCK_AFTER_S,
+    keep_ends_ns: int = 0,
+    away: tuple[type[Exception], ...] = (),
+    own_views: bool = True,
+    beside: Sequence[Beside] = (),
 ) -> Server:
     """Compose the server.
 
     Args:
         log: the log, to read from.
-        appender: the one writer of that log; it is not stopped here.
-        store: gives the store to read from, another one after a rebuild; raises HomeMissing or
+        appender: what writes to that log; it is not stopped here.
+        store: gives the store to read from, another one after a rebuild; raises NothingHere or
             StoreMissing while there is none.
-        datasets: the folder of the releases; it need not exist yet.
+        datasets: where the releases lie.
         metrics: what the appender counts on, so that one scrape shows all.
         lineage: tells which dataset versions an event is in.
         worker: what the worker says of itself, for `/readyz`.
         clock: nanoseconds since 1970, the instant of receipt.
         stuck_after_s: for how long the views may stand still behind the log before `/readyz` says so.
+        keep_ends_ns: for how long the log is not asked again where it ends.
+        away: failures that mean that the log or the store does not answer: 503, and another try.
+        own_views: whether the views decide with whether this server is ready.
+        beside: what runs on the event loop from the first request on; ended in the opposite order, after
+            the last one.
     """
     metrics = metrics or Metrics()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
     services = Services(
         log,
+        Ends(log, clock, keep_ends_ns),
         appender,
         store,
         datasets,
@@ -144,9 +158,14 @@ def build_app(
         pool,
         outcome_window_days,
         maturity_days,
+        away,
+        own_views,
     )
-    collector = Collector(appender, log.identity.partitions, metrics=metrics, clock=clock)
-    return Server(collector, _site(services, readiness.Progress(stuck_after_s=stuck_after_s)))
+    identity = log.identity
+    collector = Collector(appender, identity.partitions, first=identity.first, metrics=metrics, clock=clock)
+    site = _site(services, readiness.Progress(stuck_after_s=stuck_after_s))
+    site.state.beside = [partial(each, collector.keeper) for each in beside]
+    return Server(collector, site)
 
 
 def _site(services: Services, progress: readiness.Progress) -> Starlette:
@@ -168,13 +187,16 @@ def _site(services: Services, progress: readiness.Progress) -> Starlette:
 
 @asynccontextmanager
 async def _lifespan(site: Starlette) -> AsyncIterator[None]:
-    watching = asyncio.create_task(_watch(site))
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+    async with AsyncExitStack() as running:
+        for beside in site.state.beside:
+            await running.enter_async_context(beside())
+        watching = asyncio.create_task(_watch(site))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
 
 
 async def _watch(site: Starlette) -> None:

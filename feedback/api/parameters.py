@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 
 from feedback.api.errors import InvalidRequest
-from streams.log.port import DEAD, MalformedPosition, parse_positions
+from streams.log.port import DEAD, LogIdentity, MalformedPosition, parse_positions
 from streams.queries.pages import MalformedToken, Page, parse_token
 
 PAGING = ("limit", "next")
@@ -94,7 +94,7 @@ class Parameters:
             raise InvalidRequest(str(error)) from None
 
 
-def after(request: Request, partitions: int) -> dict[int, int]:
+def after(request: Request, log: LogIdentity) -> dict[int, int]:
     """The positions that a read waits for; empty when it waits for none."""
     texts = request.query_params.getlist("after")
     if not texts:
@@ -105,6 +105,7 @@ def after(request: Request, partitions: int) -> dict[int, int]:
         positions = parse_positions(texts[0])
     except MalformedPosition as error:
         raise InvalidRequest(f"`after` is no position: {error}") from None
+    partitions = log.first + log.partitions
     for partition in positions:
         if partition != DEAD and partition >= partitions:
             raise InvalidRequest(f"`after` names partition {partition} and this log has {partitions}")

@@ -1,6 +1,8 @@
 """`GET /healthz` and `/readyz`: alive, and making progress.
 
 Ready means that the log can be written and that the views move: a process that is up but stuck is not.
+Where the views are kept by workers elsewhere, a server that can write goes on taking events in while they
+stand still: it says `degraded`, and why, and stays in use.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +18,7 @@ from starlette.responses import Response
 from feedback.api.errors import Unavailable
 from feedback.api.reading import json_response, on_thread, view_of
 from feedback.api.services import Services, services_of
+from feedback.settings import without_password
 from streams.log.port import format_positions
 from streams.queries.freshness import lag
 
@@ -52,25 +55,37 @@ class Progress:
             return now - self._moved
 
 
-def assess(services: Services, progress: Progress) -> tuple[list[str], dict[str, Any]]:
-    """Why the server is not ready, if it is not; and what was looked at."""
+class Assessment(NamedTuple):
+    """Why nothing can be written, why the views do not move, if so; and what was looked at."""
+
+    writing: list[str]
+    views: list[str]
+    looked_at: dict[str, Any]
+
+
+def assess(services: Services, progress: Progress) -> Assessment:
+    """Look at the log, the worker and the views."""
+    writing: list[str] = []
     reasons: list[str] = []
     failed_at = services.appender.failed_at
     # A failure is old after a while: only the next append can tell, and somebody must send it.
     if failed_at is not None and time.monotonic() - failed_at < progress.stuck_after_s:
-        reasons.append(services.appender.failure)
+        writing.append(without_password(services.appender.failure))
     says = services.worker()
     if says.state == REFUSED:
         reasons.append(f"the worker refuses to run: {says.reason}")
     standing: dict[int, int] = {}
+    behind = 0
     try:
+        behind = sum(services.ends()[1].values())
         with view_of(services) as view:
             positions = view.snapshot.positions()
             standing = {partition: applied.offset for partition, applied in positions.items()}
             behind = lag(positions, view.ends)
     except Unavailable as missing:
         reasons.append(missing.detail)
-        behind = sum(services.log.ends().values())
+    except services.away as error:
+        writing.append(f"the log does not answer: {without_password(str(error))}")
     still = progress.observe(standing, behind)
     if behind > 0 and still >= progress.stuck_after_s:
         reasons.append(
@@ -83,7 +98,7 @@ def assess(services: Services, progress: Progress) -> tuple[list[str], dict[str,
         "lag_blocks": behind,
         "worker": says.state,
     }
-    return reasons, looked_at
+    return Assessment(writing, reasons, looked_at)
 
 
 async def healthz(request: Request) -> Response:
@@ -95,6 +110,9 @@ async def readyz(request: Request) -> Response:
     """Whether events can be written down and become visible; if not, why."""
     services: Services = services_of(request)
     progress: Progress = request.app.state.progress
-    reasons, looked_at = await on_thread(services, lambda: assess(services, progress))
-    body = {"status": "unavailable" if reasons else "ready", "reasons": reasons, **looked_at}
-    return json_response(body, 503 if reasons else 200)
+    found = await on_thread(services, lambda: assess(services, progress))
+    reasons = [*found.writing, *found.views]
+    unavailable = bool(reasons if services.own_views else found.writing)
+    status = "unavailable" if unavailable else "degraded" if reasons else "ready"
+    body = {"status": status, "reasons": reasons, **found.looked_at}
+    return json_response(body, 503 if unavailable else 200)

@@ -18,7 +18,8 @@ from starlette.responses import Response
 from feedback.api.errors import NotCaughtUp, Unavailable
 from feedback.api.parameters import Parameters, after
 from feedback.api.services import Services, View, services_of
-from feedback.home import HomeMissing
+from feedback.place import NothingHere
+from feedback.settings import without_password
 from streams.log.port import Positions, format_positions
 from streams.queries.freshness import reached
 from streams.store.sqlite import StoreMissing
@@ -65,7 +66,7 @@ def route(name: str, query: Query, known: Sequence[str] = ()) -> Endpoint:
 async def read(request: Request, query: Callable[[View], Any]) -> Any:
     """What `query` answers from a view that covers the request's `after`. Raises NotCaughtUp after 5 s."""
     services = services_of(request)
-    wanted = after(request, services.log.identity.partitions)
+    wanted = after(request, services.log.identity)
     deadline, pause = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
     while True:
         found, answer = await on_thread(services, lambda: _try(services, wanted, query))
@@ -84,14 +85,18 @@ async def on_thread(services: Services, work: Callable[[], Any]) -> Any:
 
 @contextmanager
 def view_of(services: Services) -> Iterator[View]:
-    """A view to answer from, until the context ends. Raises Unavailable while there are no views."""
-    now, ends = services.clock(), services.log.ends()
+    """A view to answer from, until the context ends.
+
+    Raises Unavailable while there are no views, or while the log or the store does not answer.
+    """
     try:
-        store = services.store()
-    except (HomeMissing, StoreMissing) as error:
+        now, ends = services.ends()
+        with services.store().snapshot() as snapshot:
+            yield View(snapshot, services.originals, now, ends, services)
+    except (NothingHere, StoreMissing) as error:
         raise Unavailable(str(error)) from None
-    with store.snapshot() as snapshot:
-        yield View(snapshot, services.originals, now, ends, services)
+    except services.away as error:
+        raise Unavailable(without_password(str(error))) from error
 
 
 def _try(services: Services, wanted: Positions, query: Callable[[View], Any]) -> tuple[bool, Any]:
