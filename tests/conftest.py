@@ -22,9 +22,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Imported before the settings are taken away: it reads the name of a server.
+from tests.kafka.fixtures import kafka, kafka_cluster
 from tests.postgres import postgres, postgres_address, postgres_url
 
-__all__ = ["postgres", "postgres_address", "postgres_url"]
+__all__ = ["kafka", "kafka_cluster", "postgres", "postgres_address", "postgres_url"]
 
 SETTINGS_PREFIX = "LOOPLINE_"
 for name in [name for name in os.environ if name.startswith(SETTINGS_PREFIX)]:
