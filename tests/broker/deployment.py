@@ -20,10 +20,12 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import psycopg
 
 from tests.crash.checking import free_port
 from tests.feedback.running import COMMAND, PATIENCE_S, until
@@ -222,3 +224,22 @@ class Deployment:
         if not running:
             raise LookupError("no collector is running")
         return "127.0.0.1", running[next(self._turn) % len(running)].port
+
+    @contextlib.contextmanager
+    def holding_positions(self) -> Iterator[None]:
+        """Lock all positions of the current views: whoever wants to move them waits."""
+        with psycopg.connect(self.variables["LOOPLINE_STORE"]) as connection:
+            for table in self.tables("positions"):
+                connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
+            yield
+            connection.rollback()
+
+    def tables(self, name: str) -> list[str]:
+        """The tables of that name in every store, quoted."""
+        with psycopg.connect(self.variables["LOOPLINE_STORE"]) as connection:
+            rows = connection.execute(
+                "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables"
+                " WHERE schemaname LIKE 'loopline_views_%%' AND tablename = %s",
+                [name],
+            ).fetchall()
+        return [str(row[0]) for row in rows]

@@ -1,0 +1,90 @@
+"""Brokers and PostgreSQL stop, die and freeze under load; what was acknowledged is there once."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.broker.counting import check_promise
+from tests.broker.deployment import Deployment
+from tests.crash.load import Load, crossing
+from tests.feedback.running import until
+from tests.kafka.broker import Cluster
+from tests.postgres import PostgresServer
+
+
+def _reached(load: Load, share: float) -> None:
+    until(lambda: load.done() >= load.sent * share, f"{share:.0%} of the load")
+
+
+def _running(loopline: Deployment, batches: int = 80) -> Load:
+    """Two collectors, two workers, and a load under way."""
+    loopline.collect(2)
+    loopline.work(2)
+    load = Load(loopline.address, senders=3, batches=batches, make=crossing)
+    load.start()
+    _reached(load, 0.2)
+    return load
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_the_broker_goes_and_comes_back(loopline: Deployment, kafka: Cluster, end: str) -> None:
+    """While the broker is away collectors answer 503; when it is back all goes on, and nothing is missing."""
+    load = _running(loopline)
+    getattr(kafka, end)()
+    before = load.done()
+    time.sleep(2)
+    assert load.done() - before <= load.sent * 0.1
+    kafka.start()
+    load.wait()
+    assert load.retries > 0
+    check_promise(loopline, load)
+
+
+def test_the_brokers_connection_freezes_for_a_while(loopline: Deployment, kafka: Cluster) -> None:
+    """A broker that hangs without closing a connection is waited for or given up, and counted on once."""
+    load = _running(loopline)
+    kafka.freeze()
+    try:
+        time.sleep(12)
+    finally:
+        kafka.thaw()
+    load.wait()
+    check_promise(loopline, load)
+
+
+def test_one_of_three_brokers_dies(kafka_cluster: Cluster, postgres_url: str) -> None:
+    """With three replicas, two in sync are enough: the load goes on over the death of any one broker."""
+    log = kafka_cluster.address(f"t{secrets.token_hex(4)}")
+    with Deployment(log, postgres_url, replication=3) as loopline:
+        load = _running(loopline)
+        kafka_cluster.brokers[0].kill()
+        try:
+            load.wait()
+            check_promise(loopline, load)
+        finally:
+            kafka_cluster.start()
+
+
+@pytest.fixture
+def own_postgres(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that this test may stop; started again for those that come after."""
+    yield postgres
+    postgres.start()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_postgres_restarts_under_load(kafka: Cluster, own_postgres: PostgresServer, crash: bool) -> None:
+    """Collectors go on acknowledging while PostgreSQL is away, and workers go on from its position."""
+    log = kafka.address(f"t{secrets.token_hex(4)}")
+    with Deployment(log, own_postgres.fresh_database()) as loopline:
+        load = _running(loopline)
+        own_postgres.stop(crash=crash)
+        before = load.done()
+        until(lambda: load.done() > before, "events to be acknowledged without PostgreSQL")
+        own_postgres.start()
+        load.wait()
+        check_promise(loopline, load)

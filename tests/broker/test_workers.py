@@ -1,0 +1,116 @@
+"""Workers die, join, leave and come back from the dead; every event counts once."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+import pytest
+
+from tests.broker.conftest import ROUNDS
+from tests.broker.counting import check_promise
+from tests.broker.deployment import Deployment, Member
+from tests.crash.load import Load, crossing
+from tests.feedback.running import until
+
+_PER_ROUND = 20
+
+
+def _reached(load: Load, share: float) -> None:
+    """Wait until that share of the load was acknowledged."""
+    until(lambda: load.done() >= load.sent * share, f"{share:.0%} of the load")
+
+
+@pytest.mark.parametrize("step", ["project.1", "project.2", "project.3", "project.4", "project.5"])
+def test_a_worker_killed_in_mid_block_leaves_nothing_half_done(loopline: Deployment, step: str) -> None:
+    """SIGKILL at each numbered step of the projection; what it did not commit is done again, once."""
+    plan = loopline.folder / "plan"
+    plan.write_text(f"{step}:3")
+    loopline.collect()
+    loopline.member("worker").start(LOOPLINE_CRASH_PLAN=str(plan))
+    load = Load(loopline.address, senders=2, batches=12, make=crossing)
+    load.start()
+    load.wait()
+    until(lambda: not plan.exists(), f"the worker to die at {step}")
+    check_promise(loopline, load)
+
+
+@pytest.mark.timeout(240 + 30 * ROUNDS)
+def test_both_workers_die_in_turn_under_load(loopline: Deployment) -> None:
+    """Two workers are killed in turn, again and again, at any moment; the sums are exact at the end."""
+    random = Random(20261121)
+    loopline.collect(2)
+    first, second = loopline.work(2)
+    load = Load(loopline.address, senders=3, batches=_PER_ROUND * ROUNDS, make=crossing)
+    load.start()
+    for number in range(2 * ROUNDS):
+        _reached(load, (number + random.random() * 0.8) / (2 * ROUNDS))
+        victim = (first, second)[number % 2]
+        victim.kill()
+        victim.start()
+    load.wait()
+    check_promise(loopline, load)
+
+
+def test_a_third_worker_joins_and_leaves_under_load(loopline: Deployment) -> None:
+    """Partitions move to a worker that joins, and back when it leaves; no block is missed on the way."""
+    loopline.collect()
+    loopline.work(2)
+    load = Load(loopline.address, senders=3, batches=120, make=crossing)
+    load.start()
+    _reached(load, 0.2)
+    (third,) = loopline.work(1)
+    _reached(load, 0.6)
+    assert third.end() == 0
+    load.wait()
+    check_promise(loopline, load)
+
+
+def _has_partitions(worker: Member) -> bool:
+    """Whether a worker was given partitions, by its own account."""
+    return bool(worker.get("/readyz")[1].get("partitions"))
+
+
+def test_a_zombie_that_commits_late_changes_nothing(loopline: Deployment) -> None:
+    """A worker frozen in mid-load loses its partitions to another; thawed, what it still held is dropped."""
+    loopline.collect()
+    first, second = loopline.work(2)
+    load = Load(loopline.address, senders=3, batches=60, make=crossing)
+    load.start()
+    _reached(load, 0.3)
+    first.freeze()
+    load.wait()
+    # All partitions come to the other one once the group has given the frozen one up.
+    until(lambda: second.get("/readyz")[1]["lag_blocks"] == 0, "the other worker to take over")
+    first.thaw()
+    again = Load(loopline.address, senders=1, batches=10, make=lambda sender, number: crossing(9, number))
+    again.start()
+    again.wait()
+    until(lambda: _has_partitions(first), "the thawed worker to join again")
+    load.acknowledged += again.acknowledged
+    load.refused += again.refused
+    load.positions += again.positions
+    load.sent += again.sent
+    check_promise(loopline, load)
+
+
+def test_a_stuck_worker_says_so_within_half_a_minute(loopline: Deployment) -> None:
+    """A worker that is alive but does not move while its lag grows is told by `/readyz`, there and here."""
+    (collector,) = loopline.collect()
+    (worker,) = loopline.work()
+    load = Load(loopline.address, senders=1, batches=5, make=crossing)
+    load.start()
+    load.wait()
+    check_promise(loopline, load)
+    with loopline.holding_positions():
+        since = time.monotonic()
+        more = Load(loopline.address, senders=1, batches=5, make=lambda sender, number: crossing(9, number))
+        more.start()
+        more.wait()
+        assert worker.healthy()
+        until(lambda: worker.get("/readyz")[0] == 503, "the worker to say that it is stuck")
+        until(lambda: collector.get("/readyz")[0] == 503, "the collector to say that the worker is stuck")
+        assert time.monotonic() - since < 30
+        assert "have not moved" in str(collector.get("/readyz")[1]["reasons"])
+    worker.ready()
+    collector.ready()
