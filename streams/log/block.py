@@ -37,8 +37,11 @@ class Header(msgspec.Struct, frozen=True):
         return chain.from_iterable(repeat(instant, count) for instant, count in self.received)
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A refused item as it lies in the dead-letter partition, with its original bytes."""
+class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A refused item as it lies in the dead-letter partition, with its original bytes.
+
+    `origin` is the record (topic, partition, offset) that it was in, where it came from Kafka.
+    """
 
     code: str
     detail: str
@@ -46,6 +49,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     source: str | None
     # Inside the class, the bare name is the field itself.
     bytes: builtins.bytes
+    origin: tuple[str, int, int] | None = None
 
 
 class UnreadableBlock(Exception):
