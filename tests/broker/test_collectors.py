@@ -13,7 +13,7 @@ from tests.feedback.running import until
 
 @pytest.mark.parametrize("step", ["append.1", "append.2", "append.3"])
 def test_a_collector_killed_before_it_answers(loopline: Deployment, step: str) -> None:
-    """SIGKILL before the write, before its acknowledgement and before the answer: sent again, it is there once."""
+    """SIGKILL before the write, before its acknowledgement, before the answer: sent again, it counts once."""
     plan = loopline.folder / "plan"
     plan.write_text(f"{step}:5")
     victim = loopline.member("collector").start(LOOPLINE_CRASH_PLAN=str(plan)).ready()
