@@ -21,7 +21,7 @@ from schemas.catalog import CATALOG, Catalog, UnreadableTypes
 from streams.cycles import without_cycle_collection
 from streams.fold import Fold
 from streams.log.block import UnreadableBlock, digest, read_block, read_dead_letters
-from streams.log.port import DEAD, Log, Positions
+from streams.log.port import DEAD, Log, LogIdentity, Positions
 from streams.processors.once import Arrival, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, Transaction
@@ -62,14 +62,8 @@ def check(log: Log, store: Store) -> None:
 
     The log may have gone on to another epoch since.
     """
-    known = store.log.epochs()
-    if store.log.id != log.identity.id or log.identity.epochs()[: len(known)] != known:
-        raise AnotherLog(
-            f"the store was built from log {store.log.id} (epoch {store.log.epoch}) and this log is"
-            f" {log.identity.id} (epoch {log.identity.epoch}). Bring back the log that belongs to the store,"
-            " or build the views of this log anew with `loopline replay`."
-        )
     ends = log.ends()
+    _same_log(log.identity, store.log, ends)
     with store.snapshot() as snapshot:
         positions = snapshot.positions()
     for partition, applied in positions.items():
@@ -92,6 +86,27 @@ def check(log: Log, store: Store) -> None:
         raise OtherViews(
             f"the store holds views of version {store.views_version} and this is version {VIEWS_VERSION}:"
             " build them anew with `loopline replay`."
+        )
+
+
+def _same_log(log: LogIdentity, known: LogIdentity, ends: Positions) -> None:
+    """Raises AnotherLog unless a log is the one that a store knows, or that one some epochs later."""
+    was, now = known.epochs(), log.epochs()
+    if known.id != log.id or len(now) < len(was) or now[: len(was) - 1] != was[:-1]:
+        raise AnotherLog(
+            f"the store was built from log {known.id} (epoch {known.epoch}) and this log is"
+            f" {log.id} (epoch {log.epoch}). Bring back the log that belongs to the store,"
+            " or build the views of this log anew with `loopline replay`."
+        )
+    last, grown = was[-1], now[len(was) - 1]
+    added = [partition for partition in grown if partition not in last]
+    # Behind a seal nothing comes into them any more: empty ones do no harm.
+    sealed_empty = len(now) > len(was) and not any(ends[partition] for partition in added)
+    if len(grown) < len(last) or (added and not sealed_empty):
+        raise AnotherLog(
+            f"the log's epoch {known.epoch} had {len(last)} partitions and its topic has {len(grown)} now:"
+            " an event that is sent again would be counted in another partition than before. Make a new"
+            f" epoch with that many: `loopline topics ensure --new-epoch --partitions {len(grown)}`."
         )
 
 

@@ -1,4 +1,4 @@
-"""Logs and stores that are not what they were: refused with what to do, and nothing counted that is not so."""
+"""Logs and stores that are not what they were: refused with what to do, and nothing is counted wrongly."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _produce(loopline: Deployment, record: bytes, partition: int = 0) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "words"),
+    "record, words",
     [
         (b"\x00 somebody else's record", "not a block"),
         (b"LLB\x63" + write_block([], [], [])[4:], "newer version"),
@@ -79,7 +79,7 @@ def _produce(loopline: Deployment, record: bytes, partition: int = 0) -> None:
 def test_a_block_that_cannot_be_read_stops_the_worker(
     loopline: Deployment, record: bytes, words: str
 ) -> None:
-    """It is never skipped and never a dead letter; what came before it is in the views, and the log goes on."""
+    """It is never skipped and never a dead letter; what came before is in the views, and the log goes on."""
     loopline.collect()
     (worker,) = loopline.work()
     before = _loaded(loopline)
@@ -127,7 +127,7 @@ def test_a_truncated_topic_is_refused(loopline: Deployment) -> None:
 
 
 def test_a_log_from_an_older_backup_is_refused(postgres_url: str, tmp_path: Path) -> None:
-    """A broker restored to before what the views hold: the worker does not run, and says that the log is older."""
+    """A broker restored to before what the views hold: the worker refuses, and says that the log is older."""
     with Cluster() as kafka, Deployment(kafka.address("t"), postgres_url) as loopline:
         (collector,) = loopline.collect()
         (worker,) = loopline.work()
@@ -136,9 +136,8 @@ def test_a_log_from_an_older_backup_is_refused(postgres_url: str, tmp_path: Path
         kafka.copy_data(tmp_path)
         kafka.start()
         _loaded(loopline, sender=1)
-        until(
-            lambda: collector.ready() and worker.get("/readyz")[1]["lag_blocks"] == 0, "the views to follow"
-        )
+        collector.ready()
+        until(lambda: worker.get("/readyz")[1]["lag_blocks"] == 0, "the views to follow")
         assert worker.end() == 0
         collector.kill()
         kafka.stop()
@@ -184,7 +183,7 @@ def _copy(server: str, source: str, target: str) -> None:
 
 
 def test_partitions_added_to_a_live_topic_are_refused(loopline: Deployment) -> None:
-    """The log goes on with the partitions it had; who starts anew refuses and says what to do; a new epoch heals."""
+    """The log goes on with those it had; who starts anew refuses and says what to do; a new epoch heals."""
     (collector,) = loopline.collect()
     (worker,) = loopline.work()
     load = _loaded(loopline)
@@ -210,7 +209,7 @@ def test_partitions_added_to_a_live_topic_are_refused(loopline: Deployment) -> N
 
 
 def test_a_new_epoch_changes_the_number_of_partitions_under_load(loopline: Deployment) -> None:
-    """The old epoch is sealed and finished first; what collectors acknowledge before and after counts once."""
+    """The old epoch is sealed and finished first; what was acknowledged before and after counts once."""
     collectors = loopline.collect(2)
     loopline.work(2)
     load = Load(loopline.address, senders=3, batches=60, make=crossing)
