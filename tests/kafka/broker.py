@@ -1,4 +1,4 @@
-"""Kafka brokers for tests and benchmarks: formatted, started in KRaft mode on free ports, stopped, killed, frozen.
+"""Kafka brokers for tests and benchmarks: formatted, started, stopped, killed and frozen; KRaft, on free ports.
 
     with Cluster() as kafka:                    # one broker; Cluster(3) for three
         kafka.bootstrap                         # "127.0.0.1:21034"
@@ -6,7 +6,7 @@
         kafka.brokers[0].start()                # on the same ports and data
         kafka.stop(); kafka.start()             # all of them
 
-Plain classes, without pytest; its fixtures are in `tests.conftest`.
+Plain classes, without pytest; its fixtures are in `tests.kafka.fixtures`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -50,9 +51,7 @@ def _need_java() -> None:
         raise KafkaMissing(f"Kafka's server needs Java {_JAVA} or newer, and `java` does not run") from error
     version = re.search(r'version "(\d+)', said)
     if version is None or int(version[1]) < _JAVA:
-        raise KafkaMissing(
-            f"Kafka's server needs Java {_JAVA} or newer, and `java` says {said.splitlines()[:1]}"
-        )
+        raise KafkaMissing(f"Kafka's server needs Java {_JAVA} or newer; `java` is {said.splitlines()[:1]}")
 
 
 def _resolve(jars: Path) -> None:
@@ -75,4 +74,4 @@ def _resolve(jars: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(kafka_jars())
+    sys.stdout.write(f"{kafka_jars()}\n")
