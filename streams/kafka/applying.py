@@ -1,0 +1,101 @@
+"""The applying side of a worker: the store, and the transactions that move it. Runs on one thread of its own.
+
+Where blocks come from, and what to do when the store is away, are left to `streams.kafka.engine`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from schemas.catalog import Catalog, UnreadableTypes
+from streams.cycles import without_cycle_collection
+from streams.kafka.progress import Progress
+from streams.log.block import UnreadableBlock
+from streams.log.port import Log
+from streams.projection import Batch, Block, Gap, apply, check
+from streams.store.port import Store
+
+MOST_EVENTS = 16_000
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+class Applier:
+    """Applies blocks to the store that `store` gives; see `Engine` for the arguments."""
+
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        progress: Progress,
+        on_caught_up: Callable[[Store], None] | None,
+        catalog: Catalog,
+    ) -> None:
+        self._store = store
+        self._progress = progress
+        self._on_caught_up = on_caught_up
+        self._catalog = catalog
+        self._checked: Store | None = None
+        self._caught_up: Store | None = None
+
+    def check(self, log: Log) -> dict[int, int]:
+        """Where the store stands in each partition that it knows, if it belongs to this log.
+
+        Raises StoreRefused when it does not.
+        """
+        store = self._store()
+        self._checked = None
+        check(log, store)
+        self._checked = store
+        return _standing(store)
+
+    def standing(self) -> dict[int, int]:
+        """Where the store stands."""
+        return _standing(self._store())
+
+    def apply(self, blocks: Sequence[Block]) -> list[Block]:
+        """Apply the first of these blocks, as many as fit a transaction; returns them.
+
+        Raises UnreadableBlock or UnreadableTypes when the first one is of a newer version, Gap when the store
+        stands elsewhere, or is another one than that which was checked.
+        """
+        store = self._store()
+        if store is not self._checked:
+            raise Gap("the store is another one than before")
+        started = time.perf_counter()
+        with without_cycle_collection():
+            batch = self._batch(blocks)
+            new = apply(store, batch)
+        self._progress.apply_seconds.observe(time.perf_counter() - started)
+        self._progress.blocks.inc(new)
+        self._progress.events.inc(batch.size)
+        return batch.blocks
+
+    def _batch(self, blocks: Iterable[Block]) -> Batch:
+        batch = Batch(self._catalog)
+        room = _MOST_BYTES
+        for block in blocks:
+            try:
+                room -= batch.add(block)
+            except (UnreadableBlock, UnreadableTypes):
+                # What lies before it is applied first; the next call meets it again.
+                if batch.blocks:
+                    return batch
+                raise
+            if batch.size >= MOST_EVENTS or room <= 0:
+                break
+        return batch
+
+    def look_if_caught_up(self, log: Log) -> None:
+        """Tell whoever wants to know that the store has reached the log's ends; once for each store."""
+        store = self._store()
+        if self._on_caught_up is None or store is self._caught_up:
+            return
+        standing = _standing(store)
+        if all(standing.get(partition, 0) >= end for partition, end in log.ends().items()):
+            self._on_caught_up(store)
+            self._caught_up = store
+
+
+def _standing(store: Store) -> dict[int, int]:
+    with store.snapshot() as snapshot:
+        return {partition: applied.offset for partition, applied in snapshot.positions().items()}

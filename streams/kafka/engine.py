@@ -1,0 +1,145 @@
+"""The distributed engine: a worker of a consumer group, which keeps a store caught up with a Kafka log.
+
+Any number of workers share the partitions. Whatever a partition's committed offset says, a worker reads it from
+where the store stands, and what it applies it applies with `streams.projection`, which drops what the store has.
+So workers may be killed, replaced or late: nothing is lost and nothing counts twice.
+
+Three threads: the event loop fetches and keeps the worker in its group (`session`); one applies (`applying`), so
+that a slow store never costs the membership; one asks the log for its ends, so that a stuck worker is seen.
+Choosing adapters, serving health and starting the process again are left to `feedback`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from schemas.catalog import CATALOG, Catalog
+from streams.kafka.address import Address
+from streams.kafka.applying import Applier
+from streams.kafka.assignment import Assignment
+from streams.kafka.log import KafkaLog
+from streams.kafka.one_thread import OneThread
+from streams.kafka.progress import REFUSED, STARTING, STOPPED, WAITING, Progress
+from streams.kafka.session import STOP_S, WILL_NOT_RUN, Backoff, EngineStuck, EpochDone, Place, Session
+from streams.kafka.transport import quieten
+from streams.log.port import Log
+from streams.store.port import Store
+from streams.store.tables import VIEWS_VERSION
+
+_WATCH_S = 2.0
+
+_log = structlog.get_logger("loopline")
+
+__all__ = ["WILL_NOT_RUN", "Engine", "EngineStuck"]
+
+
+class Engine:
+    """One worker.
+
+    Args:
+        address: the log.
+        store: gives the store to write to; asked before each batch, on the applying thread, so it may give
+            another one after a rebuild, and may raise while the store is away.
+        group: the consumer group; that of this version of the views when left out.
+        progress: where to say how it goes; served by `streams.kafka.health`.
+        on_caught_up: called once for a store, on the applying thread, when it has reached the log's ends: the
+            time to switch to views that were built anew.
+        open_log: opens the log for reading.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        store: Callable[[], Store],
+        *,
+        group: str | None = None,
+        progress: Progress | None = None,
+        on_caught_up: Callable[[Store], None] | None = None,
+        open_log: Callable[[Address], Log] = KafkaLog,
+        catalog: Catalog = CATALOG,
+    ) -> None:
+        self.progress = progress or Progress()
+        self._address = address
+        self._group = group or f"{address.prefix}-workers-v{VIEWS_VERSION}"
+        self._open_log = open_log
+        self._applier = Applier(store, self.progress, on_caught_up, catalog)
+
+    def run(self, stop: threading.Event) -> None:
+        """Apply blocks as they come, until `stop` is set; then finish the batch in hand and leave the group.
+
+        A store or a broker that is away is waited for: nothing is skipped. Raises StoreRefused when log and
+        store do not belong together, UnreadableBlock or UnreadableTypes for a block of a newer version, after
+        what lies before it was applied, and EngineStuck when the process has to be replaced: by then nothing
+        is left that keeps it from ending.
+        """
+        quieten()
+        try:
+            asyncio.run(self._run(stop))
+        except WILL_NOT_RUN as error:
+            self.progress.says(REFUSED, str(error))
+            raise
+        self.progress.says(STOPPED)
+
+    async def _run(self, stop: threading.Event) -> None:
+        backoff = Backoff(stop)
+        while not stop.is_set():
+            self.progress.says(STARTING)
+            try:
+                await self._membership(stop, backoff)
+            except EpochDone:
+                _log.info("an epoch is applied; going on with the next one")
+            except (*WILL_NOT_RUN, EngineStuck):
+                raise
+            except Exception as error:
+                self.progress.failures.inc()
+                self.progress.says(WAITING, f"{type(error).__name__}: {error}")
+                _log.warning("the worker joins its group anew", reason=str(error) or repr(error))
+                await backoff.wait()
+
+    async def _membership(self, stop: threading.Event, backoff: Backoff) -> None:
+        """Look at log and store, and join the group only when they are there and belong together."""
+        thread = OneThread("apply")
+        log = None
+        try:
+            log = await thread.call(self._open_log, self._address)
+            standing = await thread.call(self._applier.check, log)
+            assignment = Assignment(self._address, log.identity, standing, await thread.call(log.ends))
+            place = Place(self._address, self._group, log, assignment)
+            with _watching(log, self.progress):
+                await Session(place, self._applier, self.progress, thread, stop, backoff).run()
+        finally:
+            if log is not None:
+                try:
+                    async with asyncio.timeout(STOP_S):
+                        await thread.call(log.close)
+                except TimeoutError:
+                    raise EngineStuck("the store did not finish the batch in hand") from None
+            thread.close()
+
+
+@contextlib.contextmanager
+def _watching(log: Log, progress: Progress) -> Iterator[None]:
+    """Ask the log for its ends now and then, whatever the other threads wait for."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while True:
+            try:
+                progress.ended(log.ends())
+            except Exception as error:
+                progress.silent(str(error) or repr(error))
+            if over.wait(_WATCH_S):
+                return
+
+    thread = threading.Thread(target=watch, name="ends", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(STOP_S)

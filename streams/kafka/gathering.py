@@ -1,0 +1,91 @@
+"""Blocks that were fetched and wait to be applied: in order, each once, and not more than memory bears.
+
+An engine between a broker and a store sees blocks twice, late, or from before it was told to go back. Here it is
+decided what becomes of each: only the next block of a partition is taken. Fetching and applying are left to
+`streams.kafka.engine`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from itertools import islice
+
+from streams.projection import Block
+
+MOST_BYTES = 32 * 1024 * 1024
+"""About how much waits, besides what the client libraries have fetched: a second's work for a worker."""
+
+_AT_ONCE = 2_000
+
+
+class Verdict(Enum):
+    """What became of a block that was offered."""
+
+    TAKEN = "taken"
+    KNOWN = "known"
+    """It lies before the position: the store has it."""
+    AHEAD = "ahead"
+    """Blocks are missing before it: somebody has to seek."""
+    FOREIGN = "foreign"
+    """Its partition is not this worker's any more."""
+
+
+class Gathering:
+    """The blocks of the partitions that a worker has been given. Used from one thread."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._waiting: deque[Block] = deque()
+        self._bytes = 0
+        self._next: dict[int, int] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether enough waits."""
+        return self._bytes >= self._most_bytes
+
+    @property
+    def expected(self) -> Mapping[int, int]:
+        """For each partition of this worker's, the offset of the block to be offered next."""
+        return self._next
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def restart(self, positions: Mapping[int, int]) -> None:
+        """These are the partitions, and blocks are taken from there on; what waited is dropped."""
+        self._next = dict(positions)
+        self._waiting.clear()
+        self._bytes = 0
+
+    def leave(self, partitions: Iterable[int]) -> None:
+        """These partitions are somebody else's now, with what waited."""
+        for partition in partitions:
+            self._next.pop(partition, None)
+        self._waiting = deque(block for block in self._waiting if block.partition in self._next)
+        self._bytes = sum(len(block.record) for block in self._waiting)
+
+    def offer(self, block: Block) -> Verdict:
+        """Take a block if it is the next one of its partition."""
+        expected = self._next.get(block.partition)
+        if expected is None:
+            return Verdict.FOREIGN
+        if block.offset != expected:
+            return Verdict.KNOWN if block.offset < expected else Verdict.AHEAD
+        self._next[block.partition] = expected + 1
+        self._waiting.append(block)
+        self._bytes += len(block.record)
+        return Verdict.TAKEN
+
+    def first(self) -> list[Block]:
+        """The blocks that have waited longest, to be applied; they stay until `done`."""
+        return list(islice(self._waiting, _AT_ONCE))
+
+    def done(self, blocks: Sequence[Block]) -> None:
+        """These, the first ones, are in the store. What was dropped meanwhile is no matter."""
+        for block in blocks:
+            if self._waiting and self._waiting[0] is block:
+                self._waiting.popleft()
+                self._bytes -= len(block.record)

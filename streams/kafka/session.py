@@ -1,0 +1,299 @@
+"""One membership of the consumer group: from joining it to leaving it, with what goes wrong in between.
+
+It answers Faust's questions (where to read from, what to commit), gathers what Faust hands over, and has it applied
+batch by batch. Whenever it is in doubt about where it stands, it asks the store and reads on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from threading import Event as ThreadEvent
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import structlog
+from faust.types import TP
+
+from schemas.catalog import UnreadableTypes
+from streams.kafka.address import Address
+from streams.kafka.applying import Applier
+from streams.kafka.assignment import Assignment
+from streams.kafka.gathering import Gathering, Verdict
+from streams.kafka.one_thread import OneThread
+from streams.kafka.progress import RUNNING, WAITING, Progress
+from streams.kafka.transport import App
+from streams.log.block import UnreadableBlock
+from streams.log.port import Log
+from streams.projection import Block, Gap, StoreRefused
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WILL_NOT_RUN = (StoreRefused, UnreadableBlock, UnreadableTypes)
+"""Failures that another try does not mend: a person has to do something first."""
+
+STOP_S = 20.0
+_TURN_S = 0.2
+_LOOK_S = 1.0
+_LOST_S = 5.0
+_BACKOFF_S = (0.1, 5.0)
+
+_log = structlog.get_logger("loopline")
+
+
+class EngineStuck(Exception):
+    """A thread of the engine's does not end: only another process can go on."""
+
+
+class EpochDone(Exception):
+    """The epoch that was read is applied, and the log has a newer one."""
+
+
+class Backoff:
+    """Waits longer from failure to failure, and no longer than until the worker is to stop."""
+
+    def __init__(self, stop: ThreadEvent) -> None:
+        self._stop = stop
+        self._next_s = _BACKOFF_S[0]
+
+    def reset(self) -> None:
+        """It worked."""
+        self._next_s = _BACKOFF_S[0]
+
+    async def wait(self) -> None:
+        """Wait; longer the next time."""
+        until = time.monotonic() + self._next_s
+        self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, _TURN_S))
+
+
+class Place(NamedTuple):
+    """Where a session works: the log, its topics, and the group that shares them."""
+
+    address: Address
+    group: str
+    log: Log
+    assignment: Assignment
+
+
+class Session:
+    """A membership. `run` once."""
+
+    def __init__(
+        self,
+        place: Place,
+        applier: Applier,
+        progress: Progress,
+        thread: OneThread,
+        stop: ThreadEvent,
+        backoff: Backoff,
+    ) -> None:
+        self._place = place
+        self._topics = place.assignment
+        self._applier = applier
+        self._progress = progress
+        self._thread = thread
+        self._stop = stop
+        self._backoff = backoff
+        self._gathering = Gathering()
+        self._came, self._room = asyncio.Event(), asyncio.Event()
+        self._app: App
+        self._refusal: BaseException | None = None
+        self._missing = False
+        self._sought = self._took = self._looked = time.monotonic()
+
+    async def run(self) -> None:
+        """Join, apply until told to stop, and leave."""
+        app = self._app = App(self._place.address.servers, self._place.group, self)
+        app.reads(self._topics.log_topic, self._log_block, self._take)
+        app.reads(self._topics.dead_letters, self._letter_block, self._take)
+        try:
+            await app.start()
+            await self._work()
+        finally:
+            await self._leave(app)
+
+    async def _leave(self, app: App) -> None:
+        try:
+            async with asyncio.timeout(STOP_S):
+                await app.stop()
+        except TimeoutError:
+            raise EngineStuck("the consumer group could not be left") from None
+        except Exception as error:
+            _log.warning("leaving the group went wrong", reason=str(error) or repr(error))
+
+    # ---------------------------------------------------------------------------------- reading
+
+    def _log_block(self, message: Any) -> Block:
+        # A record without a value is no block, and whoever applies it says so.
+        return Block(self._topics.partitions.start + message.partition, message.offset, message.value or b"")
+
+    def _letter_block(self, message: Any) -> Block:
+        return Block(self._topics.partition(message.tp), message.offset, self._topics.letter(message))
+
+    async def _take(self, block: Block) -> None:
+        while self._gathering.full:
+            self._room.clear()
+            await self._room.wait()
+        verdict = self._gathering.offer(block)
+        if verdict is Verdict.TAKEN:
+            self._took = time.monotonic()
+            self._came.set()
+        elif verdict is Verdict.AHEAD:
+            self._missing = True
+            self._came.set()
+
+    # ------------------------------------------------------------------------- asked by the consumer
+
+    async def assigned(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """These partitions are the worker's: read them from where the store stands."""
+        wanted = set(partitions)
+        try:
+            standing = await self._asking_store(self._applier.check, self._place.log)
+        except WILL_NOT_RUN as error:
+            self._refusal = error
+            raise
+        positions = self._topics.owned(wanted, standing)
+        self._restart(positions)
+        self._progress.rebalances.inc()
+        self._progress.says(RUNNING)
+        return self._topics.offsets(positions)
+
+    def revoked(self, partitions: Iterable[TP]) -> None:
+        """These partitions are somebody else's. A transaction in hand may end: whoever comes next waits for it."""
+        self._gathering.leave(map(self._topics.partition, partitions))
+        left = {each: at for each, at in self._progress.positions.items() if each in self._gathering.expected}
+        self._progress.assigned(left)
+        self._room.set()
+
+    def applied(self) -> Mapping[TP, int]:
+        """Where the store stands, as far as this worker moved it."""
+        return self._topics.offsets(self._progress.positions)
+
+    def _restart(self, positions: Mapping[int, int]) -> None:
+        self._gathering.restart(positions)
+        self._progress.assigned(positions)
+        self._missing = False
+        self._sought = self._took = time.monotonic()
+        self._room.set()
+
+    # --------------------------------------------------------------------------------- applying
+
+    async def _work(self) -> None:
+        while not self._stop.is_set():
+            if self._refusal is not None:
+                raise self._refusal
+            if self._app.crashed:
+                raise self._app.crash_reason or RuntimeError("the Faust application crashed")
+            if self._missing or self._lost():
+                await self._go_back()
+            if len(self._gathering):
+                await self._apply()
+            else:
+                await self._idle()
+
+    async def _apply(self) -> None:
+        blocks = self._gathering.first()
+        try:
+            done = await self._on_thread(self._applier.apply, blocks)
+        except WILL_NOT_RUN:
+            raise
+        except Gap as gap:
+            _log.info("reading again from where the store stands", reason=str(gap))
+            await self._go_back(at_once=True)
+        except Exception as error:
+            # Whatever it was: the transaction did not commit, or its blocks will be dropped as known.
+            self._failed("the batch could not be applied", error)
+            await self._backoff.wait()
+            await self._go_back(at_once=True)
+        else:
+            self._backoff.reset()
+            self._gathering.done(done)
+            self._progress.applied({block.partition: block.offset + 1 for block in done})
+            self._room.set()
+
+    async def _idle(self) -> None:
+        self._came.clear()
+        try:
+            async with asyncio.timeout(_TURN_S):
+                await self._came.wait()
+                return
+        except TimeoutError:
+            pass
+        if time.monotonic() - self._looked >= _LOOK_S and not self._progress.behind():
+            self._looked = time.monotonic()
+            await self._look_further()
+
+    async def _look_further(self) -> None:
+        """With nothing to apply: are the views complete, and has the log a newer epoch?"""
+        log = self._place.log
+        try:
+            await self._on_thread(self._applier.look_if_caught_up, log)
+            if log.identity.epoch > self._topics.epoch:
+                standing, ends = await self._on_thread(self._applier.standing), log.ends()
+                if all(standing.get(each, 0) >= ends[each] for each in self._topics.partitions):
+                    raise EpochDone
+        except (*WILL_NOT_RUN, EpochDone, EngineStuck):
+            raise
+        except Exception as error:
+            self._failed("looking at the views and the log went wrong", error)
+            await self._backoff.wait()
+            await self._asking_store(self._applier.standing)
+
+    def _lost(self) -> bool:
+        """Whether the log has blocks that should have come and did not, for whatever reason."""
+        expected, ends = self._gathering.expected, self._progress.ends
+        still = time.monotonic() - max(self._sought, self._took)
+        return (
+            still >= _LOST_S
+            and not len(self._gathering)
+            and any(offset < ends.get(partition, 0) for partition, offset in expected.items())
+        )
+
+    async def _go_back(self, *, at_once: bool = False) -> None:
+        """Read again from where the store stands; after a while only, if it was just done."""
+        self._missing = False
+        if not at_once and time.monotonic() - self._sought < _LOST_S:
+            # What was under way when it was done last still comes in.
+            return
+        standing = await self._asking_store(self._applier.check, self._place.log)
+        positions = {each: standing.get(each, 0) for each in self._gathering.expected}
+        self._restart(positions)
+        try:
+            await self._app.consumer.seek_wait(self._topics.offsets(positions))
+        except Exception as error:
+            # The partitions were taken away meanwhile, or the broker is away: it is tried again.
+            _log.info("seeking went wrong", reason=str(error) or repr(error))
+
+    async def _asking_store(self, ask: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the store answers, when it is there."""
+        while True:
+            try:
+                answer = await self._on_thread(ask, *args, **kwargs)
+            except (*WILL_NOT_RUN, EngineStuck):
+                raise
+            except Exception as error:
+                self._failed("the store or the log is away", error)
+                if self._stop.is_set():
+                    raise
+                await self._backoff.wait()
+            else:
+                self._progress.says(RUNNING)
+                return answer
+
+    def _failed(self, what: str, error: BaseException) -> None:
+        self._progress.failures.inc()
+        self._progress.says(WAITING, f"{type(error).__name__}: {error}")
+        _log.warning(what, reason=str(error) or repr(error))
+
+    async def _on_thread(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """A call on the applying thread. After `stop` it may take a while longer, and not for ever."""
+        call = asyncio.ensure_future(self._thread.call(function, *args, **kwargs))
+        left = STOP_S
+        while not (await asyncio.wait((call,), timeout=_TURN_S))[0]:
+            left -= _TURN_S if self._stop.is_set() else 0
+            if left <= 0:
+                raise EngineStuck("the store did not finish the batch in hand")
+        return call.result()

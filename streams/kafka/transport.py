@@ -1,0 +1,184 @@
+"""Faust with the store's positions in the place of the broker's committed offsets, and nothing of its state.
+
+What Faust brings here is the consumer group, the fetching and the agents. Its tables, windows, sensors, web
+server, producer and leader topics stay off: see the notes at each. What is done with the blocks is left to
+`streams.kafka.engine`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import faust
+from faust.app.base import BootStrategy
+from faust.events import Event
+from faust.sensors import Monitor
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.projection import Block
+
+SESSION_S = 10.0
+HEARTBEAT_S = 2.0
+MAX_POLL_S = 600.0
+REQUEST_S = 30.0
+COMMIT_EVERY_S = 2.0
+_BUFFERED_BLOCKS = 64
+_FETCH_BYTES = 2 * 1024 * 1024
+
+
+class Steering(Protocol):
+    """What a consumer asks the engine: where to read from, and what to commit."""
+
+    async def assigned(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """These partitions are the worker's from now on; returns where to read each from."""
+        ...
+
+    def revoked(self, partitions: Iterable[TP]) -> None:
+        """These partitions are not the worker's any more."""
+        ...
+
+    def applied(self) -> Mapping[TP, int]:
+        """How far the worker's partitions are in the store: what to commit, as a hint for people."""
+        ...
+
+
+class _Consumer(driver.Consumer):  # type: ignore[misc]
+    """A consumer that starts where the store stands, whatever offsets were committed."""
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        positions = await self.app.steering.assigned(self.assignment())
+        await self.seek_wait(positions)
+        return positions
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            # Faust seeks nothing then, and so would not say that the worker has joined.
+            await self.app.steering.assigned(())
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.app.steering.revoked(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit where the store stands, and nothing else.
+
+        Faust would commit what was acknowledged, and it acknowledges what it skips in a rebalance.
+        """
+        owned = self.assignment()
+        offsets = {
+            tp: offset
+            for tp, offset in self.app.steering.applied().items()
+            if tp in owned and offset != self._committed_offset[tp]
+        }
+        if not offsets or not await self._commit(offsets):
+            return False
+        self._committed_offset.update(offsets)
+        return True
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: `streams.kafka.progress` watches over it, and says so to more than a log."""
+
+
+class _Transport(driver.Transport):  # type: ignore[misc]
+    Consumer = _Consumer
+
+
+class _NoMonitor(Monitor):  # type: ignore[misc]
+    """Faust's monitor keeps numbers for each message; here the engine counts, for each batch."""
+
+    def track_tp_end_offset(self, tp: TP, offset: int) -> None:
+        """Nothing."""
+
+
+class _Boot(BootStrategy):  # type: ignore[misc]
+    """Only what a consumer group needs: nothing is produced, and nothing is served."""
+
+    enable_web = False
+    enable_kafka_producer = False
+    enable_sensors = False
+
+
+class _Blocks(faust.Schema):  # type: ignore[misc]
+    """Messages as blocks of the log; Faust's codecs are passed by."""
+
+    def __init__(self, read: Callable[[Any], Block]) -> None:
+        super().__init__(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        self._read = read
+
+    def compile(self, app: Any, **_: Any) -> Callable[..., Awaitable[Event]]:
+        read = self._read
+
+        async def decode(message: Any, *, propagate: bool = False) -> Event:
+            return Event(app, None, read(message), None, message)
+
+        return decode
+
+
+class App(faust.App):  # type: ignore[misc]
+    """A Faust application that reads blocks; one for each try, on the running event loop."""
+
+    BootStrategy = _Boot
+
+    def __init__(self, servers: Sequence[str], group: str, steering: Steering, **options: Any) -> None:
+        # Faust asks for it while it is made.
+        self.steering = steering
+        super().__init__(
+            group,
+            broker=[f"kafka://{server}" for server in servers],
+            autodiscover=False,
+            Monitor=_NoMonitor,
+            agent_supervisor="mode.CrashingSupervisor",
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            processing_guarantee="at_least_once",
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=_FETCH_BYTES,
+            # Few: a block may have 512 KiB, and what waits is bounded by bytes elsewhere.
+            stream_buffer_maxsize=_BUFFERED_BLOCKS,
+            # Revoked blocks are dropped at once. The transaction that may be in hand is no danger: whoever
+            # has the partition next waits for it, and then drops what it applied.
+            stream_wait_empty=False,
+            broker_commit_interval=COMMIT_EVERY_S,
+            # A killed worker's partitions move after this. Heartbeats go on while a batch is applied, since
+            # that happens on another thread.
+            broker_session_timeout=SESSION_S,
+            broker_heartbeat_interval=HEARTBEAT_S,
+            # Nothing is polled while enough waits: however long the store needs, the worker stays a member.
+            broker_max_poll_interval=MAX_POLL_S,
+            broker_request_timeout=REQUEST_S,
+            **options,
+        )
+
+    def reads(
+        self, topic: str, read: Callable[[Any], Block], take: Callable[[Block], Awaitable[None]]
+    ) -> None:
+        """Hand every message of a topic to `take`, as the block that `read` makes of it."""
+
+        async def agent(stream: Any) -> None:
+            async for block in stream:
+                await take(block)
+
+        # No acknowledgements: what is committed is the store's position.
+        channel = self.topic(topic, schema=_Blocks(read), acks=False, internal=False)
+        self.agent(channel, name=f"reader-of-{topic}", concurrency=1)(agent)
+
+    def on_init_dependencies(self) -> Iterable[Any]:
+        """The services to start, without the monitor."""
+        return self.boot_strategy.server()
+
+    async def on_first_start(self) -> None:
+        """Make no folders: nothing is kept on disk."""
+
+    def _new_transport(self) -> Any:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+def quieten() -> None:
+    """Let Faust and its libraries speak of failures only."""
+    for name in ("faust", "mode", "aiokafka", "kafka"):
+        logging.getLogger(name).setLevel(logging.ERROR)
