@@ -8,11 +8,12 @@ from streams.log.port import DEAD, LogIdentity
 
 
 class MemoryLog:
-    """Lists of records. Nothing survives the process."""
+    """Lists of records. Nothing survives the process. `before` as in `LogIdentity`."""
 
-    def __init__(self, partitions: int = 1, log_id: str = "memory") -> None:
-        self.identity = LogIdentity(log_id, 1, partitions)
-        self._records: dict[int, list[bytes]] = {partition: [] for partition in (*range(partitions), DEAD)}
+    def __init__(self, partitions: int = 1, log_id: str = "memory", before: tuple[int, ...] = ()) -> None:
+        self.identity = LogIdentity(log_id, len(before) + 1, partitions, before)
+        all_partitions = (*range(sum(before) + partitions), DEAD)
+        self._records: dict[int, list[bytes]] = {partition: [] for partition in all_partitions}
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
         for partition, _ in records:

@@ -197,6 +197,59 @@ def test_the_partition_that_is_furthest_behind_comes_first():
         assert snapshot.positions()[0].offset == len(STORY)
 
 
+def _through_epochs() -> tuple[MemoryLog, MemoryLog]:
+    """A log of one partition with a story, and the same log after a new epoch with two."""
+    old = log_of(STORY, 1, [3])
+    new = MemoryLog(2, old.identity.id, before=(1,))
+    new.append([(0, record) for record in old.read(0, 0, 100)])
+    return old, new
+
+
+def test_an_older_epoch_is_finished_before_the_next_begins():
+    """Copies of an event in both epochs: the one in the older epoch is the first, however long it is."""
+    old, new = _through_epochs()
+    new.append([(2, record) for record in old.read(0, 0, 1)])
+    store = MemoryStore(new.identity)
+    seen = []
+    while advance(new, store, most_events=1):
+        with store.snapshot() as snapshot:
+            seen.append(set(snapshot.positions()))
+    assert seen == [*[{0}] * old.ends()[0], {0, 2}]
+    with store.snapshot() as snapshot:
+        assert snapshot.count(FACTS) == len(STORY) - 1
+
+
+def test_a_store_goes_on_into_the_logs_next_epoch():
+    """A store that was built in one epoch belongs to the same log some epochs later."""
+    old, new = _through_epochs()
+    check(new, _caught_up(old, MemoryStore(old.identity)))
+
+
+def test_partitions_added_to_the_live_epoch_are_refused():
+    """An event sent again would be counted in another partition than before; it says to make a new epoch."""
+    old = log_of(STORY, 1, [3])
+    grown = MemoryLog(2, old.identity.id)
+    grown.append([(0, record) for record in old.read(0, 0, 100)])
+    store = _caught_up(old, MemoryStore(old.identity))
+    with pytest.raises(AnotherLog, match="--new-epoch --partitions 2"):
+        check(grown, store)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_new_epoch_heals_added_partitions_that_nobody_wrote_to(written):
+    """Behind the seal of a new epoch, empty ones do no harm; with records in them they are refused."""
+    old = log_of(STORY, 1, [3])
+    store = _caught_up(old, MemoryStore(old.identity))
+    healed = MemoryLog(2, old.identity.id, before=(2,))
+    healed.append([(0, record) for record in old.read(0, 0, 100)])
+    if written:
+        healed.append([(1, record) for record in old.read(0, 0, 1)])
+        with pytest.raises(AnotherLog):
+            check(healed, store)
+    else:
+        check(healed, store)
+
+
 def test_verify_says_where_a_store_was_tampered_with(make_store):
     """A row that does not follow from the log is found and named."""
     log = log_of(STORY, 1, [2])
