@@ -1,4 +1,4 @@
-"""Kafka brokers for tests and benchmarks: formatted, started, stopped, killed and frozen; KRaft, on free ports.
+"""Kafka brokers for tests and benchmarks: formatted, started, stopped, killed, frozen; KRaft, on free ports.
 
     with Cluster() as kafka:                    # one broker; Cluster(3) for three
         kafka.bootstrap                         # "127.0.0.1:21034"
