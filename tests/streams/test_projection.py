@@ -197,39 +197,40 @@ def test_the_partition_that_is_furthest_behind_comes_first():
         assert snapshot.positions()[0].offset == len(STORY)
 
 
-def _through_epochs() -> tuple[MemoryLog, MemoryLog]:
-    """A log of one partition with a story, and the same log after a new epoch with two."""
-    old = log_of(STORY, 1, [3])
-    new = MemoryLog(2, old.identity.id, before=(1,))
-    new.append([(0, record) for record in old.read(0, 0, 100)])
-    return old, new
+def _again(old: MemoryLog, partitions: int, *before: int) -> MemoryLog:
+    """The log of one partition as it is later: with other partitions, or in another epoch."""
+    new = MemoryLog(partitions, old.identity.id, before)
+    new.append([(each, record) for each in (0, DEAD) for record in old.read(each, 0, 100)])
+    return new
 
 
 def test_an_older_epoch_is_finished_before_the_next_begins():
     """Copies of an event in both epochs: the one in the older epoch is the first, however long it is."""
-    old, new = _through_epochs()
+    old = log_of(STORY, 1, [3])
+    new = _again(old, 2, 1)
     new.append([(2, record) for record in old.read(0, 0, 1)])
     store = MemoryStore(new.identity)
     seen = []
     while advance(new, store, most_events=1):
         with store.snapshot() as snapshot:
-            seen.append(set(snapshot.positions()))
-    assert seen == [*[{0}] * old.ends()[0], {0, 2}]
+            seen.append(set(snapshot.positions()) - {DEAD})
+    assert [each for each in seen if 2 in each] == seen[-1:] == [{0, 2}]
+    assert len(seen) > 1
     with store.snapshot() as snapshot:
         assert snapshot.count(FACTS) == len(STORY) - 1
 
 
 def test_a_store_goes_on_into_the_logs_next_epoch():
     """A store that was built in one epoch belongs to the same log some epochs later."""
-    old, new = _through_epochs()
+    old = log_of(STORY, 1, [3])
+    new = _again(old, 2, 1)
     check(new, _caught_up(old, MemoryStore(old.identity)))
 
 
 def test_partitions_added_to_the_live_epoch_are_refused():
     """An event sent again would be counted in another partition than before; it says to make a new epoch."""
     old = log_of(STORY, 1, [3])
-    grown = MemoryLog(2, old.identity.id)
-    grown.append([(0, record) for record in old.read(0, 0, 100)])
+    grown = _again(old, 2)
     store = _caught_up(old, MemoryStore(old.identity))
     with pytest.raises(AnotherLog, match="--new-epoch --partitions 2"):
         check(grown, store)
@@ -240,8 +241,7 @@ def test_a_new_epoch_heals_added_partitions_that_nobody_wrote_to(written):
     """Behind the seal of a new epoch, empty ones do no harm; with records in them they are refused."""
     old = log_of(STORY, 1, [3])
     store = _caught_up(old, MemoryStore(old.identity))
-    healed = MemoryLog(2, old.identity.id, before=(2,))
-    healed.append([(0, record) for record in old.read(0, 0, 100)])
+    healed = _again(old, 2, 2)
     if written:
         healed.append([(1, record) for record in old.read(0, 0, 1)])
         with pytest.raises(AnotherLog):
