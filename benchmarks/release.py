@@ -24,6 +24,7 @@ from benchmarks.scale import Scale
 from benchmarks.workload import BATCH, labelled
 from feedback.datasets import release as releases
 from feedback.datasets.columns import SCHEMA
+from feedback.datasets.shelf import shelf_of
 from schemas.identity import unpack
 from streams.appender import Batch, Part, pack
 from streams.log.sqlite import SqliteLog, create_log
@@ -98,7 +99,7 @@ def _release(log: SqliteLog, store: SqliteStore, folder: Path, gate: _Gate) -> f
     judged = gate.spent
     with tempfile.TemporaryDirectory(dir=folder) as place:
         started = time.process_time()
-        releases.release(log, lambda: store, Path(place), MODEL, emit=lambda event: None)
+        releases.release(log, lambda: store, shelf_of(place), MODEL, emit=lambda event: None)
         spent = time.process_time() - started
     return spent - (gate.spent - judged)
 

@@ -60,20 +60,23 @@ def application(
     """The application on a home."""
     from feedback.api.services import WorkerSays
     from feedback.datasets.lineage import versions_with
+    from feedback.datasets.shelf import shelf_of
     from feedback.server import build_app
+
+    shelf = shelf_of(home.datasets)
 
     def worker() -> WorkerSays:
         said = home.worker_state()
         return WorkerSays(said.state, said.reason)
 
     def lineage(model: str, event_id: str, source: str) -> list[int]:
-        return versions_with(home.datasets, model, source, event_id)
+        return versions_with(shelf, model, source, event_id)
 
     return build_app(
         log=log,
         appender=appender,
         store=store,
-        datasets=home.datasets,
+        datasets=shelf,
         metrics=metrics,
         lineage=lineage,
         worker=worker,

@@ -1,31 +1,33 @@
-"""`GET /v1/datasets` and below: the releases in the datasets folder, as they were published.
+"""`GET /v1/datasets` and below: the releases on the shelf, as they were published.
 
-A release is a folder MODEL/N with a manifest; one without is not published. Names from the request are
-matched against patterns that no path outside the folder fits, and only plain files are handed out.
+Names from the request are matched against patterns that no path outside a release fits. Where releases lie,
+and what of it is published, is left to the shelf.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 
-from feedback.api.errors import NotFound
+from feedback.api.errors import NotFound, Unavailable
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import json_response, on_thread, read
 from feedback.api.services import services_of
+from feedback.datasets.catalogue import MANIFEST, is_model, is_version
+from feedback.datasets.errors import ShelfUnreachable
+from feedback.datasets.shelf import Body, Shelf
 from streams.queries.pages import Int64, Page, listing
 
-MANIFEST = "manifest.json"
 TOKEN = tuple[str, Int64]
 
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SUMMARY = ("content_hash", "as_of", "rows", "parents", "released_at")
 _MEDIA_TYPES = {
@@ -35,25 +37,20 @@ _MEDIA_TYPES = {
 }
 
 
-def releases(folder: Path) -> list[tuple[str, int]]:
-    """The published releases below a datasets folder, by model and version."""
-    return sorted(_releases(folder))
+def _releases(shelf: Shelf, after: tuple[str, int] | None) -> Iterator[tuple[str, int]]:
+    """The published releases behind one, by model and version; no model is looked at before it is needed."""
+    for model in shelf.models():
+        if after is None or model >= after[0]:
+            yield from (
+                (model, version)
+                for version in shelf.versions(model)
+                if after is None or (model, version) > after
+            )
 
 
-def _releases(folder: Path) -> Iterator[tuple[str, int]]:
-    if not folder.is_dir():
-        return
-    for model in folder.iterdir():
-        if not (_MODEL.fullmatch(model.name) and model.is_dir()):
-            continue
-        for version in model.iterdir():
-            if _VERSION.fullmatch(version.name) and (version / MANIFEST).is_file():
-                yield model.name, int(version.name)
-
-
-def summary(folder: Path, model: str, version: int) -> dict[str, Any]:
+def summary(shelf: Shelf, model: str, version: int) -> dict[str, Any]:
     """What a list says of a release: its name, and the manifest's main entries."""
-    manifest = msgspec.json.decode((folder / model / str(version) / MANIFEST).read_bytes())
+    manifest = msgspec.json.decode(shelf.read(model, version, MANIFEST))
     return {
         "model": model,
         "version": version,
@@ -62,25 +59,24 @@ def summary(folder: Path, model: str, version: int) -> dict[str, Any]:
     }
 
 
-def latest(folder: Path, most: int) -> list[dict[str, Any]]:
+def latest(shelf: Shelf, most: int) -> list[dict[str, Any]]:
     """Summaries of the highest versions of each model, at most so many."""
-    return [summary(folder, *name) for name in sorted(releases(folder), key=lambda name: -name[1])[:most]]
+    names = sorted(_releases(shelf, None), key=lambda name: -name[1])
+    return [summary(shelf, *name) for name in names[:most]]
 
 
-def _page(folder: Path, page: Page) -> dict[str, Any]:
-    names = [name for name in releases(folder) if page.after is None or name > page.after]
+def _page(shelf: Shelf, page: Page) -> dict[str, Any]:
+    names = list(islice(_releases(shelf, page.after), page.limit + 1))
     shown = names[: page.limit]
-    items = [summary(folder, *name) for name in shown]
+    items = [summary(shelf, *name) for name in shown]
     return listing(items, shown[-1] if len(names) > page.limit else None)
 
 
-def _file(folder: Path, model: str, version: str, name: str) -> Path:
-    """The path of a release's file. Raises NotFound for everything that is not one."""
-    if _MODEL.fullmatch(model) and _VERSION.fullmatch(version) and _FILE.fullmatch(name):
-        release = folder / model / version
-        path = release / name
-        if (release / MANIFEST).is_file() and path.is_file() and not path.is_symlink():
-            return path
+def _body(shelf: Shelf, model: str, version: str, name: str) -> Body:
+    """A release's file. Raises NotFound for everything that is not one."""
+    if is_model(model) and is_version(version) and _FILE.fullmatch(name):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return shelf.body(model, int(version), name)
     raise NotFound("there is no such release, or no such file in it; /v1/datasets lists the releases")
 
 
@@ -89,7 +85,7 @@ async def endpoint(request: Request) -> Response:
     page = Parameters(request, PAGING).page(TOKEN)
     services = services_of(request)
     await read(request, lambda view: None)
-    return json_response(await on_thread(services, lambda: _page(services.datasets, page)))
+    return json_response(await _looked(request, lambda: _page(services.datasets, page)))
 
 
 async def manifest(request: Request) -> Response:
@@ -102,13 +98,22 @@ async def file(request: Request) -> Response:
     return await _answer(request, request.path_params["name"])
 
 
+async def _looked(request: Request, look: Callable[[], Any]) -> Any:
+    """What `look` finds on the shelf, on a thread. Raises Unavailable when the shelf is away."""
+    try:
+        return await on_thread(services_of(request), look)
+    except ShelfUnreachable as error:
+        raise Unavailable(str(error)) from None
+
+
 async def _answer(request: Request, name: str) -> Response:
     Parameters(request, ())
     services, asked = services_of(request), request.path_params
     await read(request, lambda view: None)
-    path = await on_thread(services, lambda: _file(services.datasets, asked["model"], asked["version"], name))
-    return FileResponse(
-        path,
-        media_type=_MEDIA_TYPES.get(path.suffix, "application/octet-stream"),
-        headers={"x-content-type-options": "nosniff", "cache-control": "no-store"},
-    )
+    body = await _looked(request, lambda: _body(services.datasets, asked["model"], asked["version"], name))
+    headers = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+    media_type = _MEDIA_TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
+    if body.path is not None:
+        return FileResponse(body.path, media_type=media_type, headers=headers)
+    headers["content-length"] = str(body.size)
+    return StreamingResponse(body.pieces, media_type=media_type, headers=headers)

@@ -15,6 +15,7 @@ from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.sending import Sender, Tally
+from feedback.datasets.shelf import Shelf, shelf_of
 from feedback.home import Home
 from feedback.service import Service, path_of
 
@@ -24,10 +25,15 @@ def dataset() -> None:
     """Cut training data from what people said, and look at the versions that were cut."""
 
 
-class _AtHome(NamedTuple):
-    """A home's log and views, and the way into its log."""
+def _shelf(choices: Choices) -> Shelf:
+    """Where releases lie: in the home, unless another place is named."""
+    return shelf_of(Home(choices.home).datasets)
 
-    home: Home
+
+class _AtHome(NamedTuple):
+    """Log, views and shelf of a home, and the way into its log."""
+
+    shelf: Shelf
     log: Any
     store: Any
     emit: Any
@@ -49,7 +55,7 @@ def _at_home(choices: Choices) -> Iterator[_AtHome]:
                 raise Refused(f"it was refused ({item.code}): {item.detail}")
 
         if isinstance(service, InProcess):
-            yield _AtHome(home, service.log, lambda: service.store, emit)
+            yield _AtHome(_shelf(choices), service.log, lambda: service.store, emit)
         elif not home.exists():
             raise Refused(
                 f"a release is cut where the log is, and there is none at {home.path}: run this on the"
@@ -57,7 +63,7 @@ def _at_home(choices: Choices) -> Iterator[_AtHome]:
             )
         else:
             with contextlib.closing(home.open_log()) as log:
-                yield _AtHome(home, log, home.current_store, emit)
+                yield _AtHome(_shelf(choices), log, home.current_store, emit)
 
 
 @command("release", short_help="Cut an immutable version.")
@@ -101,7 +107,7 @@ def release(
             published = cut(
                 there.log,
                 there.store,
-                there.home.datasets,
+                there.shelf,
                 model,
                 as_of=as_of,
                 since=since,
@@ -118,13 +124,13 @@ def release(
     splits = ", ".join(f"{name} {split['rows']:,}" for name, split in said["splits"].items())
     lines = [
         f"{published.name} is released: {said['rows']:,} rows ({splits})",
-        f"  folder        {published.folder}",
+        f"  folder        {published.place}",
         f"  content hash  {said['content_hash']}",
         f"  as of         {said['as_of']}",
         "",
         f'  loopline.datasets.load("{model}", version={published.version}, split="train", as_="pandas")',
     ]
-    answer(choices, {"folder": str(published.folder), **said}, lines)
+    answer(choices, {"folder": published.place, **said}, lines)
 
 
 @command("list", short_help="List the versions.")
@@ -151,7 +157,7 @@ def _local(choices: Choices, model: str | None) -> list[Any]:
 
     home = Home(choices.home)
     home.must_exist()
-    items = list_releases(home.datasets, model)
+    items = list_releases(_shelf(choices), model)
     if items:
         _announce_the_rest(choices, model)
     return items
@@ -162,7 +168,7 @@ def _announce_the_rest(choices: Choices, model: str | None) -> None:
     from feedback.datasets.announce import announce
 
     with _at_home(choices) as there, there.store().snapshot() as snapshot:
-        for name in announce(snapshot, there.home.datasets, there.emit, model):
+        for name in announce(snapshot, there.shelf, there.emit, model):
             note(f"{name} was published and not in the log; it is now")
 
 
@@ -170,7 +176,7 @@ def _manifest(choices: Choices, name: str) -> Any:
     from feedback.datasets.catalogue import parse_name, show
 
     if not choices["url"]:
-        return show(Home(choices.home).datasets, name)
+        return show(_shelf(choices), name)
     model, version = parse_name(name)
     with connect(choices) as service:
         return ask(service, path_of("v1", "datasets", model, str(version or _latest(service, model))))
@@ -227,7 +233,7 @@ def diff_command(choices: Choices, before: str, after: str) -> None:
 
     if choices["url"]:
         raise Refused("versions are compared where their files are: leave --url out, and name the --home")
-    found = diff(Home(choices.home).datasets, before, after)
+    found = diff(_shelf(choices), before, after)
     answer(choices, found.document(), found.lines())
 
 

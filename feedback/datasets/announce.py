@@ -7,7 +7,6 @@ event, which the next release or list of that model sends. How it is sent is lef
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,6 +14,7 @@ import msgspec
 
 from feedback.datasets.catalogue import manifest, models, versions
 from feedback.datasets.errors import NotAnnounced
+from feedback.datasets.shelf import Shelf
 from streams.store.port import Snapshot
 from streams.store.tables import MODEL_EVENTS
 
@@ -61,17 +61,17 @@ def announced(snapshot: Snapshot, model: str) -> set[int]:
     return {msgspec.json.decode(row[_DATA])["version"] for row in rows}
 
 
-def announce(snapshot: Snapshot, folder: Path, emit: Emit, model: str | None = None) -> list[str]:
+def announce(snapshot: Snapshot, shelf: Shelf, emit: Emit, model: str | None = None) -> list[str]:
     """Send the event of every release, of one model or all, that the views have none of; gives their names.
 
     Raises NotAnnounced when one cannot be sent.
     """
     sent = []
-    for each in models(folder) if model is None else [model]:
-        there = versions(folder, each)
+    for each in models(shelf) if model is None else [model]:
+        there = versions(shelf, each)
         missing = set(there) - announced(snapshot, each) if there else set()
         for version in sorted(missing):
-            said = manifest(folder, each, version)
+            said = manifest(shelf, each, version)
             try:
                 emit(event_of(said))
             except Exception as error:

@@ -6,11 +6,11 @@ with one that holds JSON. Two of different models can be compared too; they shar
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from feedback.datasets.catalogue import Manifest, show
 from feedback.datasets.recipe import SPLITS
+from feedback.datasets.shelf import Shelf
 from feedback.datasets.shift import Shift, label_shift
 
 MOST_LISTED = 100
@@ -83,12 +83,12 @@ class Diff(NamedTuple):
         return lines
 
 
-def diff(folder: Path, a: str, b: str) -> Diff:
+def diff(shelf: Shelf, a: str, b: str) -> Diff:
     """Compare two releases, each given as `MODEL@N`. Raises BadRequest and ReleaseMissing."""
     import pyarrow.compute as pc
 
-    said = show(folder, a), show(folder, b)
-    before, after = (_rows(folder, each) for each in said)
+    said = show(shelf, a), show(shelf, b)
+    before, after = (_rows(shelf, each) for each in said)
     ids_before, ids_after = before["prediction_id"], after["prediction_id"]
     removed = ids_before.filter(pc.invert(pc.is_in(ids_before, value_set=ids_after)))
     added = ids_after.filter(pc.invert(pc.is_in(ids_after, value_set=ids_before)))
@@ -118,17 +118,17 @@ def diff(folder: Path, a: str, b: str) -> Diff:
     )
 
 
-def _rows(folder: Path, said: Manifest) -> Any:
+def _rows(shelf: Shelf, said: Manifest) -> Any:
     """Prediction ids, labels as canonical JSON text, and splits of a release."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from feedback.datasets.columns import as_json
 
-    place = folder / said["model"] / str(said["version"])
     parts = []
     for split in SPLITS:
-        table = pq.read_table(place / f"{split}.parquet", columns=["prediction_id", "label"])
+        with shelf.opened(said["model"], said["version"], f"{split}.parquet") as file:
+            table = pq.read_table(file, columns=["prediction_id", "label"])
         labels = as_json(table["label"], said["encoding"]["label"])
         parts.append(
             table.set_column(1, "label", labels).append_column(

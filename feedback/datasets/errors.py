@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 
@@ -32,17 +31,17 @@ class NothingToRelease(DatasetError):
 
 
 class GateFailed(DatasetError):
-    """The release was kept aside at `folder`, with its report; `failures` names what did not hold."""
+    """The release was kept aside at `place`, with its report; `failures` names what did not hold."""
 
-    def __init__(self, name: str, folder: Path, failures: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, name: str, place: str, failures: Sequence[dict[str, Any]]) -> None:
         allowable = [failure["check"] for failure in failures if failure.get("allow")]
         reasons = "; ".join(f"{failure['check']}: {failure['detail']}" for failure in failures)
         advice = "".join(f" If that is meant, release with --allow {check}." for check in allowable)
         super().__init__(
-            f"{name} was not published: {reasons}. It is kept aside with the report in {folder}.{advice}"
+            f"{name} was not published: {reasons}. It is kept aside with the report in {place}.{advice}"
         )
         self.name = name
-        self.folder = folder
+        self.place = place
         self.failures = list(failures)
 
 
@@ -64,3 +63,11 @@ class NotAnnounced(DatasetError):
             " The next `loopline dataset list` or release sends it."
         )
         self.name = name
+
+
+class ShelfUnreachable(DatasetError, ConnectionError):
+    """The store of the releases does not answer, or not to us; the message says what to look at."""
+
+
+class PublishingUnsure(DatasetError):
+    """The answer to the last write was lost: the release is there whole, or it is not there."""

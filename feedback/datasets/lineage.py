@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
 
 from feedback.datasets.catalogue import parse_name, show, versions
+from feedback.datasets.shelf import Shelf
 from streams.store.port import Snapshot
 from streams.store.tables import MODEL_EVENTS
+
+FILE = "lineage.parquet"
 
 _DATA = MODEL_EVENTS.columns.index("data")
 
@@ -30,22 +32,17 @@ class Behind(NamedTuple):
     role: str
 
 
-def versions_with(folder: Path, model: str, source: str, event_id: str) -> list[int]:
+def versions_with(shelf: Shelf, model: str, source: str, event_id: str) -> list[int]:
     """The versions of a model's dataset that rest on this event, rising."""
-    return [
-        version
-        for version in versions(folder, model)
-        if _holds(folder / model / str(version) / "lineage.parquet", source, event_id)
-    ]
+    return [version for version in versions(shelf, model) if _holds(shelf, model, version, source, event_id)]
 
 
-def events_behind(folder: Path, name: str) -> Iterator[Behind]:
+def events_behind(shelf: Shelf, name: str) -> Iterator[Behind]:
     """Every event behind a release, given as `MODEL@N`. Raises BadRequest and ReleaseMissing."""
     import pyarrow.parquet as pq
 
-    said = show(folder, name)
-    path = folder / said["model"] / str(said["version"]) / "lineage.parquet"
-    with pq.ParquetFile(path) as file:
+    said = show(shelf, name)
+    with shelf.opened(said["model"], said["version"], FILE) as opened, pq.ParquetFile(opened) as file:
         for batch in file.iter_batches(columns=["prediction_id", "source", "id", "role"]):
             columns = [batch.column(name).to_pylist() for name in Behind._fields]
             yield from map(Behind, *columns)
@@ -69,30 +66,36 @@ class _Index(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _index(path: Path, written: int) -> _Index:
-    """The index of a lineage file. `written` is when, in case another release takes the path."""
+def _index(shelf: Shelf, model: str, version: int, stamp: int) -> _Index:
+    """The index of a lineage file. `stamp` is another one when another release has taken the place."""
     import pyarrow.parquet as pq
 
-    metadata = pq.read_metadata(path)
+    with shelf.opened(model, version, FILE) as file:
+        metadata = pq.read_metadata(file)
     column = metadata.schema.names.index("bucket")
     groups = (metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups))
     return _Index(metadata, [(group.min, group.max) for group in groups])
 
 
-def _holds(path: Path, source: str, event_id: str) -> bool:
+def _holds(shelf: Shelf, model: str, version: int, source: str, event_id: str) -> bool:
+    try:
+        return _looked_up(shelf, model, version, shelf.stamp(model, version, FILE), source, event_id)
+    except FileNotFoundError:
+        # A release that somebody has taken apart must not hide what the others know.
+        return False
+
+
+@lru_cache(maxsize=16_384)
+def _looked_up(shelf: Shelf, model: str, version: int, stamp: int, source: str, event_id: str) -> bool:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     bucket = crc32(event_id.encode())
-    try:
-        metadata, bounds = _index(path, path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        # A release that somebody has taken apart must not hide what the others know.
-        return False
+    metadata, bounds = _index(shelf, model, version, stamp)
     groups = [group for group, (low, high) in enumerate(bounds) if low <= bucket <= high]
     if not groups:
         return False
-    with pq.ParquetFile(path, metadata=metadata) as file:
+    with shelf.opened(model, version, FILE) as opened, pq.ParquetFile(opened, metadata=metadata) as file:
         table = file.read_row_groups(groups, columns=["id", "source"])
     same = pc.and_(pc.equal(table["id"], event_id), pc.equal(table["source"], source))
     return bool(pc.any(same, min_count=0).as_py())

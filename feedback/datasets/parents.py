@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from feedback.datasets.catalogue import Manifest, manifest, versions
 from feedback.datasets.columns import STRING
 from feedback.datasets.recipe import TRAINING
+from feedback.datasets.shelf import Shelf
 from feedback.datasets.standing import reaches
 from schemas.canonical import canonical
 from streams.log.port import LogIdentity, parse_positions
@@ -29,12 +29,13 @@ References = Callable[[], Any]
 class Family:
     """The earlier releases of a model, seen from a state of the log: the newest ancestor comes first."""
 
-    def __init__(self, folder: Path, model: str, identity: LogIdentity, vector: Mapping[int, int]) -> None:
-        self._folder = folder / model
+    def __init__(self, shelf: Shelf, model: str, identity: LogIdentity, vector: Mapping[int, int]) -> None:
+        self._shelf = shelf
+        self._model = model
         self.ancestors: list[Manifest] = []
         self.others: list[Manifest] = []
-        for version in reversed(versions(folder, model)):
-            said = manifest(folder, model, version)
+        for version in reversed(versions(shelf, model)):
+            said = manifest(shelf, model, version)
             same_log = (said["log"]["id"], said["log"]["epoch"]) == (identity.id, identity.epoch)
             # Positions of another log cannot be compared; then the number of the version decides.
             comes_before = not same_log or reaches(vector, parse_positions(said["as_of"]))
@@ -81,8 +82,8 @@ class Family:
         return int(pc.sum(pc.is_in(pc.unique(training()), value_set=pc.unique(later)), min_count=0).as_py())
 
     def _column(self, said: Manifest, split: str, name: str) -> Any:
-        path = self._folder / str(said["version"]) / f"{split}.parquet"
-        return pq.read_table(path, columns=[name])[name]
+        with self._shelf.opened(self._model, said["version"], f"{split}.parquet") as file:
+            return pq.read_table(file, columns=[name])[name]
 
 
 def count_labels(column: Any, encoding: str) -> dict[str, int]:

@@ -5,7 +5,7 @@ These are the steps of `release`; a release that is killed at any of them is not
 1. take the model's lock, and the views as of the wanted vector (`standing`);
 2. read the labelled rows, fetch their inputs, write the splits and the lineage (`cut`);
 3. let the gate judge what was written (`gate`); what fails is kept aside with the report;
-4. describe it (`card`, `croissant`, `manifest`) and publish the folder whole (`shelf`);
+4. describe it (`card`, `croissant`, `manifest`) and publish it whole (`shelf`);
 5. announce it in the log (`announce`).
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import msgspec
 from feedback.datasets import manifest as manifests
 from feedback.datasets.announce import Emit, announce
 from feedback.datasets.card import card
-from feedback.datasets.catalogue import Manifest
+from feedback.datasets.catalogue import Manifest, check_model
 from feedback.datasets.croissant import croissant
 from feedback.datasets.cut import Cut, cut
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
@@ -29,7 +30,7 @@ from feedback.datasets.gate import ALLOWABLE, JUDGED_COLUMNS, Evidence, Report, 
 from feedback.datasets.parents import Family, count_labels
 from feedback.datasets.recipe import SPLITS, TRAINING, Filters
 from feedback.datasets.rows import Progress
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf import Bench, Shelf
 from feedback.datasets.shift import Shift, label_shift
 from feedback.datasets.standing import Scratch, Standing, Wait, parse_as_of, sqlite_scratch, standing
 from schemas.instants import nanoseconds, rfc3339
@@ -39,11 +40,11 @@ from streams.store.tables import DECLARATIONS
 
 
 class Published(NamedTuple):
-    """A release that is there: `MODEL@N`, its folder, and what it says about itself."""
+    """A release that is there: `MODEL@N`, where it lies, and what it says about itself."""
 
     name: str
     version: int
-    folder: Path
+    place: str
     manifest: Manifest
 
 
@@ -64,7 +65,7 @@ def parse_since(since: str | int | None) -> int | None:
 def release(
     log: Log,
     store: Callable[[], Store],
-    folder: Path,
+    shelf: Shelf,
     model: str,
     *,
     as_of: str | Positions | None = None,
@@ -84,7 +85,7 @@ def release(
     Args:
         log: where inputs are, and what an older state is folded from.
         store: gives the live views; asked again while waiting, for they may be switched.
-        folder: where releases lie, the home's `datasets`.
+        shelf: where releases lie.
         as_of: a vector of positions, as text or not; the log's end when left out.
         since: predictions made before are left out: an RFC 3339 time, a UTC day, or nanoseconds.
         model_version, segment, env: only predictions of these.
@@ -103,19 +104,21 @@ def release(
         raise BadRequest(f"--allow {refused[0]}: only {', '.join(sorted(ALLOWABLE))} may be allowed to fail")
     filters = Filters(env, parse_since(since), model_version, segment)
     wanted = parse_as_of(as_of)
-    shelf = Shelf(folder, model)
-    with shelf.locked(lambda: progress("waiting for another release", 0, 1)):
+    waiting = partial(progress, "waiting for another release", 0, 1)
+    with shelf.releasing(check_model(model), waiting) as bench:
         with (
-            shelf.building() as aside,
-            shelf.building() as built,
+            bench.building() as aside,
+            bench.building() as built,
             standing(log, store, wanted, aside, wait=wait, scratch=scratch, progress=progress) as state,
         ):
             made = cut(log, state.snapshot, model, filters, built, aside, progress)
             _refuse_empty(made, model)
-            job = _Job(log, state, folder, model, filters, made, built, now())
-            published = job.finished(shelf, allow, progress)
+            # From here on the number is taken, so the earlier releases are those that are there now.
+            with bench.numbered() as version:
+                job = _Job(log, state, shelf, model, filters, made, built, now())
+                published = job.finished(bench, version, allow, progress)
         with store().snapshot() as snapshot:
-            announce(snapshot, folder, emit, model)
+            announce(snapshot, shelf, emit, model)
     return published
 
 
@@ -140,7 +143,7 @@ class _Job:
         self,
         log: Log,
         state: Standing,
-        folder: Path,
+        shelf: Shelf,
         model: str,
         filters: Filters,
         made: Cut,
@@ -154,20 +157,19 @@ class _Job:
         self._made = made
         self._built = built
         self._instant = instant
-        self._family = Family(folder, model, log.identity, state.vector)
+        self._family = Family(shelf, model, log.identity, state.vector)
 
     def _column(self, splits: Collection[str], name: str) -> Any:
         return self._made.rows(self._built, [name], splits)[name]
 
-    def finished(self, shelf: Shelf, allow: Collection[str], progress: Progress) -> Published:
+    def finished(self, bench: Bench, version: int, allow: Collection[str], progress: Progress) -> Published:
         """Judge, describe and publish it. Raises GateFailed, and keeps it aside, when it does not pass."""
         report = self.judged(allow, progress)
-        version = shelf.next_version()
         content = self.described(version, report)
         if not report["passed"]:
-            kept = shelf.set_aside(self._built, f"{version}-{content['content_hash'][7:19]}")
+            kept = bench.set_aside(self._built, f"{version}-{content['content_hash'][7:19]}")
             raise GateFailed(content["name"], kept, failures(report))
-        return Published(content["name"], version, shelf.publish(self._built, version), content)
+        return Published(content["name"], version, bench.publish(self._built, version), content)
 
     def judged(self, allow: Collection[str], progress: Progress) -> Report:
         """What the gate says; it is written down beside the files."""

@@ -1,12 +1,12 @@
-"""The folder of one model's releases: versions without gaps, each visible whole or not at all.
+"""Where releases lie: the port `Shelf`, and its form on a local folder. `shelf_of` gives the one meant.
 
-A release is made in a hidden folder and renamed into place, under a lock, in these steps:
+On a folder a release is made in a hidden folder and renamed into place, under a lock, in these steps:
 
 1. the lock of the model is taken, and what a killed release left behind is removed;
 2. the files are written in a hidden folder and brought to disk;
 3. the folder is renamed to its version, and the rename is brought to disk: it is published.
 
-What is in the files is left to others.
+What is in the files is left to others; how releases lie on an object store to `objects`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
 
-from feedback.datasets.catalogue import FAILED, check_model, versions
+from feedback.datasets.catalogue import FAILED, MANIFEST, is_model, is_version
+from feedback.datasets.errors import BadRequest
 from streams.sentinels import reached
 
 # No model has such a name.
@@ -27,20 +31,144 @@ _LOCKS = ".locks"
 _BUILDING = ".building"
 
 
-class Shelf:
-    """Where a model's releases are put. Use under `locked`."""
+class Body(NamedTuple):
+    """A file as it is handed out: its size, and its bytes in pieces; `path` where it is a local file."""
 
-    def __init__(self, folder: Path, model: str) -> None:
-        self._folder = folder
-        self._model = check_model(model)
-        self._place = folder / model
+    size: int
+    pieces: Iterator[bytes]
+    path: Path | None = None
+
+
+class Bench(Protocol):
+    """The making of one release of a model, as `Shelf.releasing` gives it."""
+
+    def building(self) -> AbstractContextManager[Path]:
+        """A local folder for the files, gone at the end."""
+
+    def numbered(self) -> AbstractContextManager[int]:
+        """The version of this release: nobody else gets it while it is held, or once it is published."""
+
+    def publish(self, built: Path, version: int) -> str:
+        """Make what was built the release of this version, whole or not at all; gives its place."""
+
+    def set_aside(self, built: Path, name: str) -> str:
+        """Keep what was built, but did not pass, under a name; gives its place."""
+
+
+class Shelf(Protocol):
+    """Releases of all models. What is there never changes. `name` is what people are told.
+
+    Every call may raise ShelfUnreachable where the releases lie on another machine.
+    """
+
+    name: str
+
+    def __hash__(self) -> int:
+        """What was read from it is remembered by it."""
+
+    def models(self) -> list[str]:
+        """What may be models with a release, in order of their names."""
+
+    def versions(self, model: str) -> list[int]:
+        """The published versions of a model's dataset, rising."""
+
+    def read(self, model: str, version: int, name: str) -> bytes:
+        """A small file of a release. Raises FileNotFoundError."""
+
+    def opened(self, model: str, version: int, name: str) -> AbstractContextManager[Any]:
+        """A file of a release as pyarrow takes it. Raises FileNotFoundError."""
+
+    def body(self, model: str, version: int, name: str) -> Body:
+        """A file of a published release, to be handed out. Raises FileNotFoundError."""
+
+    def stamp(self, model: str, version: int, name: str) -> int:
+        """A number that is another one when another file has taken the name. Raises FileNotFoundError."""
+
+    def place(self, model: str, version: int) -> str:
+        """Where a release lies, for people."""
+
+    def releasing(self, model: str, waiting: Callable[[], None]) -> AbstractContextManager[Bench]:
+        """The making of a release. `waiting` is called when another one has to be waited for."""
+
+
+def shelf_of(where: str | os.PathLike[str]) -> Shelf:
+    """The shelf at a folder, or at a URI of pyarrow.fs as in `s3://BUCKET/PREFIX?region=...`.
+
+    Nothing is asked over the network yet. Raises BadRequest for what is neither.
+    """
+    if isinstance(where, os.PathLike) or "://" not in where:
+        return FolderShelf(Path(where))
+    parts = urlsplit(where)
+    if parts.scheme != "file":
+        from feedback.datasets.objects import object_shelf
+
+        return object_shelf(where)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise BadRequest(
+            f"{where} names no folder of this machine: write file:///FOLDER, or the folder alone"
+        )
+    return FolderShelf(Path(unquote(parts.path)))
+
+
+class FolderShelf:
+    """Releases in `folder/MODEL/N/`. The folder need not exist yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = str(folder)
+
+    def models(self) -> list[str]:
+        """The folders with a model's name."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(
+            entry.name for entry in self.folder.iterdir() if is_model(entry.name) and entry.is_dir()
+        )
+
+    def versions(self, model: str) -> list[int]:
+        """The folders with a version's name and a manifest."""
+        place = self.folder / model
+        if not place.is_dir():
+            return []
+        return sorted(
+            int(entry.name)
+            for entry in place.iterdir()
+            if is_version(entry.name) and (entry / MANIFEST).is_file()
+        )
+
+    def read(self, model: str, version: int, name: str) -> bytes:
+        """The file's bytes."""
+        return self._file(model, version, name).read_bytes()
 
     @contextlib.contextmanager
-    def locked(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """The right to release: another process that has it is waited for, after a call of `waiting`."""
-        locks = self._folder / _LOCKS
+    def opened(self, model: str, version: int, name: str) -> Iterator[Any]:
+        """The file's path."""
+        yield self._file(model, version, name)
+
+    def body(self, model: str, version: int, name: str) -> Body:
+        """A plain file, of a folder with a manifest: no link, nothing else."""
+        path = self._file(model, version, name)
+        if not (path.parent / MANIFEST).is_file() or path.is_symlink() or not path.is_file():
+            raise FileNotFoundError(path)
+        return Body(path.stat().st_size, iter(()), path)
+
+    def stamp(self, model: str, version: int, name: str) -> int:
+        """When it was written (ns): somebody may take a release apart and put another one there."""
+        return self._file(model, version, name).stat().st_mtime_ns
+
+    def place(self, model: str, version: int) -> str:
+        """The release's folder."""
+        return str(self.folder / model / str(version))
+
+    def _file(self, model: str, version: int, name: str) -> Path:
+        return self.folder / model / str(version) / name
+
+    @contextlib.contextmanager
+    def releasing(self, model: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Bench]:
+        """The making of a release, under the model's lock: another process that has it is waited for."""
+        locks = self.folder / _LOCKS
         locks.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(locks / self._model, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(locks / model, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,18 +176,23 @@ class Shelf:
                 waiting()
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             reached("release.1")
-            shutil.rmtree(self._place / _BUILDING, ignore_errors=True)
-            yield
+            shutil.rmtree(self.folder / model / _BUILDING, ignore_errors=True)
+            yield _FolderBench(self, model)
         finally:
             os.close(descriptor)
 
-    def next_version(self) -> int:
-        """The version that comes next."""
-        return max(versions(self._folder, self._model), default=0) + 1
+
+class _FolderBench:
+    """The making of a release in a folder, whose lock is held."""
+
+    def __init__(self, shelf: FolderShelf, model: str) -> None:
+        self._shelf = shelf
+        self._model = model
+        self._place = shelf.folder / model
 
     @contextlib.contextmanager
     def building(self) -> Iterator[Path]:
-        """A hidden folder for the files, removed at the end unless it was renamed."""
+        """A hidden folder beside the versions, removed at the end unless it was renamed."""
         hidden = self._place / _BUILDING
         hidden.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=hidden))
@@ -74,24 +207,29 @@ class Shelf:
                 hidden.rmdir()
                 self._place.rmdir()
 
-    def publish(self, built: Path, version: int) -> Path:
-        """Make what was built the release of this version."""
+    @contextlib.contextmanager
+    def numbered(self) -> Iterator[int]:
+        """The version that comes next: the lock keeps it free."""
+        yield max(self._shelf.versions(self._model), default=0) + 1
+
+    def publish(self, built: Path, version: int) -> str:
+        """Rename the folder to its version."""
         _sync(built)
         reached("release.2")
         place = self._place / str(version)
         os.rename(built, place)
         _sync_folder(self._place)
         reached("release.3")
-        return place
+        return str(place)
 
-    def set_aside(self, built: Path, name: str) -> Path:
-        """Keep what was built, but did not pass, under a name; what had the name before gives way."""
+    def set_aside(self, built: Path, name: str) -> str:
+        """Rename the folder; what had the name before gives way."""
         failed = self._place / FAILED
         failed.mkdir(exist_ok=True)
         place = failed / name
         shutil.rmtree(place, ignore_errors=True)
         os.rename(built, place)
-        return place
+        return str(place)
 
 
 def _sync(folder: Path) -> None:

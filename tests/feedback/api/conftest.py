@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from feedback.api.services import WorkerSays
+from feedback.datasets.shelf import shelf_of
 from feedback.server import build_app
 from streams.appender import Appender
 from streams.log.memory import MemoryLog
@@ -40,7 +41,7 @@ class Loop:
             log=self.log,
             appender=self.appender,
             store=self._current,
-            datasets=datasets,
+            datasets=shelf_of(datasets),
             metrics=self.metrics,
             lineage=self._lineage,
             worker=lambda: self.said,

@@ -10,8 +10,6 @@ import msgspec
 import pytest
 
 from feedback.datasets.catalogue import (
-    FILES,
-    file_path,
     list_releases,
     models,
     parse_name,
@@ -20,6 +18,7 @@ from feedback.datasets.catalogue import (
 )
 from feedback.datasets.diff import Relabelled, diff
 from feedback.datasets.errors import BadRequest, ReleaseMissing
+from feedback.datasets.shelf import shelf_of
 from tests.feedback.datasets.world import MODEL, World
 
 ungated = pytest.mark.usefixtures("ungated")
@@ -34,19 +33,19 @@ def test_releases_are_listed_by_model_and_version(world: World) -> None:
     for other in ("notes", "failed/3-abc", "007", "11"):
         (world.folder / MODEL / other).mkdir(parents=True)
     (world.folder / "README.txt").write_text("mine")
-    assert models(world.folder) == [MODEL]
-    assert versions(world.folder, MODEL) == list(range(1, 11))
-    listed = list_releases(world.folder)
+    assert models(world.shelf) == [MODEL]
+    assert versions(world.shelf, MODEL) == list(range(1, 11))
+    listed = list_releases(world.shelf)
     assert [each["name"] for each in listed] == [f"{MODEL}@{n}" for n in range(1, 11)]
-    assert list_releases(world.folder, MODEL) == listed
-    assert list_releases(world.folder, "another") == []
+    assert list_releases(world.shelf, MODEL) == listed
+    assert list_releases(world.shelf, "another") == []
     assert sum(listed[0]["splits"].values()) == listed[0]["rows"] == 10
 
 
 def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
     """Nothing was released yet: that is no error."""
-    assert models(tmp_path / "datasets") == []
-    assert list_releases(tmp_path / "datasets") == []
+    assert models(shelf_of(tmp_path / "datasets")) == []
+    assert list_releases(shelf_of(tmp_path / "datasets")) == []
 
 
 @ungated
@@ -54,12 +53,12 @@ def test_a_release_is_shown_by_name(world: World) -> None:
     """By version, or the latest; what is not there is named, with what is."""
     world.labelled(range(10))
     first, second = world.release(), world.release()
-    assert show(world.folder, "reader@1") == msgspec.json.decode(msgspec.json.encode(first.manifest))
-    assert show(world.folder, "reader@latest")["name"] == second.name
+    assert show(world.shelf, "reader@1") == msgspec.json.decode(msgspec.json.encode(first.manifest))
+    assert show(world.shelf, "reader@latest")["name"] == second.name
     with pytest.raises(ReleaseMissing, match="reader@3; releases: reader@1, reader@2"):
-        show(world.folder, "reader@3")
+        show(world.shelf, "reader@3")
     with pytest.raises(ReleaseMissing, match="none yet"):
-        show(world.folder, "writer@latest")
+        show(world.shelf, "writer@latest")
 
 
 @pytest.mark.parametrize("name", ["reader", "reader@", "reader@0", "a@01", "@1", "../x@1", "a@1@2"])
@@ -67,18 +66,6 @@ def test_what_is_no_name_is_refused(name: str) -> None:
     """It says what a name looks like."""
     with pytest.raises(BadRequest, match="MODEL@N"):
         parse_name(name)
-
-
-@ungated
-def test_only_a_releases_own_files_have_a_path(world: World) -> None:
-    """The names of the contract, and nothing that leads out of the folder."""
-    world.labelled(range(10))
-    world.release()
-    for name in FILES:
-        assert file_path(world.folder, MODEL, 1, name).is_file()
-    for name in ("../1/manifest.json", ".lock", "", "other.parquet"):
-        with pytest.raises(ReleaseMissing):
-            file_path(world.folder, MODEL, 1, name)
 
 
 @ungated
@@ -92,7 +79,7 @@ def test_a_diff_counts_what_changed(world: World) -> None:
     world.say(world.corrected(4, "8"), world.predicted(30), world.corrected(30, "5"))
     world.say(world.predicted(31, input="form 5", audit=True))
     second = world.release()
-    found = diff(world.folder, first.name, second.name)
+    found = diff(world.shelf, first.name, second.name)
     assert (found.added, found.removed, found.relabelled, found.moved) == (1, 1, 1, 1)
     assert (found.examples_added, found.examples_removed) == (["p-30"], ["p-21"])
     assert found.examples_relabelled == [Relabelled("p-4", '"3"', '"8"')]
@@ -111,7 +98,7 @@ def test_a_diff_of_the_same_content(world: World) -> None:
     world.labelled(range(10))
     world.release()
     world.release()
-    found = diff(world.folder, "reader@1", "reader@latest")
+    found = diff(world.shelf, "reader@1", "reader@latest")
     assert found.same_content
     assert (found.added, found.removed, found.relabelled, found.moved) == (0, 0, 0, 0)
     assert found.lines() == ["reader@1 and reader@2 hold the same 10 rows."]
@@ -126,7 +113,7 @@ def test_a_diff_reads_both_encodings(tmp_path: Path) -> None:
     world.release()
     world.labelled(range(10, 11), 7)
     world.release()
-    found = diff(world.folder, "reader@1", "reader@2")
+    found = diff(world.shelf, "reader@1", "reader@2")
     assert (found.added, found.removed, found.relabelled) == (1, 0, 0)
 
 

@@ -97,5 +97,5 @@ def _released(world: World, version: str | None) -> Any:
 
 
 def _audited(published: Any) -> set[str]:
-    table = pq.read_table(published.folder / "audit.parquet")
+    table = pq.read_table(Path(published.place) / "audit.parquet")
     return set(table["input"].to_pylist())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from feedback.datasets.errors import ReleaseMissing
 from feedback.datasets.lineage import Behind, events_behind, trained_on, versions_with
 from feedback.datasets.lineage_file import LINEAGE, ROWS_A_GROUP, LineageStage, bucket
+from feedback.datasets.shelf import shelf_of
 from schemas.canonical import canonical
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 
@@ -26,7 +27,7 @@ def test_a_release_names_exactly_the_events_behind_it(world: World) -> None:
     world.say(made, other, *votes, world.corrected(2, "5"))
     world.say(world.event("feedback.comment", prediction_id="p-1", text="smudged", person="u-1"))
     published = world.release()
-    assert set(events_behind(world.folder, published.name)) == {
+    assert set(events_behind(world.shelf, published.name)) == {
         Behind("p-1", SOURCE, made["id"], "prediction"),
         Behind("p-1", SOURCE, votes[0]["id"], "for"),
         Behind("p-1", SOURCE, votes[1]["id"], "for"),
@@ -47,10 +48,10 @@ def test_an_event_knows_its_releases(world: World) -> None:
         world.event("feedback.retraction", prediction_id="p-1", person="u-1", explains=correction["id"])
     )
     world.release()
-    assert versions_with(world.folder, MODEL, SOURCE, correction["id"]) == [2, 3]
-    assert versions_with(world.folder, MODEL, "/another", correction["id"]) == []
-    assert versions_with(world.folder, MODEL, SOURCE, "unheard-of") == []
-    assert versions_with(world.folder, "another", SOURCE, correction["id"]) == []
+    assert versions_with(world.shelf, MODEL, SOURCE, correction["id"]) == [2, 3]
+    assert versions_with(world.shelf, MODEL, "/another", correction["id"]) == []
+    assert versions_with(world.shelf, MODEL, SOURCE, "unheard-of") == []
+    assert versions_with(world.shelf, "another", SOURCE, correction["id"]) == []
 
 
 def test_a_model_knows_what_it_was_trained_on(world: World) -> None:
@@ -62,13 +63,13 @@ def test_a_model_knows_what_it_was_trained_on(world: World) -> None:
     with world.store.snapshot() as snapshot:
         assert trained_on(snapshot, MODEL, "2") == ["other@9", "other@10", name]
         assert trained_on(snapshot, MODEL, "3") == []
-    assert len(list(events_behind(world.folder, name))) == 10
+    assert len(list(events_behind(world.shelf, name))) == 10
 
 
 def test_the_events_of_a_release_that_is_not_there(world: World) -> None:
     """It is named, and what there is."""
     with pytest.raises(ReleaseMissing, match="reader@1"):
-        list(events_behind(world.folder, "reader@1"))
+        list(events_behind(world.shelf, "reader@1"))
 
 
 IDS = st.lists(st.uuids().map(str) | st.text("ab", min_size=1), min_size=1, max_size=30, unique=True)
@@ -117,7 +118,8 @@ def test_one_event_costs_one_small_part_of_a_large_file(
         return original(self, groups, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    shelf = shelf_of(tmp_path / "datasets")
     for number in range(0, n, n // 7):
-        assert versions_with(tmp_path / "datasets", MODEL, "/s", f"event {number}") == [1]
+        assert versions_with(shelf, MODEL, "/s", f"event {number}") == [1]
     assert max(read) <= 2
     assert pq.read_metadata(place / "lineage.parquet").num_row_groups >= 5

@@ -39,7 +39,7 @@ def load_dataset(folder: Path, cache: Path, config: str | None = None) -> Any:
 
 def test_hugging_face_reads_the_splits(released: Published, tmp_path: Path) -> None:
     """`load_dataset(folder)` gives train, validation and test, and never the audited rows."""
-    loaded = load_dataset(released.folder, tmp_path / "cache")
+    loaded = load_dataset(Path(released.place), tmp_path / "cache")
     assert sorted(loaded) == sorted(SPLITS)
     for split in SPLITS:
         assert loaded[split].data.table.to_pylist() == tables(released)[split].to_pylist()
@@ -48,7 +48,7 @@ def test_hugging_face_reads_the_splits(released: Published, tmp_path: Path) -> N
 @pytest.mark.parametrize("config", ["audit", "lineage"])
 def test_hugging_face_reads_the_rest_by_name(released: Published, tmp_path: Path, config: str) -> None:
     """Audited rows and lineage are configurations of their own."""
-    loaded = load_dataset(released.folder, tmp_path / "cache", config)
+    loaded = load_dataset(Path(released.place), tmp_path / "cache", config)
     assert list(loaded) == [config]
     assert loaded[config].num_rows == released.manifest["files"][f"{config}.parquet"]["rows"]
 
@@ -58,7 +58,7 @@ def test_hugging_face_reads_the_splits_that_have_rows(world: World, tmp_path: Pa
     world.say(world.predicted(1), world.corrected(1, "5"))
     published = world.release()
     (filled,) = [split for split in SPLITS if published.manifest["splits"][split]["rows"]]
-    loaded = load_dataset(published.folder, tmp_path / "cache")
+    loaded = load_dataset(Path(published.place), tmp_path / "cache")
     assert {split: loaded[split].num_rows for split in loaded} == {filled: 1}
     assert all(table.schema.equals(tables(published)[filled].schema) for table in tables(published).values())
 
@@ -66,7 +66,7 @@ def test_hugging_face_reads_the_splits_that_have_rows(world: World, tmp_path: Pa
 def test_hugging_face_reads_a_release_of_audited_rows_alone(world: World, tmp_path: Path) -> None:
     """Nothing to train on: only `audit` and `lineage` are there to ask for."""
     world.say(world.predicted(1, audit=True), world.corrected(1, "5"))
-    loaded = load_dataset(world.release().folder, tmp_path / "cache", "audit")
+    loaded = load_dataset(Path(world.release().place), tmp_path / "cache", "audit")
     assert {split: loaded[split].num_rows for split in loaded} == {"audit": 1}
 
 
@@ -74,11 +74,11 @@ def test_the_croissant_file_is_valid(released: Published) -> None:
     """mlcroissant finds no error and nothing to warn about."""
     import mlcroissant
 
-    described = mlcroissant.Dataset(str(released.folder / "croissant.json"))
+    described = mlcroissant.Dataset(str(Path(released.place) / "croissant.json"))
     issues = described.metadata.ctx.issues
     assert issues.errors == set()
     assert issues.warnings == set()
-    said = msgspec.json.decode((released.folder / "croissant.json").read_bytes())
+    said = msgspec.json.decode((Path(released.place) / "croissant.json").read_bytes())
     assert said["conformsTo"] == "http://mlcommons.org/croissant/1.1"
     files = {each["name"]: each["sha256"] for each in said["distribution"]}
     listed = released.manifest["files"]
@@ -89,7 +89,7 @@ def test_croissant_records_are_the_rows(released: Published) -> None:
     """Every record set loads by its description, and holds what the files hold."""
     import mlcroissant
 
-    described = mlcroissant.Dataset(str(released.folder / "croissant.json"))
+    described = mlcroissant.Dataset(str(Path(released.place) / "croissant.json"))
     for split, table in tables(released).items():
         records = list(described.records(split))
         assert len(records) == table.num_rows
@@ -124,7 +124,7 @@ def test_a_changed_file_is_noticed(released: Published, world: World) -> None:
     """A release whose bytes are not those of its manifest is refused."""
     from loopline.errors import ReleaseDamaged
 
-    path = released.folder / "train.parquet"
+    path = Path(released.place) / "train.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ReleaseDamaged):
         client.load(MODEL, split="train", home=world.folder.parent)
@@ -132,7 +132,7 @@ def test_a_changed_file_is_noticed(released: Published, world: World) -> None:
 
 def test_the_card_says_what_is_in_it(released: Published) -> None:
     """Rows, shares with their intervals and n, how it was cut, and what it does not tell."""
-    card = (released.folder / "README.md").read_text()
+    card = (Path(released.place) / "README.md").read_text()
     said = released.manifest
     for promised in (
         f"# {released.name}",
@@ -155,7 +155,7 @@ def test_a_label_cannot_break_the_card(tmp_path: Path) -> None:
     world.labelled(range(3), nasty)
     published = world.release()
     assert {row["label"] for row in rows(published)} == {nasty}
-    lines = (published.folder / "README.md").read_text().splitlines()
+    lines = (Path(published.place) / "README.md").read_text().splitlines()
     assert sum(line.startswith("# ") for line in lines) == 1
     (line,) = [line for line in lines if "script" in line]
     assert line.count("|") == 4

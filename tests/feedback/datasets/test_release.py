@@ -21,7 +21,7 @@ from feedback.datasets.errors import (
     NotCaughtUp,
     NothingToRelease,
 )
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf import FolderShelf
 from loopline.content import content_hash
 from schemas.catalog import CATALOG
 from streams.log.port import LogIdentity
@@ -45,15 +45,15 @@ def test_a_release_passes_the_real_gate_and_holds_all_its_files(world: World) ->
     """Every file of the contract is there, and the manifest vouches for each with size and SHA-256."""
     world.labelled(range(40))
     published = world.release()
-    assert {path.name for path in published.folder.iterdir()} == set(FILES)
+    assert {path.name for path in Path(published.place).iterdir()} == set(FILES)
     said = manifest_of(published)
     assert said == msgspec.json.decode(msgspec.json.encode(published.manifest))
     assert set(said["files"]) == set(FILES) - {"manifest.json"}
     for name, described in said["files"].items():
-        body = (published.folder / name).read_bytes()
+        body = (Path(published.place) / name).read_bytes()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (described["bytes"], described["sha256"])
         if name.endswith(".parquet"):
-            assert pq.read_metadata(published.folder / name).num_rows == described["rows"]
+            assert pq.read_metadata(Path(published.place) / name).num_rows == described["rows"]
     assert said["gate"]["passed"]
     assert sum(split["rows"] for split in said["splits"].values()) == said["rows"] == 40
 
@@ -106,10 +106,10 @@ def test_a_release_never_changes(world: World) -> None:
     """Later releases leave every file of an earlier one as it was, byte for byte."""
     world.labelled(range(20))
     first = world.release()
-    before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in Path(first.place).iterdir()}
     world.labelled(range(20, 40))
     world.release()
-    assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in Path(first.place).iterdir()} == before
 
 
 @ungated
@@ -175,7 +175,7 @@ def test_a_vector_of_another_log_is_refused(world: World, as_of: Any, complaint:
     world.labelled(range(5))
     with pytest.raises(AsOfRefused, match=complaint):
         world.release(as_of=as_of)
-    assert versions(world.folder, MODEL) == []
+    assert versions(world.shelf, MODEL) == []
 
 
 @pytest.mark.parametrize("as_of", [None, "0:1,1:0"])
@@ -233,9 +233,9 @@ def test_what_fails_the_gate_is_kept_aside(world: World) -> None:
         world.release()
     (failure,) = refusal.value.failures
     assert failure["check"] == "label_shift"
-    assert versions(world.folder, MODEL) == [1]
+    assert versions(world.shelf, MODEL) == [1]
     assert [event["data"]["version"] for event in world.emitted] == [1]
-    kept = refusal.value.folder
+    kept = Path(refusal.value.place)
     assert kept.parent == world.folder / MODEL / "failed"
     report = msgspec.json.decode((kept / "gate.json").read_bytes())
     assert not report["passed"]
@@ -247,7 +247,7 @@ def test_what_fails_the_gate_is_kept_aside(world: World) -> None:
     assert allowed.version == 2
     assert allowed.manifest["allowed"] == ["label_shift"]
     assert allowed.manifest["gate"]["checks"]["label_shift"] == "allowed"
-    assert "label_shift" in (allowed.folder / "README.md").read_text()
+    assert "label_shift" in (Path(allowed.place) / "README.md").read_text()
 
 
 @ungated
@@ -276,7 +276,7 @@ def test_leftovers_of_a_killed_release_are_removed(world: World) -> None:
     hidden = world.folder / MODEL / ".building" / "x"
     hidden.mkdir(parents=True)
     (hidden / "manifest.json").write_text("{}")
-    assert versions(world.folder, MODEL) == []
+    assert versions(world.shelf, MODEL) == []
     world.labelled(range(20))
     world.release()
     assert names(world) == ["1"]
@@ -299,18 +299,18 @@ def test_releases_at_the_same_time_get_versions_without_gaps(world: World) -> No
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(made) == versions(world.folder, MODEL) == [1, 2, 3, 4]
+    assert sorted(made) == versions(world.shelf, MODEL) == [1, 2, 3, 4]
 
 
 def test_the_shelf_is_held_by_one_release_at_a_time(tmp_path: Path) -> None:
     """The other one waits, and says so; the lock is the file system's, so it holds between processes."""
-    shelf, told, inside = Shelf(tmp_path, MODEL), threading.Event(), threading.Event()
+    shelf, told, inside = FolderShelf(tmp_path), threading.Event(), threading.Event()
 
     def enter() -> None:
-        with Shelf(tmp_path, MODEL).locked(told.set):
+        with FolderShelf(tmp_path).releasing(MODEL, told.set):
             inside.set()
 
-    with shelf.locked():
+    with shelf.releasing(MODEL):
         other = threading.Thread(target=enter)
         other.start()
         assert told.wait(5)
@@ -341,7 +341,7 @@ def test_the_event_in_the_log_is_the_release(world: World) -> None:
         "parents": ["reader@1"],
     }
     with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.folder, world.emit) == []
+        assert announce(snapshot, world.shelf, world.emit) == []
 
 
 @ungated
@@ -354,11 +354,11 @@ def test_a_release_whose_event_is_missing_is_announced_later(world: World) -> No
 
     with pytest.raises(NotAnnounced, match="reader@1 is published"):
         world.release(emit=away)
-    assert versions(world.folder, MODEL) == [1]
+    assert versions(world.shelf, MODEL) == [1]
     with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.folder, world.emit) == ["reader@1"]
+        assert announce(snapshot, world.shelf, world.emit) == ["reader@1"]
     with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.folder, world.emit) == []
+        assert announce(snapshot, world.shelf, world.emit) == []
 
 
 @ungated
@@ -368,6 +368,6 @@ def test_announcing_twice_is_announcing_once(world: World) -> None:
     world.release()
     first = world.emitted[0]
     with MemoryStore(world.log.identity).snapshot() as blank:
-        announce(blank, world.folder, world.emit)
+        announce(blank, world.shelf, world.emit)
     assert world.emitted == [first, first]
     assert world.release(wait=no_wait).version == 2

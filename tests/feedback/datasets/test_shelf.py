@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from feedback.datasets.catalogue import versions
+from feedback.datasets.shelf import shelf_of
 
 PUBLISH = """
 import os, signal, sys
-from pathlib import Path
 from feedback.datasets import shelf as module
 
 def reached(step):
@@ -21,12 +20,12 @@ def reached(step):
         os.kill(os.getpid(), signal.SIGKILL)
 
 module.reached = reached
-shelf = module.Shelf(Path(sys.argv[1]), "reader")
+shelf = module.shelf_of(sys.argv[1])
 for _ in range(int(sys.argv[2])):
-    with shelf.locked(), shelf.building() as built:
+    with shelf.releasing("reader", print) as bench, bench.building() as built, bench.numbered() as version:
         (built / "train.parquet").write_bytes(b"rows" * 10_000)
         (built / "manifest.json").write_text("{}")
-        shelf.publish(built, shelf.next_version())
+        bench.publish(built, version)
 """
 
 
@@ -40,12 +39,12 @@ def publish(folder: Path, times: int = 1, crash_at: str = "") -> subprocess.Pope
 def test_a_killed_release_is_not_there_or_is_there_whole(tmp_path: Path, step: str, there: list[int]) -> None:
     """At every step; and the next release is not disturbed by what the killed one left."""
     assert publish(tmp_path, crash_at=step).wait(30) == -signal.SIGKILL
-    assert versions(tmp_path, "reader") == there
+    assert shelf_of(tmp_path).versions("reader") == there
     for version in there:
         assert (tmp_path / "reader" / str(version) / "train.parquet").stat().st_size == 40_000
     assert publish(tmp_path).wait(30) == 0
     after = [*there, len(there) + 1]
-    assert versions(tmp_path, "reader") == after
+    assert shelf_of(tmp_path).versions("reader") == after
     assert sorted(entry.name for entry in (tmp_path / "reader").iterdir()) == list(map(str, after))
 
 
@@ -54,4 +53,4 @@ def test_processes_that_release_at_once_get_versions_without_gaps(tmp_path: Path
     """Three processes, four releases each: twelve versions."""
     processes = [publish(tmp_path, 4) for _ in range(3)]
     assert [process.wait(60) for process in processes] == [0, 0, 0]
-    assert versions(tmp_path, "reader") == list(range(1, 13))
+    assert shelf_of(tmp_path).versions("reader") == list(range(1, 13))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from feedback.datasets.catalogue import Manifest
 from feedback.datasets.recipe import SPLITS
 from feedback.datasets.release import Published, release
+from feedback.datasets.shelf import shelf_of
 from schemas.identity import partition_key, partition_of
 from schemas.instants import rfc3339
 from streams.admission import admit
@@ -38,6 +39,7 @@ class World:
         self.log = MemoryLog(partitions, log_id)
         self.store = MemoryStore(self.log.identity)
         self.folder = folder
+        self.shelf = shelf_of(folder)
         self.emitted: list[Event] = []
         self._ticks = 0
 
@@ -122,7 +124,7 @@ class World:
         options.setdefault("emit", self.emit)
         options.setdefault("scratch", memory_scratch)
         options.setdefault("now", lambda: START + self._ticks * SECOND)
-        return release(self.log, lambda: self.store, self.folder, MODEL, **options)
+        return release(self.log, lambda: self.store, self.shelf, MODEL, **options)
 
 
 @contextmanager
@@ -137,7 +139,7 @@ def no_wait(goal: Positions) -> None:
 
 def tables(published: Published) -> dict[str, Any]:
     """The tables of a release's splits."""
-    return {split: pq.read_table(published.folder / f"{split}.parquet") for split in SPLITS}
+    return {split: pq.read_table(Path(published.place) / f"{split}.parquet") for split in SPLITS}
 
 
 def rows(published: Published) -> list[dict[str, Any]]:
@@ -157,5 +159,5 @@ def placed(published: Published) -> dict[str, str]:
 
 def manifest_of(published: Published) -> Manifest:
     """The manifest as it was written."""
-    content: Manifest = msgspec.json.decode((published.folder / "manifest.json").read_bytes())
+    content: Manifest = msgspec.json.decode((Path(published.place) / "manifest.json").read_bytes())
     return content
