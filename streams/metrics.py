@@ -6,7 +6,7 @@ Numbers that are read from the views at scrape time are left to `feedback.api.me
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -54,5 +54,15 @@ class Metrics:
             "A read route, waiting for `after` included.",
             ["route"],
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.intake_lag = Gauge(
+            "loopline_intake_lag_records",
+            "Records of the intake topic that this collector is to read and has not put into the log.",
+            registry=self.registry,
+        )
+        self.intake_unread = Counter(
+            "loopline_intake_deleted_unread_total",
+            "Records of the intake topic that the broker deleted before they were read.",
             registry=self.registry,
         )

@@ -71,7 +71,9 @@ def items_of(headers: Headers, value: bytes | None) -> list[Found]:
     try:
         content_type = _content_type(headers)
         media_type, charset = _parsed(content_type)
-        attributes = [(name.removeprefix(PREFIX), text) for name, text in headers if name.startswith(PREFIX)]
+        attributes = [
+            (_text(name.removeprefix(PREFIX)), text) for name, text in headers if name.startswith(PREFIX)
+        ]
         if media_type.startswith(_CLOUDEVENTS):
             return _structured(media_type, charset, value or b"")
         if attributes:

@@ -1,0 +1,346 @@
+"""Kafka as a way in: the intake topic is read by one consumer group, and what it holds goes into the log.
+
+1. records are read, in the group `PREFIX-intake`, as many as one append takes;
+2. each is made into items (`streams.kafka.cloudevents`), and each item is judged, as over HTTP;
+3. accepted events and dead letters are put into the log (`streams.keeper`), as often as it takes;
+4. only then the group's offsets are committed.
+
+A collector that dies between 3 and 4 leaves records that are read again: ids count once. Nothing in a
+record stops the intake: what is no event becomes a dead letter that names its record. What is not in the
+log is never committed, so that lag is what an operator sees when the log cannot be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from schemas.catalog import Catalog
+from schemas.fields import MAX_EVENT_BYTES
+from streams.admission import Verdict, admit
+from streams.kafka.cloudevents import items_of
+from streams.keeper import Keeper
+from streams.log.block import DeadLetter
+from streams.log.port import DEAD, NotDurable
+from streams.metrics import Metrics
+from streams.sentinels import reached
+
+if TYPE_CHECKING:
+    from streams.kafka.address import Address
+
+MAX_RECORDS = 1000
+MAX_BYTES = 4 * 1024 * 1024
+MAX_KEPT_BYTES = 256 * 1024
+"""A larger item is kept by its first bytes only: one letter must fit into one record."""
+
+_PARTITION_BYTES = 1024 * 1024
+_FETCH_BYTES = 8 * 1024 * 1024
+_POLL_MS = 250
+_JUDGED_AT_ONCE = 100
+_COMMIT_S = 10.0
+_LEAVE_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+_log = structlog.get_logger("loopline.intake")
+
+
+class NoIntake(Exception):
+    """The intake topic is not there; the text says what to do."""
+
+
+class _Abandoned(Exception):
+    """The records are somebody else's now, or nobody's: they are read again from what was committed."""
+
+
+class Judged(NamedTuple):
+    """What became of some records: the events, the refused items, and a dead letter for each of those."""
+
+    accepted: list[Verdict]
+    refused: list[Verdict]
+    letters: list[DeadLetter]
+
+
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Reads the intake topic in the collector's event loop.
+
+    Args:
+        address: the brokers, and the prefix of topics and group.
+        keeper: puts judged items into the log; the HTTP collector has one.
+        metrics: where accepted and refused items and the lag are counted.
+        clock: nanoseconds since 1970, the instant of receipt.
+
+    `failure` says why nothing comes in at the moment, and is empty while all is well.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        keeper: Keeper,
+        metrics: Metrics | None = None,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.failure = ""
+        self._address = address
+        self._keeper = keeper
+        self._metrics = metrics or Metrics()
+        self._clock = clock
+        self._consumer: AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._assignments = 0
+        self._done: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._pause_s = _FIRST_PAUSE_S
+
+    async def start(self) -> None:
+        """Join the group and begin. Raises NoIntake, or ConnectionError when no broker answers."""
+        try:
+            await self._join()
+        except KafkaError as error:
+            raise ConnectionError(f"no broker of {self._address} answers: {error!r}") from error
+        self._task = asyncio.create_task(self._run(), name="intake")
+
+    async def stop(self) -> None:
+        """End: what is being written is written and committed if that takes no longer than seconds."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=_LEAVE_S)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._leave()
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Let what is being written be committed before others read on from there."""
+        self._assignments += 1
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _LEAVE_S)
+        self._done.clear()
+        self._ends.clear()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Reading begins where the group has committed."""
+        partitions = sorted(each.partition for each in assigned)
+        _log.info("reading the intake", topic=self._address.intake, partitions=partitions)
+
+    # ------------------------------------------------------------------------------------------- the group
+
+    async def _join(self) -> None:
+        topic = self._address.intake
+        self._consumer = consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._address.bootstrap,
+            group_id=self._address.intake_group,
+            enable_auto_commit=False,
+            # Where to begin is decided here, and what was missed is told.
+            auto_offset_reset="none",
+            fetch_max_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=_PARTITION_BYTES,
+        )
+        try:
+            await consumer.start()
+            if topic not in await consumer.topics():
+                raise NoIntake(f"the topic {topic} is not there: run `loopline topics ensure`")
+        except BaseException:
+            await self._leave()
+            raise
+        consumer.subscribe([topic], listener=self)
+
+    async def _leave(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(consumer.stop(), _LEAVE_S)
+
+    # ------------------------------------------------------------------------------------------ the reading
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if self._consumer is None:
+                    await self._join()
+                await self._read()
+            except _Abandoned:
+                continue
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+                await self._begin(error)
+            except Exception as error:
+                # Whatever it was: from the committed offsets on, it is tried again.
+                self._failed(error)
+                await self._leave()
+                await self._pause()
+
+    async def _read(self) -> None:
+        """Steps 1 to 4 for what is there."""
+        assert self._consumer is not None
+        seen = self._assignments
+        fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=MAX_RECORDS)
+        for partition, records in fetched.items():
+            self._done.setdefault(partition, records[0].offset)
+        for records in _chunks(fetched.values()):
+            await self._take(records, seen)
+        self.failure = ""
+        self._pause_s = _FIRST_PAUSE_S
+        self._say_lag()
+
+    async def _take(self, records: Sequence[ConsumerRecord], seen: int) -> None:
+        if seen != self._assignments:
+            raise _Abandoned
+        self._idle.clear()
+        try:
+            received = self._clock()
+            judged = Judged([], [], [])
+            for start in range(0, len(records), _JUDGED_AT_ONCE):
+                judge(records[start : start + _JUDGED_AT_ONCE], self._keeper.catalog, judged)
+                await asyncio.sleep(0)
+            await self._write(received, judged, seen)
+            reached("intake.3")
+            await self._commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})
+        finally:
+            self._idle.set()
+
+    async def _write(self, received: int, judged: Judged, seen: int) -> None:
+        """Put items into the log, until they are there: never skipped, and only what is missing again."""
+        while True:
+            try:
+                await self._keeper.write(received, *judged)
+            except NotDurable as refusal:
+                missing = getattr(refusal, "missing", None)
+                if missing is not None:
+                    judged = self._of(judged, missing)
+                self._failed(refusal)
+            else:
+                return
+            # What cannot be written holds up neither the group nor the end.
+            self._idle.set()
+            await self._pause()
+            if self._stopping.is_set() or seen != self._assignments:
+                raise _Abandoned
+            self._idle.clear()
+
+    def _of(self, judged: Judged, partitions: Sequence[int]) -> Judged:
+        accepted = [verdict for verdict in judged.accepted if self._keeper.partition(verdict) in partitions]
+        return Judged(accepted, *(judged[1:] if DEAD in partitions else ([], [])))
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self._done.update(offsets)
+        assert self._consumer is not None
+        mine = self._consumer.assignment()
+        try:
+            offsets = {partition: offset for partition, offset in offsets.items() if partition in mine}
+            if offsets:
+                await asyncio.wait_for(self._consumer.commit(offsets), _COMMIT_S)
+        except (CommitFailedError, IllegalStateError):
+            _log.info("the intake's partitions were given to others; they read some records again")
+        except (KafkaError, TimeoutError) as error:
+            # The next commit covers it; until then a crash would have these records read again.
+            _log.warning("the intake's offsets were not committed", reason=repr(error))
+
+    # ------------------------------------------------------------------------------------------ on bad days
+
+    async def _begin(self, error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> None:
+        """Begin at the start of a partition of which nothing was committed, or no longer is there."""
+        [asked] = error.args
+        partitions = {asked: None} if isinstance(asked, TopicPartition) else dict(asked)
+        assert self._consumer is not None
+        try:
+            starts = await self._consumer.beginning_offsets(list(partitions))
+            for partition, offset in partitions.items():
+                start = starts[partition]
+                if offset is not None:
+                    lost = max(0, start - offset)
+                    self._metrics.intake_unread.inc(lost)
+                    _log.error(
+                        "records of the intake topic were deleted before they were read"
+                        if lost
+                        else "the intake topic ends before what was read of it: it is another one",
+                        partition=partition.partition,
+                        committed=offset,
+                        start=start,
+                    )
+                self._consumer.seek(partition, start)
+        except (KafkaError, IllegalStateError) as failure:
+            self._failed(failure)
+            await self._pause()
+
+    def _failed(self, error: Exception) -> None:
+        reason = str(error) or repr(error)
+        if not self.failure:
+            _log.error("the intake cannot go on, and tries again", reason=reason)
+        self.failure = reason
+
+    async def _pause(self) -> None:
+        """Wait, longer each time, but not for the end; the lag is told meanwhile."""
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        with contextlib.suppress(KafkaError, IllegalStateError, TimeoutError):
+            if self._consumer is not None and self._done:
+                ends = self._consumer.end_offsets(list(self._done))
+                self._ends = await asyncio.wait_for(ends, _LONGEST_PAUSE_S)
+        self._say_lag()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), pause_s * random.uniform(0.5, 1.0))
+
+    def _say_lag(self) -> None:
+        consumer = self._consumer
+        mine = consumer.assignment() if consumer is not None else ()
+        lag = 0
+        for partition in mine:
+            done = self._done.get(partition)
+            assert consumer is not None
+            end = max(consumer.highwater(partition) or 0, self._ends.get(partition, 0))
+            lag += max(0, end - done) if done is not None else 0
+        self._metrics.intake_lag.set(lag)
+
+
+def judge(records: Sequence[ConsumerRecord], catalog: Catalog, judged: Judged) -> None:
+    """Judge what records hold, and add it to what was judged before."""
+    for record in records:
+        for item, problem in items_of(record.headers, record.value):
+            verdict = admit(item, catalog)
+            if problem is not None:
+                verdict = Verdict(item, None, problem, verdict.id, verdict.source)
+            if verdict.problem is None:
+                judged.accepted.append(verdict)
+            else:
+                judged.refused.append(verdict)
+                judged.letters.append(_letter(verdict, (record.topic, record.partition, record.offset)))
+
+
+def _letter(verdict: Verdict, origin: tuple[str, int, int]) -> DeadLetter:
+    assert verdict.problem is not None
+    detail, item = verdict.problem.detail, verdict.item
+    if len(item) > MAX_KEPT_BYTES:
+        detail += f"; of {len(item)} bytes the first {MAX_EVENT_BYTES} are kept here"
+        item = item[:MAX_EVENT_BYTES]
+    return DeadLetter(verdict.problem.code, detail, verdict.id, verdict.source, item, origin)
+
+
+def _chunks(fetched: Iterable[Sequence[ConsumerRecord]]) -> Iterator[list[ConsumerRecord]]:
+    """Records in their order, no more bytes at a time than one append should carry."""
+    chunk: list[ConsumerRecord] = []
+    size = 0
+    for records in fetched:
+        for record in records:
+            length = len(record.value or b"")
+            if chunk and size + length > MAX_BYTES:
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(record)
+            size += length
+    if chunk:
+        yield chunk
