@@ -11,7 +11,7 @@ from streams.store.tables import CASES, COUNTS, FACTS, Row, Table
 
 # Order matters in these: nulls and empty ones first, capitals before small letters, é behind z, and what
 # lies beyond the basic plane behind what lies in it.
-WORDS = ("", "B", "a", "a\x00", "ab", "é", "\uffff", "😀")
+WORDS = ("", "B", "a", "a\x01", "ab", "é", "\uffff", "😀")
 _BYTES = (b"", b"\x00", b"\x00\x01", b"a", b"\xff")
 _SAMPLES: dict[type, tuple[Any, ...]] = {
     bytes: _BYTES,

@@ -77,7 +77,7 @@ class StoreContract:
     def test_rows_come_back_as_they_were_put(self, store: Store) -> None:
         """Every column keeps its value: nulls, zeros, empty texts and bytes are told apart."""
         rows = [
-            fact(b"p1", 1, value="", text=None, explains=b"", joined=0, digest=-(2**63), label="😀\x00"),
+            fact(b"p1", 1, value="", text=None, explains=b"", joined=0, digest=-(2**63), label="😀\x01"),
             fact(b"p1", 2, value=None, text="", explains=None, joined=None, digest=2**63 - 1),
         ]
         put(store, FACTS, rows)

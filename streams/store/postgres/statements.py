@@ -1,0 +1,224 @@
+"""The SQL of the PostgreSQL store, made from the tables as data: pure text and parameters.
+
+Names carry no schema: a connection's search path says which store is meant. Keyed reads join an array
+with a subquery that cannot be flattened, so that every plan is a search of an index for each key,
+whatever the planner believes about sizes; a test asks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from streams.store.port import Range
+from streams.store.tables import Index, Row, Table
+
+_ORDER = ' COLLATE "C"'
+TYPES = {bytes: "bytea", int: "bigint", float: "double precision", str: "text"}
+
+POSITIONS = """
+CREATE TABLE positions ("partition" integer PRIMARY KEY, "offset" bigint NOT NULL DEFAULT 0,
+                        digest bytea NOT NULL DEFAULT '', received bigint NOT NULL DEFAULT 0)
+    WITH (fillfactor = 50);
+CREATE TABLE meetings (key bytea PRIMARY KEY);
+"""
+"""Positions, and the rows at which the two sides of a join key meet."""
+
+
+class UnknownColumn(ValueError):
+    """A condition names a column that the table does not have."""
+
+
+def names(columns: Iterable[str], prefix: str = "") -> str:
+    """Columns, quoted and with commas between them."""
+    return ", ".join(f'{prefix}"{column}"' for column in columns)
+
+
+def kind(table: Table, column: str) -> str:
+    """PostgreSQL's type of a column."""
+    return TYPES[_kinds(table)[column]]
+
+
+@cache
+def _kinds(table: Table) -> dict[str, type]:
+    return {name: plain for name, (plain, _) in table.types().items()}
+
+
+def python_types(table: Table, columns: Sequence[str]) -> list[type]:
+    """The Python types of some columns."""
+    return [_kinds(table)[column] for column in columns]
+
+
+def _index_name(table: Table, index: Index) -> str:
+    return f'"{table.name}_{"_".join(index.columns)}"'
+
+
+def columns_of(table: Table) -> str:
+    """The columns with their types; texts are ordered by code points, as in Python."""
+    return ", ".join(
+        f'"{name}" {TYPES[plain]}{_ORDER if plain is str else ""}{"" if nullable else " NOT NULL"}'
+        for name, (plain, nullable) in table.types().items()
+    )
+
+
+def create(table: Table) -> str:
+    """The statements that make a table and its indexes; an index leaves nulls out where there are any."""
+    types = table.types()
+    made = [f'CREATE TABLE "{table.name}" ({columns_of(table)}, PRIMARY KEY ({names(table.key)}))']
+    for index in table.indexes:
+        first = index.columns[0]
+        filled = f' WHERE "{first}" IS NOT NULL' if types[first][1] else ""
+        made.append(
+            f'CREATE INDEX {_index_name(table, index)} ON "{table.name}" ({names(index.columns)}){filled}'
+        )
+    return ";\n".join(made) + ";\n"
+
+
+# Writing
+
+
+def _on_conflict(table: Table) -> str:
+    rest = [f'"{name}" = excluded."{name}"' for name in table.columns if name not in table.key]
+    return f"DO UPDATE SET {', '.join(rest)}" if rest else "DO NOTHING"
+
+
+def _adding(table: Table) -> str:
+    sums = ", ".join(f'"{name}" = it."{name}" + excluded."{name}"' for name in table.sums)
+    return f"DO UPDATE SET {sums}"
+
+
+def _arrays(table: Table, columns: Sequence[str]) -> str:
+    return ", ".join(f"%b::{kind(table, column)}[]" for column in columns)
+
+
+@cache
+def upsert(table: Table, *, add: bool = False) -> str:
+    """Insert rows given as arrays, column by column, in key order; what is there is replaced, or grows."""
+    return (
+        f'INSERT INTO "{table.name}" AS it SELECT {names(table.columns)}'
+        f" FROM unnest({_arrays(table, table.columns)}) AS new ({names(table.columns)})"
+        f" ORDER BY {names(table.key)}"
+        f" ON CONFLICT ({names(table.key)}) {_adding(table) if add else _on_conflict(table)}"
+    )
+
+
+@cache
+def delete(table: Table) -> str:
+    """Remove the rows with keys given as arrays."""
+    same = " AND ".join(f'it."{name}" = doomed."{name}"' for name in table.key)
+    return (
+        f'DELETE FROM "{table.name}" AS it'
+        f" USING unnest({_arrays(table, table.key)}) AS doomed ({names(table.key)}) WHERE {same}"
+    )
+
+
+# Reading by keys
+
+
+@cache
+def among(table: Table, columns: tuple[str, ...]) -> str:
+    """Read the rows whose columns equal one of the keys, which come as arrays."""
+    same = " AND ".join(f'it."{name}" = wanted."{name}"' for name in columns)
+    return (
+        f"SELECT {names(table.columns, 'found.')}"
+        f" FROM unnest({_arrays(table, columns)}) AS wanted ({names(columns)})"
+        f' CROSS JOIN LATERAL (SELECT * FROM "{table.name}" AS it WHERE {same} OFFSET 0) AS found'
+    )
+
+
+# Reading by conditions
+
+
+def _known(table: Table, columns: Iterable[str]) -> None:
+    for column in columns:
+        if column not in table.columns:
+            raise UnknownColumn(f"{table.name} has no column {column!r}")
+
+
+def _conditions(table: Table, where: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+    _known(table, where)
+    terms: list[str] = []
+    parameters: list[Any] = []
+    for column, wanted in where.items():
+        if wanted is None:
+            terms.append(f'"{column}" IS NULL')
+        elif not isinstance(wanted, Range):
+            terms.append(f'"{column}" = %b::{kind(table, column)}')
+            parameters.append(wanted)
+        else:
+            ends = [(sign, end) for sign, end in ((">=", wanted.low), ("<=", wanted.high)) if end is not None]
+            terms.extend(f'"{column}" {sign} %b::{kind(table, column)}' for sign, _ in ends)
+            parameters.extend(end for _, end in ends)
+            if not ends:
+                terms.append(f'"{column}" IS NOT NULL')
+    return terms, parameters
+
+
+def _where(terms: list[str]) -> str:
+    return f" WHERE {' AND '.join(terms)}" if terms else ""
+
+
+def _source(table: Table, where: Mapping[str, Any], terms: list[str]) -> str:
+    """The rows that meet the conditions.
+
+    Those that an index finds are found first: with a limit, the planner would rather walk over all
+    facts in key order until it has met the few that wait.
+    """
+    by_key = where.get(table.key[0]) is not None and not isinstance(where[table.key[0]], Range)
+    by_index = not by_key and any(where.get(index.columns[0]) is not None for index in table.indexes)
+    fence = " OFFSET 0" if by_index else ""
+    return f'(SELECT * FROM "{table.name}"{_where(terms)}{fence}) AS it'
+
+
+def scan(
+    table: Table, where: Mapping[str, Any], after: Sequence[Any] | None, limit: int | None
+) -> tuple[str, list[Any]]:
+    """The statement and parameters that read a table in key order."""
+    terms, parameters = _conditions(table, where)
+    if after is not None:
+        marks = ", ".join(f"%b::{kind(table, column)}" for column in table.key)
+        terms.append(f"({names(table.key)}) > ({marks})")
+        parameters.extend(after)
+    text = f"SELECT {names(table.columns)} FROM {_source(table, where, terms)} ORDER BY {names(table.key)}"
+    if limit is not None:
+        return f"{text} LIMIT %b::bigint", [*parameters, limit]
+    return text, parameters
+
+
+def pairs(
+    table: Table, columns: Sequence[str], other: Table, other_columns: Sequence[str], where: Mapping[str, Any]
+) -> tuple[str, list[Any]]:
+    """The statement and parameters that read a table in key order, joined with another by the other's key."""
+    _known(table, (*columns, *other.key))
+    _known(other, other_columns)
+    terms, parameters = _conditions(table, where)
+    chosen = ", ".join(filter(None, (names(columns, "it."), names(other_columns, "other."))))
+    same = " AND ".join(f'b."{name}" = it."{name}"' for name in other.key)
+    return (
+        f"SELECT {chosen} FROM {_source(table, where, terms)}"
+        f' CROSS JOIN LATERAL (SELECT * FROM "{other.name}" AS b WHERE {same} OFFSET 0) AS other'
+        f" ORDER BY {names(table.key, 'it.')}"
+    ), parameters
+
+
+def totals(table: Table, by: Sequence[str], where: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The statement and parameters that sum a counter table by groups."""
+    _known(table, by)
+    terms, parameters = _conditions(table, where)
+    sums = ", ".join(f'sum("{name}")::bigint' for name in table.sums)
+    order = ", ".join(f'"{name}" NULLS FIRST' for name in by)
+    groups = f" GROUP BY {names(by)} ORDER BY {order}" if by else ""
+    chosen = f"{names(by)}, {sums}" if by else sums
+    return f'SELECT {chosen} FROM "{table.name}"{_where(terms)}{groups}', parameters
+
+
+def count(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The statement and parameters that count rows."""
+    terms, parameters = _conditions(table, where)
+    return f"SELECT count(*) FROM {_source(table, where, terms)}", parameters
+
+
+def sorted_keys(keys: Iterable[Sequence[Any]]) -> list[Row]:
+    """Keys once each, and in order: neighbours lie on the same pages of an index."""
+    return sorted(set(map(tuple, keys)))

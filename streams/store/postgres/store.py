@@ -1,0 +1,179 @@
+"""One store in PostgreSQL: snapshots for readers, and transactions of several workers at the same time.
+
+What is asked is in `statements`; which store is current is the catalogue's. A projection is these steps,
+and the crash tests stop the process at each of them (1 and 3 are in `streams.projection`):
+
+1. blocks are read from the log;
+2. the transaction begins: it locks the rows of its positions, in order, so that a worker that lost a
+   partition and the one that got it follow each other; then it shares the lock on declaring, or takes it
+   alone;
+3. the blocks are folded, and the changes written: join keys are locked first (`meet`), then predictions
+   (`hold`), each kind in the order of its keys, so that workers wait for each other and never in a ring;
+4. the positions are written;
+5. the transaction is committed.
+
+Each statement sees what was committed before it began (READ COMMITTED), so what is read after a lock was
+waited for is what the one before wrote. A snapshot is one state for all its statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from streams.log.port import LogIdentity
+from streams.sentinels import reached
+from streams.store.port import Applied
+from streams.store.postgres import statements
+from streams.store.postgres.arrays import PACKERS
+from streams.store.postgres.connections import Connection, Connections
+from streams.store.postgres.errors import StoreReplaced, translated
+from streams.store.postgres.locks import DECLARING
+from streams.store.postgres.snapshot import PostgresSnapshot, arrays
+from streams.store.tables import VIEWS_VERSION, Row, Table
+
+# A worker whose machine vanished in mid-transaction holds its positions; the server lets go of them.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'"
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_STANDING = "SELECT state FROM loopline.stores WHERE number = %b::bigint"
+_LOCK = """
+SELECT "partition" FROM positions WHERE "partition" = ANY (%b::bigint[])
+ ORDER BY "partition" FOR NO KEY UPDATE
+"""
+_ENTER = """
+INSERT INTO positions ("partition") SELECT unnest(%b::bigint[]) AS p ORDER BY p ON CONFLICT DO NOTHING
+"""
+_DECLARING = {
+    False: "SELECT pg_advisory_xact_lock_shared(%b::integer, %b::integer)",
+    True: "SELECT pg_advisory_xact_lock(%b::integer, %b::integer)",
+}
+# The condition is never met: the row is locked, and no new version of it is written.
+_MEET = """
+INSERT INTO meetings AS it (key) SELECT key FROM unnest(%b::bytea[]) AS wanted (key) ORDER BY key
+    ON CONFLICT (key) DO UPDATE SET key = excluded.key WHERE false
+"""
+_HOLD = """
+SELECT 1 FROM predictions WHERE pid = ANY (%b::bytea[]) AND join_key IS NOT NULL
+ ORDER BY pid FOR NO KEY UPDATE
+"""
+_ADVANCE = """
+INSERT INTO positions SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bytea[], %b::bigint[]) AS new (p)
+ ORDER BY p ON CONFLICT ("partition") DO UPDATE
+   SET "offset" = excluded."offset", digest = excluded.digest, received = excluded.received
+"""
+
+
+class PostgresTransaction(PostgresSnapshot):
+    """A write transaction that holds some positions. `store` begins and ends it."""
+
+    def __init__(self, connection: Connection, partitions: Sequence[int]) -> None:
+        super().__init__(connection)
+        self._partitions = partitions
+
+    @property
+    def shard(self) -> int:
+        """The lowest of the partitions that are held: nobody else holds it meanwhile."""
+        return self._partitions[0]
+
+    def lock(self, number: int, *, alone: bool) -> None:
+        """Lock the positions, in order, then the right to declare."""
+        held = PACKERS[int](self._partitions)
+        if len(self._rows(_LOCK, [held])) < len(self._partitions):
+            self._cursor.execute(_ENTER.encode(), [held])
+            self._rows(_LOCK, [held])
+        self._rows(_DECLARING[alone], [DECLARING, number])
+
+    def meet(self, keys: Sequence[bytes]) -> None:
+        if keys:
+            self._cursor.execute(_MEET.encode(), [PACKERS[bytes](sorted(keys))])
+
+    def hold(self, pids: Sequence[bytes]) -> None:
+        if pids:
+            self._rows(_HOLD, [PACKERS[bytes](pids)])
+
+    def put(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            self._cursor.execute(statements.upsert(table).encode(), arrays(table, table.columns, rows))
+
+    def add(self, table: Table, rows: Sequence[Row]) -> None:
+        if rows:
+            text = statements.upsert(table, add=True)
+            self._cursor.execute(text.encode(), arrays(table, table.columns, rows))
+
+    def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+        if keys:
+            self._cursor.execute(statements.delete(table).encode(), arrays(table, table.key, keys))
+
+    def advance(self, positions: Mapping[int, Applied]) -> None:
+        if positions:
+            rows = [(partition, *applied) for partition, applied in sorted(positions.items())]
+            columns = zip((int, int, bytes, int), zip(*rows, strict=True), strict=True)
+            self._cursor.execute(_ADVANCE.encode(), [PACKERS[kind](values) for kind, values in columns])
+
+
+class PostgresStore:
+    """A store of the catalogue: `PostgresStores` gives it. Safe to use from several threads.
+
+    Its snapshots and transactions raise StoreReplaced when another store took its place, and
+    StoreUnavailable when the server is away; both are for trying again, the first with a store opened anew.
+    """
+
+    def __init__(
+        self, dsn: str, number: int, log_identity: LogIdentity, views_version: int = VIEWS_VERSION
+    ) -> None:
+        self.number = number
+        self.log = log_identity
+        self.views_version = views_version
+        self._connections = Connections(dsn, f'"{schema_of(views_version, number)}", pg_temp')
+
+    def _expect_current(self, snapshot: PostgresSnapshot) -> None:
+        rows = snapshot._rows(_STANDING, [self.number])
+        if not rows or rows[0][0] == "replaced":
+            raise StoreReplaced(
+                f"store {self.number} in {self._connections.server} was replaced by another one of the same"
+                " views: ask the catalogue for the current one, and open that."
+            )
+
+    @contextmanager
+    def snapshot(self) -> Iterator[PostgresSnapshot]:
+        """A consistent state to read from, until the context ends."""
+        connection = self._connections.begin(_BEGIN_READING)
+        snapshot = PostgresSnapshot(connection)
+        try:
+            with translated(self._connections.server):
+                # The state is that of this first read, not that of BEGIN.
+                self._expect_current(snapshot)
+                yield snapshot
+        finally:
+            snapshot.end()
+            self._connections.end(connection)
+
+    @contextmanager
+    def transaction(self, partitions: Iterable[int], *, alone: bool = False) -> Iterator[PostgresTransaction]:
+        """Write until the context ends; an error takes all of it back."""
+        held = sorted(set(partitions))
+        connection = self._connections.begin(_BEGIN)
+        transaction = PostgresTransaction(connection, held)
+        try:
+            with translated(self._connections.server):
+                transaction.lock(self.number, alone=alone)
+                self._expect_current(transaction)
+                reached("project.2")
+                yield transaction
+                transaction.end()
+                reached("project.4")
+                connection.execute(b"COMMIT")
+        finally:
+            transaction.end()
+            self._connections.end(connection)
+        reached("project.5")
+
+    def close(self) -> None:
+        """Close every connection: now, or at the end of the snapshot or transaction that uses it."""
+        self._connections.close()
+
+
+def schema_of(views_version: int, number: int) -> str:
+    """The schema in which a store's tables lie."""
+    return f"loopline_views_{views_version}_{number}"
