@@ -1,0 +1,53 @@
+"""A real broker and a real PostgreSQL for one group of rows, and what CPU they used.
+
+Both are started as their defaults say, on free ports of this machine, with data in a folder that goes with
+them. The broker's Java compiles as in production. How they are filled and read is left to the rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.measuring import cpu_of, cpu_of_tree
+from tests.kafka.broker import Cluster
+from tests.postgres import PostgresServer
+
+_SETTINGS = {
+    # The broker acknowledges from memory: a single one keeps its promise only if it syncs each append.
+    "log.flush.interval.messages": "1",
+}
+
+
+class Services(NamedTuple):
+    """The broker, and the server."""
+
+    kafka: Cluster
+    postgres: PostgresServer
+
+    @property
+    def bootstrap(self) -> str:
+        """The broker's address."""
+        return self.kafka.bootstrap
+
+    def broker_cpu(self) -> float:
+        """CPU seconds of the broker so far."""
+        return cpu_of(self.kafka.brokers[0].pid)
+
+    def postgres_cpu(self) -> float:
+        """CPU seconds of the server and of all its processes so far, those that have ended included."""
+        return cpu_of_tree(self.postgres.pids())
+
+
+@contextlib.contextmanager
+def services(folder: str) -> Iterator[Services]:
+    """A broker and a PostgreSQL that go with the context."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        # PostgreSQL runs as another user, who has to come by here.
+        Path(place).chmod(0o755)
+        broker = Cluster(settings=_SETTINGS, heap="1g", jvm=(), folder=Path(place) / "kafka")
+        with broker, PostgresServer(folder=Path(place)) as server:
+            yield Services(broker, server)
