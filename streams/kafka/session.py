@@ -24,8 +24,12 @@ from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import RUNNING, WAITING, Progress
 from streams.kafka.transport import App
 from streams.log.block import UnreadableBlock
-from streams.log.port import Log
+from streams.log.port import DEAD, Log
 from streams.projection import Block, Gap, StoreRefused
+
+
+def letter_record(message):
+    return message.value
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -131,7 +135,7 @@ class Session:
         return Block(self._topics.partitions.start + message.partition, message.offset, message.value or b"")
 
     def _letter_block(self, message: Any) -> Block:
-        return Block(self._topics.partition(message.tp), message.offset, self._topics.letter(message))
+        return Block(DEAD, message.offset, letter_record(message))
 
     async def _take(self, block: Block) -> None:
         while self._gathering.full:
