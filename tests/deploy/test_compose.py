@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import click
 import pytest
 from jsonschema import Draft202012Validator
 
-from feedback.cli import main
-from feedback.cli.options import Choices
 from feedback.server import ROUTES
 from feedback.settings import BY_NAME, SETTINGS, value
 from tests.deploy import composed
 from tests.deploy.composed import BROKERS, COMPOSE, OURS, ROOT, SERVERS, services
+from tests.deploy.stand_in import check_command
+from tests.docs.pages import blocks
 
 BOTH = [(COMPOSE,), (COMPOSE, BROKERS)]
 VARIABLES = {setting.env: setting for setting in SETTINGS}
@@ -66,13 +67,7 @@ def test_two_files_are_laid_over_each_other_as_compose_does() -> None:
 @pytest.mark.parametrize("name", [name for name in OURS if name != "bucket"])
 def test_every_command_exists(each: dict[str, dict[str, Any]], name: str) -> None:
     """What a service runs is a command of ours that accepts these words."""
-    command: click.Command = main
-    words = list(command_line(each[name]))
-    while isinstance(command, click.Group):
-        found = command.get_command(click.Context(command), words.pop(0))
-        assert found is not None, each[name]["command"]
-        command = found
-    command.make_context(command.name, words, obj=Choices())
+    check_command(command_line(each[name]))
 
 
 def test_every_server_runs_twice(each: dict[str, dict[str, Any]]) -> None:
@@ -254,13 +249,22 @@ def test_volumes_are_named_and_used(each: dict[str, dict[str, Any]]) -> None:
     assert sorted(used) == sorted(content["volumes"])
 
 
-def test_the_page_makes_the_variables_that_are_asked_for() -> None:
-    """What the page tells to put into `.env` is what the file asks for."""
-    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
-    told = re.search(r"printf '(?P<lines>[^']+)'(?P<values>.*)> \.env", page.replace("\\\n", " "))
-    assert told is not None
-    assert set(re.findall(r"(\w+)=%s", told["lines"])) == composed.SECRETS.keys()
-    assert len(shlex.split(told["values"])) >= len(composed.SECRETS)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs/how-to/deploy.md"], ids=lambda page: page.stem
+)
+def test_the_pages_make_the_variables_that_are_asked_for(page: Path, tmp_path: Path) -> None:
+    """What a page puts into `.env` is what the file asks for, unguessable, and its owner's only."""
+    (made,) = [block.text for block in blocks(page.read_text()) if "> .env" in block.text]
+    made = made.partition("docker")[0]
+    subprocess.run(
+        ["bash", "-euc", f'python() {{ "{sys.executable}" "$@"; }}; {made}'], cwd=tmp_path, check=True
+    )
+    lines = (tmp_path / ".env").read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines)
+    assert given.keys() == composed.SECRETS.keys()
+    assert all(re.fullmatch("[0-9a-f]{40}", text) for text in given.values()), "safe inside an address"
+    assert len(set(given.values())) == len(given)
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
 
 
 def test_partitions_are_few_and_enough_for_the_workers(each: dict[str, dict[str, Any]]) -> None:

@@ -1,9 +1,10 @@
 """Pages and their fenced blocks, and somebody who follows a page from top to bottom.
 
 A `bash` or `python` block is run, in the page's order, in a folder of its own. A `text` block right behind
-one is what it prints, where `…` stands for anything. `loopline up` by itself in a block is left running.
-Other languages are only looked at by people. Ports are swapped for free ones, and what would take a network
-or minutes (`pip`, `make`) is replaced by a stand-in that checks what it was given.
+one is what it prints, where `…` stands for anything. A server (`loopline up`, `collector`, `worker`) alone
+in a block is left running. Other languages are only looked at by people. Ports are swapped for free ones,
+addresses of services for those of the tests', and what would take a network or minutes (`pip`, `make`,
+`docker`) is replaced by a stand-in that checks what it was given.
 """
 
 from __future__ import annotations
@@ -17,15 +18,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 RUN = ("bash", "python")
 EXPECTED = "text"
-PORT = "8710"
+PORTS = ("8710", "8711", "8720", "8721", "8730", "8731")
+KAFKA = "kafka://kafka-1:9092,kafka-2:9092,kafka-3:9092"
+POSTGRES = "postgresql://loopline@postgres:5432/loopline"
+OBJECTS = "s3://loopline-datasets/releases"
+"""What pages call the services that somebody has."""
 PATIENCE_S = 120.0
+
+_SERVER = re.compile(r"loopline( --\S+ \S+)* (?P<kind>up|collector|worker)(?P<flags>( --\S+ \S+)*)( *#.*)?")
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[a-z]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
@@ -40,6 +47,7 @@ case "$(basename "$0") $1" in
       case "$each" in */*) test -f "{root}/${{each%[*}}/pyproject.toml" || exit 1;; esac
     done;;
   "make "*) grep -q "^$1:" "{root}/Makefile" || exit 1;;
+  "docker compose") shift; cd "{root}" && exec "{python}" -m tests.deploy.stand_in "$@";;
   *) exit 1;;
 esac
 """
@@ -94,21 +102,26 @@ class Failed(AssertionError):
 
 
 class Follower:
-    """Follows one page in a folder, with a server of its own where the page starts one."""
+    """Follows one page in a folder, with servers of its own where the page starts some.
 
-    def __init__(self, page: Path, folder: Path) -> None:
+    Args:
+        places: for what a page calls a service, where the test has it.
+    """
+
+    def __init__(self, page: Path, folder: Path, places: Mapping[str, str] | None = None) -> None:
         self._page = page
         self._folder = folder / "reader"
         self._folder.mkdir()
-        self._port = _free_port()
+        self._swaps = {port: str(_free_port()) for port in PORTS} | dict(places or {})
         self._programs: list[subprocess.Popen[str]] = []
         self._python: subprocess.Popen[str] | None = None
-        self._serves = False
+        self._collects = ""
+        self._serves: str | None = None
         self.ran = 0
         self._environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("LOOPLINE_")},
             "PATH": f"{_tools(folder / 'bin')}{os.pathsep}{os.environ['PATH']}",
-            "LOOPLINE_PORT": str(self._port),
+            "LOOPLINE_PORT": self._swaps["8710"],
             "NO_COLOR": "1",
         }
 
@@ -117,7 +130,7 @@ class Follower:
         said: str | None = None
         for block in blocks(self._page.read_text()):
             where = f"{self._page.relative_to(ROOT)}:{block.line}"
-            text = block.text.replace(PORT, str(self._port))
+            text = self._swapped(block.text)
             if block.language in RUN:
                 said = self._run(block.language, text, where)
                 self._settle()
@@ -127,11 +140,15 @@ class Follower:
                     raise Failed(f"{where} says\n{text}\nand what came is\n{said}")
                 said = None
 
+    def _swapped(self, text: str) -> str:
+        pattern = "|".join(rf"(?<!\d){re.escape(each)}(?!\d)" for each in self._swaps)
+        return re.sub(pattern, lambda found: self._swaps[found.group()], text)
+
     def _run(self, language: str, text: str, where: str) -> str:
         if language == "python":
             return self._run_python(text, where)
-        if re.fullmatch(r"loopline( --\S+ \S+)* up( --\S+ \S+)*( *#.*)?", text.strip()):
-            return self._start(text, where)
+        if server := _SERVER.fullmatch(text.strip()):
+            return self._start(text, where) if server["kind"] == "up" else self._join(server, text, where)
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             cwd=self._folder,
@@ -168,8 +185,26 @@ class Follower:
             if not line:
                 raise Failed(f"{where}: the server ended\n{said}")
             said += line
-        self._serves = True
+        self._serves = f"http://127.0.0.1:{self._swaps['8710']}"
         return said
+
+    def _join(self, server: re.Match[str], text: str, where: str) -> str:
+        """Leave a collector or a worker running, and wait until it is ready."""
+        port = re.search(r"--port (\d+)", server["flags"])
+        assert port is not None, f"{where}: a page that starts several servers gives each a port"
+        url = f"http://127.0.0.1:{port[1]}"
+        program = self._program(["bash", "-c", f"exec {text.strip()}"])
+        deadline = time.monotonic() + PATIENCE_S
+        while not _ready(url):
+            if program.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"{where}: the {server['kind']} did not become ready")
+            time.sleep(0.1)
+        # What a collector took is in the views only once a worker is there too.
+        if server["kind"] == "collector":
+            self._collects = url
+        else:
+            self._serves = self._collects
+        return ""
 
     def _program(self, command: list[str]) -> subprocess.Popen[str]:
         program = subprocess.Popen(
@@ -185,9 +220,9 @@ class Follower:
 
     def _settle(self) -> None:
         """People are slower than programs: what a block has sent is in the views before the next begins."""
-        if not self._serves:
+        if self._serves is None:
             return
-        url = f"http://127.0.0.1:{self._port}"
+        url = self._serves
         request = urllib.request.Request(
             f"{url}/v1/events", b"[]", {"content-type": "application/cloudevents-batch+json"}
         )
@@ -218,6 +253,14 @@ class Follower:
                 program.stdout.close()
 
 
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 def _free_port() -> int:
     with socket.socket() as probing:
         probing.bind(("127.0.0.1", 0))
@@ -232,7 +275,7 @@ def _tools(folder: Path) -> Path:
     scripts = {
         "loopline": f"{python} -c 'from feedback.cli import main; main()' \"$@\"\n",
         "python": f'{python} "$@"\n',
-        **{name: _STAND_IN.format(root=ROOT) for name in ("pip", "make")},
+        **{name: _STAND_IN.format(root=ROOT, python=sys.executable) for name in ("pip", "make", "docker")},
     }
     for name, text in scripts.items():
         (folder / name).write_text(text)

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import RUN, Block, Failed, Follower, blocks, matches, pages
+from tests.docs.pages import KAFKA, OBJECTS, POSTGRES, RUN, Block, Failed, Follower, blocks, matches, pages
+from tests.kafka.broker import Cluster
+from tests.kafka.fixtures import unique_prefix
 
-WITH_EXAMPLES = [page for page in pages() if any(block.language in RUN for block in blocks(page.read_text()))]
+
+def _examples(page: Path) -> str:
+    """What a page has its readers type."""
+    return "\n".join(block.text for block in blocks(page.read_text()) if block.language in RUN)
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.stem)
-def test_every_example_runs(page: Path, tmp_path: Path) -> None:
-    """A page's blocks run from top to bottom on a fresh machine's folder."""
-    follower = Follower(page, tmp_path)
+ON_ONE_MACHINE = [page for page in pages() if _examples(page) and KAFKA not in _examples(page)]
+ON_MANY = [page for page in pages() if KAFKA in _examples(page)]
+
+
+def _follow(page: Path, folder: Path, places: Mapping[str, str] | None = None) -> None:
+    follower = Follower(page, folder, places)
     try:
         follower.follow()
     finally:
         follower.close()
     assert follower.ran == sum(block.language in RUN for block in blocks(page.read_text()))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", ON_ONE_MACHINE, ids=lambda page: page.stem)
+def test_every_example_runs(page: Path, tmp_path: Path) -> None:
+    """A page's blocks run from top to bottom on a fresh machine's folder."""
+    _follow(page, tmp_path)
+
+
+@pytest.mark.broker
+@pytest.mark.postgres
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", ON_MANY, ids=lambda page: page.stem)
+def test_every_example_runs_on_many_machines(
+    page: Path, tmp_path: Path, kafka_cluster: Cluster, postgres_url: str
+) -> None:
+    """The same where a page speaks of a Kafka of three brokers and a PostgreSQL: it gets both."""
+    places = {
+        KAFKA: kafka_cluster.address(unique_prefix()),
+        POSTGRES: postgres_url,
+        OBJECTS: str(tmp_path / "releases"),
+    }
+    _follow(page, tmp_path, places)
 
 
 def test_blocks_are_found() -> None:
