@@ -84,7 +84,7 @@ class Broker:
 
     def format(self, cluster_id: str) -> subprocess.Popen[bytes]:
         """Begin to format the data folder; the caller waits for the process."""
-        command = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"]
+        command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c"]
         with (self.folder / "out").open("ab") as out:
             return subprocess.Popen(
                 [*self._java, *command, str(self.folder / "server.properties")], stdout=out, stderr=out
