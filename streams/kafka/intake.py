@@ -17,7 +17,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -32,15 +32,13 @@ from aiokafka.errors import (
 from schemas.catalog import Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from streams.admission import Verdict, admit
+from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, NotDurable
 from streams.metrics import Metrics
 from streams.sentinels import reached
-
-if TYPE_CHECKING:
-    from streams.kafka.address import Address
 
 MAX_RECORDS = 1000
 MAX_BYTES = 4 * 1024 * 1024
@@ -188,8 +186,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _read(self) -> None:
         """Steps 1 to 4 for what is there."""
         assert self._consumer is not None
-        seen = self._assignments
         fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=MAX_RECORDS)
+        # Not before: the partitions may have changed while it waited, and these records are of the new ones.
+        seen = self._assignments
         for partition, records in fetched.items():
             self._done.setdefault(partition, records[0].offset)
         for records in _chunks(fetched.values()):
