@@ -1,4 +1,4 @@
-"""Where a Kafka log is: its brokers, and the prefix from which its topics and consumer groups have their names.
+"""Where a Kafka log is: its brokers, and the prefix that the names of its topics and groups begin with.
 
 An address is written `kafka://HOST:PORT[,HOST:PORT...][/PREFIX]`. Connecting is left to who uses it.
 """

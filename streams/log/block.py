@@ -1,9 +1,10 @@
 """The block: a batch of events of one partition in one record of the log.
 
-A record is four bytes of magic and format, four bytes of header length, a JSON header, and a
-zstd-compressed JSON array of the items as they were sent. The header names the event types inside
-and when each item was received, as runs of (nanoseconds since 1970, count). A reader that meets a
-format it does not know stops; it never skips.
+A record is four bytes of magic and format, four bytes of header length, a JSON header, and a JSON
+array of the items as they were sent: compressed with zstd in format 1, as it is in format 2, which is
+for blocks that are made anew on each reading and must be the same bytes each time. The header names the
+event types inside and when each item was received, as runs of (nanoseconds since 1970, count). A reader
+that meets a format it does not know stops; it never skips.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_BLOCK_BYTES = 512 * 1024
 DEAD_LETTER_TYPE = "loopline.dead-letter.v1"
 
 _MAGIC = b"LLB"
-_FORMAT = 1
+_COMPRESSED, _PLAIN = 1, 2
 _PREFIX_BYTES = 8
 _LEVEL = 1
 
@@ -79,18 +80,24 @@ def _decompress(body: bytes) -> bytes:
     return plain
 
 
-def write_block(types: Collection[str], received: Sequence[tuple[int, int]], items: Sequence[bytes]) -> bytes:
+def write_block(
+    types: Collection[str],
+    received: Sequence[tuple[int, int]],
+    items: Sequence[bytes],
+    *,
+    compressed: bool = True,
+) -> bytes:
     """The record of a block of items, each one JSON value as bytes."""
     header = _encode(Header(sorted(types), list(received)))
-    start = _MAGIC + bytes([_FORMAT]) + len(header).to_bytes(4, "big")
-    return b"".join((start, header, _compress(b"[" + b",".join(items) + b"]")))
+    start = _MAGIC + bytes([_COMPRESSED if compressed else _PLAIN]) + len(header).to_bytes(4, "big")
+    body = b"[" + b",".join(items) + b"]"
+    return b"".join((start, header, _compress(body) if compressed else body))
 
 
-def write_dead_letters(received: int, letters: Sequence[DeadLetter]) -> bytes:
+def write_dead_letters(received: int, letters: Sequence[DeadLetter], *, compressed: bool = True) -> bytes:
     """The record of refused items that were received at one instant."""
-    return write_block(
-        [DEAD_LETTER_TYPE], [(received, len(letters))], [_encode(letter) for letter in letters]
-    )
+    items = [_encode(letter) for letter in letters]
+    return write_block([DEAD_LETTER_TYPE], [(received, len(items))], items, compressed=compressed)
 
 
 def read_block(record: bytes) -> tuple[Header, bytes]:
@@ -100,14 +107,15 @@ def read_block(record: bytes) -> tuple[Header, bytes]:
     """
     if record[:3] != _MAGIC or len(record) < _PREFIX_BYTES:
         raise UnreadableBlock("this record is not a block of Loopline's")
-    if record[3] != _FORMAT:
+    if record[3] not in (_COMPRESSED, _PLAIN):
         raise UnreadableBlock(
-            f"this block has format {record[3]} and this version reads format {_FORMAT}:"
+            f"this block has format {record[3]} and this version reads formats {_COMPRESSED} and {_PLAIN}:"
             " it was written by a newer version; upgrade this one"
         )
     end = _PREFIX_BYTES + int.from_bytes(record[4:_PREFIX_BYTES], "big")
     try:
-        return _decode_header(record[_PREFIX_BYTES:end]), _decompress(record[end:])
+        body = record[end:] if record[3] == _PLAIN else _decompress(record[end:])
+        return _decode_header(record[_PREFIX_BYTES:end]), body
     except (msgspec.MsgspecError, zstandard.ZstdError, UnicodeDecodeError, MemoryError) as error:
         raise UnreadableBlock(f"this block is damaged: {error}") from error
 

@@ -55,6 +55,18 @@ class NotDurable(Exception):
     kept: bool | None = False
 
 
+class LogUnavailable(ConnectionError):
+    """What holds the log does not answer now; asking again later is right."""
+
+
+class LogRefused(Exception):
+    """The log is not what it has to be, and nothing is read or appended before a person has mended it."""
+
+
+class LogMissing(LogRefused):
+    """There is no log at this place."""
+
+
 class Log(Protocol):
     """An append-only sequence of records for each partition."""
 
@@ -75,7 +87,11 @@ class Log(Protocol):
         ...
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
-        """Up to `limit` records of a partition from `offset` on, in order; empty at the end."""
+        """Up to `limit` records of a partition from `offset` on, in order; empty at the end.
+
+        A log that keeps refused items one by one gives `DEAD` back as blocks of one item each, the same
+        bytes each time. Raises LogUnavailable, or LogRefused for an offset that is no longer there.
+        """
         ...
 
     def close(self) -> None:

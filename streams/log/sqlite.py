@@ -17,18 +17,16 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.log.port import DEAD, LogIdentity, NotDurable
+from streams.log.port import DEAD, LogIdentity, LogMissing, NotDurable
 from streams.sentinels import reached
+
+__all__ = ["LogMissing", "SqliteLog", "create_log"]
 
 _OFFSET_BITS = 40
 _SCHEMA = """
 CREATE TABLE log (id TEXT NOT NULL, epoch INTEGER NOT NULL, partitions INTEGER NOT NULL);
 CREATE TABLE blocks (place INTEGER PRIMARY KEY, record BLOB NOT NULL);
 """
-
-
-class LogMissing(Exception):
-    """There is no log at this place."""
 
 
 def create_log(path: Path, partitions: int) -> LogIdentity:

@@ -1,0 +1,211 @@
+"""What the promise demands of each topic, and what to do where a topic does not meet it.
+
+Pure: the brokers are asked by `streams.kafka.topics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from streams.kafka.address import Address
+from streams.log.port import LogIdentity
+
+MAX_PARTITIONS = 1024
+REPLICAS = 3
+IN_SYNC = 2
+RECORD_BYTES = 4 * 1024 * 1024
+"""A block has at most 512 KiB, a refused body at most 1 MiB, and a request several of them."""
+SEALED_BYTES = 1
+
+_LEAST_RECORD_BYTES = 2 * 1024 * 1024
+_WEEK_MS = 7 * 24 * 3600 * 1000
+
+
+class Role(StrEnum):
+    """What a topic is for."""
+
+    LOG = "log"
+    INTAKE = "intake"
+    DEAD_LETTERS = "dead-letters"
+
+
+class Topic(NamedTuple):
+    """A topic as the brokers describe it; `replication` is that of its least copied partition."""
+
+    name: str
+    role: Role
+    id: str
+    partitions: int
+    replication: int
+    settings: Mapping[str, str]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it was told to refuse every append: its epoch is over."""
+        return int(self.settings.get("max.message.bytes", RECORD_BYTES)) <= SEALED_BYTES
+
+
+class Finding(NamedTuple):
+    """Something that would break the promise."""
+
+    topic: str
+    setting: str
+    found: str
+    wanted: str
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic}: {self.setting} is {self.found} and has to be {self.wanted}: {self.why}."
+            f" What to do: {self.remedy}."
+        )
+
+
+def settings_for(role: Role, copies: int) -> dict[str, str]:
+    """The settings with which a topic is made."""
+    settings = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(_WEEK_MS) if role is Role.INTAKE else "-1",
+        "retention.bytes": "-1",
+        "min.insync.replicas": str(IN_SYNC) if copies >= REPLICAS else "1",
+        "unclean.leader.election.enable": "false",
+        "max.message.bytes": str(RECORD_BYTES),
+        # The broker's own clock: by the producers' one, a wrong clock would have records refused.
+        "message.timestamp.type": "LogAppendTime",
+    }
+    if copies < REPLICAS:
+        settings["flush.messages"] = "1"
+    return settings
+
+
+class _Demand(NamedTuple):
+    setting: str
+    wanted: str
+    holds: Callable[[str], bool]
+    why: str
+    value: str
+
+
+def _demands(role: Role, copies: int) -> Iterator[_Demand]:
+    kept = "what is deleted is gone from the log, and with it from every view that is built anew"
+    yield _Demand("cleanup.policy", "delete", "delete".__eq__, "compaction makes holes in the log", "delete")
+    if role is Role.INTAKE:
+        late = "events that no collector has read yet would be deleted"
+        yield _Demand("retention.ms", "-1 or a week at least", _long_enough, late, str(_WEEK_MS))
+        yield _Demand("retention.bytes", "-1", "-1".__eq__, late, "-1")
+    else:
+        yield _Demand("retention.ms", "-1", "-1".__eq__, kept, "-1")
+        yield _Demand("retention.bytes", "-1", "-1".__eq__, kept, "-1")
+    unclean = "a replica that lags could become leader, and drop what was acknowledged"
+    yield _Demand("unclean.leader.election.enable", "false", "false".__eq__, unclean, "false")
+    room = "a block or a refused body would not fit"
+    yield _Demand(
+        "max.message.bytes",
+        f"{_LEAST_RECORD_BYTES} at least",
+        lambda found: int(found) >= _LEAST_RECORD_BYTES,
+        room,
+        str(RECORD_BYTES),
+    )
+    clock = "a record that a producer with a wrong clock sends would be refused"
+    yield _Demand("message.timestamp.type", "LogAppendTime", "LogAppendTime".__eq__, clock, "LogAppendTime")
+    if copies >= REPLICAS:
+        alone = "an acknowledged block could lie on one disk only"
+        yield _Demand("min.insync.replicas", "2", lambda found: 2 <= int(found) < copies, alone, str(IN_SYNC))
+    else:
+        memory = "a single broker acknowledges from memory, and a loss of power would take it back"
+        yield _Demand("flush.messages", "1", "1".__eq__, memory, "1")
+
+
+def _long_enough(found: str) -> bool:
+    return found == "-1" or int(found) >= _WEEK_MS
+
+
+def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tuple[Finding, ...]:
+    """What is wrong with topics that are there."""
+    found: list[Finding] = []
+    epochs = [topic for topic in topics if topic.role is Role.LOG]
+    for topic in topics:
+        found += unsafe_partitions(topic.name, topic.partitions)
+        found += unsafe_replication(topic.name, topic.replication, brokers)
+        found += _unmet(topic, past=topic in epochs[:-1])
+        if topic.role is Role.DEAD_LETTERS and topic.partitions != 1:
+            found.append(_several_dead_letters(topic))
+    if epochs and epochs[-1].sealed:
+        found.append(
+            Finding(
+                epochs[-1].name,
+                "sealed",
+                "true",
+                "false",
+                "the log's last epoch is over and the next one was not made: collectors answer 503",
+                "finish it with `loopline topics ensure --partitions N --new-epoch`",
+            )
+        )
+    return tuple(found)
+
+
+def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
+    for demand in _demands(topic.role, topic.replication):
+        if demand.setting == "max.message.bytes" and (past or topic.sealed):
+            continue
+        found = topic.settings.get(demand.setting, "unknown")
+        if not demand.holds(found):
+            yield Finding(
+                topic.name,
+                demand.setting,
+                found,
+                demand.wanted,
+                demand.why,
+                f"kafka-configs --alter --entity-type topics --entity-name {topic.name}"
+                f" --add-config {demand.setting}={demand.value}",
+            )
+
+
+def unsafe_partitions(topic: str, partitions: int | None) -> list[Finding]:
+    """The finding that a number of partitions is out of bounds, if it is."""
+    if partitions is None or 1 <= partitions <= MAX_PARTITIONS:
+        return []
+    why = "each block is of one partition, so that many partitions make small blocks, and cost per event"
+    remedy = "ask for few: one for each worker that you expect to need"
+    return [Finding(topic, "partitions", str(partitions), f"1 to {MAX_PARTITIONS}", why, remedy)]
+
+
+def unsafe_replication(topic: str, replication: int | None, brokers: int) -> list[Finding]:
+    """The finding that a number of copies is not safe on that many brokers, if it is not."""
+    if replication is None or replication >= REPLICAS and replication <= max(brokers, REPLICAS):
+        return []
+    if replication == 1 and brokers < REPLICAS:
+        return []
+    wanted = str(REPLICAS) if brokers >= REPLICAS else f"1, or {REPLICAS} with as many brokers"
+    why = "fewer copies lose acknowledged events with a broker, or cannot go on without one"
+    remedy = (
+        f"for a new topic, leave `--replication` out; for one that is there, move it with"
+        f" kafka-reassign-partitions to {REPLICAS} replicas and set min.insync.replicas={IN_SYNC}"
+    )
+    return [Finding(topic, "replication", str(replication), wanted, why, remedy)]
+
+
+def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
+    """The finding that the live topic has other partitions than a store remembers."""
+    if len(epochs) < known.epoch or epochs[known.epoch - 1].partitions == known.partitions:
+        return ()
+    topic = epochs[known.epoch - 1]
+    return (
+        Finding(
+            topic.name,
+            "partitions",
+            str(topic.partitions),
+            str(known.partitions),
+            "partitions were added to a live topic, and the events of one key would lie in two of them",
+            f"begin a new epoch: `loopline topics ensure --partitions {topic.partitions} --new-epoch`",
+        ),
+    )
+
+
+def _several_dead_letters(topic: Topic) -> Finding:
+    why = "refused items are one sequence"
+    remedy = "delete the topic if it is empty, and run `loopline topics ensure`; else restore a backup"
+    return Finding(topic.name, "partitions", str(topic.partitions), "1", why, remedy)

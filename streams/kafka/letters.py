@@ -1,0 +1,86 @@
+"""Refused items as records of the dead-letter topic, and back.
+
+A record is one item: its value is the item as it was sent, and its headers say why it was refused, in the
+way of Kafka Connect's dead letter queues, so that tools which know those can be used. Read back, it is a
+block of one dead letter, the same bytes each time: a store remembers the digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from schemas import problems
+from streams.log.block import DeadLetter, read_dead_letters, write_dead_letters
+
+Headers = list[tuple[str, bytes]]
+
+_CONNECT = "__connect.errors."
+_LOOPLINE = "loopline."
+_STAGE = "VALUE_CONVERTER"
+
+
+class Letter(NamedTuple):
+    """A record of the dead-letter topic."""
+
+    value: bytes
+    headers: Headers
+
+
+def letter_of(received: int, letter: DeadLetter, prefix: str) -> Letter:
+    """The record of a refused item that was received at this instant (ns since 1970)."""
+    fields = {
+        _CONNECT + "stage": _STAGE,
+        _CONNECT + "exception.class.name": _LOOPLINE + letter.code,
+        _CONNECT + "exception.message": letter.detail,
+        _CONNECT + "connector.name": prefix,
+        _CONNECT + "task.id": "0",
+        _LOOPLINE + "code": letter.code,
+        _LOOPLINE + "received": str(received),
+    }
+    if letter.id is not None:
+        fields[_LOOPLINE + "id"] = letter.id
+    if letter.source is not None:
+        fields[_LOOPLINE + "source"] = letter.source
+    if letter.origin is not None:
+        for name, value in zip(("topic", "partition", "offset"), letter.origin, strict=True):
+            fields[_CONNECT + name] = str(value)
+    return Letter(letter.bytes, [(name, value.encode()) for name, value in fields.items()])
+
+
+def letters_of(record: bytes, prefix: str) -> list[Letter]:
+    """The records of a block of refused items. Raises UnreadableBlock."""
+    return [letter_of(received, letter, prefix) for received, letter in read_dead_letters(record)]
+
+
+def block_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int) -> bytes:
+    """The block of one dead letter that a record of the topic is.
+
+    A record that somebody else has put there is a dead letter too: nothing in a topic stops a reader.
+    """
+    said = {name: text.decode("utf-8", "replace") for name, text in headers if text is not None}
+    item = b"" if value is None else bytes(value)
+    received = said.get(_LOOPLINE + "received", "")
+    code = said.get(_LOOPLINE + "code")
+    if code is None or not _number(received):
+        detail = "this record of the dead-letter topic was not written by Loopline"
+        foreign = DeadLetter(problems.INVALID_VALUE, detail, None, None, item)
+        return write_dead_letters(max(0, timestamp_ms) * 1_000_000, [foreign], compressed=False)
+    letter = DeadLetter(
+        code,
+        said.get(_CONNECT + "exception.message", ""),
+        said.get(_LOOPLINE + "id"),
+        said.get(_LOOPLINE + "source"),
+        item,
+        _origin([said.get(_CONNECT + name, "") for name in ("topic", "partition", "offset")]),
+    )
+    return write_dead_letters(int(received), [letter], compressed=False)
+
+
+def _origin(said: Sequence[str]) -> tuple[str, int, int] | None:
+    topic, partition, offset = said
+    return (topic, int(partition), int(offset)) if _number(partition) and _number(offset) else None
+
+
+def _number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20

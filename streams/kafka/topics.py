@@ -1,0 +1,241 @@
+"""The topics of a log: made, checked, and given another number of partitions by a new epoch.
+
+What is asked for and what is there is held against what the promise needs; each thing that would break it
+is a `Finding`, with what to do. Nothing here changes or removes an existing topic, but for sealing an
+epoch's: it is told to refuse every append, so that no collector can write to it beside the next one.
+
+`show` reads, `check` judges, `ensure` makes; the command line prints what they return.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
+
+from streams.kafka.address import Address
+from streams.kafka.connecting import CLIENT, admin, described, epoch_topics
+from streams.kafka.demands import (
+    REPLICAS,
+    SEALED_BYTES,
+    Finding,
+    Role,
+    Topic,
+    added_partitions,
+    findings_of,
+    settings_for,
+    unsafe_partitions,
+    unsafe_replication,
+)
+from streams.log.block import write_block
+from streams.log.port import LogIdentity, LogUnavailable
+
+DEFAULT_PARTITIONS = 4
+
+_SEAL_S = 30.0
+
+
+class UnsafeTopics(Exception):
+    """Topics that would break the promise, asked for or there; `findings` say which, and what to do."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        super().__init__("; ".join(str(finding) for finding in findings))
+        self.findings = findings
+
+
+class Topics(NamedTuple):
+    """What is there: the topics of the log (oldest epoch first), the intake and the dead letters."""
+
+    address: Address
+    brokers: int
+    topics: tuple[Topic, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def epochs(self) -> list[Topic]:
+        """The log's topics."""
+        return [topic for topic in self.topics if topic.role is Role.LOG]
+
+
+def show(address: Address) -> Topics:
+    """The topics at an address, with what is wrong with them. Raises LogUnavailable or LogRefused."""
+    with admin(address) as client:
+        return _look(client, address)
+
+
+def check(address: Address, known: LogIdentity | None = None) -> tuple[Finding, ...]:
+    """What would break the promise, empty when all is well.
+
+    `known` is the log as a store remembers it, which shows partitions that were added to a live topic.
+    """
+    seen = show(address)
+    return seen.findings + (added_partitions(seen.epochs, known) if known is not None else ())
+
+
+def ensure(
+    address: Address,
+    partitions: int | None = None,
+    replication: int | None = None,
+    *,
+    intake_partitions: int | None = None,
+    new_epoch: bool = False,
+) -> Topics:
+    """Make the topics that are missing, and look at all of them.
+
+    Args:
+        address: the brokers and the prefix.
+        partitions: of the log; 4 when left out. Another number than is there needs `new_epoch`.
+        replication: copies of each partition; three, or one where there are fewer brokers.
+        intake_partitions: of the intake; as many as the log's when left out.
+        new_epoch: seal the current epoch's topic, and go on in a new one with that many partitions. Safe to
+            repeat when it was interrupted.
+
+    Raises UnsafeTopics, and then nothing was made; LogUnavailable; LogRefused.
+    """
+    with admin(address) as client:
+        before = _look(client, address)
+        current = before.epochs[-1] if before.epochs else None
+        _refuse(_asked(before, partitions, replication, intake_partitions, new_epoch))
+        copies = replication or (REPLICAS if before.brokers >= REPLICAS else 1)
+        count = partitions or (current.partitions if current else DEFAULT_PARTITIONS)
+        wanted = {
+            address.dead_letters: (Role.DEAD_LETTERS, 1),
+            address.intake: (Role.INTAKE, intake_partitions or count),
+        }
+        if current is None:
+            wanted[address.log_topic(1)] = (Role.LOG, count)
+        elif new_epoch:
+            _seal(client, address, current)
+            wanted[address.log_topic(len(before.epochs) + 1)] = (Role.LOG, count)
+        present = {topic.name for topic in before.topics}
+        _create(client, {name: each for name, each in wanted.items() if name not in present}, copies)
+        after = _look(client, address)
+    _refuse(after.findings)
+    return after
+
+
+def _refuse(findings: tuple[Finding, ...]) -> None:
+    if findings:
+        raise UnsafeTopics(findings)
+
+
+def _asked(
+    before: Topics, partitions: int | None, replication: int | None, intake: int | None, new_epoch: bool
+) -> tuple[Finding, ...]:
+    """What is wrong with what was asked for, and with what is there already."""
+    address, epochs = before.address, before.epochs
+    findings = [
+        *unsafe_partitions(address.log_topic(len(epochs) or 1), partitions),
+        *unsafe_partitions(address.intake, intake),
+        *unsafe_replication(address.log_topic(len(epochs) or 1), replication, before.brokers),
+    ]
+    if epochs and not new_epoch and partitions not in (None, epochs[-1].partitions):
+        findings.append(
+            Finding(
+                epochs[-1].name,
+                "partitions",
+                str(epochs[-1].partitions),
+                str(partitions),
+                "a log's partitions are fixed, or the events of one key would lie in two of them",
+                f"begin a new epoch: `loopline topics ensure --partitions {partitions} --new-epoch`",
+            )
+        )
+    if new_epoch and (not epochs or partitions is None):
+        findings.append(
+            Finding(
+                address.log_topic(1),
+                "epoch",
+                str(len(epochs)),
+                "an existing log and a number of partitions",
+                "a new epoch changes the number of partitions of a log that is there",
+                "name it with `--partitions`, and leave `--new-epoch` out where there is no log yet",
+            )
+        )
+    # A sealed epoch without a next one is what an interrupted ensure leaves; a new epoch mends it.
+    mended = "sealed" if new_epoch else None
+    return (*findings, *(finding for finding in before.findings if finding.setting != mended))
+
+
+def _look(client: Any, address: Address) -> Topics:
+    epochs = epoch_topics(client, address)
+    others = described(client, [address.intake, address.dead_letters])
+    raw = [(Role.LOG, topic) for topic in epochs]
+    raw += [
+        (role, others[name])
+        for role, name in ((Role.INTAKE, address.intake), (Role.DEAD_LETTERS, address.dead_letters))
+        if name in others
+    ]
+    settings = _settings(client, [topic["name"] for _, topic in raw])
+    topics = tuple(
+        Topic(
+            topic["name"],
+            role,
+            str(topic["topic_id"]),
+            len(topic["partitions"]),
+            min(len(each["replica_nodes"]) for each in topic["partitions"]),
+            settings[topic["name"]],
+        )
+        for role, topic in raw
+    )
+    brokers = sum(1 for each in client.describe_cluster()["brokers"] if not each.get("is_fenced"))
+    return Topics(address, brokers, topics, findings_of(address, topics, brokers))
+
+
+def _settings(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    said = client.describe_configs(resources, config_filter="all")["topic"]
+    return {name: {key: str(entry["value"]) for key, entry in said[name].items()} for name in names}
+
+
+def _create(client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int) -> None:
+    for name, (role, partitions) in wanted.items():
+        topic = {
+            "num_partitions": partitions,
+            "replication_factor": copies,
+            "configs": settings_for(role, copies),
+        }
+        try:
+            client.create_topics({name: topic})
+        except TopicAlreadyExistsError:
+            continue  # somebody else was quicker; it is looked at afterwards like the others
+    if wanted:
+        client.wait_for_topics(list(wanted))
+
+
+def _seal(client: Any, address: Address, topic: Topic) -> None:
+    """Make the brokers refuse every append to a topic, and wait until each partition's leader does.
+
+    The probe is a block without events, which does no harm where it is still taken.
+    """
+    limit = {"max.message.bytes": str(SEALED_BYTES)}
+    client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, limit)])
+    probe = write_block((), (), ())
+    producer = KafkaProducer(bootstrap_servers=address.bootstrap, acks="all", **CLIENT)
+    deadline = time.monotonic() + _SEAL_S
+    try:
+        for partition in range(topic.partitions):
+            while not _refused(producer, topic.name, partition, probe):
+                if time.monotonic() > deadline:
+                    raise LogUnavailable(
+                        f"{topic.name} partition {partition} still takes appends: the epoch is not sealed."
+                        " Look whether its leader is up, and run this again."
+                    )
+                time.sleep(0.1)
+    finally:
+        producer.close(timeout=5)
+
+
+def _refused(producer: Any, topic: str, partition: int, probe: bytes) -> bool:
+    try:
+        producer.send(topic, probe, partition=partition).get(timeout=10)
+    except MessageSizeTooLargeError:
+        return True
+    except KafkaError:
+        return False
+    return False
