@@ -69,5 +69,19 @@ class ShelfUnreachable(DatasetError, ConnectionError):
     """The store of the releases does not answer, or not to us; the message says what to look at."""
 
 
+class ClaimTooOld(DatasetError):
+    """It took so long that what was sent may have been cleaned up, as a dead release's leftovers."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} was not published: it took more than half a day. Release again.")
+
+
 class PublishingUnsure(DatasetError):
     """The answer to the last write was lost: the release is there whole, or it is not there."""
+
+    def __init__(self, name: str, reason: object) -> None:
+        super().__init__(
+            f"nobody can know yet whether {name} is published: {reason} `loopline dataset list` shows it,"
+            " whole, if it is; if not, release again."
+        )
+        self.name = name

@@ -1,0 +1,317 @@
+"""Releases on an object store, through `pyarrow.fs`: S3 and what speaks like it.
+
+An object store has no rename and no lock, and `pyarrow.fs` has no conditional write. What there is: an object
+appears whole, and whoever lists after a write sees it. A release is published on that alone, in these steps:
+
+1. it is cut in a local folder, which nobody else sees;
+2. a number is claimed (`claims`): nobody else writes under it from then on, whatever happens to this process;
+3. the files are written to `MODEL/N/`, all but the manifest, by which readers go: nobody sees them yet;
+4. the manifest is written, as one object: the release is there, whole;
+5. the claim is taken back. The release itself keeps the number.
+
+A release that is killed on the way leaves its claim, and perhaps files that nobody sees; its number stays
+unused. What is published never changes, so it is remembered; what is listed is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from feedback.datasets.catalogue import FAILED, MANIFEST, is_model, is_version
+from feedback.datasets.claims import Claims
+from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
+from feedback.datasets.shelf import Bench, Body
+from streams.sentinels import reached
+
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+"""Where an object appears whole, and a listing shows what was written before it."""
+
+# A store that does not answer is given up after some fifteen seconds, one that refuses at once.
+_CONNECT_S, _ANSWER_S, _ATTEMPTS = 3.0, 5.0, 3
+_PIECE = 4 * 1024 * 1024
+# So many versions are looked at one by one; more are listed with all their files, a hundred in one request.
+_ONE_BY_ONE = 16
+
+_ADVICE = {
+    "NETWORK_CONNECTION": "Is it running, and is its address (`endpoint_override`, `scheme`) right?",
+    "NO_SUCH_BUCKET": "Create the bucket, or name another one.",
+    "ACCESS_DENIED": "Look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and at what they may do.",
+    "INVALID_ACCESS_KEY_ID": "Look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+    "SIGNATURE_DOES_NOT_MATCH": "Look at AWS_SECRET_ACCESS_KEY, and at the clock of this machine.",
+}
+
+
+def object_shelf(uri: str) -> ObjectShelf:
+    """The shelf at a URI of `pyarrow.fs`. Nothing is asked over the network yet. Raises BadRequest."""
+    parts = urlsplit(uri)
+    bucket = parts.netloc.rpartition("@")[2]
+    # A key in the address is nobody's to read.
+    name = f"{parts.scheme}://{bucket}{parts.path}".rstrip("/")
+    if parts.scheme not in SCHEMES or not bucket:
+        raise BadRequest(
+            f"releases cannot lie at {name}: name a folder, or an object store as in"
+            " s3://BUCKET/PREFIX?region=REGION"
+        )
+    return ObjectShelf(lambda: _connected(uri, name), name)
+
+
+def _connected(uri: str, name: str) -> tuple[Any, str]:
+    import pyarrow as pa
+    from pyarrow import fs
+
+    try:
+        files, base = fs.FileSystem.from_uri(uri)
+    except pa.ArrowInvalid as error:
+        raise BadRequest(f"releases cannot lie at {name}: {error}") from None
+    if isinstance(files, fs.S3FileSystem):
+        # An address cannot say how long to wait; all else that it said is kept.
+        _, (said,) = files.__reduce__()
+        files = fs.S3FileSystem(
+            **{
+                **said,
+                "connect_timeout": _CONNECT_S,
+                "request_timeout": _ANSWER_S,
+                "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+                # In the background, all of a large file would be held in memory.
+                "background_writes": False,
+            }
+        )
+    return files, base.rstrip("/")
+
+
+class Objects:
+    """Objects below one prefix, by their paths. Every call raises ShelfUnreachable when it cannot be made."""
+
+    def __init__(self, connect: Callable[[], tuple[Any, str]], name: str) -> None:
+        self.name = name
+        self._connect = connect
+        self._connection: tuple[Any, str] | None = None
+        self._connecting = threading.Lock()
+        self._bucket_seen = False
+
+    @contextlib.contextmanager
+    def speaking(self) -> Iterator[tuple[Any, str]]:
+        """The file system, and the path of the prefix in it; its failures are told as ours."""
+        try:
+            with self._connecting:
+                if self._connection is None:
+                    self._connection = self._connect()
+            yield self._connection
+        except (FileNotFoundError, ShelfUnreachable):
+            raise
+        except OSError as error:
+            text = str(error)
+            advice = next((advice for code, advice in _ADVICE.items() if code in text), "")
+            raise ShelfUnreachable(
+                f"the datasets at {self.name} cannot be reached. {advice} ({text})"
+            ) from error
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a small object; it appears whole."""
+        with self.speaking() as (files, base), files.open_output_stream(f"{base}/{path}", None) as stream:
+            stream.write(content)
+
+    def upload(self, source: Path, path: str) -> None:
+        """Write an object from a local file, in pieces."""
+        with (
+            source.open("rb") as file,
+            self.speaking() as (files, base),
+            files.open_output_stream(f"{base}/{path}", None) as stream,
+        ):
+            shutil.copyfileobj(file, stream, _PIECE)
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[Any]:
+        """An object, to be read from anywhere in it. Raises FileNotFoundError."""
+        with self.speaking() as (files, base), files.open_input_file(f"{base}/{path}") as file:
+            yield file
+
+    def remove(self, path: str) -> None:
+        """Remove an object; it may be gone already."""
+        with contextlib.suppress(FileNotFoundError), self.speaking() as (files, base):
+            files.delete_file(f"{base}/{path}")
+
+    def listed(self, path: str, *, deep: bool = False) -> list[Any]:
+        """What lies below a path, each as pyarrow describes it; nothing when there is no such path."""
+        from pyarrow.fs import FileSelector
+
+        with self.speaking() as (files, base):
+            below = f"{base}/{path}".rstrip("/")
+            found: list[Any] = files.get_file_info(FileSelector(below, allow_not_found=True, recursive=deep))
+            # A bucket that is not there lists like one without objects.
+            if not found and not self._bucket_seen:
+                self._look_for_bucket(files, base.partition("/")[0])
+        self._bucket_seen = True
+        return found
+
+    def _look_for_bucket(self, files: Any, bucket: str) -> None:
+        if not files.get_file_info(bucket).type:
+            raise ShelfUnreachable(f"there is no bucket {bucket} for the datasets at {self.name}: create it")
+
+    def described(self, paths: list[str]) -> list[Any]:
+        """Each path as pyarrow describes it, those that are not there too."""
+        with self.speaking() as (files, base):
+            found: list[Any] = files.get_file_info([f"{base}/{path}" for path in paths])
+        return found
+
+
+class ObjectShelf:
+    """Releases as objects `MODEL/N/FILE` below a prefix."""
+
+    def __init__(self, connect: Callable[[], tuple[Any, str]], name: str) -> None:
+        self.name = name
+        self.objects = Objects(connect, name)
+        self._published: dict[str, set[int]] = {}
+
+    def models(self) -> list[str]:
+        """What lies directly below the prefix, as far as it has a model's name."""
+        return sorted(entry.base_name for entry in self.objects.listed("") if is_model(entry.base_name))
+
+    def versions(self, model: str) -> list[int]:
+        """What lies below the model and has a manifest. One that was seen once is not looked for again."""
+        there = {int(each.base_name) for each in self.objects.listed(model) if is_version(each.base_name)}
+        known = self._published.setdefault(model, set())
+        unknown = sorted(there - known)
+        if len(unknown) > _ONE_BY_ONE:
+            entries = self.objects.listed(model, deep=True)
+        else:
+            entries = self.objects.described([f"{model}/{each}/{MANIFEST}" for each in unknown])
+        for entry in entries:
+            _, *last = entry.path.rsplit("/", 3)
+            if last[::2] == [model, MANIFEST] and is_version(last[1]) and entry.size:
+                known.add(int(last[1]))
+        return sorted(there & known)
+
+    def published(self, model: str, version: int) -> bool:
+        """Whether a version has a manifest."""
+        known = self._published.setdefault(model, set())
+        if version not in known and self.objects.described([f"{model}/{version}/{MANIFEST}"])[0].size:
+            known.add(version)
+        return version in known
+
+    def read(self, model: str, version: int, name: str) -> bytes:
+        """The object's bytes; manifests are remembered."""
+        return _manifest(self, model, version) if name == MANIFEST else self._read(model, version, name)
+
+    def _read(self, model: str, version: int, name: str) -> bytes:
+        with self.opened(model, version, name) as file:
+            content: bytes = file.read()
+        return content
+
+    @contextlib.contextmanager
+    def opened(self, model: str, version: int, name: str) -> Iterator[Any]:
+        """The object, read in ranges."""
+        with self.objects.opened(f"{model}/{version}/{name}") as file:
+            yield file
+
+    def body(self, model: str, version: int, name: str) -> Body:
+        """An object of a published release, read piece by piece as it is handed out."""
+        if not self.published(model, version):
+            raise FileNotFoundError(f"{self.name}/{model}/{version}/{name}")
+        stack = contextlib.ExitStack()
+        file = stack.enter_context(self.opened(model, version, name))
+
+        def pieces() -> Iterator[bytes]:
+            with stack:
+                while piece := file.read(_PIECE):
+                    yield piece
+
+        return Body(file.size(), pieces())
+
+    def stamp(self, model: str, version: int, name: str) -> int:
+        """Always the same: no other release takes the place of one that was published."""
+        return 0
+
+    def place(self, model: str, version: int) -> str:
+        """The address of the release, without what belongs to the connection."""
+        return f"{self.name}/{model}/{version}"
+
+    @contextlib.contextmanager
+    def releasing(self, model: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Bench]:
+        """The making of a release. Nobody is waited for: two at a time get two numbers."""
+        yield _ObjectBench(self, model)
+
+
+@lru_cache(maxsize=256)
+def _manifest(shelf: ObjectShelf, model: str, version: int) -> bytes:
+    return shelf._read(model, version, MANIFEST)
+
+
+class _ObjectBench:
+    """The making of a release in a local folder, and its way to the store."""
+
+    def __init__(self, shelf: ObjectShelf, model: str) -> None:
+        self._shelf = shelf
+        self._model = model
+        self._claims = Claims(shelf, model)
+        # Whether the number is ours for good: something may be written under it.
+        self._used = False
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[Path]:
+        """A folder for temporary files (TMPDIR says where), removed at the end."""
+        with tempfile.TemporaryDirectory(prefix="loopline-release-") as path:
+            yield Path(path)
+
+    @contextlib.contextmanager
+    def numbered(self) -> Iterator[int]:
+        """A claimed number. It is given back as long as nothing was written under it."""
+        version = self._claims.take()
+        reached("objects.2")
+        try:
+            yield version
+        finally:
+            # A write that failed here may still arrive there: what was once written to stays ours.
+            if not self._used:
+                with contextlib.suppress(ShelfUnreachable):
+                    self._claims.give_back()
+
+    def publish(self, built: Path, version: int) -> str:
+        """Write the files, then the manifest."""
+        objects, below = self._shelf.objects, f"{self._model}/{version}"
+        self._used = True
+        sizes = {}
+        for path in sorted(built.iterdir()):
+            if path.name != MANIFEST:
+                objects.upload(path, f"{below}/{path.name}")
+                sizes[path.name] = path.stat().st_size
+                reached("objects.3")
+        there = {each.base_name: each.size for each in objects.listed(below)}
+        if there != sizes:
+            raise ShelfUnreachable(
+                f"{self._shelf.name}/{below} holds {there} after {sizes} was written there"
+            )
+        if self._claims.age_s() > Claims.GOOD_FOR_S:
+            raise ClaimTooOld(f"{self._model}@{version}")
+        self._show(below, version, (built / MANIFEST).read_bytes())
+        reached("objects.4")
+        # Were it left, the next release would take it away.
+        with contextlib.suppress(ShelfUnreachable):
+            self._claims.give_back()
+        reached("objects.5")
+        return self._shelf.place(self._model, version)
+
+    def _show(self, below: str, version: int, manifest: bytes) -> None:
+        """Write the manifest; a lost answer is asked for again. Raises PublishingUnsure."""
+        try:
+            self._shelf.objects.write(f"{below}/{MANIFEST}", manifest)
+        except ShelfUnreachable as error:
+            with contextlib.suppress(ShelfUnreachable):
+                if self._shelf.published(self._model, version):
+                    return
+            raise PublishingUnsure(f"{self._model}@{version}", error) from error
+
+    def set_aside(self, built: Path, name: str) -> str:
+        """Write the files under the name; they are no version, so nobody takes them for one."""
+        below = f"{self._model}/{FAILED}/{name}"
+        for path in sorted(built.iterdir()):
+            self._shelf.objects.upload(path, f"{below}/{path.name}")
+        return f"{self._shelf.name}/{below}"
