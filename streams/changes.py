@@ -24,6 +24,7 @@ from streams.processors.join import PREDICTION_MADE
 from streams.store.port import Transaction
 from streams.store.tables import (
     AUDITED,
+    CASES,
     COUNTS,
     DEAD_LETTERS,
     EXPOSURES,
@@ -53,6 +54,9 @@ class Changes:
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
+        self._inserts: dict[str, tuple[Table, list[Row]]] = {
+            table.name: (table, []) for table in (PREDICTIONS, CASES, FACTS)
+        }
         self._puts: dict[str, tuple[Table, list[Row]]] = {table.name: (table, []) for table in TABLES}
         self.deletes: defaultdict[str, dict[tuple[object, ...], None]] = defaultdict(dict)
         self.letters: list[DeadLetterRow] = []
@@ -61,13 +65,17 @@ class Changes:
             table.name: (table, {}) for table in (EXPOSURES, OUTCOMES)
         }
 
+    def new_case(self, row: Row) -> None:
+        """A new prediction that answers for a join key."""
+        self._inserts[CASES.name][1].append(row)
+
     def put(self, table: Table, row: Row) -> None:
         """Insert or replace a row."""
         self._puts[table.name][1].append(row)
 
     def new_prediction(self, prediction: Prediction) -> None:
         """A prediction, with what it counts, who saw it, and whether its input is audited."""
-        self.put(PREDICTIONS, as_row(prediction))
+        self._inserts[PREDICTIONS.name][1].append(as_row(prediction))
         self._count(prediction_group(prediction, PREDICTION_MADE, None), 1, 1)
         exposure = exposure_row(prediction, self._shard)
         if exposure is not None:
@@ -85,7 +93,8 @@ class Changes:
         new_home: Prediction | None,
     ) -> None:
         """A fact that is new or changed, with the differences of what it counts."""
-        self.put(FACTS, row)
+        changed = self._inserts if old is None else self._puts
+        changed[FACTS.name][1].append(row)
         before = None if old is None else counted(old, old_home)
         after = counted(new, new_home)
         if before != after:
@@ -139,6 +148,9 @@ class Changes:
                 doomed.pop(row[: len(table.key)], None)
             if doomed:
                 transaction.delete(table, list(doomed))
+        for table, rows in self._inserts.values():
+            if rows:
+                transaction.insert(table, rows)
         for table, rows in self._puts.values():
             if rows:
                 transaction.put(table, rows)

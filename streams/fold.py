@@ -349,7 +349,7 @@ class Fold:
         for prediction in self._new_predictions:
             changes.new_prediction(prediction)
         for entry in self._new_cases:
-            changes.put(CASES, as_row(entry))
+            changes.new_case(as_row(entry))
         affected = set()
         for fact in self._facts():
             before = self._loaded.get((fact.key, fact.id, fact.source))

@@ -179,6 +179,9 @@ class MemoryTransaction(MemorySnapshot):
     def hold(self, pids: Sequence[bytes]) -> None:
         """Nobody else writes."""
 
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self.put(table, rows)
+
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         key = self._store.tables[table.name].key
         self.beside[table.name].update((key(row), row) for row in rows)

@@ -109,6 +109,10 @@ class Transaction(Snapshot, Protocol):
         """
         ...
 
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows whose keys are not there, which is for the caller to know; cheaper than `put`."""
+        ...
+
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows, or replace those with the same keys. Keys do not repeat within a call."""
         ...

@@ -167,6 +167,9 @@ class SqliteTransaction(SqliteSnapshot):
     def hold(self, pids: Sequence[bytes]) -> None:
         """The one writer holds everything."""
 
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self.put(table, rows)
+
     def put(self, table: Table, rows: Sequence[Row]) -> None:
         self._write(table, statements.put, rows)
 

@@ -86,6 +86,28 @@ class StoreContract:
         put(store, LABELS, [label])
         assert everything(store, LABELS) == [label]
 
+    @pytest.mark.parametrize("size", [1, 59, 60, 61, 1000])
+    def test_insert_puts_what_is_not_there(self, store: Store, size: int) -> None:
+        """Rows with new keys are inserted, few or many, beside those that are there."""
+        put(store, FACTS, [fact(b"a", 1)])
+        rows = [fact(b"b", number, text=None if number % 2 else "t") for number in range(size)]
+        with store.transaction([0]) as transaction:
+            transaction.insert(FACTS, rows)
+            transaction.insert(FACTS, [])
+        assert everything(store, FACTS) == [fact(b"a", 1), *rows]
+
+    def test_the_longest_keys_are_kept(self, store: Store) -> None:
+        """Ids of 256 characters of four bytes each fit into a key, every time."""
+        long = "".join(chr(0x10000 + number * 977) for number in range(256))
+        source = long[::-1]
+        key, id_ = b"jm/" + long.encode(), b"t" + long[1:].encode() + b"zzzz"
+        rows = [row(FACTS, key=key, id=id_, source=each) for each in sorted((source, source[:-1] + "z"))]
+        put(store, FACTS, rows)
+        put(store, FACTS, rows)
+        assert sorted(everything(store, FACTS)) == sorted(rows)
+        assert got(store, FACTS, [(key, id_, source)]) == [row(FACTS, key=key, id=id_, source=source)]
+        put(store, REPLAYED, [row(REPLAYED, dead_letter="0:1:2", key=key, id=id_, source=source)])
+
     def test_put_replaces_the_row_with_the_same_key(self, store: Store) -> None:
         """One key, one row: the last one put, whole."""
         put(store, FACTS, [fact(b"p1", 1, text="old", waits_for="prediction:x"), fact(b"p1", 2)])

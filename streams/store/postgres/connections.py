@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -70,6 +71,8 @@ class Connections:
         self._settings = {**_SETTINGS, "search_path": search_path}
         self._guard = threading.Lock()
         self._idle: list[Connection] = []
+        self.staged: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
+        """For each connection, the tables for which it has a temporary one."""
         self._closed = False
 
     def open(self) -> Connection:

@@ -15,7 +15,12 @@ from streams.store.port import Range
 from streams.store.tables import Index, Row, Table
 
 _ORDER = ' COLLATE "C"'
+_DRIVERS = {bytes: "bytea", int: "int8", float: "float8", str: "text"}
 TYPES = {bytes: "bytea", int: "bigint", float: "double precision", str: "text"}
+
+# An entry of an index has at most 2,700 bytes: the ids of a key may take 1 KiB each, and three are too many.
+_LONG = {("facts", "source"), ("replayed", "source")}
+_SHORT = 'CASE WHEN octet_length("source") > 256 THEN md5("source") ELSE "source" END'
 
 POSITIONS = """
 CREATE TABLE positions ("partition" integer PRIMARY KEY, "offset" bigint NOT NULL DEFAULT 0,
@@ -50,8 +55,21 @@ def python_types(table: Table, columns: Sequence[str]) -> list[type]:
     return [_kinds(table)[column] for column in columns]
 
 
+@cache
+def copied_types(table: Table) -> list[str]:
+    """PostgreSQL's types of a table's columns, as the driver names them."""
+    return [_DRIVERS[plain] for plain in python_types(table, table.columns)]
+
+
 def _index_name(table: Table, index: Index) -> str:
     return f'"{table.name}_{"_".join(index.columns)}"'
+
+
+def _key(table: Table) -> str:
+    """The key as the unique index has it."""
+    return ", ".join(
+        f"({_SHORT})" if (table.name, column) in _LONG else f'"{column}"' for column in table.key
+    )
 
 
 def columns_of(table: Table) -> str:
@@ -65,7 +83,10 @@ def columns_of(table: Table) -> str:
 def create(table: Table) -> str:
     """The statements that make a table and its indexes; an index leaves nulls out where there are any."""
     types = table.types()
-    made = [f'CREATE TABLE "{table.name}" ({columns_of(table)}, PRIMARY KEY ({names(table.key)}))']
+    made = [
+        f'CREATE TABLE "{table.name}" ({columns_of(table)})',
+        f'CREATE UNIQUE INDEX "{table.name}_key" ON "{table.name}" ({_key(table)})',
+    ]
     for index in table.indexes:
         first = index.columns[0]
         filled = f' WHERE "{first}" IS NOT NULL' if types[first][1] else ""
@@ -93,14 +114,32 @@ def _arrays(table: Table, columns: Sequence[str]) -> str:
 
 
 @cache
-def upsert(table: Table, *, add: bool = False) -> str:
-    """Insert rows given as arrays, column by column, in key order; what is there is replaced, or grows."""
+def upsert(table: Table, *, add: bool = False, staged: bool = False) -> str:
+    """Insert rows in key order; what is there is replaced, or grows.
+
+    They come as arrays, column by column, or were copied into the table's `staging` before.
+    """
+    arrays = f"unnest({_arrays(table, table.columns)}) AS new ({names(table.columns)})"
     return (
         f'INSERT INTO "{table.name}" AS it SELECT {names(table.columns)}'
-        f" FROM unnest({_arrays(table, table.columns)}) AS new ({names(table.columns)})"
-        f" ORDER BY {names(table.key)}"
-        f" ON CONFLICT ({names(table.key)}) {_adding(table) if add else _on_conflict(table)}"
+        f" FROM {staging(table) if staged else arrays} ORDER BY {names(table.key)}"
+        f" ON CONFLICT ({_key(table)}) {_adding(table) if add else _on_conflict(table)}"
     )
+
+
+def staging(table: Table) -> str:
+    """The temporary table in which a session's rows wait to be written to a table."""
+    return f'"new_{table.name}"'
+
+
+def create_staging(table: Table) -> str:
+    """The statement that makes it; it is empty again after each transaction."""
+    return f'CREATE TEMPORARY TABLE {staging(table)} (LIKE "{table.name}") ON COMMIT DELETE ROWS'
+
+
+def copy(table: Table, target: str) -> str:
+    """Copy rows of a table to it, or to its staging, in binary."""
+    return f"COPY {target} ({names(table.columns)}) FROM STDIN (FORMAT BINARY)"
 
 
 @cache

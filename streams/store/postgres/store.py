@@ -62,14 +62,20 @@ INSERT INTO positions SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bytea
  ORDER BY p ON CONFLICT ("partition") DO UPDATE
    SET "offset" = excluded."offset", digest = excluded.digest, received = excluded.received
 """
+# So many rows are cheaper copied: 1.6 us of the client's CPU a fact and 4 of the server's, where arrays take
+# 4 and 12; below, the round trips of a copy cost more.
+_COPIED = 60
 
 
 class PostgresTransaction(PostgresSnapshot):
     """A write transaction that holds some positions. `store` begins and ends it."""
 
-    def __init__(self, connection: Connection, partitions: Sequence[int]) -> None:
+    def __init__(self, connection: Connection, partitions: Sequence[int], staged: Iterable[str]) -> None:
         super().__init__(connection)
         self._partitions = partitions
+        self._filled: set[str] = set()
+        self.staged = set(staged)
+        """The tables for which the connection has a temporary one, if the transaction is committed."""
 
     @property
     def shard(self) -> int:
@@ -92,14 +98,37 @@ class PostgresTransaction(PostgresSnapshot):
         if pids:
             self._rows(_HOLD, [PACKERS[bytes](pids)])
 
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        if len(rows) < _COPIED:
+            self._upsert(table, rows)
+        else:
+            self._copy(table, f'"{table.name}"', rows)
+
     def put(self, table: Table, rows: Sequence[Row]) -> None:
-        if rows:
-            self._cursor.execute(statements.upsert(table).encode(), arrays(table, table.columns, rows))
+        self._upsert(table, rows)
 
     def add(self, table: Table, rows: Sequence[Row]) -> None:
-        if rows:
-            text = statements.upsert(table, add=True)
+        self._upsert(table, rows, add=True)
+
+    def _upsert(self, table: Table, rows: Sequence[Row], *, add: bool = False) -> None:
+        if len(rows) >= _COPIED:
+            if table.name not in self.staged:
+                self._cursor.execute(statements.create_staging(table).encode(), prepare=False)
+                self.staged.add(table.name)
+            if table.name in self._filled:
+                self._cursor.execute(f"DELETE FROM {statements.staging(table)}".encode())
+            self._filled.add(table.name)
+            self._copy(table, statements.staging(table), rows)
+            self._cursor.execute(statements.upsert(table, add=add, staged=True).encode())
+        elif rows:
+            text = statements.upsert(table, add=add)
             self._cursor.execute(text.encode(), arrays(table, table.columns, rows))
+
+    def _copy(self, table: Table, target: str, rows: Sequence[Row]) -> None:
+        with self._cursor.copy(statements.copy(table, target).encode()) as copy:
+            copy.set_types(statements.copied_types(table))
+            for row in rows:
+                copy.write_row(row)
 
     def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
         if keys:
@@ -154,7 +183,8 @@ class PostgresStore:
         """Write until the context ends; an error takes all of it back."""
         held = sorted(set(partitions))
         connection = self._connections.begin(_BEGIN)
-        transaction = PostgresTransaction(connection, held)
+        staged = self._connections.staged.setdefault(connection, set())
+        transaction = PostgresTransaction(connection, held, staged)
         try:
             with translated(self._connections.server):
                 transaction.lock(self.number, alone=alone)
@@ -164,6 +194,7 @@ class PostgresStore:
                 transaction.end()
                 reached("project.4")
                 connection.execute(b"COMMIT")
+                staged |= transaction.staged
         finally:
             transaction.end()
             self._connections.end(connection)

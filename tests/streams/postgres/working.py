@@ -105,7 +105,7 @@ class Working(threading.Thread):
 def one_after_the_other(
     store: PostgresStore, first: Batch, second: Batch, *, doomed: bool = False
 ) -> tuple[bool, object]:
-    """Apply `second` while `first` is folded and not committed. Whether it had to wait, and what it returned."""
+    """Apply `second` while `first` is folded and not committed: whether it had to wait, what it returned."""
     pausing = Pausing(store, doomed=doomed)
     one = Working(lambda: apply(pausing, first))
     assert pausing.paused.wait(WAIT_S)
