@@ -36,8 +36,8 @@ from streams.rebuild import Progress
 from streams.store.port import Store
 
 if TYPE_CHECKING:
+    from feedback.api.services import Appending
     from feedback.server import Server
-    from streams.appender import Appender
     from streams.metrics import Metrics
 
 STOPPED, VIEWS_GONE, FAILED, REFUSED_TO_RUN = 0, 1, 2, 64
@@ -55,50 +55,58 @@ _log = structlog.get_logger("loopline")
 
 
 def application(
-    home: Home, log: Log, appender: Appender, metrics: Metrics, store: Callable[[], Store]
+    log: Log, appender: Appending, metrics: Metrics, store: Callable[[], Store], shelf: Any, **more: Any
 ) -> Server:
-    """The application on a home."""
-    from feedback.api.services import WorkerSays
+    """The application on adapters that were chosen. `shelf`: where releases lie; `more`: for `build_app`."""
     from feedback.datasets.lineage import versions_with
     from feedback.datasets.shelf import shelf_of
     from feedback.server import build_app
 
-    shelf = shelf_of(home.datasets)
-
-    def worker() -> WorkerSays:
-        said = home.worker_state()
-        return WorkerSays(said.state, said.reason)
+    releases = shelf_of(shelf)
 
     def lineage(model: str, event_id: str, source: str) -> list[int]:
-        return versions_with(shelf, model, source, event_id)
+        return versions_with(releases, model, source, event_id)
 
     return build_app(
         log=log,
         appender=appender,
         store=store,
-        datasets=shelf,
+        datasets=releases,
         metrics=metrics,
         lineage=lineage,
-        worker=worker,
         outcome_window_days=value("outcome_window"),
         maturity_days=value("maturity"),
         stuck_after_s=value("stuck_after"),
+        **more,
     )
 
 
-def run_collector(home: Home, descriptor: int, log_level: str) -> int:
-    """Serve on a socket that listens already, until SIGTERM; what was taken is written before the end."""
+def _at_home(
+    home: Home,
+    log: Log,
+    appender: Appending,
+    metrics: Metrics,
+    store: Callable[[], Store],
+    datasets: str | None,
+) -> Server:
+    """The application on a home."""
+    from feedback.api.services import WorkerSays
+
+    def worker() -> WorkerSays:
+        said = home.worker_state()
+        return WorkerSays(said.state, said.reason)
+
+    return application(log, appender, metrics, store, datasets or home.datasets, worker=worker)
+
+
+def serve(app: Server, listening: socket.socket, log_level: str) -> None:
+    """Serve on a socket that listens already, until SIGTERM or SIGINT."""
     import uvicorn
 
     from feedback.wire import OneWrite
-    from streams.appender import Appender
-    from streams.metrics import Metrics
 
-    metrics = Metrics()
-    log = home.open_log(writable=True)
-    appender = Appender(log, metrics)
     config = uvicorn.Config(
-        application(home, log, appender, metrics, home.current_store),
+        app,
         log_level=log_level,
         access_log=False,
         lifespan="on",
@@ -108,11 +116,23 @@ def run_collector(home: Home, descriptor: int, log_level: str) -> int:
         proxy_headers=False,
         http=OneWrite,
     )
-    listening = socket.socket(fileno=descriptor)
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal again after it has ended; by then nothing is left to do.
+    with contextlib.suppress(KeyboardInterrupt), _signals_ignored_after():
+        server.run(sockets=[listening])
+
+
+def run_collector(home: Home, descriptor: int, log_level: str) -> int:
+    """Serve on a socket that listens already, until SIGTERM; what was taken is written before the end."""
+    from streams.appender import Appender
+    from streams.metrics import Metrics
+
+    metrics = Metrics()
+    log = home.open_log(writable=True)
+    appender = Appender(log, metrics)
     try:
-        # uvicorn raises the signal again after it has ended; by then nothing is left to do.
-        with contextlib.suppress(KeyboardInterrupt), _signals_ignored_after():
-            uvicorn.Server(config).run(sockets=[listening])
+        app = _at_home(home, log, appender, metrics, home.current_store, value("datasets"))
+        serve(app, socket.socket(fileno=descriptor), log_level)
     finally:
         appender.stop()
         log.close()
@@ -199,7 +219,7 @@ class InProcess:
     It is a `feedback.service.Service`. Raises Locked, or StoreRefused.
     """
 
-    def __init__(self, home: Home, *, wait_s: float = 0.0) -> None:
+    def __init__(self, home: Home, *, wait_s: float = 0.0, datasets: str | None = None) -> None:
         from streams.appender import Appender
         from streams.metrics import Metrics
 
@@ -216,7 +236,7 @@ class InProcess:
             metrics = Metrics()
             appender = Appender(self.log, metrics)
             opened.callback(appender.stop)
-            self._app = application(home, self.log, appender, metrics, lambda: self.store)
+            self._app = _at_home(home, self.log, appender, metrics, lambda: self.store, datasets)
             self._runner = opened.enter_context(asyncio.Runner())
             self._closing = opened.pop_all()
 

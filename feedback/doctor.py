@@ -1,7 +1,8 @@
 """Looking at the machine, a home and its server, and saying what to do about what is wrong.
 
 Nothing is changed, but for a small file that is written, synced and removed to see whether that works.
-Each check answers with findings; a check that fails by itself is a finding too.
+Each check answers with findings; a check that fails by itself is a finding too. What a cluster has instead
+of a home is looked at by `feedback.doctor_cluster`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from feedback.cluster import Cluster
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
-from feedback.service import NoAddress, NoAnswer, OverHttp
+from feedback.service import NoAddress, NoAnswer, OverHttp, address_of
+from feedback.settings import without_password
 from feedback.supervisor import listen
 from streams.log.port import format_positions
 from streams.projection import OtherViews, StoreRefused, check
 from streams.queries.freshness import lag
 from streams.queries.waiting import waiting_count
+from streams.store.port import Snapshot
 from streams.store.sqlite import SqliteStore
 from streams.store.tables import DEAD_LETTERS, REPLAYED
 
@@ -48,32 +52,42 @@ class Finding(NamedTuple):
 Findings = Iterator[Finding]
 
 
-def examine(home: Home, url: str | None, host: str, port: int) -> list[Finding]:
+def examine(place: Home | Cluster, url: str | None, host: str, port: int) -> list[Finding]:
     """Everything that was found, in the order it was looked at.
 
     Args:
         url: the server that was named, if any.
         host, port: where a server would listen that is started now.
     """
-    found = [*_checked("python", _python), *_checked("sqlite", _sqlite)]
+    found = [*checked("python", _python), *checked("sqlite", _sqlite)]
+    if isinstance(place, Home):
+        return found + _home(place, url, host, port)
+    from feedback.doctor_cluster import examine_cluster
+
+    return found + examine_cluster(place, url or address_of(host, port))
+
+
+def _home(home: Home, url: str | None, host: str, port: int) -> list[Finding]:
+    found: list[Finding] = []
     if not home.path.is_dir():
         do = f"`loopline up --home {home.path}` makes one; --home or LOOPLINE_HOME names another"
         # A server elsewhere needs no home here.
         found.append(Finding("home", WARN if url else FAIL, f"there is no folder {home.path}", do))
     else:
         for subject, look in _OF_A_HOME:
-            found += _checked(subject, lambda look=look: look(home))  # type: ignore[misc]
-    found += _checked("server", lambda: _server(home, url))
+            found += checked(subject, lambda look=look: look(home))  # type: ignore[misc]
+    found += checked("server", lambda: _server(home, url))
     if url is None and home.server() is None:
-        found += _checked("port", lambda: _port(host, port))
+        found += checked("port", lambda: _port(host, port))
     return found
 
 
-def _checked(subject: str, look: Callable[[], Findings]) -> Findings:
+def checked(subject: str, look: Callable[[], Findings]) -> Findings:
+    """What a check finds; that it fails by itself is a finding too."""
     try:
         yield from look()
     except Exception as error:
-        yield Finding(subject, FAIL, f"{type(error).__name__}: {error}")
+        yield Finding(subject, FAIL, without_password(f"{type(error).__name__}: {error}"))
 
 
 # ------------------------------------------------------------------------------------------- the machine
@@ -184,10 +198,7 @@ def _views(home: Home) -> Findings:
             at = format_positions({partition: applied.offset for partition, applied in positions.items()})
             yield Finding("views", OK, f"version {store.views_version}, at {at or 'the beginning'}")
             yield from _progress(home, lag(positions, ends))
-            yield Finding("waiting", OK, f"{waiting_count(snapshot):,} events (`loopline waiting`)")
-            codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
-            put_back = snapshot.count(REPLAYED)
-            yield from _letters(codes, put_back)
+            yield from contents(snapshot)
 
 
 def _progress(home: Home, behind: int) -> Findings:
@@ -207,7 +218,11 @@ def _progress(home: Home, behind: int) -> Findings:
         yield Finding("worker", OK, f"running, {behind} blocks behind")
 
 
-def _letters(codes: Counter[str], put_back: int) -> Findings:
+def contents(snapshot: Snapshot) -> Findings:
+    """What waits, and what was refused."""
+    yield Finding("waiting", OK, f"{waiting_count(snapshot):,} events (`loopline waiting`)")
+    codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
+    put_back = snapshot.count(REPLAYED)
     if not codes:
         yield Finding("dead letters", OK, "none")
         return
@@ -251,18 +266,26 @@ def _server(home: Home, url: str | None) -> Findings:
     if url is None:
         yield Finding("server", WARN, "none runs on this home", "`loopline up`")
         return
+    yield from server(url, "start it (`loopline up`), or correct --url")
+
+
+def server(url: str, start: str) -> Findings:
+    """Whether the server there is ready; `start` says what to do when it does not answer."""
     try:
         with contextlib.closing(OverHttp(url, timeout_s=10.0)) as service:
             answer = service.request("GET", "/readyz")
     except (NoAnswer, NoAddress) as error:
-        yield Finding("server", FAIL, str(error), "start it (`loopline up`), or correct --url")
+        yield Finding("server", FAIL, str(error), start)
         return
     said = answer.json()
-    if answer.status == 200:
-        yield Finding("server", OK, f"{url} is ready")
+    said = said if isinstance(said, dict) else {}
+    reasons = "; ".join(said.get("reasons") or [said.get("detail", "")])
+    if answer.status != 200:
+        yield Finding("server", FAIL, f"{url} is not ready: {reasons or answer.status}")
+    elif said.get("status") == "degraded":
+        yield Finding("server", WARN, f"{url} takes events in, but: {reasons}")
     else:
-        reasons = said.get("reasons") or [said.get("detail", "")] if isinstance(said, dict) else []
-        yield Finding("server", FAIL, f"{url} is not ready: {'; '.join(reasons) or answer.status}")
+        yield Finding("server", OK, f"{url} is ready")
 
 
 def _port(host: str, port: int) -> Findings:

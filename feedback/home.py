@@ -178,6 +178,11 @@ class Home:
             )
         return self.stores / name
 
+    def store_name(self) -> str | None:
+        """The file of the store that is read, or None while there is none."""
+        path = self.current_path()
+        return None if path is None else path.name
+
     def current_store(self, *, writable: bool = False) -> SqliteStore:
         """The store that is read, opened once and again after every switch. Do not close it.
 

@@ -55,6 +55,10 @@ class Place(Protocol):
         """
         ...
 
+    def store_name(self) -> str | None:
+        """What the store that is read is called, or None while there is none."""
+        ...
+
     def scratch(self) -> AbstractContextManager[Path]:
         """A folder for work aside, removed at the end."""
         ...

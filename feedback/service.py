@@ -96,6 +96,12 @@ class OverHttp:
         self._connection.close()
 
 
+def address_of(host: str, port: int) -> str:
+    """The address at which a server that listens there is reached from this machine."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
 def path_of(*parts: str, **query: Any) -> str:
     """A path with its parts and query escaped; query values that are None are left out."""
     path = "/" + "/".join(quote(part, safe="") for part in parts)

@@ -97,8 +97,9 @@ def _replication(text: str) -> int:
 
 
 def _log_url(text: str) -> str:
-    if not text.startswith("kafka://"):
-        raise ValueError("a log's address is kafka://HOST:PORT[,HOST:PORT...][/PREFIX]")
+    from streams.kafka.address import Address
+
+    Address.parse(text)
     return text
 
 
@@ -198,12 +199,12 @@ SETTINGS = (
     ),
     Setting(
         "replication",
-        3,
+        None,
         "LOOPLINE_REPLICATION",
         "--replication",
         "N",
         _replication,
-        "Copies of each topic that Kafka keeps; 1 for a single broker.",
+        "Copies of each topic that Kafka keeps. Without it: 3, or 1 where there are fewer brokers.",
         shared=False,
     ),
     Setting(

@@ -30,7 +30,7 @@ import structlog
 
 from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
 from feedback.home import Home, HomeLock, HomeRefused, ServerInfo
-from feedback.service import NoAnswer, OverHttp
+from feedback.service import NoAnswer, OverHttp, address_of
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _START_S = 30.0
@@ -60,6 +60,7 @@ class Supervisor:
         host, port: where to listen; port 0 takes a free one.
         partitions: of the log if it is made; None takes what is there, or 1.
         log_level: what the two processes log on standard error.
+        datasets: the address of the releases; the home's folder when left out.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Supervisor:
         *,
         partitions: int | None = None,
         log_level: str = "warning",
+        datasets: str | None = None,
     ) -> None:
         self.home = home
         self.url = ""
         self._host, self._port = host, port
         self._partitions = partitions
         self._log_level = log_level
+        self._environment = {**os.environ, **({"LOOPLINE_DATASETS": datasets} if datasets else {})}
         self._lock: HomeLock | None = None
         self._collector: subprocess.Popen[bytes] | None = None
         self._worker: subprocess.Popen[bytes] | None = None
@@ -92,7 +95,7 @@ class Supervisor:
         try:
             self._prepare()
             with contextlib.closing(listen(self._host, self._port)) as listening:
-                self.url = _url(self._host, listening.getsockname()[1])
+                self.url = address_of(self._host, listening.getsockname()[1])
                 self._lock.say("serves", self.url)
                 self._collector = self._spawn("collector", listening.fileno())
             self._start_worker()
@@ -150,7 +153,14 @@ class Supervisor:
             inherited.append(listening)
         # Standard input tells a child that this process is gone. In a group of its own, Ctrl-C does not
         # reach it: this process ends the children in order.
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=2, pass_fds=inherited, process_group=0)
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=2,
+            env=self._environment,
+            pass_fds=inherited,
+            process_group=0,
+        )
 
     def _start_worker(self) -> None:
         # Noted before it starts: views that are replaced while it ends must not be missed.
@@ -215,11 +225,6 @@ def listen(host: str, port: int) -> socket.socket:
             " Choose another --port; --port 0 takes a free one."
         ) from None
     return listening
-
-
-def _url(host: str, port: int) -> str:
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 def _end(process: subprocess.Popen[bytes] | None, patience_s: float) -> None:

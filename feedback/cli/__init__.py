@@ -11,6 +11,11 @@ from feedback.cli.options import Choices, Group, Lazy
 
 COMMANDS = {
     "up": Lazy("feedback.cli.serving", "up", "Run the server on a home: collector and worker."),
+    "collector": Lazy("feedback.cli.distributed", "collector", "Run a collector on Kafka: one of many."),
+    "worker": Lazy(
+        "feedback.cli.distributed", "worker", "Run a worker from Kafka into PostgreSQL: one of many."
+    ),
+    "topics": Lazy("feedback.cli.topics", "topics", "Make and check the topics on Kafka."),
     "demo": Lazy("feedback.cli.serving", "demo", "Run the whole loop on real handwritten digits."),
     "send": Lazy("feedback.cli.sending", "send", "Send events from a file or a pipe."),
     "verify": Lazy("feedback.cli.checking", "verify", "Rebuild every view aside and compare."),
@@ -23,7 +28,9 @@ COMMANDS = {
     "feedback": Lazy("feedback.cli.reading", "feedback", "Show what became of a piece of feedback."),
     "backup": Lazy("feedback.cli.copies", "backup", "Copy a home while its server runs."),
     "restore": Lazy("feedback.cli.copies", "restore", "Bring a backup back into a home."),
-    "doctor": Lazy("feedback.cli.checking", "doctor", "Check the machine, the home and the server."),
+    "doctor": Lazy(
+        "feedback.cli.checking", "doctor", "Check the machine, the home or cluster, and the server."
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from feedback.cli.answers import answer, many, progress
+from feedback.cli.connecting import place_of
 from feedback.cli.options import Choices, command
 from feedback.home import Home
 
@@ -24,9 +25,8 @@ def verify(choices: Choices) -> None:
     # Loaded late: these open logs and stores.
     from feedback.views import verify_views
 
-    home = Home(choices.home)
     with progress("rebuilding aside") as bar:
-        result = verify_views(home, bar, _SHOWN)
+        result = verify_views(place_of(choices), bar, _SHOWN)
     document = {
         "identical": not result.differences,
         "events": result.events,
@@ -53,36 +53,40 @@ def verify(choices: Choices) -> None:
 def replay(choices: Choices) -> None:
     """Build every view anew from the log into a new store, and switch to it when it has caught up.
 
-    Beside a running server the old views are read until then, and nothing is missed. Nothing is sent: no
-    event is added to the log.
+    Beside a running server or running workers the old views are read until then, and nothing is missed.
+    Nothing is sent: no event is added to the log.
     """
     from feedback.views import SWITCH_GRACE_S, rebuild_beside
 
-    home = Home(choices.home)
-    with contextlib.closing(home.open_log()) as log, contextlib.ExitStack() as held:
-        beside = home.server()
-        if beside is None:
+    place = place_of(choices)
+    with (
+        contextlib.closing(place),
+        contextlib.closing(place.open_log()) as log,
+        contextlib.ExitStack() as held,
+    ):
+        grace_s = SWITCH_GRACE_S
+        if isinstance(place, Home) and place.server() is None:
             # Nobody may start to serve the old views in the middle of it.
-            held.callback(home.lock("replays", wait_s=5.0).release)
+            held.callback(place.lock("replays", wait_s=5.0).release)
+            grace_s = 0.0
         with progress("building views") as bar:
-            rebuild_beside(home, log, bar, grace_s=SWITCH_GRACE_S if beside else 0.0)
+            rebuild_beside(place, log, bar, grace_s=grace_s)
         blocks = sum(log.ends().values())
-    path = home.current_path()
-    name = path.name if path else None
+        name = place.store_name()
     answer(
         choices, {"store": name, "blocks": blocks}, f"the views are built anew from {many(blocks, 'block')}"
     )
 
 
-@command(short_help="Check the machine, the home and the server.")
+@command(short_help="Check the machine, the home or cluster, and the server.")
 def doctor(choices: Choices) -> None:
-    """Check the machine, the home and the server, and say what to do about what is wrong.
+    """Check the machine, the home or the cluster, and the server, and say what to do about what is wrong.
 
     Each line says ok, warn or fail. Exit status 1 when one fails.
     """
     from feedback.doctor import examine
 
-    findings = examine(Home(choices.home), choices["url"], choices["host"], choices["port"])
+    findings = examine(place_of(choices), choices["url"], choices["host"], choices["port"])
     lines: list[str] = []
     for finding in findings:
         lines.append(f"{finding.state:<5} {finding.subject:<16} {finding.said}")

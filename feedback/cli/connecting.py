@@ -1,7 +1,9 @@
-"""Where a command's questions and events go: to the running server, or to the home itself.
+"""Where a command works: which place it means, and where its questions and events go.
 
-`connect` takes the server that `--url` names, else the one that runs on the home, else holds the home's
-lock and answers in process, through the very same application. What is asked is left to the commands.
+`place_of` gives the Kafka and PostgreSQL that the settings name, else the home. `connect` takes the server
+that `--url` names; else, with a log on Kafka, the collector at the host and port; else the server that runs
+on the home; else it holds the home's lock and answers in process, through the very same application. What
+is asked is left to the commands.
 """
 
 from __future__ import annotations
@@ -9,15 +11,66 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices
 from feedback.home import Home, HomeMissing, Locked
-from feedback.service import Answer, NoAnswer, OverHttp, Service, path_of
+from feedback.service import Answer, NoAnswer, OverHttp, Service, address_of, path_of
+
+if TYPE_CHECKING:
+    from feedback.cluster import Cluster
 
 _PATIENCE_S = 2.0
 _LOCK_WAIT_S = 10.0
+
+
+def place_of(choices: Choices) -> Home | Cluster:
+    """The place that these choices mean. Raises a usage error when they name half a cluster."""
+    cluster = cluster_of(choices)
+    return cluster if cluster is not None else Home(choices.home)
+
+
+def cluster_of(choices: Choices) -> Cluster | None:
+    """The Kafka and PostgreSQL that these choices name, or None when they mean a home.
+
+    A `--home` on the command line goes before a log and a store that environment or file name.
+    """
+    flags = {"log", "store"} & choices.given.keys()
+    if "home" in choices.given:
+        if flags:
+            raise click.UsageError("--home is for one machine; --log and --store are for many: not both")
+        return None
+    log, store = choices["log"], choices["store"]
+    if (log is None) != (store is None):
+        there, missing = ("log", "store") if store is None else ("store", "log")
+        raise click.UsageError(
+            f"{_named(there)} is set and {_named(missing)} is not, and they go together: the views of a log"
+            " on Kafka lie in PostgreSQL. Set both, or neither for a home on this machine."
+        )
+    if log is None:
+        return None
+    # Loaded late: most commands work on a home.
+    from feedback.cluster import Cluster
+
+    return Cluster(log, store, choices["datasets"] or Home(choices.home).datasets)
+
+
+def must_be_cluster(choices: Choices, instead: str) -> Cluster:
+    """The cluster that these choices name. Raises a usage error, which says what to do on one machine."""
+    cluster = cluster_of(choices)
+    if cluster is None:
+        raise click.UsageError(
+            f"{_named('log')} and {_named('store')} are not set: name the Kafka and the PostgreSQL to work"
+            f" on. {instead}"
+        )
+    return cluster
+
+
+def _named(setting: str) -> str:
+    return f"--{setting} (LOOPLINE_{setting.upper()})"
 
 
 @contextlib.contextmanager
@@ -36,6 +89,8 @@ def _find(choices: Choices) -> Service:
     url = choices["url"]
     if url is not None:
         return OverHttp(url)
+    if cluster_of(choices) is not None:
+        return OverHttp(address_of(choices["host"], choices["port"]))
     home = Home(choices.home)
     running = running_server(home)
     if running is not None:
@@ -45,7 +100,7 @@ def _find(choices: Choices) -> Service:
 
     try:
         home.must_exist()
-        return InProcess(home, wait_s=_LOCK_WAIT_S)
+        return InProcess(home, wait_s=_LOCK_WAIT_S, datasets=choices["datasets"])
     except Locked as error:
         raise Unreachable(f"{error} It does not answer, though.") from None
     except HomeMissing as error:

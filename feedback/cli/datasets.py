@@ -11,7 +11,7 @@ import msgspec
 
 from feedback.cli.answers import Stages, answer, note, table
 from feedback.cli.batches import Batch, Item
-from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.connecting import ask, connect, pages, place_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.sending import Sender, Tally
@@ -26,12 +26,12 @@ def dataset() -> None:
 
 
 def _shelf(choices: Choices) -> Shelf:
-    """Where releases lie: in the home, unless another place is named."""
-    return shelf_of(Home(choices.home).datasets)
+    """Where releases lie: where --datasets says, else in the home."""
+    return shelf_of(choices["datasets"] or Home(choices.home).datasets)
 
 
-class _AtHome(NamedTuple):
-    """Log, views and shelf of a home, and the way into its log."""
+class _AtPlace(NamedTuple):
+    """Log, views and shelf of a place, and the way into its log."""
 
     shelf: Shelf
     log: Any
@@ -40,12 +40,12 @@ class _AtHome(NamedTuple):
 
 
 @contextlib.contextmanager
-def _at_home(choices: Choices) -> Iterator[_AtHome]:
-    """The home's log and views: beside its server, or under its lock when there is none."""
+def _at_place(choices: Choices) -> Iterator[_AtPlace]:
+    """The place's log and views: beside its server, or under a home's lock when there is none."""
     from feedback.bootstrap import InProcess
 
-    home = Home(choices.home)
-    with connect(choices) as service, contextlib.closing(home):
+    place = place_of(choices)
+    with connect(choices) as service, contextlib.closing(place):
         sender = Sender(service, choices["retry_for"], {})
 
         def emit(event: dict[str, Any]) -> None:
@@ -55,15 +55,15 @@ def _at_home(choices: Choices) -> Iterator[_AtHome]:
                 raise Refused(f"it was refused ({item.code}): {item.detail}")
 
         if isinstance(service, InProcess):
-            yield _AtHome(_shelf(choices), service.log, lambda: service.store, emit)
-        elif not home.exists():
+            yield _AtPlace(_shelf(choices), service.log, lambda: service.store, emit)
+        elif isinstance(place, Home) and not place.exists():
             raise Refused(
-                f"a release is cut where the log is, and there is none at {home.path}: run this on the"
-                " machine of the server, with its --home"
+                f"a release is cut where the log is, and there is none at {place.path}: run this on the"
+                " machine of the server, with its --home; or name --log and --store"
             )
         else:
-            with contextlib.closing(home.open_log()) as log:
-                yield _AtHome(_shelf(choices), log, home.current_store, emit)
+            with contextlib.closing(place.open_log()) as log:
+                yield _AtPlace(_shelf(choices), log, place.current_store, emit)
 
 
 @command("release", short_help="Cut an immutable version.")
@@ -102,7 +102,7 @@ def release(
     from feedback.datasets.release import release as cut
 
     stages = Stages()
-    with _at_home(choices) as there:
+    with _at_place(choices) as there:
         try:
             published = cut(
                 there.log,
@@ -155,8 +155,9 @@ def _remote(choices: Choices, model: str | None) -> Iterator[Any]:
 def _local(choices: Choices, model: str | None) -> list[Any]:
     from feedback.datasets.catalogue import list_releases
 
-    home = Home(choices.home)
-    home.must_exist()
+    place = place_of(choices)
+    if isinstance(place, Home):
+        place.must_exist()
     items = list_releases(_shelf(choices), model)
     if items:
         _announce_the_rest(choices, model)
@@ -167,7 +168,7 @@ def _announce_the_rest(choices: Choices, model: str | None) -> None:
     """Send `dataset.released` for what a killed release has published and not announced."""
     from feedback.datasets.announce import announce
 
-    with _at_home(choices) as there, there.store().snapshot() as snapshot:
+    with _at_place(choices) as there, there.store().snapshot() as snapshot:
         for name in announce(snapshot, there.shelf, there.emit, model):
             note(f"{name} was published and not in the log; it is now")
 

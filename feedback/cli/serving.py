@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from feedback.cli.answers import answer
+from feedback.cli.connecting import cluster_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
 from feedback.home import Home
@@ -33,7 +34,8 @@ See it joined: {url}/ or {url}/v1/predictions/p-1
 """
 
 
-def _check_host(choices: Choices) -> None:
+def check_host(choices: Choices) -> None:
+    """Raises a usage error for a host that other machines can reach, unless that is meant."""
     if not is_loopback(choices["host"]) and not choices["insecure"]:
         raise click.UsageError(
             f"--host {choices['host']} can be reached by other machines, and there are no keys yet: anybody"
@@ -50,7 +52,12 @@ def up(choices: Choices) -> None:
     """
     from feedback.bootstrap import configure_logs
 
-    _check_host(choices)
+    if cluster_of(choices) is not None:
+        raise click.UsageError(
+            "LOOPLINE_LOG and LOOPLINE_STORE name a Kafka and a PostgreSQL: there `loopline collector` and"
+            " `loopline worker` run. For a server on this machine's files name its --home."
+        )
+    check_host(choices)
     configure_logs(choices["log_level"])
     home = Home(choices.home)
     server = Supervisor(
@@ -59,6 +66,7 @@ def up(choices: Choices) -> None:
         choices["port"],
         partitions=choices["partitions"] if choices.was_set("partitions") else None,
         log_level=choices["log_level"],
+        datasets=choices["datasets"],
     )
     with stopped_by_signals() as stop:
         url = server.start()
@@ -81,7 +89,7 @@ def demo(choices: Choices, no_serve: bool) -> None:
     """
     from feedback import demo as the_demo
 
-    _check_host(choices)
+    check_host(choices)
     home = Home(choices.home if choices.was_set("home") else _fresh_folder(Path(".loopline-demo")))
     if home.exists():
         raise Refused(f"the demo needs a fresh home, and there is one at {home.path}: choose another --home")

@@ -1,0 +1,78 @@
+"""`loopline collector` and `loopline worker`: the parts of a deployment on many machines, each one process.
+
+What they do is in `feedback.collecting` and `feedback.working`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from feedback.cli.answers import answer, note
+from feedback.cli.connecting import must_be_cluster
+from feedback.cli.options import Choices, command
+from feedback.cli.serving import check_host
+from feedback.service import address_of
+from feedback.settings import BadSetting, value
+
+_ON_ONE = "On one machine `loopline up` runs collector and worker together."
+
+
+@command(short_help="Run a collector on Kafka: one of many.")
+@click.option("--no-intake", is_flag=True, help="Leave the intake topic to other collectors.")
+def collector(choices: Choices, no_intake: bool) -> None:
+    """Run a collector: it takes events in over HTTP and from Kafka's intake topic, and serves API and page.
+
+    Any number of them run on one log. Ctrl-C or SIGTERM ends it, when what it took is in the log. Exit status
+    4 says that the log went on to a new epoch: start it again.
+    """
+    from feedback.bootstrap import configure_logs
+    from feedback.collecting import Collecting
+
+    cluster = must_be_cluster(choices, _ON_ONE)
+    check_host(choices)
+    configure_logs(choices["log_level"])
+    collecting = Collecting(
+        cluster,
+        choices["host"],
+        choices["port"],
+        log_level=choices["log_level"],
+        intake=not no_intake,
+        patience_s=choices["retry_for"],
+    )
+    url = address_of(choices["host"], collecting.listening.getsockname()[1])
+    answer(choices, {"url": url, "log": cluster.log_url}, f"A collector of {cluster.log_url} runs at {url}")
+    sys.stdout.flush()
+    status = collecting.run()
+    if status:
+        note("The log went on to a new epoch: start this collector again.")
+        raise click.exceptions.Exit(status)
+
+
+@command(short_help="Run a worker from Kafka into PostgreSQL: one of many.")
+def worker(choices: Choices) -> None:
+    """Run a worker: it brings the log's blocks into the views. Ctrl-C or SIGTERM ends it.
+
+    Any number of them share the log's partitions; one that dies is started again. --port, by default 8711, is
+    where it answers /healthz, /readyz and /metrics. One that refuses to run says why there and on standard
+    error, and goes on when its views were replaced.
+    """
+    from feedback.bootstrap import configure_logs
+    from feedback.supervisor import stopped_by_signals
+    from feedback.working import Watcher
+
+    cluster = must_be_cluster(choices, _ON_ONE)
+    check_host(choices)
+    configure_logs(choices["log_level"])
+    try:
+        # What LOOPLINE_PORT says is meant for collectors.
+        port = value("worker_port", choices.given.get("port"))
+    except BadSetting as error:
+        raise click.UsageError(str(error)) from None
+    watcher = Watcher(cluster.variables(), choices["host"], port, choices["log_level"])
+    url = address_of(choices["host"], port)
+    answer(choices, {"url": url, "log": cluster.log_url}, f"A worker of {cluster.log_url} answers at {url}")
+    sys.stdout.flush()
+    with stopped_by_signals() as stop:
+        watcher.run(stop)

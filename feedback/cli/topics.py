@@ -1,0 +1,133 @@
+"""`loopline topics`: the topics on Kafka, made and checked. What they have to be is in `streams.kafka`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from feedback.cli.answers import answer, note, table
+from feedback.cli.connecting import must_be_cluster
+from feedback.cli.endings import Refused
+from feedback.cli.options import Choices, Group, command
+from feedback.settings import BY_NAME, BadSetting, value
+
+if TYPE_CHECKING:
+    from feedback.cluster import Cluster
+    from streams.kafka.demands import Finding
+    from streams.kafka.topics import Topics
+
+_ON_ONE = "On one machine the log is a file, and there are no topics."
+_SHOWN = ("retention.ms", "min.insync.replicas", "flush.messages")
+
+
+@click.group(cls=Group, short_help="Make and check the topics on Kafka.")
+def topics() -> None:
+    """Make the topics of the log, the intake and the dead letters, and look whether they keep the promise."""
+
+
+@command("ensure", short_help="Make what is missing, and check.")
+@click.option("--replication", metavar="N", help=BY_NAME["replication"].help)
+@click.option("--intake-partitions", type=click.IntRange(1), metavar="N", help="Default: as the log.")
+@click.option("--new-epoch", is_flag=True, help="Go on with another number of --partitions in a new topic.")
+def ensure_command(
+    choices: Choices, replication: str | None, intake_partitions: int | None, new_epoch: bool
+) -> None:
+    """Make the topics that are missing, and check all of them. Nothing is changed that is there already.
+
+    Few partitions are better than many: blocks are larger then. 4 unless --partitions says otherwise. To
+    change their number, --new-epoch seals the log's topic and goes on in a new one; collectors end and are
+    started again, workers finish the old epoch first. Exit status 1 when something would break the promise.
+    """
+    from streams.kafka.topics import UnsafeTopics, ensure
+
+    cluster = must_be_cluster(choices, _ON_ONE)
+    try:
+        copies = value("replication", replication)
+    except BadSetting as error:
+        raise click.UsageError(str(error)) from None
+    partitions = choices["partitions"] if choices.was_set("partitions") else None
+    try:
+        found = ensure(
+            cluster.address,
+            partitions,
+            copies,
+            intake_partitions=intake_partitions,
+            new_epoch=new_epoch,
+        )
+    except UnsafeTopics as error:
+        raise Refused("\n".join(map(str, error.findings))) from None
+    _tell(choices, found, ())
+
+
+@command("show", short_help="Show and check them.")
+def show_command(choices: Choices) -> None:
+    """Show the topics, and what is wrong with them; exit status 1 when something is."""
+    from streams.kafka.topics import show
+
+    cluster = must_be_cluster(choices, _ON_ONE)
+    found = show(cluster.address)
+    if not found.epochs:
+        raise Refused(f"there are no topics at {cluster.address}: make them with `loopline topics ensure`")
+    _tell(choices, found, _remembered(cluster, found))
+
+
+def _remembered(cluster: Cluster, found: Topics) -> tuple[Finding, ...]:
+    """What is wrong with the topics as the views remember them, where there are views."""
+    from feedback.cluster import away
+    from feedback.place import NothingHere
+    from streams.kafka.demands import added_partitions
+
+    try:
+        return added_partitions(found.epochs, cluster.current_store().log)
+    except NothingHere:
+        return ()
+    except away() as error:
+        note(f"The views were not asked which log they know: {error}")
+        return ()
+    finally:
+        cluster.close()
+
+
+def _tell(choices: Choices, found: Topics, remembered: tuple[Finding, ...]) -> None:
+    findings = [*found.findings, *remembered]
+    document: dict[str, Any] = {
+        "log": str(found.address),
+        "brokers": found.brokers,
+        "epoch": len(found.epochs),
+        "partitions": found.epochs[-1].partitions,
+        "topics": [
+            {
+                "name": topic.name,
+                "role": topic.role.value,
+                "id": topic.id,
+                "partitions": topic.partitions,
+                "replication": topic.replication,
+                "sealed": topic.sealed,
+            }
+            for topic in found.topics
+        ],
+        "findings": [finding._asdict() for finding in findings],
+    }
+    rows = [
+        (
+            topic.name,
+            topic.role.value + (", sealed" if topic.sealed else ""),
+            topic.partitions,
+            topic.replication,
+            *(topic.settings.get(name, "") for name in _SHOWN),
+        )
+        for topic in found.topics
+    ]
+    lines = [
+        f"{found.address}: epoch {len(found.epochs)}, {found.brokers} brokers",
+        *table(("topic", "for", "partitions", "copies", *_SHOWN), rows),
+        *map(str, findings),
+    ]
+    answer(choices, document, lines)
+    if findings:
+        raise click.exceptions.Exit(1)
+
+
+topics.add_command(ensure_command)
+topics.add_command(show_command)

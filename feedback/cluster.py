@@ -1,0 +1,176 @@
+"""A cluster as a place: the log on Kafka, the views in PostgreSQL, the releases on a shelf of their own.
+
+The same duties as a home's, so that commands and `feedback.views` work on both. Who may append or apply is
+not decided here: brokers and the database see to that. Serving is left to `feedback.collecting`, applying to
+`feedback.working`. The adapters are loaded when they are first used: a command that only speaks to a
+collector needs neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feedback.place import NothingHere, PlaceRefused
+from feedback.settings import without_password
+from streams.log.port import LogIdentity
+from streams.store.tables import VIEWS_VERSION
+
+if TYPE_CHECKING:
+    from streams.kafka.address import Address
+    from streams.kafka.log import KafkaLog
+    from streams.store.postgres import PostgresStore, PostgresStores
+
+_LOOK_S = 1.0
+NO_VIEWS = "there are no views of this log yet: a `loopline worker` makes them"
+
+
+class ClusterRefused(PlaceRefused):
+    """A cluster cannot be used as asked; the message says what to do."""
+
+
+class ViewsMissing(ClusterRefused, NothingHere):
+    """There are no views of this log yet."""
+
+
+class Cluster:
+    """One cluster. Cheap to make; nothing is connected to before it is asked for.
+
+    Args:
+        log: the address of the Kafka that holds the log.
+        store: the address of the PostgreSQL that holds the views; it may hold a password.
+        datasets: the address of the shelf, or a folder.
+    """
+
+    def __init__(self, log: str, store: str, datasets: str | Path) -> None:
+        self.log_url = log
+        self.store_url = store
+        self.datasets = datasets
+        self._guard = threading.Lock()
+        self._stores: PostgresStores | None = None
+        self._looking = threading.Lock()
+        self._looked = 0.0
+        self._current: PostgresStore | None = None
+        self._retired: PostgresStore | None = None
+
+    @property
+    def name(self) -> str:
+        """Both addresses, without a password."""
+        return f"{self.log_url} and {without_password(self.store_url)}"
+
+    def variables(self) -> dict[str, str]:
+        """The environment in which another process means this cluster; a password is in it."""
+        return {
+            "LOOPLINE_LOG": self.log_url,
+            "LOOPLINE_STORE": self.store_url,
+            "LOOPLINE_DATASETS": str(self.datasets),
+        }
+
+    # ------------------------------------------------------------------------------------------ the log
+
+    @property
+    def address(self) -> Address:
+        """Where the brokers are, and what the topics are called."""
+        from streams.kafka.address import Address
+
+        return Address.parse(self.log_url)
+
+    def open_log(self) -> KafkaLog:
+        """The log, to read from. Raises what the adapter raises when it is away, missing or truncated."""
+        from streams.kafka.log import KafkaLog
+
+        return KafkaLog(self.address)
+
+    # --------------------------------------------------------------------------------------- the stores
+
+    @property
+    def stores(self) -> PostgresStores:
+        """The catalogue of the database, opened once; its tables are made when they are missing."""
+        from streams.store.postgres import PostgresStores
+
+        with self._guard:
+            if self._stores is None:
+                self._stores = PostgresStores(self.store_url)
+            return self._stores
+
+    def current_store(self) -> PostgresStore:
+        """The store that is read, the same object until another takes its place. Do not close it.
+
+        Which one that is, is asked every second. Raises ViewsMissing while there is none.
+        """
+        stores = self.stores
+        with self._looking:
+            if self._current is not None and time.monotonic() - self._looked < _LOOK_S:
+                return self._current
+            if self._current is None or not stores.is_current(self._current):
+                current = stores.current(VIEWS_VERSION)
+                # Another thread may still read the old one: it is closed at the switch after this.
+                if self._retired is not None:
+                    self._retired.close()
+                self._retired, self._current = self._current, current
+            self._looked = time.monotonic()
+            if self._current is None:
+                raise ViewsMissing(NO_VIEWS)
+            return self._current
+
+    def store_name(self) -> str | None:
+        """The schema of the store that is read, or None while there is none."""
+        from streams.store.postgres.store import schema_of
+
+        return next(
+            (
+                schema_of(entry.views_version, entry.number)
+                for entry in self.stores.entries()
+                if entry.state == "current" and entry.views_version == VIEWS_VERSION
+            ),
+            None,
+        )
+
+    @contextlib.contextmanager
+    def anew(self, identity: LogIdentity, *, grace_s: float = 0.0) -> Iterator[PostgresStore]:
+        """An empty store beside the one that is read, which takes its place when the context ends well.
+
+        Workers go on with the new one from where it stands. The old one stays for an hour, whoever reads it.
+        """
+        stores = self.stores
+        fresh = stores.new_store(identity)
+        try:
+            yield fresh
+            stores.switch(fresh)
+        except BaseException:
+            stores.abandon(fresh)
+            raise
+        fresh.close()
+        stores.drop_stale()
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for work aside, where the system keeps such, removed at the end."""
+        folder = Path(tempfile.mkdtemp(prefix=f"loopline-{os.getpid()}-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        with self._looking, self._guard:
+            for opened in (self._retired, self._current, self._stores):
+                if opened is not None:
+                    opened.close()
+            self._retired = self._current = self._stores = None
+
+
+def away() -> tuple[type[Exception], ...]:
+    """The failures that mean that the database or the brokers do not answer, or not now: try again."""
+    from streams.log.port import LogUnavailable
+    from streams.store.postgres import StoreReplaced, StoreUnavailable
+
+    return LogUnavailable, StoreUnavailable, StoreReplaced

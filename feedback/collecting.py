@@ -1,0 +1,180 @@
+"""A collector of a cluster: the server of `feedback.server` on Kafka and PostgreSQL, one process, any number.
+
+It starts when the log can be read, whether PostgreSQL answers or not. It takes events in over HTTP and from
+the intake topic, and ends
+
+- with `STOPPED` when it is told to: what it took is in the log, and answered;
+- with `NEW_EPOCH` when the log went on to another epoch: a collector that is started now writes there;
+- with a refusal, which says what to do, when the log is not the one it was, or not that of the views.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import structlog
+
+from feedback.api.services import WorkerSays
+from feedback.bootstrap import STOPPED, application, serve
+from feedback.cluster import Cluster, ClusterRefused, away
+from feedback.place import NothingHere
+from feedback.supervisor import listen
+from streams.keeper import Keeper
+from streams.metrics import Metrics
+from streams.projection import OtherViews, check
+
+if TYPE_CHECKING:
+    from streams.kafka.appender import KafkaAppender
+    from streams.kafka.intake import Intake
+    from streams.kafka.log import KafkaLog
+
+NEW_EPOCH = 4
+KEEP_ENDS_NS = 200_000_000
+_LOOK_S = 0.2
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+
+_log = structlog.get_logger("loopline")
+
+
+class CollectorEnded(ClusterRefused):
+    """The collector ended by itself; the message says why, and what to do."""
+
+
+class Collecting:
+    """One collector. `listening` says where, once the port is taken.
+
+    Args:
+        intake: whether it reads the intake topic too.
+        patience_s: how long to wait for the brokers at the start.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        host: str,
+        port: int,
+        *,
+        log_level: str = "warning",
+        intake: bool = True,
+        patience_s: float = 10.0,
+    ) -> None:
+        self._cluster = cluster
+        self._log_level = log_level
+        self._with_intake = intake
+        self._metrics = Metrics()
+        self.listening = listen(host, port)
+        self._closing = contextlib.ExitStack()
+        self._closing.callback(self.listening.close)
+        try:
+            self._closing.callback(cluster.close)
+            self._log = _patiently(cluster, patience_s)
+            self._closing.callback(self._log.close)
+            _must_belong(cluster, self._log)
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT. Returns a status; raises CollectorEnded."""
+        from streams.kafka.appender import KafkaAppender
+
+        with self._closing:
+            appender = KafkaAppender(self._log, self._metrics)
+            app = application(
+                self._log,
+                appender,
+                self._metrics,
+                self._cluster.current_store,
+                self._cluster.datasets,
+                worker=lambda: WorkerSays("elsewhere"),
+                keep_ends_ns=KEEP_ENDS_NS,
+                away=away(),
+                own_views=False,
+                beside=[
+                    lambda _: self._appending(appender),
+                    *([self._reading] if self._with_intake else []),
+                ],
+            )
+            serve(app, self.listening, self._log_level)
+        return STOPPED
+
+    @contextlib.asynccontextmanager
+    async def _appending(self, appender: KafkaAppender) -> AsyncIterator[None]:
+        """The appender, as long as the server runs; it writes what was taken before it ends."""
+        await appender.start()
+        watching = asyncio.create_task(self._watch(appender))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await appender.stop()
+
+    async def _watch(self, appender: KafkaAppender) -> None:
+        """End the server when nothing can be written to this log any more."""
+        while not appender.ended:  # noqa: ASYNC110 -- it is set from within a callback of the producer
+            await asyncio.sleep(_LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    @contextlib.asynccontextmanager
+    async def _reading(self, keeper: Keeper) -> AsyncIterator[None]:
+        """The intake, as long as the server runs. That it is not to be had keeps no other way in shut."""
+        from streams.kafka.intake import Intake
+
+        intake = Intake(self._cluster.address, keeper, self._metrics)
+        starting = asyncio.create_task(_until_it_starts(intake))
+        try:
+            yield
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await intake.stop()
+
+
+def _patiently(cluster: Cluster, patience_s: float) -> KafkaLog:
+    """The log, once a broker answers. Raises what it raised last when none does in time."""
+    deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
+    while True:
+        try:
+            return cluster.open_log()
+        except away() as error:
+            if time.monotonic() + pause_s > deadline:
+                raise
+            _log.warning("waiting for the log", reason=str(error))
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _must_belong(cluster: Cluster, log: KafkaLog) -> None:
+    """Raises StoreRefused when the views are those of another log, or of a newer one.
+
+    What is taken into such a log would be lost when the right one is brought back. Views that are not to be
+    had, or of which there are none yet, say nothing about it.
+    """
+    try:
+        check(log, cluster.current_store())
+    except (NothingHere, OtherViews):
+        pass
+    except away() as error:
+        _log.warning("starting without the views", reason=str(error))
+
+
+async def _until_it_starts(intake: Intake) -> None:
+    """Start reading the intake, again and again while that is not possible."""
+    from streams.kafka.intake import NoIntake
+
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            await intake.start()
+            return
+        except (NoIntake, ConnectionError) as error:
+            _log.warning("the intake cannot be read", reason=str(error), again_in_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

@@ -1,0 +1,99 @@
+"""Looking at a cluster: its brokers and topics, its database, whether both belong together, and a collector.
+
+Nothing is changed but for the tables of the catalogue, which are made where they are missing, as anybody who
+opens it does. The findings and what every place has are those of `feedback.doctor`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from feedback.cluster import NO_VIEWS, Cluster
+from feedback.doctor import FAIL, OK, WARN, Finding, Findings, checked, contents, server
+from feedback.place import NothingHere
+from feedback.settings import without_password
+from streams.kafka.topics import show
+from streams.log.port import format_positions
+from streams.projection import StoreRefused, check
+from streams.queries.freshness import lag
+from streams.store.tables import VIEWS_VERSION
+
+_SLOW_STORE_S = 0.05
+_MANY_BEHIND = 1000
+_CLOCK_WARN_S = 5.0
+
+
+def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
+    """Everything that was found; `url` is the collector to ask."""
+    found: list[Finding] = []
+    with contextlib.closing(cluster):
+        for subject, look in (("topics", _topics), ("log", _log), ("store", _store), ("views", _views)):
+            found += checked(subject, lambda look=look: look(cluster))  # type: ignore[misc]
+    found += checked("server", lambda: server(url, "start one (`loopline collector`), or name it with --url"))
+    return found
+
+
+def _topics(cluster: Cluster) -> Findings:
+    found = show(cluster.address)
+    for finding in found.findings:
+        said = f"{finding.topic}: {finding.setting} is {finding.found} and has to be {finding.wanted}"
+        yield Finding("topics", FAIL, f"{said}: {finding.why}", finding.remedy)
+    if not found.epochs:
+        do = "make them with `loopline topics ensure`"
+        yield Finding("topics", FAIL, f"there are none at {found.address}", do)
+    elif not found.findings:
+        said = f"{found.address}: {found.brokers} brokers, {found.epochs[-1].partitions} partitions"
+        yield Finding("topics", OK, f"{said}, {found.epochs[-1].replication} copies")
+
+
+def _log(cluster: Cluster) -> Findings:
+    with contextlib.closing(cluster.open_log()) as log:
+        identity, ends = log.identity, log.ends()
+    said = f"{identity.id}, epoch {identity.epoch}, at {format_positions(ends)}"
+    yield Finding("log", OK, said)
+
+
+def _store(cluster: Cluster) -> Findings:
+    where = without_password(cluster.store_url)
+    entries = cluster.stores.entries()
+    started = time.perf_counter()
+    cluster.stores.entries()
+    took = time.perf_counter() - started
+    said = f"{where}, {took * 1000:.1f} ms away, {len(entries)} stores"
+    if took > _SLOW_STORE_S:
+        yield Finding("store", WARN, said, "workers wait for it in each transaction: put it nearer to them")
+    else:
+        yield Finding("store", OK, said)
+    building = [entry for entry in entries if entry.state == "building"]
+    if building:
+        versions = ", ".join(sorted({str(entry.views_version) for entry in building}))
+        yield Finding("building", OK, f"views of version {versions} are being built beside the current ones")
+
+
+def _views(cluster: Cluster) -> Findings:
+    try:
+        store = cluster.current_store()
+    except NothingHere:
+        yield Finding("views", WARN, f"{NO_VIEWS} (version {VIEWS_VERSION})", "start one")
+        return
+    with contextlib.closing(cluster.open_log()) as log:
+        try:
+            check(log, store)
+        except StoreRefused as error:
+            yield Finding("views", FAIL, str(error))
+            return
+        ends = log.ends()
+    with store.snapshot() as snapshot:
+        positions = snapshot.positions()
+        at = format_positions({partition: applied.offset for partition, applied in positions.items()})
+        yield Finding("views", OK, f"version {store.views_version}, at {at or 'the beginning'}")
+        behind = lag(positions, ends)
+        do = "are the workers running (`loopline worker`), and what does their /readyz say?"
+        state = WARN if behind > _MANY_BEHIND else OK
+        yield Finding("lag", state, f"{behind:,} blocks behind the log", do if state != OK else "")
+        newest = max((applied.received for applied in positions.values()), default=0) / 1e9
+        if newest - time.time() > _CLOCK_WARN_S:
+            ahead = f"the log's last event was received {newest - time.time():.0f} s in the future"
+            yield Finding("clock", WARN, ahead, "set the clocks of the collectors and of this machine")
+        yield from contents(snapshot)

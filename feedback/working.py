@@ -1,0 +1,223 @@
+"""A worker of a cluster: one process that applies blocks, and one that watches over it.
+
+    python -P -m feedback.working --host HOST --port PORT
+
+is the first of them; the cluster comes in by the environment, never by the command line, which others on the
+machine can read. `loopline worker` is the second: it starts the first again when it dies, later each time.
+One that refuses to run stays, says why on its `/readyz`, and goes on when its views were replaced. How blocks
+are applied is left to `streams.kafka.engine`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from feedback.bootstrap import FAILED, STOPPED, configure_logs, end_with_parent
+from feedback.cluster import Cluster
+from feedback.place import PlaceRefused
+from feedback.settings import value
+from streams.log.port import Log, LogIdentity
+from streams.projection import check
+
+if TYPE_CHECKING:
+    from streams.kafka.address import Address
+    from streams.store.port import Store
+    from streams.store.postgres import PostgresStore
+
+_LOOK_S = 1.0
+_REFUSED_LOOK_S = 2.0
+_END_S = 30.0
+_POLL_S = 0.1
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _STEADY_S = 0.1, 10.0, 30.0
+CANNOT_LISTEN = 65
+
+_log = structlog.get_logger("loopline")
+
+
+class CannotListen(PlaceRefused):
+    """The worker's port is taken, or the address is none of this machine."""
+
+
+# ------------------------------------------------------------------------------------- the one that applies
+
+
+class Views:
+    """The store that a worker moves forward: asked for before each batch, and looked at every second."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._log: Log | None = None
+        self._store: PostgresStore | None = None
+        self._looked = 0.0
+        self._entered: tuple[int, LogIdentity] | None = None
+
+    def open_log(self, address: Address) -> Log:
+        """Open the log, and remember which it is."""
+        self._log = self._cluster.open_log()
+        return self._log
+
+    def store(self) -> PostgresStore:
+        """The current store of this version of the views, else the one that workers build together."""
+        assert self._log is not None
+        store = self._store
+        now = time.monotonic()
+        if store is None or (now - self._looked >= _LOOK_S and not self.is_in_use(store)):
+            fresh = self._cluster.stores.for_work(self._log.identity)
+            if store is not None:
+                store.close()
+            self._store = store = fresh
+        self._looked = now
+        if self._entered != (store.number, self._log.identity):
+            self._enter(store, self._log)
+        return store
+
+    def _enter(self, store: PostgresStore, log: Log) -> None:
+        """Write down that the log has gone on to another epoch, once that is found to be in order."""
+        if store.log != log.identity:
+            check(log, store)
+            self._cluster.stores.enter(store, log.identity)
+        self._entered = store.number, log.identity
+
+    def is_in_use(self, store: PostgresStore) -> bool:
+        """Whether no other store took the place of this one."""
+        entries = self._cluster.stores.entries()
+        return any(entry.number == store.number and entry.state != "replaced" for entry in entries)
+
+    def caught_up(self, store: Store) -> None:
+        """The store has all of the log: whoever reads these views reads it from now on."""
+        if store is self._store:
+            self._cluster.stores.switch(self._store)
+        self._cluster.stores.drop_stale()
+
+    def replaced(self, stop: threading.Event) -> None:
+        """Wait until another store took the place of the one that could not be used, or until `stop`."""
+        while not stop.wait(_REFUSED_LOOK_S):
+            with contextlib.suppress(Exception):
+                if self._store is not None and not self.is_in_use(self._store):
+                    return
+
+
+def run_worker(cluster: Cluster, host: str, port: int) -> int:
+    """Apply blocks until SIGTERM; then finish the batch in hand, and give the partitions back."""
+    from streams.kafka.engine import WILL_NOT_RUN, Engine
+    from streams.kafka.health import Health
+    from streams.kafka.progress import Progress
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    progress = Progress(stuck_after_s=value("stuck_after"))
+    try:
+        health = Health(progress, host, port)
+    except OSError as error:
+        _log.error("the worker does not run", reason=f"cannot listen on {host}:{port}: {error.strerror}")
+        return CANNOT_LISTEN
+    views = Views(cluster)
+    try:
+        while not stop.is_set():
+            engine = Engine(
+                cluster.address,
+                views.store,
+                progress=progress,
+                on_caught_up=views.caught_up,
+                open_log=views.open_log,
+            )
+            try:
+                engine.run(stop)
+            except WILL_NOT_RUN as error:
+                # Said on /readyz too, for as long as it is so.
+                _log.error("the worker does not run", reason=str(error))
+                views.replaced(stop)
+    except Exception:
+        _log.exception("the worker failed")
+        return FAILED
+    finally:
+        health.close()
+        cluster.close()
+    return STOPPED
+
+
+# --------------------------------------------------------------------------- the one that watches over it
+
+
+class Watcher:
+    """Keeps one worker process running until it is told to stop.
+
+    Args:
+        variables: the environment of the worker, besides this process's own.
+        host, port: where the worker answers about its health.
+    """
+
+    def __init__(self, variables: Mapping[str, str], host: str, port: int, log_level: str) -> None:
+        self._environment = {**os.environ, **variables}
+        self._command = [sys.executable, "-P", "-m", "feedback.working", "--host", host, "--port", str(port)]
+        self._command += ["--log-level", log_level]
+        self._where = f"{host}:{port}"
+
+    def run(self, stop: threading.Event) -> None:
+        """Start the worker, and again when it ends, until `stop` is set. Raises CannotListen."""
+        pause_s = _FIRST_PAUSE_S
+        while not stop.is_set():
+            since = time.monotonic()
+            status = self._one(stop)
+            if stop.is_set():
+                return
+            if status == CANNOT_LISTEN:
+                raise CannotListen(f"cannot listen on {self._where}: choose another --port")
+            if time.monotonic() - since > _STEADY_S:
+                pause_s = _FIRST_PAUSE_S
+            _log.warning("the worker ended", status=status, starts_again_in_s=pause_s)
+            stop.wait(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _one(self, stop: threading.Event) -> int:
+        """One life of the worker; its exit status."""
+        # Standard input tells it that this process is gone. In a group of its own, Ctrl-C does not reach it.
+        process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=2, env=self._environment, process_group=0
+        )
+        try:
+            while process.poll() is None and not stop.wait(_POLL_S):
+                pass
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(_END_S)
+                except subprocess.TimeoutExpired:
+                    _log.error("the worker did not end and is killed", pid=process.pid)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+        return process.returncode
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Be the process that applies."""
+    parser = argparse.ArgumentParser(prog="feedback.working", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--log-level", default="warning")
+    chosen = parser.parse_args(arguments)
+    configure_logs(chosen.log_level)
+    end_with_parent()
+    return run_worker(
+        Cluster(value("log"), value("store"), value("datasets") or ""), chosen.host, chosen.port
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
