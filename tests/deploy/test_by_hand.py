@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ import pytest
 from pyarrow import fs
 
 from tests.crash.checking import free_port
-from tests.deploy.composed import OURS, SECRETS, SERVERS, services
+from tests.deploy.composed import BROKERS, COMPOSE, OURS, SECRETS, SERVERS, services
 from tests.feedback.running import COMMAND, until
 from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.kafka.jars import KafkaMissing, kafka_jars
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(300)]
 
@@ -56,11 +57,47 @@ def _answers(url: str) -> bool:
     return False
 
 
-class Composed:
-    """The services of ours that a compose file has, each run as a process."""
+OF_A_CONTAINER = re.compile(
+    r"CLUSTER_ID|KAFKA_(NODE_ID|HEAP_OPTS|LOG_DIRS|PROCESS_ROLES|CONTROLLER_\w+|INTER_BROKER_\w+|(\w+_)?LISTENERS?(_\w+)?)"
+)
+"""Where a broker lies and what it is called there; the fixture has its own."""
 
-    def __init__(self, replaced: Mapping[str, str], folder: Path) -> None:
-        self._services = services()
+
+def broker_settings(paths: Sequence[Path]) -> dict[str, str]:
+    """How the compose files have their brokers keep things, as lines of `server.properties`."""
+    return {
+        key.removeprefix("KAFKA_").lower().replace("_", "."): text
+        for key, text in services(*paths)["kafka"]["environment"].items()
+        if not OF_A_CONTAINER.fullmatch(key)
+    }
+
+
+def _brokers(count: int, paths: Sequence[Path]) -> Iterator[Cluster]:
+    try:
+        kafka_jars()
+    except KafkaMissing as missing:
+        pytest.skip(str(missing))
+    with Cluster(count, settings=broker_settings(paths)) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def one_broker() -> Iterator[Cluster]:
+    """A broker with the settings of docker-compose.yml."""
+    yield from _brokers(1, [COMPOSE])
+
+
+@pytest.fixture
+def three_brokers() -> Iterator[Cluster]:
+    """Brokers with the settings of docker-compose.brokers.yml."""
+    yield from _brokers(3, [COMPOSE, BROKERS])
+
+
+class Composed:
+    """The services of ours that compose files have, each run as a process."""
+
+    def __init__(self, replaced: Mapping[str, str], folder: Path, *paths: Path) -> None:
+        self._services = services(*paths)
         self._replaced = replaced
         self._folder = folder
         self._ports = {name: str(free_port()) for name in SERVERS}
@@ -151,10 +188,10 @@ class Composed:
 
 
 @pytest.fixture
-def composed(tmp_path: Path, kafka: Cluster, postgres_url: str, objects: str) -> Iterator[Composed]:
+def composed(tmp_path: Path, one_broker: Cluster, postgres_url: str, objects: str) -> Iterator[Composed]:
     """The services, with the fixtures' Kafka, PostgreSQL and S3 in the place of the containers."""
     replaced = {
-        "kafka://kafka:9092": kafka.address(unique_prefix()),
+        "kafka://kafka:9092": f"kafka://{one_broker.bootstrap}",
         f"postgresql://loopline:{SECRETS['POSTGRES_PASSWORD']}@postgres:5432/loopline": postgres_url,
         "objects:8333": objects,
         "0.0.0.0": "127.0.0.1",
@@ -207,8 +244,21 @@ def test_the_composed_processes_work_together(composed: Composed) -> None:
     assert composed.down() == dict.fromkeys(SERVERS, 0)
 
 
-def test_the_bucket_is_made_once(composed: Composed, objects: str) -> None:
+def test_three_composed_brokers_keep_what_they_acknowledge(tmp_path: Path, three_brokers: Cluster) -> None:
+    """With the second file the topics get three copies, and nothing about brokers or topics is unsafe."""
+    inside = services(COMPOSE, BROKERS)["topics"]["environment"]["LOOPLINE_LOG"]
+    composed = Composed({inside: f"kafka://{three_brokers.bootstrap}"}, tmp_path, COMPOSE, BROKERS)
+    composed.run("topics")
+    shown = composed.exec("topics", "topics", "show", "--json")
+    assert shown.returncode == 0, shown.stderr
+    topics = json.loads(shown.stdout)["topics"]
+    assert topics
+    assert {topic["replication"] for topic in topics} == {3}
+
+
+def test_the_bucket_is_made_once(tmp_path: Path, objects: str) -> None:
     """The bucket that releases go to is there afterwards, and making it again changes nothing."""
+    composed = Composed({"objects:8333": objects}, tmp_path)
     composed.run("bucket")
     keys = {"access_key": SECRETS["S3_ACCESS_KEY"], "secret_key": SECRETS["S3_SECRET_KEY"]}
     store = fs.S3FileSystem(**keys, endpoint_override=objects, scheme="http", region="us-east-1")

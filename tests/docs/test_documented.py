@@ -15,6 +15,7 @@ from feedback.server import ROUTES
 from feedback.settings import SETTINGS
 from schemas import answers, catalog, problems
 from schemas import reference as contract
+from streams.kafka.progress import Progress
 from streams.metrics import Metrics
 from tests.docs.pages import ROOT, blocks, pages
 
@@ -101,7 +102,8 @@ def test_every_metric_is_described() -> None:
     described = set(re.findall(r"^\| `(loopline_\w+)", text, re.MULTILINE))
     counted = {
         f"{family.name}_total" if family.type == "counter" else family.name
-        for family in Metrics().registry.collect()
+        for registry in (Metrics().registry, Progress().registry)
+        for family in registry.collect()
     }
     source = Path(view_metrics.__file__).read_text()
     assert described == counted | set(re.findall(r'"(loopline_\w+)"', source))
