@@ -6,9 +6,10 @@ of it. Of two who claim one number, the one who listed later sees the other's cl
 before either list: never do both find themselves alone. Whoever is not alone waits, when its claim is the
 first by name, for the others to withdraw, and withdraws otherwise.
 
-Nothing here rests on a clock but cleaning up. A claim is never taken away from anybody: a killed release
-leaves its number unused. Its files are removed by a later release when the claim is a day old by the
-store's own clock; a release does not publish on a claim older than half a day by its own.
+Nothing here rests on a clock but cleaning up. The claim of a number that is not published is never taken
+away from anybody: a killed release leaves its number unused. Its files are removed by a later release when
+the claim is a day old by the store's own clock; a release does not publish on a claim older than half a day
+by its own.
 
 Writing the files is left to `objects`.
 """
@@ -91,7 +92,8 @@ class Claims:
             rivals = sorted(each.base_name for each in self._listed() if _number(each) == number)
             if rivals == [self._mine]:
                 return True
-            if self._mine != rivals[0]:
+            # Ours is gone when the number was published: whoever came next has tidied up.
+            if self._mine not in rivals[:1]:
                 return False
             time.sleep(_PAUSE_S)
         return False

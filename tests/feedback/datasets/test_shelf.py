@@ -1,4 +1,4 @@
-"""The shelf under real processes: killed at each numbered step, and several at once."""
+"""The shelf in a folder, and under real processes: killed at each numbered step, and several at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.errors import BadRequest
+from feedback.datasets.shelf import FolderShelf, shelf_of
+from tests.feedback.datasets.shelf_contract import ShelfContract
+
+
+class TestFolder(ShelfContract):
+    """The contract, in a folder."""
+
+    @pytest.fixture
+    def where(self, tmp_path: Path) -> Path:
+        """A folder that is not there yet."""
+        return tmp_path / "datasets"
+
+
+@pytest.mark.parametrize("address", ["{}", "file://{}", "file://localhost{}"])
+def test_a_folder_is_named_by_its_path_or_address(tmp_path: Path, address: str) -> None:
+    """Both are the same place."""
+    shelf = shelf_of(address.format(tmp_path))
+    assert isinstance(shelf, FolderShelf)
+    assert shelf.folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    "address", ["file://elsewhere/x", "http://127.0.0.1/x", "s3:///x", "hdfs://host/x", "kafka://host"]
+)
+def test_what_is_neither_folder_nor_object_store_is_refused(address: str) -> None:
+    """At once, with what an address looks like."""
+    with pytest.raises(BadRequest, match="folder"):
+        shelf_of(address)
+
 
 PUBLISH = """
 import os, signal, sys

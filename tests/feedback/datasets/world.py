@@ -33,13 +33,14 @@ Event = dict[str, Any]
 
 
 class World:
-    """A log with its views; `folder` is where releases go. Each event comes a second after the one before."""
+    """A log with its views, and a shelf: in `folder` where `where` is one. Each event is a second later."""
 
-    def __init__(self, folder: Path, partitions: int = 1, log_id: str = "log-1") -> None:
+    def __init__(self, where: Path | str, partitions: int = 1, log_id: str = "log-1") -> None:
         self.log = MemoryLog(partitions, log_id)
         self.store = MemoryStore(self.log.identity)
-        self.folder = folder
-        self.shelf = shelf_of(folder)
+        self.where = where
+        self.folder = Path(where)
+        self.shelf = shelf_of(where)
         self.emitted: list[Event] = []
         self._ticks = 0
 
@@ -124,7 +125,8 @@ class World:
         options.setdefault("emit", self.emit)
         options.setdefault("scratch", memory_scratch)
         options.setdefault("now", lambda: START + self._ticks * SECOND)
-        return release(self.log, lambda: self.store, self.shelf, MODEL, **options)
+        shelf = options.pop("shelf", self.shelf)
+        return release(self.log, lambda: self.store, shelf, MODEL, **options)
 
 
 @contextmanager

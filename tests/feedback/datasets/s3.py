@@ -1,0 +1,61 @@
+"""An S3 server on this machine for tests, and a bucket on it: moto's, in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+from unittest.mock import patch
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "loopline",
+    "AWS_SECRET_ACCESS_KEY": "loopline-secret",
+    "AWS_REGION": "us-east-1",
+    # Nothing on another machine is asked for credentials or a region.
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+BUCKET = "releases"
+
+
+class S3(NamedTuple):
+    """An S3 server: `uri("x")` is a place of its own in its bucket."""
+
+    host: str
+    port: int
+
+    def uri(self, prefix: str, bucket: str = BUCKET) -> str:
+        """The address of a prefix, in pyarrow's form."""
+        return f"s3://{bucket}/{prefix}?{connection(self.host, self.port)}"
+
+
+def connection(host: str, port: int) -> str:
+    """What an address says about the connection."""
+    return f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+
+
+@contextlib.contextmanager
+def s3_server() -> Iterator[S3]:
+    """A server with a bucket, until the context ends; this process and its children may use it."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import S3FileSystem
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with patch.dict(os.environ, CREDENTIALS):
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        try:
+            host, port = server.get_host_and_port()
+            made = S3FileSystem(
+                endpoint_override=f"{host}:{port}",
+                scheme="http",
+                region="us-east-1",
+                allow_bucket_creation=True,
+            )
+            made.create_dir(BUCKET)
+            yield S3(host, port)
+        finally:
+            server.stop()
