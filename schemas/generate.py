@@ -1,4 +1,4 @@
-"""Writes what is generated from the contract: `schemas/json/*.json` and `schemas/openapi.json`.
+"""Writes what is generated from the contract: `schemas/json/*.json`, `openapi.json` and `asyncapi.yaml`.
 
     python -m schemas.generate            write the files
     python -m schemas.generate --check    write nothing; exit 1 and name the files that are stale
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from schemas import asyncapi
 from schemas.json_schemas import event_schema, names
 from schemas.openapi import document
 
@@ -23,7 +24,7 @@ JSON_SCHEMAS = "json"
 def generated() -> dict[str, str]:
     """The text of each generated file, by its path below `schemas/`."""
     files = {f"{JSON_SCHEMAS}/{name}.json": _text(event_schema(name)) for name in names()}
-    return {**files, "openapi.json": _text(document())}
+    return {**files, "openapi.json": _text(document()), asyncapi.FILE: asyncapi.text()}
 
 
 def _text(content: object) -> str:

@@ -36,7 +36,7 @@ from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter
-from streams.log.port import DEAD, NotDurable
+from streams.log.port import DEAD, LogMissing, LogUnavailable, NotDurable
 from streams.metrics import Metrics
 from streams.sentinels import reached
 
@@ -56,7 +56,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _log = structlog.get_logger("loopline.intake")
 
 
-class NoIntake(Exception):
+class NoIntake(LogMissing):
     """The intake topic is not there; the text says what to do."""
 
 
@@ -108,11 +108,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         self._pause_s = _FIRST_PAUSE_S
 
     async def start(self) -> None:
-        """Join the group and begin. Raises NoIntake, or ConnectionError when no broker answers."""
+        """Join the group and begin. Raises NoIntake, or LogUnavailable when no broker answers."""
         try:
             await self._join()
         except KafkaError as error:
-            raise ConnectionError(f"no broker of {self._address} answers: {error!r}") from error
+            raise LogUnavailable(f"no broker of {self._address} answers: {error!r}") from error
         self._task = asyncio.create_task(self._run(), name="intake")
 
     async def stop(self) -> None:

@@ -24,7 +24,7 @@ from streams.kafka.cloudevents import BATCH, STRUCTURED, record_of
 from streams.kafka.intake import MAX_KEPT_BYTES, Intake, NoIntake
 from streams.keeper import Keeper
 from streams.log.memory import MemoryLog
-from streams.log.port import NotDurable
+from streams.log.port import LogUnavailable, NotDurable
 from streams.log.sqlite import SqliteLog, create_log
 from streams.metrics import Metrics
 from tests.kafka.broker import Cluster
@@ -201,7 +201,7 @@ def test_no_broker_is_refused(log: SqliteLog, appender: Appender) -> None:
     """Where no broker answers, a collector does not start."""
 
     async def run() -> None:
-        with pytest.raises(ConnectionError, match=r"no broker of kafka://127\.0\.0\.1:9/"):
+        with pytest.raises(LogUnavailable, match=r"no broker of kafka://127\.0\.0\.1:9/"):
             async with reading(Address(("127.0.0.1:9",)), appender, log):
                 pass
 
