@@ -73,8 +73,8 @@ class Engine:
         """Apply blocks as they come, until `stop` is set; then finish the batch in hand and leave the group.
 
         A store or a broker that is away is waited for: nothing is skipped. Raises StoreRefused when log and
-        store do not belong together, UnreadableBlock or UnreadableTypes for a block of a newer version, after
-        what lies before it was applied, and EngineStuck when the process has to be replaced: by then nothing
+        store do not belong together, LogRefused when the log is not whole, UnreadableBlock or UnreadableTypes
+        for a block of a newer version, after what lies before it was applied, and EngineStuck when the process has to be replaced: by then nothing
         is left that keeps it from ending.
         """
         quieten()

@@ -20,21 +20,18 @@ from streams.kafka.address import Address
 from streams.kafka.applying import Applier
 from streams.kafka.assignment import Assignment
 from streams.kafka.gathering import Gathering, Verdict
+from streams.kafka.letters import block_of
 from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import RUNNING, WAITING, Progress
 from streams.kafka.transport import App
 from streams.log.block import UnreadableBlock
-from streams.log.port import DEAD, Log
+from streams.log.port import DEAD, Log, LogRefused
 from streams.projection import Block, Gap, StoreRefused
-
-
-def letter_record(message):
-    return message.value
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-WILL_NOT_RUN = (StoreRefused, UnreadableBlock, UnreadableTypes)
+WILL_NOT_RUN = (StoreRefused, LogRefused, UnreadableBlock, UnreadableTypes)
 """Failures that another try does not mend: a person has to do something first."""
 
 STOP_S = 20.0
@@ -135,12 +132,10 @@ class Session:
         return Block(self._topics.partitions.start + message.partition, message.offset, message.value or b"")
 
     def _letter_block(self, message: Any) -> Block:
-        return Block(DEAD, message.offset, letter_record(message))
+        record = block_of(message.value, message.headers or (), round(message.timestamp * 1000))
+        return Block(DEAD, message.offset, record)
 
     async def _take(self, block: Block) -> None:
-        while self._gathering.full:
-            self._room.clear()
-            await self._room.wait()
         verdict = self._gathering.offer(block)
         if verdict is Verdict.TAKEN:
             self._took = time.monotonic()
@@ -171,6 +166,12 @@ class Session:
         left = {each: at for each, at in self._progress.positions.items() if each in self._gathering.expected}
         self._progress.assigned(left)
         self._room.set()
+
+    async def room(self) -> None:
+        """Wait while enough blocks wait to be applied."""
+        while self._gathering.full:
+            self._room.clear()
+            await self._room.wait()
 
     def applied(self) -> Mapping[TP, int]:
         """Where the store stands, as far as this worker moved it."""

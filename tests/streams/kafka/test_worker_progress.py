@@ -1,0 +1,144 @@
+"""A worker is ready while it works and moves; alive is not enough, and it says why."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streams.kafka.health import Health
+from streams.kafka.progress import REFUSED, RUNNING, WAITING, Progress
+from streams.log.port import DEAD
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def working() -> tuple[Progress, Clock]:
+    """A worker that has partitions 0 and DEAD, and is at their ends."""
+    clock = Clock()
+    progress = Progress(clock)
+    progress.says(RUNNING)
+    progress.assigned({0: 5, DEAD: 0})
+    progress.ended({0: 5, 1: 90, DEAD: 0})
+    return progress, clock
+
+
+@contextmanager
+def served(progress: Progress) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the health server of a worker."""
+    health = Health(progress)
+    connection = http.client.HTTPConnection("127.0.0.1", health.port, timeout=5)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        health.close()
+
+
+def asked(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
+    """Status and body of an answer."""
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_not_ready_before_it_works() -> None:
+    """A worker that has not joined its group says so, from the first moment on."""
+    assert Progress().reasons() == ["the worker is starting"]
+
+
+def test_nothing_to_do_is_ready() -> None:
+    """At its partitions' ends a worker is ready however long; others' partitions are no matter."""
+    progress, clock = working()
+    clock.now += 1_000
+    assert progress.reasons() == []
+
+
+def test_blocks_that_wait_while_nothing_moves_are_told_within_thirty_seconds() -> None:
+    """Stuck is: blocks are there and the position stands still; counted from the first of them."""
+    progress, clock = working()
+    clock.now += 1_000
+    progress.ended({0: 7, DEAD: 0})
+    clock.now += 14
+    assert progress.reasons() == []
+    progress.ended({0: 9, DEAD: 0})
+    clock.now += 2
+    (reason,) = progress.reasons()
+    assert "4 blocks wait at 0:5,dead:0 and nothing has moved for 16 s" in reason
+
+
+def test_slow_is_not_stuck() -> None:
+    """A worker that is behind and moves is ready, whatever its lag."""
+    progress, clock = working()
+    progress.ended({0: 1_000, DEAD: 0})
+    for position in range(6, 20):
+        clock.now += 10
+        progress.applied({0: position})
+        assert progress.reasons() == []
+    assert sum(progress.lag().values()) == 981
+
+
+def test_being_given_partitions_again_and_again_is_no_progress() -> None:
+    """A worker that is only ever assigned the same partitions at the same positions is stuck."""
+    progress, clock = working()
+    progress.ended({0: 9, DEAD: 0})
+    for _ in range(4):
+        clock.now += 5
+        progress.assigned({0: 5, DEAD: 0})
+    assert len(progress.reasons()) == 1
+
+
+def test_a_log_that_does_not_answer_is_told() -> None:
+    """A worker that cannot know whether it is behind is not ready, after a while."""
+    progress, clock = working()
+    progress.silent("connection refused")
+    assert progress.reasons() == []
+    clock.now += 16
+    progress.silent("connection refused")
+    assert progress.reasons() == ["the log has not answered for 16 s: connection refused"]
+    progress.ended({0: 5})
+    assert progress.reasons() == []
+
+
+def test_whoever_waits_or_refuses_is_not_ready() -> None:
+    """The reason of a refusal, and of waiting for the store, is in the answer at once."""
+    progress, _ = working()
+    progress.says(WAITING, "the store is away")
+    assert progress.reasons() == ["the worker is waiting: the store is away"]
+    progress.says(REFUSED, "another log")
+    assert progress.reasons() == ["the worker refuses to run: another log"]
+
+
+def test_health_is_served_as_people_and_machines_read_it() -> None:
+    """/healthz is 200 while the process answers, /readyz 503 with reasons or 200, /metrics Prometheus text."""
+    progress, _ = working()
+    with served(progress) as connection:
+        assert asked(connection, "/healthz") == (200, '{"status": "ok"}')
+        status, body = asked(connection, "/readyz")
+        assert (status, json.loads(body)["status"]) == (200, "ready")
+        progress.ended({0: 7, DEAD: 0})
+        progress.says(REFUSED, "another log")
+        status, body = asked(connection, "/readyz")
+        assert status == 503
+        assert json.loads(body) == {
+            "status": "unavailable",
+            "reasons": ["the worker refuses to run: another log"],
+            "worker": "refused",
+            "partitions": "0:5,dead:0",
+            "lag_blocks": 2,
+        }
+        status, text = asked(connection, "/metrics?now")
+        assert status == 200
+        assert 'loopline_worker_lag_blocks{partition="0"} 2.0' in text
+        assert 'loopline_worker_lag_blocks{partition="dead"} 0.0' in text
+        assert "loopline_worker_ready 0.0" in text
+        assert asked(connection, "/other")[0] == 404
