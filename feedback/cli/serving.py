@@ -85,15 +85,32 @@ def demo(choices: Choices, no_serve: bool) -> None:
     """Run the whole loop on scikit-learn's 1,797 real handwritten digits, in a fresh home.
 
     A model trained on few labels reads them, people correct it through the client, the corrections become
-    a dataset, and a model is trained on that and deployed. It takes less than a minute.
+    a dataset, and a model is trained on that and deployed. It takes less than a minute. With --log and
+    --store it runs on a Kafka and a PostgreSQL, in fresh topics and an empty database, and gives the same
+    numbers.
     """
     from feedback import demo as the_demo
 
     check_host(choices)
-    home = Home(choices.home if choices.was_set("home") else _fresh_folder(Path(".loopline-demo")))
-    if home.exists():
-        raise Refused(f"the demo needs a fresh home, and there is one at {home.path}: choose another --home")
-    the_demo.run(home, choices["host"], choices["port"], serve=not no_serve, as_json=choices.as_json)
+    host, port = choices["host"], choices["port"]
+    fresh = Path(".loopline-demo")
+    home = Home(choices.home if choices.was_set("home") else _fresh_folder(fresh))
+    venue: the_demo.OnHome | the_demo.OnCluster
+    if cluster_of(choices) is None:
+        if home.exists():
+            raise Refused(
+                f"the demo needs a fresh home, and there is one at {home.path}: choose another --home"
+            )
+        venue = the_demo.OnHome(home, host, port)
+    else:
+        from feedback.cluster import Cluster
+
+        if choices.was_set("datasets"):
+            raise click.UsageError("the demo releases into a fresh folder of its own: leave --datasets out")
+        folder = _fresh_folder(fresh).absolute()
+        cluster = Cluster(choices["log"], choices["store"], folder / "datasets")
+        venue = the_demo.OnCluster(cluster, folder, host, port)
+    the_demo.run(venue, serve=not no_serve, as_json=choices.as_json)
 
 
 def _fresh_folder(wanted: Path) -> Path:

@@ -2,10 +2,12 @@
 
 `run` plays it. What is read and the models that read are in `exam`; who says what about it in `people` and
 `answers`; what goes wrong in `mischief`; the steps and what is printed in `examweek` and `afterwards`, from
-`story`. Everything goes through the same doors as a product's: a server of two processes, the real client
-over HTTP, the command line, a real dataset release.
+`story`; where it is played in `venues`. Everything goes through the same doors as a product's: a server of
+two processes, or a collector and a worker on Kafka and PostgreSQL; the real client over HTTP, the command
+line, a real dataset release.
 """
 
 from feedback.demo.story import run
+from feedback.demo.venues import OnCluster, OnHome
 
-__all__ = ["run"]
+__all__ = ["OnCluster", "OnHome", "run"]

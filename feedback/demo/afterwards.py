@@ -182,7 +182,7 @@ def _next_model(stage: Stage) -> Reader:
     teller.step("The next model learns from it")
     teller.say(f'train = loopline.datasets.load("{MODEL}", split="train", inputs=album.get)')
     album = {picture.ref: picture.pixels for picture in piles.exam}
-    train = datasets.load(MODEL, split="train", home=stage.home.path, inputs=album.get)
+    train = datasets.load(MODEL, split="train", home=stage.folder, inputs=album.get)
     examples = [(picture.pixels, picture.truth) for picture in piles.known]
     examples += [
         (json.loads(pixels), label)
@@ -218,7 +218,7 @@ def _one_correction(stage: Stage) -> Form:
     """Follow a correction of ada's that found its way into the training rows."""
     teller = stage.teller
     teller.step("One correction, all the way")
-    train = datasets.load(MODEL, split="train", home=stage.home.path)
+    train = datasets.load(MODEL, split="train", home=stage.folder)
     learned = set(train["prediction_id"].to_pylist())
     form, event = next(_hers(stage, learned))
     item = stage.ask("feedback", event["id"], source=APP)["items"][0]

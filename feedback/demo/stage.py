@@ -18,7 +18,7 @@ from feedback.demo.answers import SOURCES, Act
 from feedback.demo.exam import Form, Reader, Size, deal, forms
 from feedback.demo.mischief import BATCH
 from feedback.demo.telling import Teller
-from feedback.home import Home
+from feedback.demo.venues import Venue
 from feedback.service import Answer, OverHttp, path_of
 from loopline import Client
 
@@ -33,13 +33,14 @@ class Stage:
     """The demo in progress.
 
     Args:
-        home, url: where the server runs.
+        venue, url: where the server runs.
         teller: whom to tell.
         size: how many pictures take part.
     """
 
-    def __init__(self, home: Home, url: str, teller: Teller, size: Size) -> None:
-        self.home = home
+    def __init__(self, venue: Venue, url: str, teller: Teller, size: Size) -> None:
+        self.folder = venue.folder
+        self._words = venue.words
         self.url = url
         self.teller = teller
         self.piles = deal(size)
@@ -126,8 +127,8 @@ class Stage:
         """What the command line says, as its `--json` document. Raises DemoFailed."""
         from feedback.cli import main
 
-        # Named here, both of them: what the environment names may be somebody's own.
-        where = ["--home", str(self.home.path), "--url", self.url]
+        # All of it is named here: what the environment names may be somebody's own.
+        where = [*self._words, "--url", self.url]
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             status = main([*words, *where, "--json"], standalone_mode=False)

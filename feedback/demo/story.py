@@ -7,17 +7,13 @@ and how good a model is, is the demo's own.
 
 from __future__ import annotations
 
-import shutil
-import sys
-from pathlib import Path
-
 from feedback.demo.afterwards import after_the_exam
 from feedback.demo.exam import FULL, Size
 from feedback.demo.examweek import exam_week
 from feedback.demo.stage import Stage
 from feedback.demo.telling import Teller
-from feedback.home import Home
-from feedback.supervisor import Supervisor, stopped_by_signals
+from feedback.demo.venues import Venue, typed_command
+from feedback.supervisor import stopped_by_signals
 
 _HEAD = """\
 Loopline: the whole loop, on an exam form reader.
@@ -31,33 +27,22 @@ Look around. The server is running until Ctrl-C.
 
    {url}/                            what came, what waits, what was refused
    {url}/v1/predictions/{prediction}
-   {loopline} --home {home} waiting
-   {loopline} --home {home} dead-letters list
-   {loopline} --home {home} labels digit-reader --disagree
-   {loopline} --home {home} dataset show digit-reader@1
+   {loopline} waiting
+   {loopline} dead-letters list
+   {loopline} labels digit-reader --disagree
+   {loopline} dataset show digit-reader@1
 """
 
 _ENDED = """
-The server is stopped; everything it took is in {home}. Look around with:
-
-   {loopline} --home {home} up
+The server is stopped; everything it took is in {place}.{again}
 """
 
 
-def run(
-    home: Home,
-    host: str = "127.0.0.1",
-    port: int = 8710,
-    *,
-    serve: bool = True,
-    as_json: bool = False,
-    size: Size = FULL,
-) -> None:
-    """Play the demo on a fresh home.
+def run(venue: Venue, *, serve: bool = True, as_json: bool = False, size: Size = FULL) -> None:
+    """Play the demo.
 
     Args:
-        home: where it happens; nothing may be there yet.
-        host, port: where the server listens.
+        venue: where it happens; nothing may be there yet.
         serve: leave the server running at the end, until Ctrl-C or SIGTERM.
         as_json: one document of figures on standard output, the prose on standard error.
         size: how many pictures take part.
@@ -66,39 +51,26 @@ def run(
 
     configure_logs("warning")
     teller = Teller(as_json=as_json)
-    server = Supervisor(home, host, port)
     try:
-        server.start()
+        url = venue.start()
         teller.line(_HEAD)
-        words = {"url": server.url, "home": _shown(home.path), "loopline": _command()}
-        teller.line(f"   home    {words['home']}")
-        teller.line(f"   server  {server.url}")
-        stage = Stage(home, server.url, teller, size)
+        for what, where in venue.places():
+            teller.line(f"   {what:<7} {where}")
+        teller.line(f"   server  {url}")
+        stage = Stage(venue, url, teller, size)
         try:
             exam_week(stage)
             after_the_exam(stage)
         finally:
             stage.close()
         teller.document()
+        loopline = f"{typed_command()} {venue.typed(url)}"
         if serve:
-            teller.line(_NEXT.format(**words, prediction=stage.followed))
+            teller.line(_NEXT.format(url=url, loopline=loopline, prediction=stage.followed))
             with stopped_by_signals() as stop:
-                server.watch(stop)
+                venue.watch(stop)
         else:
-            teller.line(_ENDED.format(**words))
+            place = " and ".join(where for _, where in venue.places())
+            teller.line(_ENDED.format(place=place, again=venue.again(typed_command())))
     finally:
-        server.stop()
-
-
-def _shown(path: Path) -> str:
-    """A path as somebody who stands here would type it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def _command() -> str:
-    """What to type for the command line: its name, or where it is when the name is not enough."""
-    started = Path(sys.argv[0])
-    if shutil.which("loopline") is not None or started.name != "loopline":
-        return "loopline"
-    return _shown(started.absolute())
+        venue.stop()

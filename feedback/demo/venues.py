@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import msgspec
 from feedback.cluster import Cluster, ClusterRefused
 from feedback.home import Home
 from feedback.service import NoAnswer, OverHttp
+from feedback.settings import without_password
 from feedback.supervisor import Supervisor
 
 _COMMAND = (sys.executable, "-P", "-c", "from feedback.cli import main; main()")
@@ -46,6 +48,18 @@ class Venue(Protocol):
         """End it. What it took stays."""
         ...
 
+    def places(self) -> list[tuple[str, str]]:
+        """What it is made of, and where that is, for people."""
+        ...
+
+    def typed(self, url: str) -> str:
+        """What somebody who looks around types behind `loopline`."""
+        ...
+
+    def again(self, command: str) -> str:
+        """How to look around once it has ended; empty when there is nothing to type."""
+        ...
+
 
 class OnHome:
     """A fresh home, with the server that `loopline up` runs."""
@@ -67,13 +81,23 @@ class OnHome:
         """End the server."""
         self._server.stop()
 
+    def places(self) -> list[tuple[str, str]]:
+        """The home."""
+        return [("home", _shown(self.folder))]
+
+    def typed(self, url: str) -> str:
+        """The home is enough: its server is found there."""
+        return f"--home {_shown(self.folder)}"
+
+    def again(self, command: str) -> str:
+        """How to start a server on the home."""
+        return f" Look around with:\n\n   {command} {self.typed('')} up"
+
 
 class OnCluster:
     """Fresh topics and an empty database, with one collector and one worker.
 
-    Args:
-        cluster: its shelf is the folder `datasets` of `folder`.
-        replication: copies of each topic; as many as there are brokers, up to 3, when left out.
+    The shelf of `cluster` is the folder `datasets` of `folder`.
     """
 
     def __init__(self, cluster: Cluster, folder: Path, host: str = "127.0.0.1", port: int = 8710) -> None:
@@ -119,6 +143,22 @@ class OnCluster:
         self._processes.clear()
         self._cluster.close()
 
+    def places(self) -> list[tuple[str, str]]:
+        """Log, store and shelf; a password is not shown."""
+        return [
+            ("log", str(self._cluster.address)),
+            ("store", without_password(self._cluster.store_url)),
+            ("shelf", _shown(Path(self._cluster.datasets))),
+        ]
+
+    def typed(self, url: str) -> str:
+        """The collector's address is enough for all that is offered."""
+        return f"--url {url}"
+
+    def again(self, command: str) -> str:
+        """Nothing: whoever has a cluster knows how to run on it."""
+        return ""
+
     def _spawn(self, *words: str) -> subprocess.Popen[bytes]:
         environment = {name: said for name, said in os.environ.items() if not name.startswith("LOOPLINE_")}
         process = subprocess.Popen(
@@ -134,11 +174,18 @@ class OnCluster:
         return process
 
     def _make_topics(self) -> None:
+        from streams.kafka.topics import ensure, show
+
         if self._cluster.stores.entries():
             raise ClusterRefused(
-                "the demo needs an empty database, and there are views in this one: name another one in --store"
+                "the demo needs an empty database, and there are views in this one: name another in --store"
             )
-        raise NotImplementedError
+        if show(self._cluster.address).topics:
+            raise ClusterRefused(
+                f"the demo needs fresh topics, and there are some at {self._cluster.address}: choose another"
+                " prefix, as in kafka://HOST:PORT/demo-2"
+            )
+        ensure(self._cluster.address, _PARTITIONS)
 
     def _wait_until_it_answers(self, url: str) -> None:
         deadline = time.monotonic() + _START_S
@@ -175,3 +222,17 @@ def _address(process: subprocess.Popen[bytes]) -> str:
         if line.rstrip() == b"}":
             return str(msgspec.json.decode(document)["url"])
     raise ClusterRefused("a process of the demo ended as it started; its last lines above say why")
+
+
+def _shown(path: Path) -> str:
+    """A path as somebody who stands here would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def typed_command() -> str:
+    """What to type for the command line: its name, or where it is when the name is not enough."""
+    started = Path(sys.argv[0])
+    if shutil.which("loopline") is not None or started.name != "loopline":
+        return "loopline"
+    return _shown(started.absolute())
