@@ -27,7 +27,7 @@ MAX_BLOCK_ITEMS = 1000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 _encode = msgspec.json.Encoder().encode
-_STOPPING = "the server is stopping"
+STOPPING = "the server is stopping"
 _letter_types = frozenset((DEAD_LETTER_TYPE,))
 _log = structlog.get_logger("loopline.appender")
 
@@ -57,7 +57,7 @@ def dead_letters(letters: Sequence[DeadLetter]) -> Part:
 
 
 @dataclass(slots=True)
-class _Block:
+class Filling:
     """A block while it is being filled."""
 
     types: set[str]
@@ -66,12 +66,17 @@ class _Block:
     size: int
 
     def add(self, received: int, items: Sequence[bytes], size: int) -> None:
+        """Add items that were received at one instant."""
         self.items.extend(items)
         self.size += size
         if self.received and self.received[-1][0] == received:
             self.received[-1] = (received, self.received[-1][1] + len(items))
         else:
             self.received.append((received, len(items)))
+
+    def record(self) -> bytes:
+        """The record that it is."""
+        return write_block(self.types, self.received, self.items)
 
 
 def pack(batches: Sequence[Batch]) -> list[tuple[int, bytes]]:
@@ -80,13 +85,13 @@ def pack(batches: Sequence[Batch]) -> list[tuple[int, bytes]]:
     A block has at most `MAX_BLOCK_ITEMS` items and `MAX_BLOCK_BYTES` of them, a lone larger item apart.
     """
     records: list[tuple[int, bytes]] = []
-    filling: dict[int, _Block] = {}
+    filling: dict[int, Filling] = {}
 
-    def close(partition: int) -> _Block:
+    def close(partition: int) -> Filling:
         block = filling.get(partition)
         if block is not None and block.items:
-            records.append((partition, write_block(block.types, block.received, block.items)))
-        filling[partition] = block = _Block(set(), [], [], 0)
+            records.append((partition, block.record()))
+        filling[partition] = block = Filling(set(), [], [], 0)
         return block
 
     for received, parts in batches:
@@ -162,7 +167,7 @@ class Appender:
         """Append a batch on the calling thread. Returns the position that covers it; raises NotDurable."""
         with self._awake:
             if self._stopping:
-                raise NotDurable(_STOPPING)
+                raise NotDurable(STOPPING)
         outcome = self._write([batch])
         if isinstance(outcome, NotDurable):
             raise outcome
@@ -181,7 +186,7 @@ class Appender:
             size += sum(map(len, part.items))
         with self._awake:
             if self._stopping:
-                raise NotDurable(_STOPPING)
+                raise NotDurable(STOPPING)
             if self._pending_bytes + size > self._max_pending_bytes:
                 raise Overloaded("too much is waiting to be written; send it again in a moment")
             self._pending_bytes += size
@@ -255,4 +260,6 @@ def _resolve(answers: Sequence[asyncio.Future[str]], outcome: str | NotDurable) 
             answer.set_result(outcome)
         else:
             # One instance each: raising it adds a traceback to it.
-            answer.set_exception(type(outcome)(*outcome.args))
+            own = type(outcome)(*outcome.args)
+            own.kept = outcome.kept
+            answer.set_exception(own)

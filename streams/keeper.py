@@ -19,6 +19,7 @@ from schemas.identity import partition_key, partition_of
 from streams.admission import Verdict, clocks_ahead
 from streams.appender import Batch, Part, dead_letters
 from streams.log.block import DeadLetter
+from streams.log.port import DEAD, PartlyDurable
 from streams.metrics import Metrics
 
 
@@ -93,13 +94,22 @@ class Keeper:
         refused: Sequence[Verdict],
         letters: Sequence[DeadLetter],
     ) -> str:
-        """`keep`, with the dead letters of what was refused as the way in has made them."""
+        """`keep`, with the dead letters of what was refused as the way in has made them.
+
+        Raises PartlyDurable when only some partitions have them: `partition` says whose an event is, and
+        refused items are `DEAD`'s.
+        """
         parts = list(self._parts(accepted))
         if letters:
             parts.append(dead_letters(letters))
         position = self._appender.position
         if parts:
-            position = await self._appender.submit(Batch(received, parts))
+            try:
+                position = await self._appender.submit(Batch(received, parts))
+            except PartlyDurable as partly:
+                kept = [verdict for verdict in accepted if self.partition(verdict) not in partly.missing]
+                self._count(received, kept, () if DEAD in partly.missing else refused)
+                raise
         self._count(received, accepted, refused)
         return position
 

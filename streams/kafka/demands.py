@@ -175,7 +175,7 @@ def unsafe_partitions(topic: str, partitions: int | None) -> list[Finding]:
 
 def unsafe_replication(topic: str, replication: int | None, brokers: int) -> list[Finding]:
     """The finding that a number of copies is not safe on that many brokers, if it is not."""
-    if replication is None or replication >= REPLICAS and replication <= max(brokers, REPLICAS):
+    if replication is None or REPLICAS <= replication <= max(brokers, REPLICAS):
         return []
     if replication == 1 and brokers < REPLICAS:
         return []

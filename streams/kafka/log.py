@@ -104,8 +104,7 @@ class KafkaLog:
                 self._epochs = self._look()
             if now - self._asked > self._remember_s or not self._ends:
                 places = self._places()
-                with self._talking():
-                    found = self._reader().end_offsets(list(places.values()))
+                found = self._ends_of(list(places.values()))
                 self._ends = {partition: found[place] for partition, place in places.items()}
                 self._asked = now
             return {
@@ -117,7 +116,7 @@ class KafkaLog:
         self._floor[partition] = end
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
-        """Up to `limit` records from `offset` on; what a sequential reader will ask for next is there already."""
+        """Up to `limit` records from `offset` on; what a sequential reader asks for next comes along."""
         with self._lock:
             place = self._places()[partition]
             ahead = self._ahead.get(partition)
@@ -162,11 +161,11 @@ class KafkaLog:
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
-            for client in (self._consumer, self._producer):
-                if client is not None:
-                    with contextlib.suppress(KafkaError, OSError, IllegalStateError):
-                        client.close()
-            self._consumer = self._producer = None
+            self._close_reader()
+            if self._producer is not None:
+                with contextlib.suppress(KafkaError, OSError, IllegalStateError):
+                    self._producer.close(timeout=_LOOK_S)
+                self._producer = None
 
     # ---------------------------------------------------------------------------------------- the topics
 
@@ -209,6 +208,12 @@ class KafkaLog:
             )
         return self._consumer
 
+    def _close_reader(self) -> None:
+        if self._consumer is not None:
+            with contextlib.suppress(KafkaError, OSError, IllegalStateError):
+                self._consumer.close()
+            self._consumer = None
+
     def _writer(self) -> Any:
         if self._producer is None:
             self._producer = KafkaProducer(
@@ -244,9 +249,24 @@ class KafkaLog:
         """The partition's end; asked anew when what is known of it would not do for this read."""
         known = self._ends.get(partition, 0)
         if known < ahead.offset + limit:
-            with self._talking():
-                known = self._ends[partition] = self._reader().end_offsets([place])[place]
+            known = self._ends[partition] = self._ends_of([place])[place]
         return known
+
+    def _ends_of(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        deadline = time.monotonic() + _ANSWER_S
+        while True:
+            with self._talking():
+                try:
+                    found: dict[TopicPartition, int] = self._reader().end_offsets(places)
+                    return found
+                except KeyError:
+                    # The client leaves out topics that it has not heard of yet; a new one asks the brokers.
+                    self._close_reader()
+            if time.monotonic() > deadline:
+                raise LogUnavailable(
+                    "the brokers do not say where the log ends: have all partitions a leader?"
+                )
+            time.sleep(0.1)
 
     def _fetch(self, place: TopicPartition, ahead: _Ahead, wanted: int) -> None:
         """Read on until there is enough; what comes along with it is kept for the next read."""

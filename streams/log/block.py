@@ -59,6 +59,7 @@ class UnreadableBlock(Exception):
 
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_letters = msgspec.json.Decoder(list[DeadLetter]).decode
+_decode_letter = msgspec.json.Decoder(DeadLetter).decode
 _encode = msgspec.json.Encoder().encode
 # zstandard's contexts must not be shared between threads.
 _threads = local()
@@ -126,6 +127,11 @@ def read_dead_letters(record: bytes) -> list[tuple[int, DeadLetter]]:
     if header.types != [DEAD_LETTER_TYPE]:
         raise UnreadableBlock(f"the dead-letter partition holds {header.types}")
     return list(zip(header.instants(), _decode_letters(body), strict=True))
+
+
+def read_letter(item: bytes) -> DeadLetter:
+    """One item of a block of refused items."""
+    return _decode_letter(item)
 
 
 def digest(record: bytes) -> bytes:

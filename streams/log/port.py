@@ -55,6 +55,19 @@ class NotDurable(Exception):
     kept: bool | None = False
 
 
+class PartlyDurable(NotDurable):
+    """Of what was handed over together, the parts in `missing` partitions are not durable; the others are.
+
+    `position` covers those that are. `kept` is said of the missing ones.
+    """
+
+    def __init__(self, reason: str, position: str, missing: frozenset[int], kept: bool | None = None) -> None:
+        super().__init__(reason)
+        self.position = position
+        self.missing = missing
+        self.kept = kept
+
+
 class LogUnavailable(ConnectionError):
     """What holds the log does not answer now; asking again later is right."""
 

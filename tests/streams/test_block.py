@@ -74,8 +74,8 @@ def test_the_dead_letter_partition_holds_dead_letters_only() -> None:
 
 def test_a_newer_format_says_to_upgrade() -> None:
     """A format that this version does not know is named, with what to do; it is not skipped."""
-    with pytest.raises(UnreadableBlock, match=r"format 2 .* upgrade"):
-        read_block(SAMPLE[:3] + b"\x02" + SAMPLE[4:])
+    with pytest.raises(UnreadableBlock, match=r"format 3 .* upgrade"):
+        read_block(SAMPLE[:3] + b"\x03" + SAMPLE[4:])
 
 
 @pytest.mark.parametrize("size", range(len(SAMPLE)))
@@ -108,3 +108,13 @@ def test_a_changed_byte_among_the_items_is_noticed(place: int) -> None:
         damaged = SAMPLE[:place] + bytes([SAMPLE[place] ^ 1 << bit]) + SAMPLE[place + 1 :]
         with pytest.raises(UnreadableBlock):
             read_block(damaged)
+
+
+@given(_LETTERS, _INSTANTS)
+def test_a_plain_block_has_no_compressor_in_its_digest(letters: list[DeadLetter], received: int) -> None:
+    """Format 2 reads the same as format 1, and its body lies in it as it is."""
+    record = write_dead_letters(received, letters, compressed=False)
+    assert record[3] == 2
+    assert read_dead_letters(record) == [(received, letter) for letter in letters]
+    assert record.endswith(read_block(record)[1])
+    assert read_block(record) == read_block(write_dead_letters(received, letters))

@@ -1,0 +1,335 @@
+"""The appender to Kafka: many requests, few blocks, and an answer only when the brokers have acknowledged.
+
+Its surface is that of `streams.appender.Appender`, on the server's event loop. What requests hand over is
+gathered into a block for each partition, and:
+
+1. a block is held until it has 100 events, or for 20 ms;
+2. it is handed to an idempotent producer, which sends it to the partition's leader, `acks=all`, in order;
+3. the acknowledgement moves the known end of the partition, and those who wait are answered.
+
+What was not acknowledged in time is in doubt: it is said so, and the producer goes on trying, since it may
+be there already. Meanwhile its partition is stalled: whatever comes for it is refused at once, and is
+certainly not kept; so nothing piles up, and a sender hears within moments. A producer that failed is
+replaced, which drops what it had not sent. Sending again is right in each case: ids count once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from aiokafka.errors import MessageSizeTooLargeError
+
+from streams.appender import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Batch, Filling, Overloaded
+from streams.kafka.letters import Letter, letter_of
+from streams.kafka.log import KafkaLog
+from streams.kafka.producing import Ack, Producing
+from streams.kafka.waiting import Waiter
+from streams.log.block import MAX_BLOCK_BYTES, read_letter
+from streams.log.port import DEAD, NotDurable, format_positions
+from streams.metrics import Metrics
+
+HOLD_EVENTS = 100
+HOLD_S = 0.020
+ACK_S = 4.0
+
+_log = structlog.get_logger("loopline.appender")
+
+
+class LogEnded(NotDurable):
+    """Nothing can be appended to this log any more; the process has to start again, or a person to look."""
+
+
+class KafkaAppender:
+    """Appends batches to a Kafka log.
+
+    Args:
+        log: the log, for its identity and its ends; it is told what was acknowledged.
+        metrics: where acknowledgements are timed.
+        max_pending_bytes: how many bytes of items may be on their way; beyond it batches are refused.
+        hold_events, hold_s: how long a block is held.
+        ack_s: after how long without an acknowledgement a block is in doubt.
+
+    `position`, `failed_at` and `failure` are those of the embedded appender. `ended` is empty, or says why
+    nothing can be appended any more: the epoch was sealed, or the log was replaced.
+    """
+
+    def __init__(
+        self,
+        log: KafkaLog,
+        metrics: Metrics | None = None,
+        *,
+        max_pending_bytes: int = MAX_PENDING_BYTES,
+        hold_events: int = HOLD_EVENTS,
+        hold_s: float = HOLD_S,
+        ack_s: float = ACK_S,
+    ) -> None:
+        self.failed_at: float | None = None
+        self.failure = ""
+        self.ended = ""
+        self._log = log
+        self._identity = log.identity
+        self._commits = (metrics or Metrics()).commit_seconds
+        self._ends = log.ends()
+        self._position: str | None = None
+        self._max_pending_bytes = max_pending_bytes
+        self._pending_bytes = 0
+        self._hold_events, self._hold_s, self._ack_s = hold_events, hold_s, ack_s
+        self._held: dict[int, _Held] = {}
+        self._under_way: set[_Sent] = set()
+        self._stalled: dict[int, int] = {}
+        self._producing = Producing(log.address)
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def position(self) -> str:
+        """The text of a position that covers everything acknowledged so far."""
+        if self._position is None:
+            self._position = format_positions(self._ends)
+        return self._position
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The log's ends as far as this writer knows."""
+        return dict(self._ends)
+
+    async def start(self) -> None:
+        """Connect; if no broker answers, batches are refused until one does."""
+        self._loop = asyncio.get_running_loop()
+        await self._producing.start()
+
+    def submit(self, batch: Batch) -> asyncio.Future[str]:
+        """Hand over a batch on the event loop; the future's result is the position that covers it.
+
+        Raises Overloaded at once when too much is on its way, NotDurable when nothing can be written now.
+        The future raises NotDurable, or PartlyDurable when some partitions have acknowledged.
+        """
+        self._refuse_if_over()
+        size = sum(len(item) for part in batch.parts for item in part.items)
+        if self._pending_bytes + size > self._max_pending_bytes:
+            raise Overloaded("too much is waiting to be written; send it again in a moment")
+        waiter = Waiter(asyncio.get_running_loop().create_future())
+        down = self._producing.down
+        for partition, types, items in batch.parts:
+            if down or partition in self._stalled:
+                reason = down or f"partition {partition} does not acknowledge"
+                waiter.refused(partition, NotDurable(f"{reason}; it is tried again"))
+            else:
+                self._take(waiter, batch.received, partition, types, items)
+        waiter.handed_over(self.position)
+        return waiter.answer
+
+    def append(self, batch: Batch) -> str:
+        """Append a batch from another thread than the event loop's, and wait for it."""
+        if self._loop is None:
+            raise NotDurable("the server is starting")
+
+        async def submitted() -> str:
+            return await self.submit(batch)
+
+        return asyncio.run_coroutine_threadsafe(submitted(), self._loop).result()
+
+    async def stop(self) -> None:
+        """Write what is held, wait for its answers, and end. Whatever comes later is refused."""
+        self._stopping = True
+        for partition in list(self._held):
+            self._close(partition)
+        # Longer than this it is in doubt, and nobody waits for it.
+        under_way = [sent.answer for sent in self._under_way if sent.answer is not None and not sent.overdue]
+        if under_way:
+            await asyncio.wait(under_way, timeout=self._ack_s)
+        await self._producing.stop()
+
+    # ---------------------------------------------------------------------------------- 1. a block is held
+
+    def _refuse_if_over(self) -> None:
+        if self._stopping:
+            raise NotDurable(STOPPING)
+        if self.ended:
+            raise LogEnded(self.ended)
+
+    def _take(
+        self, waiter: Waiter, received: int, partition: int, types: object, items: Sequence[bytes]
+    ) -> None:
+        held = self._held.get(partition) or self._open(partition)
+        size = sum(map(len, items)) + len(items)
+        fits = held.block.size + size <= MAX_BLOCK_BYTES and len(held.block.items) + len(items) <= (
+            MAX_BLOCK_ITEMS
+        )
+        if fits:
+            self._put(held, waiter, received, types, items, size)
+        else:
+            for item in items:
+                size = len(item) + 1
+                if held.block.items and (
+                    held.block.size + size > MAX_BLOCK_BYTES or len(held.block.items) >= MAX_BLOCK_ITEMS
+                ):
+                    self._close(partition)
+                    held = self._open(partition)
+                self._put(held, waiter, received, types, (item,), size)
+        if len(held.block.items) >= self._hold_events:
+            self._close(partition)
+
+    def _put(
+        self, held: _Held, waiter: Waiter, received: int, types: object, items: Sequence[bytes], size: int
+    ) -> None:
+        held.block.types.update(types)  # type: ignore[arg-type]
+        held.block.add(received, items, size)
+        self._pending_bytes += size
+        if not held.waiters or held.waiters[-1] is not waiter:
+            waiter.awaits()
+            held.waiters.append(waiter)
+
+    def _open(self, partition: int) -> _Held:
+        held = self._held[partition] = _Held(partition)
+        loop = asyncio.get_running_loop()
+        held.timer = loop.call_later(self._hold_s, self._close, partition)
+        return held
+
+    # -------------------------------------------------------------------------------- 2. it is handed over
+
+    def _close(self, partition: int) -> None:
+        held = self._held.pop(partition, None)
+        if held is None:
+            return
+        if held.timer is not None:
+            held.timer.cancel()
+        sent = _Sent(partition, held.block.size, held.waiters, time.perf_counter())
+        self._under_way.add(sent)
+        try:
+            if self.ended:
+                raise LogEnded(self.ended)
+            if partition in self._stalled:
+                raise NotDurable(f"partition {partition} does not acknowledge; it is tried again")
+            answer = self._producing.send(self._topic(partition), *self._records(partition, held.block))
+        except NotDurable as refusal:
+            self._done(sent)
+            self._fail(sent, refusal)
+            return
+        sent.answer = answer
+        loop = asyncio.get_running_loop()
+        sent.timer = loop.call_later(self._ack_s, self._overdue, sent)
+        answer.add_done_callback(partial(self._answered, sent))
+
+    def _topic(self, partition: int) -> tuple[str, int]:
+        if partition == DEAD:
+            return self._log.address.dead_letters, 0
+        return self._log.address.log_topic(self._identity.epoch), partition - self._identity.first
+
+    def _records(self, partition: int, block: Filling) -> tuple[list[Letter]]:
+        if partition != DEAD:
+            return ([Letter(block.record(), [])],)
+        instants = (instant for instant, count in block.received for _ in range(count))
+        prefix = self._log.address.prefix
+        pairs = zip(instants, block.items, strict=True)
+        return ([letter_of(instant, read_letter(item), prefix) for instant, item in pairs],)
+
+    def _overdue(self, sent: _Sent) -> None:
+        """It may be there, or get there: nobody can know."""
+        sent.overdue = True
+        self._stalled[sent.partition] = self._stalled.get(sent.partition, 0) + 1
+        refusal = NotDurable(f"partition {sent.partition} has not acknowledged within {self._ack_s:g} s")
+        refusal.kept = None
+        self._fail(sent, refusal)
+
+    # ---------------------------------------------------------------------------------- 3. it is answered
+
+    def _answered(self, sent: _Sent, answer: asyncio.Future[Ack]) -> None:
+        self._done(sent)
+        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+        if error is not None:
+            self._refused(sent, error)
+            return
+        first, last = answer.result()
+        known = self._ends[sent.partition]
+        if first < known:
+            # Offsets of a log only grow. -1 is what a broker says that remembers only that it was kept.
+            if first >= 0:
+                self._end(
+                    f"partition {sent.partition} was acknowledged at offset {first} after {known}: its topic"
+                    " was deleted and made again. Bring back the brokers' data, or start on a store of its own"
+                )
+            refusal = LogEnded(self.ended) if self.ended else NotDurable("the broker did not say where")
+            refusal.kept = None
+            self._fail(sent, refusal)
+            return
+        self._ends[sent.partition] = last + 1
+        self._position = None
+        self._log.acknowledged(sent.partition, last + 1)
+        if not self._stalled:
+            self.failed_at = None
+        self._commits.observe(time.perf_counter() - sent.started)
+        for waiter in sent.waiters:
+            waiter.acknowledged(self)
+
+    def _refused(self, sent: _Sent, error: BaseException) -> None:
+        """The producer gave up on it; what follows it in its partition could only fail."""
+        if isinstance(error, MessageSizeTooLargeError):
+            self._end(
+                f"{self._topic(sent.partition)[0]} takes no appends any more: its epoch was sealed."
+                " Start the collector again, and it goes on in the next epoch"
+            )
+            self._fail(sent, LogEnded(self.ended))
+            return
+        refusal = NotDurable(f"partition {sent.partition} was not acknowledged: {error!r}")
+        refusal.kept = None
+        self._fail(sent, refusal)
+        if not self._stopping:
+            self._producing.replace(f"the brokers refused a block: {error!r}")
+
+    def _done(self, sent: _Sent) -> None:
+        self._under_way.discard(sent)
+        self._pending_bytes -= sent.size
+        if sent.timer is not None:
+            sent.timer.cancel()
+        if sent.overdue:
+            self._stalled[sent.partition] -= 1
+            if not self._stalled[sent.partition]:
+                del self._stalled[sent.partition]
+
+    def _fail(self, sent: _Sent, refusal: NotDurable) -> None:
+        if self.failed_at is None:
+            _log.error("append failed", reason=str(refusal))
+        self.failed_at = time.monotonic()
+        self.failure = str(refusal)
+        for waiter in sent.waiters:
+            waiter.failed(sent.partition, refusal, self)
+
+    def _end(self, reason: str) -> None:
+        if not self.ended:
+            _log.error("nothing can be appended any more", reason=reason)
+            self.ended = reason
+
+
+class _Held:
+    """A block while it is being filled, and who waits for it."""
+
+    __slots__ = ("block", "partition", "timer", "waiters")
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.block = Filling(set(), [], [], 0)
+        self.waiters: list[Waiter] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class _Sent:
+    """A block on its way."""
+
+    __slots__ = ("answer", "overdue", "partition", "size", "started", "timer", "waiters")
+
+    def __init__(self, partition: int, size: int, waiters: list[Waiter], started: float) -> None:
+        self.partition = partition
+        self.size = size
+        self.waiters = waiters
+        self.started = started
+        self.overdue = False
+        self.answer: asyncio.Future[Ack] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+__all__ = ["ACK_S", "HOLD_EVENTS", "HOLD_S", "KafkaAppender", "LogEnded"]

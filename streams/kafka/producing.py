@@ -1,0 +1,152 @@
+"""An idempotent producer that is replaced when it has failed.
+
+aiokafka's producer keeps a sequence number for each partition. A batch that it gave up on leaves a gap in
+the sequence, after which the broker refuses all that follows; a new producer begins anew. The old one's
+unsent batches are dropped with it: they are answered as failed, and never sent behind anybody's back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from streams.kafka.address import Address
+from streams.kafka.letters import Letter
+from streams.log.port import NotDurable
+
+# A batch on its way at a time for each partition, of at most this size, or of one larger record.
+_BATCH_BYTES = 512 * 1024
+_REQUEST_BYTES = 8 * 1024 * 1024
+_REQUEST_MS = 3_000
+_START_S = 5.0
+_CLOSE_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+
+# What it would say again and again while a broker is away is said once by the appender.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+_log = structlog.get_logger("loopline.appender")
+
+
+class Ack(NamedTuple):
+    """The first and the last offset of what was sent together."""
+
+    first: int
+    last: int
+
+
+class Producing:
+    """Sends records, and keeps a producer that works. `down` says why there is none, else it is empty."""
+
+    def __init__(self, address: Address) -> None:
+        self.down = "the server is starting"
+        self._address = address
+        self._producer: AIOKafkaProducer | None = None
+        self._replacing: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[Ack]] = set()
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Connect, or go on trying in the background."""
+        try:
+            await self._connect()
+        except (KafkaError, OSError, TimeoutError) as error:
+            self.replace(f"no broker of {self._address} answers: {error or type(error).__name__}")
+
+    def send(self, place: tuple[str, int], records: Sequence[Letter]) -> asyncio.Task[Ack]:
+        """Hand records of one partition to the producer, in order. Raises NotDurable when there is none."""
+        if self._producer is None or self.down:
+            raise NotDurable(self.down)
+        task = asyncio.create_task(_send(self._producer, place, records))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        return task
+
+    def replace(self, reason: str) -> None:
+        """Take nothing more until another producer has connected."""
+        if self._stopped or self._replacing is not None:
+            return
+        self.down = reason
+        _log.warning("connecting to the brokers anew", reason=reason)
+        self._replacing = asyncio.create_task(self._replace())
+
+    async def stop(self) -> None:
+        """End, and drop what was not acknowledged."""
+        self._stopped = True
+        self.down = "the server is stopping"
+        if self._replacing is not None:
+            self._replacing.cancel()
+            await asyncio.gather(self._replacing, return_exceptions=True)
+        await self._drop()
+
+    async def _connect(self) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._address.bootstrap,
+            enable_idempotence=True,
+            acks="all",
+            # Blocks are compressed already.
+            compression_type=None,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=_REQUEST_BYTES,
+            request_timeout_ms=_REQUEST_MS,
+            metadata_max_age_ms=30_000,
+            linger_ms=0,
+        )
+        try:
+            async with asyncio.timeout(_START_S):
+                await producer.start()
+        except BaseException:
+            await _close(producer)
+            raise
+        self._producer = producer
+        self.down = ""
+
+    async def _replace(self) -> None:
+        await self._drop()
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._connect()
+            except (KafkaError, OSError, TimeoutError) as error:
+                self.down = f"no broker of {self._address} answers: {error or type(error).__name__}"
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                self._replacing = None
+                return
+
+    async def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _close(producer)
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=_CLOSE_S)
+            for task in self._sending:
+                task.cancel()
+
+
+async def _send(producer: Any, place: tuple[str, int], records: Sequence[Letter]) -> Ack:
+    topic, partition = place
+    futures = [
+        await producer.send(topic, value, partition=partition, headers=headers) for value, headers in records
+    ]
+    offsets = [(await future).offset for future in futures]
+    return Ack(offsets[0], offsets[-1])
+
+
+async def _close(producer: Any) -> None:
+    """Close a producer without waiting for brokers that are away: its batches fail now."""
+    accumulator, sender = producer._message_accumulator, producer._sender
+    accumulator.fail_all(KafkaError("the producer was closed"))
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_CLOSE_S):
+            await sender.close()
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_CLOSE_S):
+            await producer.stop()

@@ -1,0 +1,76 @@
+"""One request that waits for the blocks in which its items lie, in whatever partitions.
+
+It is answered once, when all of them are decided; a part that failed late does not change what was said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from streams.log.port import NotDurable, PartlyDurable
+
+
+class Positioned(Protocol):
+    """Who knows the position that covers everything acknowledged so far."""
+
+    @property
+    def position(self) -> str:
+        """That position."""
+        ...
+
+
+class Waiter:
+    """Counts the blocks that are not decided. The hand-over itself counts as one, so that it ends first."""
+
+    __slots__ = ("_acknowledged", "_missing", "_open", "answer")
+
+    def __init__(self, answer: asyncio.Future[str]) -> None:
+        self.answer = answer
+        self._open = 1
+        self._acknowledged = False
+        self._missing: dict[int, NotDurable] = {}
+
+    def awaits(self) -> None:
+        """One more block has items of it."""
+        self._open += 1
+
+    def refused(self, partition: int, refusal: NotDurable) -> None:
+        """Its part of a partition was not taken at all."""
+        self._missing[partition] = refusal
+
+    def handed_over(self, position: str) -> None:
+        """All parts are in blocks, or were refused."""
+        self._decided(position)
+
+    def acknowledged(self, log: Positioned) -> None:
+        """A block is durable."""
+        self._acknowledged = True
+        self._decided(log.position if self._open == 1 else "")
+
+    def failed(self, partition: int, refusal: NotDurable, log: Positioned) -> None:
+        """A block is not durable, or nobody can know."""
+        if self.answer.done():
+            return
+        # In doubt outweighs what certainly was not kept.
+        if partition not in self._missing or refusal.kept is None:
+            self._missing[partition] = refusal
+        self._decided(log.position if self._open == 1 else "")
+
+    def _decided(self, position: str) -> None:
+        self._open -= 1
+        if self._open or self.answer.done():
+            return
+        if not self._missing:
+            self.answer.set_result(position)
+            return
+        kept = None if any(refusal.kept is None for refusal in self._missing.values()) else False
+        worst = next(refusal for refusal in self._missing.values() if refusal.kept is kept)
+        if self._acknowledged:
+            missing = frozenset(self._missing)
+            self.answer.set_exception(PartlyDurable(str(worst), position, missing, kept))
+            return
+        # One instance each: raising it adds a traceback to it.
+        own = type(worst)(*worst.args)
+        own.kept = kept
+        self.answer.set_exception(own)
