@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -36,7 +36,7 @@ from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter
-from streams.log.port import DEAD, LogMissing, LogUnavailable, NotDurable
+from streams.log.port import DEAD, LogMissing, LogUnavailable, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from streams.sentinels import reached
 
@@ -219,9 +219,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 await self._keeper.write(received, *judged)
             except NotDurable as refusal:
-                missing = getattr(refusal, "missing", None)
-                if missing is not None:
-                    judged = self._of(judged, missing)
+                if isinstance(refusal, PartlyDurable):
+                    judged = self._of(judged, refusal.missing)
                 self._failed(refusal)
             else:
                 return
@@ -232,7 +231,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise _Abandoned
             self._idle.clear()
 
-    def _of(self, judged: Judged, partitions: Sequence[int]) -> Judged:
+    def _of(self, judged: Judged, partitions: Collection[int]) -> Judged:
         accepted = [verdict for verdict in judged.accepted if self._keeper.partition(verdict) in partitions]
         return Judged(accepted, *(judged[1:] if DEAD in partitions else ([], [])))
 

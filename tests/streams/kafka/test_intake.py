@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from schemas import problems
-from streams.appender import Appender
+from streams.appender import Appender, Batch
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import BATCH, STRUCTURED, record_of
 from streams.kafka.intake import MAX_KEPT_BYTES, Intake, NoIntake
 from streams.keeper import Keeper
 from streams.log.memory import MemoryLog
-from streams.log.port import LogUnavailable, NotDurable
+from streams.log.port import DEAD, LogUnavailable, NotDurable, PartlyDurable
 from streams.log.sqlite import SqliteLog, create_log
 from streams.metrics import Metrics
 from tests.kafka.broker import Cluster
@@ -312,6 +312,47 @@ def test_a_log_that_cannot_be_written(address: Address) -> None:
         assert (views.facts, views.items) == (200, 200)
 
     asyncio.run(run())
+
+
+class Half:
+    """A writer that keeps one partition at the first try, and all that is missing at the second."""
+
+    position = ""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+
+    async def submit(self, batch: Batch) -> str:
+        """Keep it, or a part of it."""
+        self.batches.append(batch)
+        if len(self.batches) == 1:
+            missing = frozenset(part.partition for part in batch.parts if part.partition != 0)
+            raise PartlyDurable("a broker is away", "0:1", missing)
+        return "0:1,1:1,dead:1"
+
+
+def test_only_what_is_missing_is_written_again(kafka: Cluster) -> None:
+    """When some partitions have acknowledged, only the others are tried again; each item counts once."""
+    address = Address.parse(kafka.address(unique_prefix()))
+    make_topic(address, 1)
+    half, metrics = Half(), Metrics()
+    intake = Intake(address, Keeper(half, 2, metrics=metrics), metrics)
+
+    async def run() -> None:
+        await asyncio.to_thread(produce, address, [*mixed(20), *_POISON])
+        await intake.start()
+        await settled(address, 27)
+        await intake.stop()
+
+    asyncio.run(run())
+    first, second = ({part.partition: list(part.items) for part in batch.parts} for batch in half.batches[:2])
+    assert set(first) == {0, 1, DEAD}
+    assert second == {partition: items for partition, items in first.items() if partition != 0}
+    assert value_of(metrics, "loopline_events_accepted_total") == 20
+    refused = [
+        value_of(metrics, "loopline_events_refused_total", code=code) for code in problems.COLLECTOR_CODES
+    ]
+    assert sum(refused) == 7
 
 
 def test_a_broker_that_is_away_for_a_while(tmp_path: Path, log: SqliteLog, appender: Appender) -> None:
