@@ -26,6 +26,7 @@ from feedback.cluster import Cluster, ClusterRefused, away
 from feedback.place import NothingHere
 from feedback.supervisor import listen
 from streams.keeper import Keeper
+from streams.log.port import LogRefused, LogUnavailable
 from streams.metrics import Metrics
 from streams.projection import OtherViews, check
 
@@ -75,6 +76,7 @@ class Collecting:
             self._closing.callback(cluster.close)
             self._log = _patiently(cluster, patience_s)
             self._closing.callback(self._log.close)
+            self._identity = self._log.identity
             _must_belong(cluster, self._log)
         except BaseException:
             self._closing.close()
@@ -94,7 +96,7 @@ class Collecting:
                 self._cluster.datasets,
                 worker=lambda: WorkerSays("elsewhere"),
                 keep_ends_ns=KEEP_ENDS_NS,
-                away=away(),
+                away=(*away(), LogRefused),
                 own_views=False,
                 beside=[
                     lambda _: self._appending(appender),
@@ -102,7 +104,16 @@ class Collecting:
                 ],
             )
             serve(app, self.listening, self._log_level)
-        return STOPPED
+            if not (appender.ended or self._is_over()):
+                return STOPPED
+            # Only one that starts now can go on, if it is still the same log.
+            if _now(self._cluster) == self._identity.id:
+                return NEW_EPOCH
+            raise CollectorEnded(appender.ended)
+
+    def _is_over(self) -> bool:
+        """Whether the log has gone on to another epoch since this collector was started."""
+        return self._log.identity.epoch != self._identity.epoch
 
     @contextlib.asynccontextmanager
     async def _appending(self, appender: KafkaAppender) -> AsyncIterator[None]:
@@ -118,7 +129,7 @@ class Collecting:
 
     async def _watch(self, appender: KafkaAppender) -> None:
         """End the server when nothing can be written to this log any more."""
-        while not appender.ended:  # noqa: ASYNC110 -- it is set from within a callback of the producer
+        while not (appender.ended or self._is_over()):  # noqa: ASYNC110 -- nobody there sets an event
             await asyncio.sleep(_LOOK_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -149,6 +160,15 @@ def _patiently(cluster: Cluster, patience_s: float) -> KafkaLog:
             _log.warning("waiting for the log", reason=str(error))
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _now(cluster: Cluster) -> str:
+    """The id of the log as it is now; empty when there is none that could be read."""
+    try:
+        with contextlib.closing(cluster.open_log()) as log:
+            return log.identity.id
+    except (LogRefused, LogUnavailable):
+        return ""
 
 
 def _must_belong(cluster: Cluster, log: KafkaLog) -> None:
