@@ -26,8 +26,8 @@ _histories = st.one_of(histories(), _dense, _dense)
     sizes=st.lists(st.integers(1, 7), min_size=1, max_size=3),
     seeds=st.tuples(st.integers(0, 999), st.integers(0, 999)),
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_two_workers_at_once_give_the_views_of_one(stores, postgres_url, history, sizes, seeds):
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_two_workers_at_once_give_the_views_of_one(stores, database, history, sizes, seeds):
     """Two workers with partitions of their own, at once: the views of one, and no deadlock."""
     log = log_of(history, 4, sizes)
     store = fresh_store(stores, log.identity)
@@ -40,7 +40,7 @@ def test_two_workers_at_once_give_the_views_of_one(stores, postgres_url, history
     with store.snapshot() as live:
         assert [found.describe() for found in verify(log, live, MemoryStore(log.identity))] == []
     store.close()
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(database) as connection:
         assert connection.execute(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         ).fetchone() == (0,)

@@ -79,7 +79,8 @@ class Working(threading.Thread):
 
     def __init__(self, work: Callable[[], object]) -> None:
         super().__init__(daemon=True)
-        self._work, self._outcome = work, None
+        self._work = work
+        self._outcome: object = None
         self._error: BaseException | None = None
         self.start()
 

@@ -1,0 +1,106 @@
+"""What PostgreSQL's planner makes of the statements: keyed reads search an index, in a store of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from streams.store.port import Range
+from streams.store.postgres import PostgresStore, PostgresStores, statements
+from streams.store.postgres.snapshot import arrays
+from streams.store.postgres.store import _HOLD, _LOCK
+from streams.store.tables import CASES, FACTS, LABELS, PREDICTIONS, TABLES, Row, Table
+from tests.streams.postgres.working import fresh_store
+from tests.streams.rows import fact, row
+from tests.streams.store_contract import IDENTITY
+
+pytestmark = pytest.mark.postgres
+
+_SAMPLES: dict[type, Any] = {bytes: b"k", int: 1, float: 0.5, str: "s"}
+
+
+def plan(store: PostgresStore, text: str, parameters: Sequence[Any]) -> str:
+    """How the server would run a statement, over a connection like every other."""
+    connection = store._connections.begin("BEGIN")
+    try:
+        rows = connection.execute(f"EXPLAIN {text}".encode(), parameters, prepare=False).fetchall()
+        return "\n".join(line for (line,) in rows)
+    finally:
+        store._connections.end(connection)
+
+
+def keys(table: Table, columns: Sequence[str]) -> list[Row]:
+    """A key or two of these columns."""
+    return [tuple(_SAMPLES[kind] for kind in statements.python_types(table, columns))] * 2
+
+
+@pytest.fixture(scope="module", params=["empty", "small", "analysed"])
+def filled(request: pytest.FixtureRequest, stores: PostgresStores) -> Iterator[PostgresStore]:
+    """A store without rows, with some, and with many that the planner knows about."""
+    store = fresh_store(stores, IDENTITY)
+    size = {"empty": 0, "small": 50, "analysed": 3000}[request.param]
+    with store.transaction([0]) as transaction:
+        transaction.put(FACTS, [fact(b"%06d" % n, n, waits_for="x" if n < 9 else None) for n in range(size)])
+        transaction.put(PREDICTIONS, [row(PREDICTIONS, pid=b"%06d" % n) for n in range(size)])
+        transaction.put(CASES, [row(CASES, key=b"%06d" % n, pid=b"p") for n in range(size)])
+    if request.param == "analysed":
+        connection = store._connections.begin("ANALYZE facts, predictions, cases")
+        store._connections.end(connection)
+    yield store
+    store.close()
+
+
+def assert_searches(found: str) -> None:
+    """Nothing walks over a table, nor over an index from end to end."""
+    assert "Seq Scan" not in found, found
+    lines = found.splitlines()
+    for number, line in enumerate(lines):
+        if "Index Scan" in line or "Index Only Scan" in line:
+            assert "Index Cond" in lines[number + 1], found
+
+
+def test_reads_by_keys_search_an_index(filled: PostgresStore) -> None:
+    """Every prefix of every key, every indexed column, and every removal."""
+    for table in TABLES:
+        asked = [table.key[: length + 1] for length in range(len(table.key))]
+        asked += [index.columns[:1] for index in table.indexes]
+        for columns in asked:
+            found = plan(
+                filled, statements.among(table, columns), arrays(table, columns, keys(table, columns))
+            )
+            assert "Index" in found
+            assert_searches(found)
+        assert_searches(
+            plan(filled, statements.delete(table), arrays(table, table.key, keys(table, table.key)))
+        )
+
+
+def test_locks_search_an_index(filled: PostgresStore) -> None:
+    """Holding positions and predictions touches no others."""
+    assert_searches(plan(filled, _HOLD, arrays(PREDICTIONS, ["pid"], [(b"k",), (b"l",)])))
+    assert "Index Cond" in plan(filled, _LOCK, arrays(FACTS, ["partition"], [(0,), (1,)]))
+
+
+@pytest.mark.parametrize(
+    "table, where, after, limit",
+    [
+        (FACTS, {"waits_for": "x"}, None, 100),
+        (FACTS, {"waits_for": Range("a", "z")}, (b"k", b"1", "/s"), 100),
+        (FACTS, {"key": b"k"}, None, 100),
+        (FACTS, {}, (b"k", b"1", "/s"), 100),
+        (PREDICTIONS, {}, (b"k",), 10),
+        (LABELS, {"model": "m"}, ("m", b"k"), 10),
+    ],
+)
+def test_pages_search_an_index(
+    filled: PostgresStore, table: Table, where: dict[str, Any], after: Row | None, limit: int
+) -> None:
+    """What lists read page by page begins where the page begins."""
+    assert_searches(plan(filled, *statements.scan(table, where, after, limit)))
+
+
+def test_pairs_search_an_index(filled: PostgresStore) -> None:
+    """The rows of the other table are searched for, one by one."""
+    assert_searches(plan(filled, *statements.pairs(LABELS, ["label"], PREDICTIONS, ["at"], {"model": "m"})))
