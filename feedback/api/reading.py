@@ -18,6 +18,7 @@ from starlette.responses import Response
 from feedback.api.errors import NotCaughtUp, Unavailable
 from feedback.api.parameters import Parameters, after
 from feedback.api.services import Services, View, services_of
+from feedback.datasets.errors import ShelfUnreachable
 from feedback.place import NothingHere
 from feedback.settings import without_password
 from streams.log.port import Positions, format_positions
@@ -89,13 +90,14 @@ def view_of(services: Services) -> Iterator[View]:
 
     Raises Unavailable while there are no views, or while the log or the store does not answer.
     """
+    away: tuple[type[Exception], ...] = (*services.away, ShelfUnreachable)
     try:
         now, ends = services.ends()
         with services.store().snapshot() as snapshot:
             yield View(snapshot, services.originals, now, ends, services)
     except (NothingHere, StoreMissing) as error:
         raise Unavailable(str(error)) from None
-    except services.away as error:
+    except away as error:
         raise Unavailable(without_password(str(error))) from error
 
 

@@ -13,6 +13,7 @@ from feedback.api import datasets
 from feedback.api.errors import Unavailable
 from feedback.api.reading import on_thread, view_of
 from feedback.api.services import Services, services_of
+from feedback.datasets.errors import ShelfUnreachable
 from feedback.page.figures import describe_age, described_rate, tables
 
 SHOWN = 8
@@ -58,8 +59,16 @@ def render(services: Services, address: str) -> str:
     return _template().render(address=address, worker=services.worker(), **_state(services))
 
 
+def _releases(services: Services) -> list[dict[str, Any]] | None:
+    """The newest releases; None while the place where they lie cannot be reached: the rest is shown."""
+    try:
+        return datasets.latest(services.datasets, SHOWN)
+    except ShelfUnreachable:
+        return None
+
+
 def _state(services: Services) -> dict[str, Any]:
-    releases = datasets.latest(services.datasets, SHOWN)
+    releases = _releases(services)
     try:
         with view_of(services) as view:
             return {"ready": True, "releases": releases, **tables(view, SHOWN)}

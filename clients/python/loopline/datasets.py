@@ -45,6 +45,7 @@ def load(
     *,
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
+    shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
 ) -> pyarrow.Table: ...
 @overload
@@ -56,6 +57,7 @@ def load(
     as_: Literal["pandas"],
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
+    shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
 ) -> pandas.DataFrame: ...
 @overload
@@ -67,6 +69,7 @@ def load(
     *,
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
+    shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
 ) -> pandas.DataFrame: ...
 def load(
@@ -77,6 +80,7 @@ def load(
     *,
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
+    shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
 ) -> pyarrow.Table | pandas.DataFrame:
     """A release's rows, one a prediction, as they are stored.
@@ -84,7 +88,9 @@ def load(
     - ``model``: its name, or ``name@version``; ``version``: a number, or the latest.
     - ``split``: train, validation, test, audit or lineage. Without it, train, validation and test together,
       with a column ``split``; the audited rows are only in ``split="audit"``.
-    - ``home``, ``url``: where to look; else ``LOOPLINE_HOME``, then ``LOOPLINE_URL``, then ``.loopline``.
+    - ``home``, ``url``, ``shelf``: where to look: a home, a server, or where the releases themselves lie: a
+      folder, or an object store as in ``s3://BUCKET/PREFIX?region=...``. Else ``LOOPLINE_DATASETS``, then
+      ``LOOPLINE_HOME``, then ``LOOPLINE_URL``, then ``.loopline``.
     - ``inputs``: a function from ``input_ref`` to the input, for products that keep inputs to themselves; it
       is asked once per reference and fills ``input`` where that is null. What it does not know it gives as
       None.
@@ -96,7 +102,7 @@ def load(
     text where it says ``string``.
 
     Raises :class:`~loopline.errors.ReleaseNotFound`, :class:`~loopline.errors.ReleaseDamaged`,
-    :class:`~loopline.errors.DependencyMissing`, and over HTTP :class:`~loopline.errors.Unreachable` and
+    :class:`~loopline.errors.DependencyMissing`, from other machines :class:`~loopline.errors.Unreachable` and
     :class:`~loopline.errors.Refused`; all are :class:`~loopline.errors.LooplineError`.
     """
     if split is not None and split not in _ALL:
@@ -105,7 +111,7 @@ def load(
         raise DatasetError(f"as_ must be 'arrow' or 'pandas', not {as_!r}")
     need("pyarrow")
     name, _, number = model.partition("@")
-    release = _find(check_name(name), number or version, places(home, url))
+    release = _find(check_name(name), number or version, places(home, url, shelf))
     wanted = (split,) if split is not None else _LEARNING
     tables = {each: release.read(each) for each in wanted}
     table = tables[split] if split is not None else _together(tables)

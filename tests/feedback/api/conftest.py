@@ -28,20 +28,21 @@ NOW = 1_796_000_000_000_000_000
 class Loop:
     """A server in memory: `client` asks it, `send` hands events in and lets the views catch up."""
 
-    def __init__(self, datasets: Path, partitions: int = 2) -> None:
+    def __init__(self, datasets: Path | str, partitions: int = 2) -> None:
         self.now = NOW
         self.log = MemoryLog(partitions)
         self.metrics = Metrics()
         self.appender = Appender(self.log, self.metrics)
         self.store: Store | Exception = MemoryStore(self.log.identity)
-        self.datasets = datasets
+        self.datasets = Path(datasets)
+        self.shelf = shelf_of(datasets)
         self.said = WorkerSays("running")
         self.lineage: Lineage = no_lineage
         self.app = build_app(
             log=self.log,
             appender=self.appender,
             store=self._current,
-            datasets=shelf_of(datasets),
+            datasets=self.shelf,
             metrics=self.metrics,
             lineage=self._lineage,
             worker=lambda: self.said,

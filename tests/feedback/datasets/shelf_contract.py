@@ -56,7 +56,7 @@ class ShelfContract:
     def test_there_is_nothing_before_the_first(self, where: Path | str) -> None:
         """That is no error; and a release that is not there has no file."""
         shelf = shelf_of(where)
-        assert models(shelf) == shelf.versions(MODEL) == list_releases(shelf) == []
+        assert (models(shelf), shelf.versions(MODEL), list_releases(shelf)) == ([], [], [])
         with pytest.raises(ReleaseMissing, match="none yet"):
             show(shelf, "reader@1")
         for look in (shelf.read, shelf.body):
