@@ -1,8 +1,8 @@
 """Which topics a worker reads, and which partition of the log each of their partitions is.
 
-The log's partitions are numbered on through its epochs; a topic's begin at 0. Of the epochs, the oldest one that is
-not applied is read, so that the blocks of a key are applied in the order in which they were written; the refused
-items are always read.
+The log's partitions are numbered on through its epochs; a topic's begin at 0. Of the epochs, the oldest one
+that is not applied is read, so that the blocks of a key are applied in the order in which they were written;
+the refused items are always read.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The distributed engine: a worker of a consumer group, which keeps a store caught up with a Kafka log.
 
-Any number of workers share the partitions. Whatever a partition's committed offset says, a worker reads it from
-where the store stands, and what it applies it applies with `streams.projection`, which drops what the store has.
-So workers may be killed, replaced or late: nothing is lost and nothing counts twice.
+Any number of workers share the partitions. Whatever a partition's committed offset says, a worker reads it
+from where the store stands, and what it applies it applies with `streams.projection`, which drops what the
+store has. So workers may be killed, replaced or late: nothing is lost and nothing counts twice.
 
-Three threads: the event loop fetches and keeps the worker in its group (`session`); one applies (`applying`), so
-that a slow store never costs the membership; one asks the log for its ends, so that a stuck worker is seen.
-Choosing adapters, serving health and starting the process again are left to `feedback`.
+Three threads: the event loop fetches and keeps the worker in its group (`session`); one applies (`applying`),
+so that a slow store never costs the membership; one asks the log for its ends, so that a stuck worker is
+seen. Choosing adapters, serving health and starting the process again are left to `feedback`.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Engine:
 
         A store or a broker that is away is waited for: nothing is skipped. Raises StoreRefused when log and
         store do not belong together, LogRefused when the log is not whole, UnreadableBlock or UnreadableTypes
-        for a block of a newer version, after what lies before it was applied, and EngineStuck when the process has to be replaced: by then nothing
-        is left that keeps it from ending.
+        for a block of a newer version, after what lies before it was applied, and EngineStuck when the
+        process has to be replaced: by then nothing is left that keeps it from ending.
         """
         quieten()
         try:
@@ -110,8 +110,9 @@ class Engine:
             standing = await thread.call(self._applier.check, log)
             assignment = Assignment(self._address, log.identity, standing, await thread.call(log.ends))
             place = Place(self._address, self._group, log, assignment)
-            with _watching(log, self.progress):
-                await Session(place, self._applier, self.progress, thread, stop, backoff).run()
+            session = Session(place, self._applier, self.progress, thread, stop, backoff)
+            with _watching(log, self.progress, session.refuse):
+                await session.run()
         finally:
             if log is not None:
                 try:
@@ -123,7 +124,7 @@ class Engine:
 
 
 @contextlib.contextmanager
-def _watching(log: Log, progress: Progress) -> Iterator[None]:
+def _watching(log: Log, progress: Progress, refuse: Callable[[BaseException], None]) -> Iterator[None]:
     """Ask the log for its ends now and then, whatever the other threads wait for."""
     over = threading.Event()
 
@@ -131,6 +132,8 @@ def _watching(log: Log, progress: Progress) -> Iterator[None]:
         while True:
             try:
                 progress.ended(log.ends())
+            except WILL_NOT_RUN as error:
+                refuse(error)
             except Exception as error:
                 progress.silent(str(error) or repr(error))
             if over.wait(_WATCH_S):

@@ -1,8 +1,8 @@
 """Blocks that were fetched and wait to be applied: in order, each once, and not more than memory bears.
 
-An engine between a broker and a store sees blocks twice, late, or from before it was told to go back. Here it is
-decided what becomes of each: only the next block of a partition is taken. Fetching and applying are left to
-`streams.kafka.engine`.
+An engine between a broker and a store sees blocks twice, late, or from before it was told to go back. Here it
+is decided what becomes of each: only the next block of a partition is taken. Fetching and applying are left
+to `streams.kafka.engine`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A thread that does one thing after the other for an event loop, and that never keeps a process from ending."""
+"""A thread that does one thing after the other for an event loop, and never keeps a process from ending."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What a worker does and how far it has come, for whoever asks while it works.
 
 Alive is not enough: a worker whose partitions have blocks that it does not apply is not ready, whatever its
-process does. Written from the engine's threads, read from the health server's; waits for nothing but a short lock.
+process does. Written from the engine's threads, read from the health server's; waits for nothing but a short
+lock.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Progress:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.registry.register(_Gauges(self))  # type: ignore[no-untyped-call]
+        self.registry.register(_Gauges(self))
 
     # ------------------------------------------------------------------------------ told by the engine
 

@@ -1,7 +1,8 @@
 """One membership of the consumer group: from joining it to leaving it, with what goes wrong in between.
 
-It answers Faust's questions (where to read from, what to commit), gathers what Faust hands over, and has it applied
-batch by batch. Whenever it is in doubt about where it stands, it asks the store and reads on from there.
+It answers Faust's questions (where to read from, what to commit), gathers what Faust hands over, and has it
+applied batch by batch. Whenever it is in doubt about where it stands, it asks the store and reads on from
+there.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Backoff:
         """Wait; longer the next time."""
         until = time.monotonic() + self._next_s
         self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
-        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+        # In turns: `stop` is set by another thread or a signal, which no event of the loop's hears of.
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _TURN_S))
 
 
@@ -116,6 +118,10 @@ class Session:
         finally:
             await self._leave(app)
 
+    def refuse(self, error: BaseException) -> None:
+        """End because of this; from any thread."""
+        self._refusal = error
+
     async def _leave(self, app: App) -> None:
         try:
             async with asyncio.timeout(STOP_S):
@@ -152,7 +158,7 @@ class Session:
         try:
             standing = await self._asking_store(self._applier.check, self._place.log)
         except WILL_NOT_RUN as error:
-            self._refusal = error
+            self.refuse(error)
             raise
         positions = self._topics.owned(wanted, standing)
         self._restart(positions)
@@ -161,7 +167,7 @@ class Session:
         return self._topics.offsets(positions)
 
     def revoked(self, partitions: Iterable[TP]) -> None:
-        """These partitions are somebody else's. A transaction in hand may end: whoever comes next waits for it."""
+        """These partitions are somebody else's; who comes next waits for a transaction in hand."""
         self._gathering.leave(map(self._topics.partition, partitions))
         left = {each: at for each, at in self._progress.positions.items() if each in self._gathering.expected}
         self._progress.assigned(left)

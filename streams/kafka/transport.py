@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import faust
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import ConsumerStoppedError
 from faust.app.base import BootStrategy
 from faust.events import Event
 from faust.sensors import Monitor
@@ -55,8 +56,10 @@ class Steering(Protocol):
         ...
 
 
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class _Thread(driver.AIOKafkaConsumerThread):
     """Faust's thread, with a consumer of our own settings."""
+
+    app: Any
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -84,14 +87,16 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
 
 
-class _Consumer(driver.Consumer):  # type: ignore[misc]
+class _Consumer(driver.Consumer):
     """A consumer that starts where the store stands, whatever offsets were committed."""
+
+    app: Any
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        positions = await self.app.steering.assigned(self.assignment())
+        positions: Mapping[TP, int] = await self.app.steering.assigned(self.assignment())
         await self.seek_wait(positions)
         return positions
 
@@ -136,7 +141,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
                     if handed % _YIELD_AFTER == 0:
                         await asyncio.sleep(0)
                 await asyncio.sleep(0)
-        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+        except (ConsumerStoppedError, asyncio.CancelledError):
             if not self.app.should_stop:
                 raise
 
@@ -150,18 +155,18 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         """Nothing: `streams.kafka.progress` watches over it, and says so to more than a log."""
 
 
-class _Transport(driver.Transport):  # type: ignore[misc]
+class _Transport(driver.Transport):
     Consumer = _Consumer
 
 
-class _NoMonitor(Monitor):  # type: ignore[misc]
+class _NoMonitor(Monitor):
     """Faust's monitor keeps numbers for each message; here the engine counts, for each batch."""
 
     def track_tp_end_offset(self, tp: TP, offset: int) -> None:
         """Nothing."""
 
 
-class _Boot(BootStrategy):  # type: ignore[misc]
+class _Boot(BootStrategy):
     """Only what a consumer group needs: nothing is produced, and nothing is served."""
 
     enable_web = False
@@ -169,7 +174,7 @@ class _Boot(BootStrategy):  # type: ignore[misc]
     enable_sensors = False
 
 
-class _Blocks(faust.Schema):  # type: ignore[misc]
+class _Blocks(faust.Schema[bytes, bytes]):
     """Messages as blocks of the log; Faust's codecs are passed by."""
 
     def __init__(self, read: Callable[[Any], Block]) -> None:
@@ -185,7 +190,7 @@ class _Blocks(faust.Schema):  # type: ignore[misc]
         return decode
 
 
-class App(faust.App):  # type: ignore[misc]
+class App(faust.App):
     """A Faust application that reads blocks; one for each try, on the running event loop."""
 
     BootStrategy = _Boot

@@ -14,7 +14,7 @@ def block(partition: int, offset: int, size: int = 10) -> Block:
 
 
 def test_the_next_block_is_taken_and_others_are_not() -> None:
-    """A block is taken at its partition's position; before it, behind it, or in another partition it is not."""
+    """A block is taken at its partition's position; before, behind, or in another partition it is not."""
     gathering = Gathering()
     gathering.restart({0: 3, 1: 0})
     assert gathering.offer(block(0, 2)) is Verdict.KNOWN
@@ -65,14 +65,19 @@ def test_enough_is_enough_by_bytes() -> None:
     """It is full by the bytes that wait, and has room again when they are done or dropped."""
     gathering = Gathering(most_bytes=100)
     gathering.restart({0: 0, 1: 0})
+    was_full = []
     gathering.offer(block(0, 0, 60))
-    assert not gathering.full
+    was_full.append(gathering.full)
     gathering.offer(block(1, 0, 60))
-    assert gathering.full
+    was_full.append(gathering.full)
     gathering.leave([1])
-    assert not gathering.full
+    was_full.append(gathering.full)
+    gathering.offer(block(0, 1, 60))
+    was_full.append(gathering.full)
     gathering.done(gathering.first())
-    assert not gathering.full and not len(gathering)
+    was_full.append(gathering.full)
+    assert was_full == [False, True, False, True, False]
+    assert len(gathering) == 0
 
 
 def test_whatever_comes_in_each_offset_comes_out_once_in_order() -> None:

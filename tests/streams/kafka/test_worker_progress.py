@@ -119,7 +119,7 @@ def test_whoever_waits_or_refuses_is_not_ready() -> None:
 
 
 def test_health_is_served_as_people_and_machines_read_it() -> None:
-    """/healthz is 200 while the process answers, /readyz 503 with reasons or 200, /metrics Prometheus text."""
+    """/healthz is 200 while the process answers, /readyz 200 or 503 with reasons, /metrics text."""
     progress, _ = working()
     with served(progress) as connection:
         assert asked(connection, "/healthz") == (200, '{"status": "ok"}')

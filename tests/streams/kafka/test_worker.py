@@ -1,0 +1,314 @@
+"""Workers on a real broker: every block is applied exactly once, from where the store stands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.structs import OffsetAndMetadata
+
+from streams.kafka import topics
+from streams.kafka.address import Address
+from streams.kafka.log import KafkaLog
+from streams.log.block import UnreadableBlock
+from streams.log.port import DEAD, LogRefused
+from streams.projection import LogOlderThanStore, StoreRefused, advance
+from streams.store.memory import MemoryStore
+from tests.kafka.broker import Cluster
+from tests.kafka.fixtures import unique_prefix
+from tests.streams.dense import dense_history
+from tests.streams.drawn import log_of
+from tests.streams.kafka.working import (
+    Working,
+    assert_folded_once,
+    caught_up,
+    fill,
+    opened,
+    standing,
+    until,
+)
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def address(kafka: Cluster) -> Address:
+    """A log of its own with two partitions."""
+    made = Address.parse(kafka.address(unique_prefix()))
+    topics.ensure(made, partitions=2)
+    return made
+
+
+@pytest.fixture
+def log(address: Address) -> Iterator[KafkaLog]:
+    """That log, opened."""
+    with opened(address) as log:
+        yield log
+
+
+def put(log: KafkaLog, seed: int, events: int = 600, size: int = 10) -> None:
+    """Append a history in which nearly everything collides, in blocks of `size`, and one refused item."""
+    fill(log, log_of(dense_history(seed, events), log.identity.partitions, [size]))
+
+
+def test_what_is_appended_is_applied_once(address: Address, log: KafkaLog) -> None:
+    """Blocks from before and after the worker started are in the views, number for number as a fold."""
+    put(log, 1)
+    store = MemoryStore(log.identity)
+    with Working(address, store) as worker:
+        caught_up(log, store)
+        put(log, 2)
+        caught_up(log, store)
+        assert worker.partitions == {0, 1, DEAD}
+        until(lambda: not worker.engine.progress.reasons(), "the worker to be ready")
+    assert_folded_once(log, store)
+    assert worker.failure is None
+
+
+def test_a_new_block_is_applied_within_a_second(address: Address, log: KafkaLog) -> None:
+    """A worker that is caught up does not sleep: a block is in the views soon after it is appended."""
+    store = MemoryStore(log.identity)
+    with Working(address, store) as worker:
+        until(lambda: bool(worker.partitions), "the worker to join")
+        for seed in range(5):
+            since = time.monotonic()
+            put(log, seed, events=10)
+            caught_up(log, store)
+            assert time.monotonic() - since < 1.0
+
+
+def test_two_workers_share_the_partitions_and_a_third_one_comes_and_goes(
+    address: Address, log: KafkaLog
+) -> None:
+    """Each partition has one worker, whoever joins or leaves, and no block is missed or counted twice."""
+    store = MemoryStore(log.identity)
+    with Working(address, store) as first, Working(address, store) as second:
+        workers = [first, second]
+
+        def shared() -> bool:
+            held = [partition for worker in workers for partition in worker.partitions]
+            return sorted(held) == [DEAD, 0, 1] and all(worker.partitions for worker in workers)
+
+        until(shared, "both workers to have partitions")
+        put(log, 1)
+        with Working(address, store) as third:
+            workers.append(third)
+            until(shared, "three workers to have a partition each")
+            put(log, 2)
+            caught_up(log, store)
+            workers.pop()
+        put(log, 3)
+        until(shared, "the partitions to go back to the two")
+        caught_up(log, store)
+    assert_folded_once(log, store)
+
+
+def test_leaving_is_quick_and_what_was_applied_is_committed(address: Address, log: KafkaLog) -> None:
+    """A worker that is told to stop leaves within seconds, with the store's positions committed."""
+    put(log, 1)
+    store = MemoryStore(log.identity)
+    with Working(address, store) as worker:
+        caught_up(log, store)
+        assert worker.stop() < 5.0
+    group = f"{address.prefix}-workers-v{store.views_version}"
+    admin = KafkaAdminClient(bootstrap_servers=address.bootstrap)
+    try:
+        offsets = admin.list_group_offsets(group)
+    finally:
+        admin.close()
+    # One group was asked for; some versions of the client answer by group.
+    said = next(iter(offsets.values())) if group in offsets else offsets
+    committed = {(place.topic, place.partition): at.offset for place, at in said.items()}
+    ends = log.ends()
+    assert committed[address.log_topic(1), 0] == ends[0]
+    assert committed[address.log_topic(1), 1] == ends[1]
+    assert committed[address.dead_letters, 0] == ends[DEAD]
+
+
+def test_the_position_of_the_store_wins_over_a_committed_offset(address: Address, log: KafkaLog) -> None:
+    """With the committed offset at the end and a store restored to an older state, nothing is missed."""
+    put(log, 1)
+    store = MemoryStore(log.identity)
+    advance(log, store, most_events=50)
+    assert 0 < sum(standing(store).values()) < sum(log.ends().values())
+    group = f"{address.prefix}-workers-v{store.views_version}"
+    consumer = KafkaConsumer(bootstrap_servers=address.bootstrap, group_id=group, enable_auto_commit=False)
+    try:
+        places = {TopicPartition(address.log_topic(1), each): log.ends()[each] for each in (0, 1)}
+        consumer.assign(list(places))
+        consumer.commit({place: OffsetAndMetadata(end, "", -1) for place, end in places.items()})
+    finally:
+        consumer.close()
+    with Working(address, store):
+        caught_up(log, store)
+    assert_folded_once(log, store)
+
+
+class Failing:
+    """Gives a store, except while it is told to fail; counts how often it was asked meanwhile."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.away = threading.Event()
+        self.asked = 0
+
+    def __call__(self) -> MemoryStore:
+        if self.away.is_set():
+            self.asked += 1
+            raise ConnectionError("the database is restarting")
+        return self.store
+
+
+def test_a_store_that_was_away_is_waited_for(address: Address, log: KafkaLog) -> None:
+    """While the store is away the worker says so, stays in its group, asks seldom, and then goes on."""
+    put(log, 1)
+    stores = Failing(MemoryStore(log.identity))
+    with Working(address, stores) as worker:
+        caught_up(log, stores.store)
+        assigned = worker.engine.progress.rebalances
+        before = assigned._value.get()
+        stores.away.set()
+        put(log, 2)
+        until(lambda: "database is restarting" in str(worker.engine.progress.reasons()), "the reason")
+        time.sleep(2)
+        assert stores.asked < 15
+        stores.away.clear()
+        caught_up(log, stores.store)
+        until(lambda: not worker.engine.progress.reasons(), "the worker to be ready again")
+        assert assigned._value.get() == before
+    assert_folded_once(log, stores.store)
+
+
+def test_another_store_is_taken_from_where_it_stands(address: Address, log: KafkaLog) -> None:
+    """Views that were built anew, or restored, take the place of the store while the worker runs."""
+    put(log, 1)
+    stores = Failing(MemoryStore(log.identity))
+    with Working(address, stores):
+        caught_up(log, stores.store)
+        older = MemoryStore(log.identity)
+        advance(log, older, most_events=30)
+        stores.store = older
+        put(log, 2)
+        caught_up(log, older)
+    assert_folded_once(log, older)
+
+
+def test_a_block_of_a_newer_format_stops_the_worker_behind_what_lies_before(
+    address: Address, log: KafkaLog
+) -> None:
+    """What lies before it is applied, nothing behind it, and the worker leaves with the reason."""
+    put(log, 1, events=200)
+    ends = log.ends()
+    log.append([(0, b"LLB\x09" + bytes(20))])
+    put(log, 2, events=200)
+    store = MemoryStore(log.identity)
+    with Working(address, store) as worker:
+        failure = worker.ended()
+    assert isinstance(failure, UnreadableBlock)
+    assert "newer version" in str(failure)
+    assert worker.engine.progress.state.name == "refused"
+    assert standing(store)[0] == ends[0]
+
+
+def test_a_store_of_another_log_is_refused(address: Address, log: KafkaLog) -> None:
+    """A topic that was made anew is another log: the worker applies nothing, and says what to do."""
+    put(log, 1, events=50)
+    store = MemoryStore(log.identity._replace(id="another"))
+    with Working(address, store) as worker:
+        failure = worker.ended()
+    assert isinstance(failure, StoreRefused)
+    assert "built from log another" in str(failure)
+    assert standing(store) == {}
+
+
+def test_a_log_that_is_older_than_its_store_is_refused(address: Address, log: KafkaLog) -> None:
+    """A log that ends before the store's position was restored from an older backup."""
+    put(log, 1, events=100)
+    store = MemoryStore(log.identity)
+    while advance(log, store):
+        pass
+    store.applied[0] = store.applied[0]._replace(offset=store.applied[0].offset + 5)
+    with Working(address, store) as worker:
+        failure = worker.ended()
+    assert isinstance(failure, LogOlderThanStore)
+
+
+def test_a_topic_made_anew_under_a_running_worker_is_refused(address: Address, log: KafkaLog) -> None:
+    """A worker notices that the topic is another one, and does not apply its blocks to the old views."""
+    put(log, 1, events=50)
+    store = MemoryStore(log.identity)
+    with Working(address, store) as worker:
+        caught_up(log, store)
+        before = standing(store)
+        admin = KafkaAdminClient(bootstrap_servers=address.bootstrap)
+        admin.delete_topics([address.log_topic(1)])
+        until(lambda: address.log_topic(1) not in admin.list_topics(), "the topic to be gone")
+        admin.close()
+        topics.ensure(address, partitions=2)
+        with opened(address) as fresh:
+            put(fresh, 2, events=400)
+        failure = worker.ended()
+    assert isinstance(failure, StoreRefused | LogRefused), failure
+    assert standing(store) == before
+
+
+def test_the_older_epoch_is_finished_before_the_next_one(address: Address, log: KafkaLog) -> None:
+    """Workers apply the sealed epoch to its end, go on with the new one by themselves, and count all once."""
+    put(log, 1)
+    store = MemoryStore(log.identity)
+    with Working(address, store) as worker:
+        caught_up(log, store)
+        topics.ensure(address, partitions=3, new_epoch=True)
+        with opened(address) as wider:
+            assert wider.identity.partitions == 3
+            put(wider, 2)
+            caught_up(wider, store)
+            until(lambda: worker.partitions == {2, 3, 4, DEAD}, "the worker to be on the new epoch")
+            assert_folded_once(wider, store)
+
+
+def test_whoever_wants_to_know_is_told_once_that_the_views_are_complete(
+    address: Address, log: KafkaLog
+) -> None:
+    """The hook is called when the store has all of the log, and once: two workers may both call it."""
+    put(log, 1)
+    store = MemoryStore(log.identity)
+    told: list[dict[int, int]] = []
+    with Working(address, store, on_caught_up=lambda which: told.append(standing(which))):
+        until(lambda: bool(told), "the hook")
+        assert told == [log.ends()]
+        put(log, 2)
+        caught_up(log, store)
+        time.sleep(2.5)
+    assert len(told) == 1
+
+
+class Stuck(MemoryStore):
+    """A store whose transactions wait until they are let go."""
+
+    def __init__(self, *given: object) -> None:
+        super().__init__(*given)  # type: ignore[arg-type]
+        self.go = threading.Event()
+
+    def transaction(self, partitions: object, *, alone: bool = False):  # type: ignore[no-untyped-def]
+        self.go.wait()
+        return super().transaction(partitions, alone=alone)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_is_stuck_stays_a_member_and_says_so(address: Address, log: KafkaLog) -> None:
+    """While a transaction hangs, the worker stays in its group and is not ready; then it goes on."""
+    put(log, 1)
+    store = Stuck(log.identity)
+    with Working(address, store) as worker:
+        worker.engine.progress.stuck_after_s = 2.0
+        until(lambda: "nothing has moved" in str(worker.engine.progress.reasons()), "the reason")
+        assert worker.partitions == {0, 1, DEAD}
+        store.go.set()
+        caught_up(log, store)
+        until(lambda: not worker.engine.progress.reasons(), "the worker to be ready again")
+        assert worker.engine.progress.rebalances._value.get() == 1
+    assert_folded_once(log, store)
