@@ -6,8 +6,9 @@
 4. only then the group's offsets are committed.
 
 A collector that dies between 3 and 4 leaves records that are read again: ids count once. Nothing in a
-record stops the intake: what is no event becomes a dead letter that names its record. What is not in the
-log is never committed, so that lag is what an operator sees when the log cannot be written.
+record stops the intake: what is no event becomes a dead letter that names its record, and what the client
+library cannot read is read by hand (`streams.kafka.tolerant`). What is not in the log is never
+committed, so that lag is what an operator sees when the log cannot be written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -34,6 +35,7 @@ from schemas.fields import MAX_EVENT_BYTES
 from streams.admission import Verdict, admit
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
+from streams.kafka.tolerant import PlainRecord, read_tolerantly
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, LogMissing, LogUnavailable, NotDurable, PartlyDurable
@@ -52,6 +54,8 @@ _JUDGED_AT_ONCE = 100
 _COMMIT_S = 10.0
 _LEAVE_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+Record: TypeAlias = ConsumerRecord | PlainRecord
 
 _log = structlog.get_logger("loopline.intake")
 
@@ -186,7 +190,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _read(self) -> None:
         """Steps 1 to 4 for what is there."""
         assert self._consumer is not None
-        fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=MAX_RECORDS)
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=MAX_RECORDS)
+        except UnicodeDecodeError:
+            # A header's name that the library cannot read: nothing before or behind it would be read either.
+            await self._read_tolerantly()
+            return
         # Not before: the partitions may have changed while it waited, and these records are of the new ones.
         seen = self._assignments
         for partition, records in fetched.items():
@@ -197,7 +206,22 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         self._pause_s = _FIRST_PAUSE_S
         self._say_lag()
 
-    async def _take(self, records: Sequence[ConsumerRecord], seen: int) -> None:
+    async def _read_tolerantly(self) -> None:
+        """Steps 1 to 4, once for each partition, from what was committed on and by hand."""
+        assert self._consumer is not None
+        seen = self._assignments
+        for partition in sorted(self._consumer.assignment()):
+            offset = await self._consumer.committed(partition)
+            if offset is None:
+                offset = (await self._consumer.beginning_offsets([partition]))[partition]
+            records, after = await read_tolerantly(self._address.bootstrap, partition, offset)
+            for chunk in _chunks([records]):
+                await self._take(chunk, seen)
+            if seen != self._assignments:
+                raise _Abandoned
+            self._consumer.seek(partition, after)
+
+    async def _take(self, records: Sequence[Record], seen: int) -> None:
         if seen != self._assignments:
             raise _Abandoned
         self._idle.clear()
@@ -305,7 +329,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         self._metrics.intake_lag.set(lag)
 
 
-def judge(records: Sequence[ConsumerRecord], catalog: Catalog, judged: Judged) -> None:
+def judge(records: Sequence[Record], catalog: Catalog, judged: Judged) -> None:
     """Judge what records hold, and add it to what was judged before."""
     for record in records:
         for item, problem in items_of(record.headers, record.value):
@@ -328,9 +352,9 @@ def _letter(verdict: Verdict, origin: tuple[str, int, int]) -> DeadLetter:
     return DeadLetter(verdict.problem.code, detail, verdict.id, verdict.source, item, origin)
 
 
-def _chunks(fetched: Iterable[Sequence[ConsumerRecord]]) -> Iterator[list[ConsumerRecord]]:
+def _chunks(fetched: Iterable[Sequence[Record]]) -> Iterator[list[Record]]:
     """Records in their order, no more bytes at a time than one append should carry."""
-    chunk: list[ConsumerRecord] = []
+    chunk: list[Record] = []
     size = 0
     for records in fetched:
         for record in records:

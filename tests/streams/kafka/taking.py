@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import CoordinatorNotAvailableError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 
 from streams.appender import Appender
 from streams.kafka.address import Address
@@ -59,7 +59,7 @@ def remove_topic(address: Address) -> None:
         admin.close()
 
 
-def produce(address: Address, records: Iterable[Sent]) -> None:
+def produce(address: Address, records: Iterable[Sent], compression: str | None = None) -> None:
     """Produce records, spread over the partitions, and wait for their acknowledgement."""
     producer = KafkaProducer(
         bootstrap_servers=address.bootstrap, acks="all", max_request_size=4 * 1024 * 1024
@@ -111,7 +111,7 @@ def committed_records(address: Address) -> int:
     try:
         groups = admin.list_group_offsets([address.intake_group])
         return sum(each.offset for each in groups[address.intake_group].values() if each.offset > 0)
-    except CoordinatorNotAvailableError:
+    except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
         # The broker's first group: it makes the topic of offsets only now.
         return 0
     finally:

@@ -166,6 +166,38 @@ def test_a_thousand_records_in_both_modes(address: Address, log: SqliteLog, appe
             assert letter.bytes == sent.value
 
 
+class NotText(str):
+    """A header's name that a client sends as bytes which are no UTF-8."""
+
+    def encode(self, *_: object) -> bytes:
+        """The bytes."""
+        return b"ce_\xff"
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "lz4", "zstd"])
+def test_a_header_whose_name_is_not_utf8(
+    address: Address, log: SqliteLog, appender: Appender, compression: str | None
+) -> None:
+    """What the client library cannot read at all is a dead letter too, and hides nothing around it."""
+    poison = Sent([*record_of(thumb(1000)).headers, (NotText("ce_x"), b"1"), ("b", b"\xff")], b"[]")
+    records = [*mixed(40), *[poison] * 4, *mixed(40, 40), Sent([], None), *mixed(60, 80)]
+
+    async def run() -> None:
+        await asyncio.to_thread(produce, address, records, compression)
+        async with reading(address, appender, log) as (intake, _):
+            await settled(address, 145)
+            await asyncio.to_thread(produce, address, [poison, *mixed(54, 140)], compression)
+            await settled(address, 200)
+            assert intake.failure == ""
+
+    asyncio.run(run())
+    views = Views(log)
+    assert (views.facts, views.items) == (194, 194)
+    assert len({letter.origin for letter in views.letters}) == len(views.letters) == 6
+    assert views.codes == {problems.INVALID_VALUE: 5, problems.INVALID_JSON: 1}
+    assert {letter.id for letter in views.letters} == {"e-1000", None}
+
+
 def test_what_was_received_when(address: Address, log: SqliteLog, appender: Appender) -> None:
     """The instant of receipt is that of reading, by the collector's clock."""
     metrics = Metrics()

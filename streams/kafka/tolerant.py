@@ -1,0 +1,126 @@
+"""Reading records that the client libraries give up on: those with a header whose name is not UTF-8.
+
+Kafka takes any bytes for a header's name, and the libraries raise for the whole batch that holds such a
+record: a reader would stand before it for ever. Here batches are fetched and taken apart by hand (message
+format 2, as every broker since 0.11 stores them), and only where the library has failed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.fetch import FetchRequest
+
+_FETCH_BYTES = 1024 * 1024
+_WAIT_MS = 100
+# Base offset, length, leader epoch, magic, checksum, attributes, last delta, timestamps, producer, count.
+_BATCH = struct.Struct(">qiibIhiqqqhii")
+_AFTER_LENGTH = 12
+_CONTROL = 0x20
+_DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
+    0: bytes,
+    1: gzip_decode,
+    2: snappy_decode,
+    3: lz4_decode,
+    4: zstd_decode,
+}
+
+
+class PlainRecord(NamedTuple):
+    """A record as the intake needs it; what is not UTF-8 in a header's name is escaped."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+async def read_tolerantly(
+    bootstrap: str, partition: TopicPartition, offset: int
+) -> tuple[list[PlainRecord], int]:
+    """Some records from an offset on, and the offset after them. Raises KafkaError."""
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    try:
+        await client.bootstrap()
+        await client.set_topics([partition.topic])
+        leader = client.cluster.leader_for_partition(partition)
+        if leader is None or leader < 0:
+            raise KafkaError(f"{partition} has no leader now")
+        asked = [(partition.topic, [(partition.partition, offset, _FETCH_BYTES)])]
+        answer = await client.send(leader, FetchRequest(_WAIT_MS, 1, _FETCH_BYTES, 0, asked, rack_id=""))
+    finally:
+        await client.close()
+    [(_, [(_, error, *_, batches)])] = answer.topics
+    if error:
+        raise for_code(error)()
+    return records_of(batches, partition, offset)
+
+
+def records_of(batches: bytes, partition: TopicPartition, offset: int) -> tuple[list[PlainRecord], int]:
+    """The records of whole batches from an offset on, and the offset after the last batch."""
+    found: list[PlainRecord] = []
+    start = 0
+    while start + _BATCH.size <= len(batches):
+        base, length, _, _, _, attributes, last, *_, count = _BATCH.unpack_from(batches, start)
+        end = start + _AFTER_LENGTH + length
+        if end > len(batches):
+            break
+        if not attributes & _CONTROL:
+            body = _DECODERS[attributes & 7](bytes(batches[start + _BATCH.size : end]))
+            reader = _Reader(body)
+            for _ in range(count):
+                delta, value, headers = reader.record()
+                if base + delta >= offset:
+                    found.append(PlainRecord(*partition, base + delta, value, headers))
+        offset = max(offset, base + last + 1)
+        start = end
+    return found, offset
+
+
+class _Reader:
+    """Goes through the bytes of a batch."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+
+    def record(self) -> tuple[int, bytes | None, list[tuple[str, bytes | None]]]:
+        """The next record: its offset's delta, its value and its headers."""
+        length = self._varint()
+        end = self._at + length
+        self._at += 1  # attributes, of which there are none
+        self._varint()  # timestamp
+        delta = self._varint()
+        self._bytes()  # key
+        value = self._bytes()
+        headers = [self._header() for _ in range(self._varint())]
+        self._at = end
+        return delta, value, headers
+
+    def _header(self) -> tuple[str, bytes | None]:
+        name = self._bytes() or b""
+        return name.decode(errors="backslashreplace"), self._bytes()
+
+    def _bytes(self) -> bytes | None:
+        length = self._varint()
+        if length < 0:
+            return None
+        self._at += length
+        return self._body[self._at - length : self._at]
+
+    def _varint(self) -> int:
+        number = shift = 0
+        while True:
+            byte = self._body[self._at]
+            self._at += 1
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return (number >> 1) ^ -(number & 1)
+            shift += 7
