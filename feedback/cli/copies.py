@@ -7,9 +7,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from feedback.cli.answers import Stages, answer
+from feedback.cli.answers import Stages, answer, note
 from feedback.cli.options import Choices, command
 from feedback.home import Home
+
+
+def _elsewhere(choices: Choices) -> str | None:
+    """Where datasets lie, when that is not the home."""
+    from feedback.datasets.shelf import shelf_of
+
+    return shelf_of(choices["datasets"]).name if choices["datasets"] else None
 
 
 @command(short_help="Copy a home while its server runs.")
@@ -21,11 +28,13 @@ def backup(choices: Choices, folder: Path) -> None:
     """
     from feedback.backup import back_up, sizes
 
-    stages = Stages()
+    elsewhere, stages = _elsewhere(choices), Stages()
     try:
         manifest = back_up(Home(choices.home), folder, stages)
     finally:
         stages.close()
+    if elsewhere:
+        note(f"the datasets at {elsewhere} are not in this backup: let their store keep copies of them")
     lines = [
         f"{choices.home} is backed up to {folder}",
         *(f"  {name:<6} {said}" for name, said in sizes(manifest)),
@@ -44,12 +53,16 @@ def restore(choices: Choices, folder: Path) -> None:
     from feedback.backup import restore as bring_back
     from feedback.backup import sizes
 
-    home = Home(choices.home)
+    _only_at_home(choices)
+
+    home, elsewhere = Home(choices.home), _elsewhere(choices)
     stages = Stages()
     try:
         manifest = bring_back(home, folder, stages)
     finally:
         stages.close()
+    if elsewhere and home.datasets.is_dir():
+        note(f"the backup's datasets are in {home.datasets}, not at {elsewhere}: copy there what it lacks")
     lines = [
         f"{folder} is restored into {home.path}",
         *(f"  {name:<6} {said}" for name, said in sizes(manifest)),

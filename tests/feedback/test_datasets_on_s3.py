@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,9 @@ from feedback.datasets.errors import ShelfUnreachable
 from feedback.home import Home
 from loopline import datasets
 from loopline.errors import DatasetError, ReleaseNotFound, Unreachable
+from tests.docs.pages import blocks
 from tests.feedback.api.conftest import Loop
+from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.datasets.s3 import S3, connection, s3_server
 from tests.feedback.datasets.shelf_contract import publish
 from tests.feedback.running import event, lines, loopline, server_on, told
@@ -166,3 +169,41 @@ def test_a_store_that_breaks_off_ends_the_answer(shelf: str, monkeypatch: pytest
         answer = loop.client.get("/v1/datasets/reader/1/files/train.parquet")
         assert (len(answer.content), answer.headers["content-length"]) == (10, "1000")
     loop.appender.stop()
+
+
+def test_the_page_of_datasets_holds_for_an_object_store(
+    tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The setting and the line of Python that it shows, with the address of the store here."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "datasets.md").read_text()
+    named = "s3://loopline-datasets/releases?region=eu-central-1"
+    shown = {block.language: block.text for block in blocks(page) if named in block.text}
+    assert sorted(shown) == ["py", "toml"]
+    here = s3.uri("page")
+    publish_labelled(tmp_path, here, monkeypatch)
+    (tmp_path / "loopline.toml").write_text(shown["toml"].replace(named, here))
+    monkeypatch.chdir(tmp_path)
+    assert [item["name"] for item in told("--home", "home", "dataset", "list")["items"]] == ["colours@1"]
+    names: dict[str, Any] = {"datasets": datasets}
+    exec(shown["py"].replace(named, here), names)
+    assert names["colours"].num_rows > 0
+
+
+def test_a_backup_says_what_is_not_in_it(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home's copy has no datasets that lie elsewhere, and nor has what is restored from it."""
+    home, here = tmp_path / "home", s3.uri("backup")
+    publish_labelled(tmp_path, here, monkeypatch)
+    taken = loopline("--home", home, "--datasets", here, "backup", tmp_path / "copy")
+    assert taken.exit_code == 0, taken.stderr
+    assert "the datasets at s3://releases/backup are not in this backup" in taken.stderr
+    assert not (tmp_path / "copy" / "datasets").exists()
+
+
+def publish_labelled(folder: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home in the folder, and a release of it."""
+    home = folder / "home"
+    Home(home).create(1)
+    said = labelled(60).replace(b'"m"', b'"colours"')
+    assert loopline("--home", home, "send", "-", stdin=said).exit_code == 0
+    monkeypatch.setattr("feedback.datasets.release.judge", open_gate)
+    assert loopline("--home", home, "--datasets", where, "dataset", "release", "colours").exit_code == 0
