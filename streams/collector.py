@@ -11,7 +11,7 @@ A bare ASGI application, because every microsecond here is paid per request. One
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum, auto
 from functools import lru_cache
 
@@ -24,7 +24,7 @@ from schemas.problems import Problem, problem
 from streams.admission import Verdict, admit, admit_batch
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
 from streams.keeper import Keeper, Writer
-from streams.log.port import NotDurable
+from streams.log.port import DEAD, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from streams.splitting import CannotSplit, split_array, split_lines
 
@@ -136,7 +136,7 @@ class Collector:
         except NotDurable as failure:
             self._metrics.not_durable.inc()
             await send_problem(
-                send, 503, problem("not_durable", f"{failure}. Nothing was kept."), [(b"retry-after", b"1")]
+                send, 503, problem("not_durable", f"{failure}. {_kept(failure)}"), [(b"retry-after", b"1")]
             )
         except Exception:
             defect = problem("unavailable", "this is a defect; the server's log says more")
@@ -171,7 +171,10 @@ class Collector:
         verdicts = _judge(body, items, form, self.keeper.catalog)
         refused = [verdict for verdict in verdicts if verdict.problem is not None]
         accepted = [verdict for verdict in verdicts if verdict.problem is None] if refused else verdicts
-        position = await self.keeper.keep(received, accepted, refused)
+        try:
+            position = await self.keeper.keep(received, accepted, refused)
+        except PartlyDurable as partly:
+            return 200, _encode(self._partly(partly, verdicts))
         answers = [
             Item(index, verdict.id, "accepted")
             if verdict.problem is None
@@ -179,6 +182,34 @@ class Collector:
             for index, verdict in enumerate(verdicts)
         ]
         return 200, _encode(Answer(len(accepted), len(refused), position, answers))
+
+    def _partly(self, partly: PartlyDurable, verdicts: Sequence[Verdict]) -> Answer:
+        """The answer when some partitions did not acknowledge: their items are to be sent again."""
+        again = problem("not_durable", f"{partly}. {_kept(partly)}")
+        answers, counts = [], {"accepted": 0, "refused": 0, "retry": 0}
+        for index, verdict in enumerate(verdicts):
+            if self._missing(verdict, partly.missing):
+                item = Item(index, verdict.id, "retry", again)
+            elif verdict.problem is None:
+                item = Item(index, verdict.id, "accepted")
+            else:
+                item = Item(index, verdict.id, "refused", verdict.problem)
+            counts[item.status] += 1
+            answers.append(item)
+        return Answer(counts["accepted"], counts["refused"], partly.position, answers)
+
+    def _missing(self, verdict: Verdict, missing: Collection[int]) -> bool:
+        """Whether an item belongs to a partition that did not acknowledge."""
+        if verdict.problem is None:
+            return self.keeper.partition(verdict) in missing
+        return DEAD in missing and verdict.problem.code != problems.TOO_LARGE
+
+
+def _kept(failure: NotDurable) -> str:
+    """What a sender is told about what was not acknowledged."""
+    if failure.kept is None:
+        return "Whether it was kept cannot be known: send it again, it counts once."
+    return "This item was not kept." if isinstance(failure, PartlyDurable) else "Nothing was kept."
 
 
 def _form(headers: Sequence[tuple[bytes, bytes]]) -> Form | None:

@@ -251,7 +251,7 @@ class KafkaAppender:
             if first >= 0:
                 self._end(
                     f"partition {sent.partition} was acknowledged at offset {first} after {known}: its topic"
-                    " was deleted and made again. Bring back the brokers' data, or start on a store of its own"
+                    " was deleted and made again. Bring back the brokers' data, or take another store"
                 )
             refusal = LogEnded(self.ended) if self.ended else NotDurable("the broker did not say where")
             refusal.kept = None

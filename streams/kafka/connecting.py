@@ -6,6 +6,7 @@ The topics are only looked at here; making and checking them is left to `streams
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ CLIENT: Mapping[str, Any] = {
 }
 """Short enough for somebody to wait for; the libraries' own are half a minute."""
 
+_CONNECT_S = 2.0
 _UNKNOWN_TOPIC = 3
 _EPOCHS_AT_ONCE = 4
 
@@ -37,6 +39,7 @@ class Epochs(NamedTuple):
 @contextlib.contextmanager
 def admin(address: Address) -> Iterator[Any]:
     """A client for the topics at an address. Raises LogUnavailable when no broker answers."""
+    _reach(address)
     try:
         client = KafkaAdminClient(bootstrap_servers=address.bootstrap, **CLIENT)
         try:
@@ -50,6 +53,22 @@ def admin(address: Address) -> Iterator[Any]:
             f"no broker of {address} answers: {error or type(error).__name__}. Look whether they run and can"
             " be reached."
         ) from error
+
+
+def _reach(address: Address) -> None:
+    """Raises LogUnavailable when no broker takes a connection: sooner than the client libraries give up."""
+    said: OSError | None = None
+    for server in address.servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+        except OSError as error:
+            said = error
+        else:
+            return
+    raise LogUnavailable(
+        f"no broker of {address} takes a connection: {said}. Look whether they run and can be reached."
+    )
 
 
 def described(client: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -149,6 +149,7 @@ class KafkaLog:
                 ]
                 producer.flush(timeout=_ANSWER_S)
             except (KafkaError, OSError) as error:
+                self._close_writer()
                 raise _not_durable(error) from error
             for future in pending:
                 try:
@@ -156,16 +157,15 @@ class KafkaLog:
                 except (KafkaError, OSError) as error:
                     failed.append(error)
             if failed:
+                # A batch that was given up leaves a gap in the producer's sequence: the next one begins anew.
+                self._close_writer()
                 raise _not_durable(failed[0]) from failed[0]
 
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
             self._close_reader()
-            if self._producer is not None:
-                with contextlib.suppress(KafkaError, OSError, IllegalStateError):
-                    self._producer.close(timeout=_LOOK_S)
-                self._producer = None
+            self._close_writer()
 
     # ---------------------------------------------------------------------------------------- the topics
 
@@ -213,6 +213,12 @@ class KafkaLog:
             with contextlib.suppress(KafkaError, OSError, IllegalStateError):
                 self._consumer.close()
             self._consumer = None
+
+    def _close_writer(self) -> None:
+        if self._producer is not None:
+            with contextlib.suppress(KafkaError, OSError, IllegalStateError):
+                self._producer.close(timeout=_LOOK_S)
+            self._producer = None
 
     def _writer(self) -> Any:
         if self._producer is None:

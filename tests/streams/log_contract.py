@@ -6,9 +6,15 @@ import threading
 
 import pytest
 
+from streams.log.block import DeadLetter, read_dead_letters, write_dead_letters
 from streams.log.port import DEAD, Log
 
 PARTITIONS = 3
+
+
+def refused(number: int) -> bytes:
+    """A block of one refused item."""
+    return write_dead_letters(number, [DeadLetter("invalid_json", "no JSON", None, None, b"%d" % number)])
 
 
 class LogContract:
@@ -29,12 +35,30 @@ class LogContract:
 
     def test_one_append_may_reach_several_partitions(self, log: Log) -> None:
         """Within one append, each partition keeps its own order."""
-        log.append([(0, b"a"), (2, b"b"), (0, b"c"), (DEAD, b"d"), (2, b"e")])
-        log.append([(2, b"f"), (DEAD, b"g")])
+        log.append([(0, b"a"), (2, b"b"), (0, b"c"), (DEAD, refused(1)), (2, b"e")])
+        log.append([(2, b"f"), (DEAD, refused(2))])
         assert log.ends() == {0: 2, 1: 0, 2: 3, DEAD: 2}
         assert log.read(0, 0, 10) == [b"a", b"c"]
         assert log.read(2, 0, 10) == [b"b", b"e", b"f"]
-        assert log.read(DEAD, 0, 10) == [b"d", b"g"]
+        assert [read_dead_letters(record) for record in log.read(DEAD, 0, 10)] == [
+            read_dead_letters(refused(1)),
+            read_dead_letters(refused(2)),
+        ]
+
+    def test_refused_items_come_back_whole_and_the_same_each_time(self, log: Log) -> None:
+        """However a log keeps refused items, each comes back with its reason, instant, origin and bytes."""
+        letters = [
+            DeadLetter("invalid_json", "no JSON", None, None, b"\xff\x00 not JSON"),
+            DeadLetter("unknown_type", "\u00fc is unknown", "id-1", "/shop", b"{}"),
+            DeadLetter("too_deep", "", "", "", b"", ("t.intake", 3, 14)),
+        ]
+        log.append([(DEAD, write_dead_letters(1_700_000_000_123_456_789, letters))])
+        records = log.read(DEAD, 0, 10)
+        assert len(records) == log.ends()[DEAD]
+        assert [each for record in records for each in read_dead_letters(record)] == [
+            (1_700_000_000_123_456_789, letter) for letter in letters
+        ]
+        assert [log.read(DEAD, offset, 1)[0] for offset in range(len(records))] == records
 
     def test_reading_starts_and_stops_where_it_is_told(self, log: Log) -> None:
         """A read gives at most `limit` records from its offset on, and nothing behind the end."""

@@ -1,0 +1,177 @@
+"""Topics are made as the promise needs them, and whatever would break it is refused with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+
+from streams.kafka.address import Address
+from streams.kafka.demands import Role, Topic, findings_of, settings_for, unsafe_replication
+from streams.kafka.log import KafkaLog
+from streams.kafka.topics import UnsafeTopics, check, ensure, show
+from streams.log.port import LogIdentity
+from tests.kafka.broker import Cluster
+from tests.kafka.fixtures import unique_prefix
+
+BROKERS = 3
+
+
+@pytest.fixture
+def address(kafka: Cluster) -> Address:
+    """An address without topics."""
+    return Address.parse(kafka.address(unique_prefix()))
+
+
+@pytest.fixture
+def admin(kafka: Cluster) -> Iterator[Any]:
+    """A client to do to topics what nobody should."""
+    client = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    yield client
+    client.close()
+
+
+@pytest.mark.broker
+def test_topics_are_made_once(address: Address) -> None:
+    """The first run makes three topics without a finding; another run changes nothing."""
+    made = ensure(address, 3)
+    assert {topic.role: (topic.name, topic.partitions) for topic in made.topics} == {
+        Role.LOG: (f"{address.prefix}.log.1", 3),
+        Role.INTAKE: (f"{address.prefix}.intake", 3),
+        Role.DEAD_LETTERS: (f"{address.prefix}.dead-letters", 1),
+    }
+    assert ensure(address) == ensure(address, 3) == show(address) == made
+    assert check(address) == ()
+
+
+@pytest.mark.broker
+def test_three_brokers_keep_three_copies(kafka_cluster: Cluster) -> None:
+    """With three brokers each partition has three replicas, two of them in sync before an acknowledgement."""
+    address = Address.parse(kafka_cluster.address(unique_prefix()))
+    made = ensure(address, 2)
+    assert made.brokers == BROKERS
+    assert {topic.replication for topic in made.topics} == {3}
+    assert {topic.settings["min.insync.replicas"] for topic in made.topics} == {"2"}
+    with pytest.raises(UnsafeTopics, match="replication is 1 and has to be 3"):
+        ensure(Address.parse(kafka_cluster.address(unique_prefix())), 2, replication=1)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    "asked, said",
+    [
+        ({"partitions": 0}, "partitions is 0 and has to be 1 to 1024"),
+        ({"partitions": 1025}, "partitions is 1025"),
+        ({"intake_partitions": 0}, "partitions is 0"),
+        ({"replication": 2}, "replication is 2"),
+        ({"new_epoch": True}, "leave `--new-epoch` out"),
+    ],
+)
+def test_what_is_not_safe_is_not_made(address: Address, asked: dict[str, Any], said: str) -> None:
+    """An unsafe wish is refused, and nothing is made of it."""
+    with pytest.raises(UnsafeTopics) as refusal:
+        ensure(address, **asked)
+    assert said in str(refusal.value)
+    assert all(finding.remedy for finding in refusal.value.findings)
+    assert show(address).topics == ()
+
+
+@pytest.mark.broker
+def test_another_number_of_partitions_is_a_new_epoch(address: Address) -> None:
+    """A log's partitions are fixed; the refusal names the command, and the command can be repeated."""
+    ensure(address, 2)
+    with pytest.raises(UnsafeTopics, match="--partitions 3 --new-epoch"):
+        ensure(address, 3)
+    after = ensure(address, 3, new_epoch=True)
+    assert [(topic.partitions, topic.sealed) for topic in after.epochs] == [(2, True), (3, False)]
+    assert check(address) == ()
+
+
+@pytest.mark.broker
+def test_an_interrupted_epoch_is_found_and_finished(address: Address, admin: Any) -> None:
+    """A log that is sealed and has no next epoch is a finding, and another run makes the epoch."""
+    ensure(address, 2)
+    _alter(admin, address.log_topic(1), {"max.message.bytes": "1"})
+    assert [finding.setting for finding in check(address)] == ["sealed"]
+    with pytest.raises(UnsafeTopics, match="--new-epoch"):
+        ensure(address)
+    assert len(ensure(address, 2, new_epoch=True).epochs) == 2
+
+
+@pytest.mark.broker
+def test_partitions_added_to_a_live_topic_are_found(address: Address, admin: Any) -> None:
+    """Held against what a store knows, more partitions are a finding, with the way out."""
+    ensure(address, 2)
+    log = KafkaLog(address)
+    known = log.identity
+    log.close()
+    assert check(address, known) == ()
+    admin.create_partitions({address.log_topic(1): 4})
+    [finding] = check(address, known)
+    assert (finding.setting, finding.found, finding.wanted) == ("partitions", "4", "2")
+    assert "--partitions 4 --new-epoch" in finding.remedy
+    assert check(address, LogIdentity(known.id, 1, 4)) == ()
+
+
+def _alter(admin: Any, topic: str, settings: dict[str, str]) -> None:
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, settings)])
+
+
+@pytest.mark.broker
+def test_a_setting_changed_by_hand_is_found(address: Address, admin: Any) -> None:
+    """What an operator changed on a live topic is found, and ensure refuses to go on over it."""
+    ensure(address, 1)
+    _alter(admin, address.log_topic(1), {"retention.ms": "86400000", "cleanup.policy": "compact"})
+    found = check(address)
+    assert {finding.setting for finding in found} == {"retention.ms", "cleanup.policy"}
+    with pytest.raises(UnsafeTopics, match=r"--add-config retention\.ms=-1"):
+        ensure(address)
+
+
+_ADDRESS = Address(("a:1",), "p")
+
+
+def _topic(role: Role, copies: int, **settings: str) -> Topic:
+    told = {name.replace("_", "."): value for name, value in settings.items()}
+    return Topic("p.t", role, "id", 1, copies, {**settings_for(role, copies), **told})
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("copies", [1, 3])
+def test_topics_as_they_are_made_are_safe(role: Role, copies: int) -> None:
+    """What is made has no finding."""
+    assert findings_of(_ADDRESS, [_topic(role, copies)], copies) == ()
+
+
+@pytest.mark.parametrize(
+    "role, copies, setting, value",
+    [
+        (Role.LOG, 3, "min.insync.replicas", "1"),
+        (Role.LOG, 3, "min.insync.replicas", "3"),
+        (Role.LOG, 3, "unclean.leader.election.enable", "true"),
+        (Role.LOG, 3, "retention.ms", "604800000"),
+        (Role.LOG, 3, "retention.bytes", "1073741824"),
+        (Role.LOG, 3, "cleanup.policy", "compact,delete"),
+        (Role.LOG, 3, "max.message.bytes", "1048588"),
+        (Role.LOG, 3, "message.timestamp.type", "CreateTime"),
+        (Role.LOG, 1, "flush.messages", "9223372036854775807"),
+        (Role.DEAD_LETTERS, 3, "retention.ms", "604800000"),
+        (Role.INTAKE, 3, "retention.ms", "3600000"),
+        (Role.INTAKE, 3, "retention.bytes", "1"),
+        (Role.INTAKE, 3, "unclean.leader.election.enable", "true"),
+    ],
+)
+def test_each_unsafe_setting_is_found(role: Role, copies: int, setting: str, value: str) -> None:
+    """Every setting that would break the promise is found by its name, with the command that mends it."""
+    topic = _topic(role, copies, **{setting: value})
+    [finding] = findings_of(_ADDRESS, [topic], copies)
+    assert (finding.setting, finding.found) == (setting, value)
+    assert f"--add-config {setting}=" in finding.remedy
+
+
+@pytest.mark.parametrize("copies, brokers, safe", [(1, 1, True), (1, 2, True), (1, 3, False)])
+def test_one_copy_is_for_few_brokers(copies: int, brokers: int, safe: bool) -> None:
+    """A single copy is allowed only where there are not enough brokers for three."""
+    assert (unsafe_replication("t", copies, brokers) == []) is safe
