@@ -25,6 +25,11 @@ def nanoseconds(text: str) -> int:
 
     Raises ValueError for anything else, a time without an offset included.
     """
+    if len(text) == 24 and text[23] == "Z" and text[19] == ".":
+        # Nearly every time there is.
+        thousandths = text[20:23]
+        if thousandths.isascii() and thousandths.isdigit():
+            return _utc_seconds(text[:19]) + int(thousandths) * 1_000_000
     if len(text) < 21 or text[19] != ".":
         return _whole_seconds(text)
     end = len(text) - 1
@@ -37,6 +42,11 @@ def nanoseconds(text: str) -> int:
 
 
 _SCALE: list[int] = [10 ** (9 - digits) for digits in range(10)]
+
+
+@lru_cache(maxsize=4096)
+def _utc_seconds(text: str) -> int:
+    return _whole_seconds(text + "Z")
 
 
 @lru_cache(maxsize=4096)

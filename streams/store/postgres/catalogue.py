@@ -8,8 +8,10 @@ old version work on beside those of the new one. What lies in a store is left to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+
+from psycopg.errors import LockNotAvailable
 
 from streams.log.port import DEAD, LogIdentity
 from streams.store.postgres import statements
@@ -211,10 +213,16 @@ class PostgresStores:
                 [grace_s],
             ).fetchall()
             doomed = {row[0] for row in rows}
+            dropped = []
             for entry in self._entries(connection):
-                if entry.number in doomed:
-                    self._drop(connection, entry)
-        return sorted(doomed)
+                # One that somebody still reads, as `verify` does for long, goes another time: who waits
+                # here keeps everybody else from the catalogue.
+                with suppress(LockNotAvailable), connection.transaction():
+                    if entry.number in doomed:
+                        connection.execute("SET LOCAL lock_timeout = '2s'")
+                        self._drop(connection, entry)
+                        dropped.append(entry.number)
+        return dropped
 
     def _drop(self, connection: Connection, entry: Entry) -> None:
         schema = schema_of(entry.views_version, entry.number)

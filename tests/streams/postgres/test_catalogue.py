@@ -140,6 +140,18 @@ def test_a_replaced_store_is_noticed(stores: PostgresStores) -> None:
     assert everything(new, CASES) == []
 
 
+def test_a_store_that_is_read_is_dropped_later(stores: PostgresStores) -> None:
+    """Who still reads a store out of use is not disturbed, and holds nobody up."""
+    old = stores.for_work(IDENTITY)
+    put(old, CASES, [case(b"k", b"1")])
+    with old.snapshot() as reading:
+        assert reading.count(CASES) == 1
+        stores.switch(stores.new_store(IDENTITY))
+        assert stores.drop_stale(-1) == []
+        assert reading.count(CASES) == 1
+    assert stores.drop_stale(-1) == [old.number]
+
+
 def test_two_builders_are_one_too_many(stores: PostgresStores, postgres_url: str) -> None:
     """While one process builds a store, another is refused; workers and readers leave that store alone."""
     old = stores.for_work(IDENTITY)
