@@ -36,6 +36,7 @@ class Applier:
         self._catalog = catalog
         self._checked: Store | None = None
         self._caught_up: Store | None = None
+        self._ends: dict[int, int] | None = None
 
     def check(self, log: Log) -> dict[int, int]:
         """Where the store stands in each partition that it knows, if it belongs to this log.
@@ -86,14 +87,21 @@ class Applier:
         return batch
 
     def look_if_caught_up(self, log: Log) -> None:
-        """Tell whoever wants to know that the store has reached the log's ends; once for each store."""
-        store = self._store()
-        if self._on_caught_up is None or store is self._caught_up:
+        """Tell whoever wants to know that the store has reached the log's ends; once for each store.
+
+        Reached are those of the look before: under load, a worker is never at the ends of this moment.
+        """
+        if self._on_caught_up is None:
             return
-        standing = _standing(store)
-        if all(standing.get(partition, 0) >= end for partition, end in log.ends().items()):
-            self._on_caught_up(store)
-            self._caught_up = store
+        store = self._store()
+        if store is self._caught_up:
+            return
+        standing, before = _standing(store), self._ends
+        self._ends = log.ends()
+        if before is None or any(standing.get(partition, 0) < end for partition, end in before.items()):
+            return
+        self._on_caught_up(store)
+        self._caught_up, self._ends = store, None
 
 
 def _standing(store: Store) -> dict[int, int]:

@@ -200,6 +200,9 @@ class Session:
                 raise self._app.crash_reason or RuntimeError("the Faust application crashed")
             if self._missing or self._lost():
                 await self._go_back()
+            if time.monotonic() - self._looked >= _LOOK_S and self._progress.state.name == RUNNING:
+                self._looked = time.monotonic()
+                await self._look_further()
             if len(self._gathering):
                 await self._apply()
             else:
@@ -230,15 +233,11 @@ class Session:
         try:
             async with asyncio.timeout(_TURN_S):
                 await self._came.wait()
-                return
         except TimeoutError:
             pass
-        if time.monotonic() - self._looked >= _LOOK_S and not self._progress.behind():
-            self._looked = time.monotonic()
-            await self._look_further()
 
     async def _look_further(self) -> None:
-        """With nothing to apply: are the views complete, and has the log a newer epoch?"""
+        """Now and then: are the views complete, and has the log a newer epoch?"""
         log = self._place.log
         try:
             await self._on_thread(self._applier.look_if_caught_up, log)

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import faust
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from faust.app.base import BootStrategy
 from faust.events import Event
 from faust.sensors import Monitor
@@ -85,6 +85,17 @@ class _Thread(driver.AIOKafkaConsumerThread):
             # The others give their partitions back at once, and need not be waited for longer than this.
             rebalance_timeout_ms=int(REQUEST_S * 1000),
         )
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, if the broker is there and the partitions are still ours: it is a hint, and comes again."""
+        owned = self.assignment()
+        try:
+            await self._ensure_consumer().commit(
+                {TopicPartition(*tp): offset for tp, offset in offsets.items() if tp in owned}
+            )
+        except KafkaError:
+            return False
+        return True
 
 
 class _Consumer(driver.Consumer):

@@ -20,6 +20,7 @@ from streams.projection import LogOlderThanStore, StoreRefused, advance
 from streams.store.memory import MemoryStore
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
+from tests.kafka.jars import KafkaMissing
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of
 from tests.streams.kafka.working import (
@@ -312,3 +313,43 @@ def test_a_worker_that_is_stuck_stays_a_member_and_says_so(address: Address, log
         until(lambda: not worker.engine.progress.reasons(), "the worker to be ready again")
         assert worker.engine.progress.rebalances._value.get() == 1
     assert_folded_once(log, store)
+
+
+def test_views_are_complete_under_a_load_that_never_pauses(address: Address, log: KafkaLog) -> None:
+    """The hook is called though new blocks come in all the time: a second behind is caught up."""
+    store = MemoryStore(log.identity)
+    told = threading.Event()
+    with Working(address, store, on_caught_up=lambda _: told.set()):
+        deadline = time.monotonic() + 20
+        seed = 0
+        while not told.is_set():
+            assert time.monotonic() < deadline, "nobody was told"
+            put(log, seed := seed + 1, events=20)
+        caught_up(log, store)
+    assert_folded_once(log, store)
+
+
+def test_a_broker_that_goes_away_and_comes_back_is_waited_for() -> None:
+    """While the broker is down the worker says so; when it is back, everything is applied once."""
+    try:
+        cluster = Cluster(1)
+    except KafkaMissing as missing:
+        pytest.skip(str(missing))
+    with cluster:
+        address = Address.parse(cluster.address(unique_prefix()))
+        topics.ensure(address, partitions=2)
+        with opened(address) as log:
+            put(log, 1)
+            store = MemoryStore(log.identity)
+            with Working(address, store) as worker:
+                worker.engine.progress.stuck_after_s = 2.0
+                caught_up(log, store)
+                cluster.stop()
+                until(lambda: "not answer" in str(worker.engine.progress.reasons()), "the reason")
+                cluster.start()
+                with opened(address) as again:
+                    put(again, 2)
+                    caught_up(again, store)
+                    until(lambda: not worker.engine.progress.reasons(), "the worker to be ready again")
+                    assert_folded_once(again, store)
+            assert worker.failure is None
