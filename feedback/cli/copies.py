@@ -1,4 +1,4 @@
-"""`loopline backup` and `restore`."""
+"""`loopline backup` and `restore`, of a home: what a cluster consists of has tools of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ import click
 import msgspec
 
 from feedback.cli.answers import Stages, answer, note
+from feedback.cli.connecting import cluster_of
+from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
 from feedback.home import Home
+
+
+def _only_at_home(choices: Choices) -> None:
+    """Raises Refused on a cluster, and says what to do there."""
+    if cluster_of(choices) is not None:
+        raise Refused(
+            "the log is on Kafka and the views are in PostgreSQL, and each is copied by tools of its own:"
+            " docs/how-to/backup.md says which, and in which order. For a home on this machine name --home."
+        )
 
 
 def _elsewhere(choices: Choices) -> str | None:
@@ -28,6 +39,7 @@ def backup(choices: Choices, folder: Path) -> None:
     """
     from feedback.backup import back_up, sizes
 
+    _only_at_home(choices)
     elsewhere, stages = _elsewhere(choices), Stages()
     try:
         manifest = back_up(Home(choices.home), folder, stages)
@@ -54,7 +66,6 @@ def restore(choices: Choices, folder: Path) -> None:
     from feedback.backup import sizes
 
     _only_at_home(choices)
-
     home, elsewhere = Home(choices.home), _elsewhere(choices)
     stages = Stages()
     try:
