@@ -78,7 +78,9 @@ def records_of(batches: bytes, partition: TopicPartition, offset: int) -> tuple[
             for _ in range(count):
                 delta, value, headers = reader.record()
                 if base + delta >= offset:
-                    found.append(PlainRecord(*partition, base + delta, value, headers))
+                    found.append(
+                        PlainRecord(partition.topic, partition.partition, base + delta, value, headers)
+                    )
         offset = max(offset, base + last + 1)
         start = end
     return found, offset
