@@ -27,7 +27,13 @@ _histories = st.one_of(histories(), _dense, _dense)
     seeds=st.tuples(st.integers(0, 999), st.integers(0, 999)),
 )
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_two_workers_at_once_give_the_views_of_one(stores, database, history, sizes, seeds):
+def test_two_workers_at_once_give_the_views_of_one(
+    stores: PostgresStores,
+    database: str,
+    history: list[tuple[bytes, int]],
+    sizes: list[int],
+    seeds: tuple[int, int],
+) -> None:
     """Two workers with partitions of their own, at once: the views of one, and no deadlock."""
     log = log_of(history, 4, sizes)
     store = fresh_store(stores, log.identity)
