@@ -320,6 +320,6 @@ def _refuse_truncated(place: TopicPartition, start: int) -> None:
 
 
 def _not_durable(error: Exception) -> NotDurable:
-    refusal = NotDurable(f"the brokers did not acknowledge: {error or type(error).__name__}")
+    refusal = NotDurable(f"the brokers did not acknowledge: {str(error) or type(error).__name__}")
     refusal.kept = False if isinstance(error, MessageSizeTooLargeError) else None
     return refusal
