@@ -30,6 +30,11 @@ GROUPS = {
     "help": ("benchmarks.command_line", "measure"),
     "client": ("benchmarks.client_calls", "measure"),
     "visible": ("benchmarks.visible", "measure"),
+    "cluster-faust": ("benchmarks.cluster.workers", "measure"),
+    "cluster-collector": ("benchmarks.cluster.collectors", "measure"),
+    "cluster-sustained": ("benchmarks.cluster.end_to_end", "measure_sustained"),
+    "cluster-scaling": ("benchmarks.cluster.end_to_end", "measure_scaling"),
+    "cluster-growth": ("benchmarks.cluster.growth", "measure"),
 }
 
 
@@ -77,6 +82,8 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--events", type=int, help="length of the long run of `growth`, 20,000,000 by default"
     )
+    parser.add_argument("--cluster-events", type=int, help="length of `cluster-growth`, 1,000,000 by default")
+    parser.add_argument("--plot", type=Path, help="where to draw how the cost grows (SVG)")
     parser.add_argument("--labels", type=int, help="labels of `release`, 1,000,000 by default")
     parser.add_argument("--rounds", type=int, help="how often the sides of a ratio take turns")
     parser.add_argument(
@@ -93,6 +100,10 @@ def _scale(chosen: argparse.Namespace, folder: str) -> Scale:
     if chosen.events:
         scale.last_events = chosen.events
         scale.first_events = min(scale.first_events, max(chosen.events // 4, 1))
+    if chosen.cluster_events:
+        scale.cluster_growth = chosen.cluster_events
+    if chosen.plot:
+        scale.plot = str(chosen.plot.absolute())
     if chosen.labels:
         scale.labels = chosen.labels
     if chosen.rounds:

@@ -72,6 +72,13 @@ def cpu_of_tree(pids: list[int]) -> float:
     return total
 
 
+def cpu_of_machine() -> float:
+    """CPU seconds that were spent on this machine so far, by whomever."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    busy = sum(int(fields[index]) for index in (0, 1, 2, 5, 6))
+    return busy / _TICKS
+
+
 def peak_mib() -> float:
     """The largest resident size of this process so far, in MiB."""
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

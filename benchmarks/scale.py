@@ -20,6 +20,12 @@ class Scale(msgspec.Struct, kw_only=True):
     replay_events: int = 1_000_000
     labels: int = 1_000_000
     visible_seconds: float = 20.0
+    cluster_rounds: int = 5
+    cluster_events: int = 100_000
+    cluster_requests: int = 300
+    sustained_seconds: float = 60.0
+    cluster_growth: int = 1_000_000
+    plot: str = ""
 
 
 def quick(folder: str) -> Scale:
@@ -37,4 +43,9 @@ def quick(folder: str) -> Scale:
         replay_events=2_000,
         labels=300,
         visible_seconds=1.0,
+        cluster_rounds=1,
+        cluster_events=2_000,
+        cluster_requests=10,
+        sustained_seconds=2.0,
+        cluster_growth=10_000,
     )

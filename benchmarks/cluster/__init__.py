@@ -1,1 +1,1 @@
-"""The distributed rows: Kafka, Faust and PostgreSQL against peers that read the same events from the same broker."""
+"""The distributed rows: Kafka, Faust and PostgreSQL, against peers that read the same events."""

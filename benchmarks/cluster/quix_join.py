@@ -2,8 +2,8 @@
 
     python -m benchmarks.cluster.quix_join BOOTSTRAP TOPIC EVENTS FOLDER CHANGELOG
 
-One record per event, the prediction's id as its key. Prints what it used from the first event to the end of the last
-commit.
+One record per event, the prediction's id as its key; commits every five seconds, its default. Prints what it
+used from the first event to the end of the last commit.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def main() -> None:
         use_changelog_topics=changelog == "1",
         loglevel="ERROR",
     )
-    app.dataframe(app.topic(topic, key_deserializer="bytes", value_deserializer="json")).apply(join, stateful=True)
+    app.dataframe(app.topic(topic, key_deserializer="bytes", value_deserializer="json")).apply(
+        join, stateful=True
+    )
     app.run(count=int(events), collect=False)
     print(
         json.dumps(

@@ -7,10 +7,14 @@ them. The broker's Java compiles as in production. How they are filled and read 
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import psycopg
 
 from benchmarks.measuring import cpu_of, cpu_of_tree
 from tests.kafka.broker import Cluster
@@ -41,13 +45,26 @@ class Services(NamedTuple):
         """CPU seconds of the server and of all its processes so far, those that have ended included."""
         return cpu_of_tree(self.postgres.pids())
 
+    def database_bytes(self, url: str) -> int:
+        """The size of the database at an address."""
+        with psycopg.connect(url) as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        assert row is not None
+        return int(row[0])
+
 
 @contextlib.contextmanager
 def services(folder: str) -> Iterator[Services]:
     """A broker and a PostgreSQL that go with the context."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        # PostgreSQL runs as another user, who has to come by here.
-        Path(place).chmod(0o755)
         broker = Cluster(settings=_SETTINGS, heap="1g", jvm=(), folder=Path(place) / "kafka")
-        with broker, PostgresServer(folder=Path(place)) as server:
+        with broker, PostgresServer(folder=_for_others(Path(place))) as server:
             yield Services(broker, server)
+
+
+def _for_others(place: Path) -> Path | None:
+    """The same folder where PostgreSQL's user can come by; else None, the system's temporary one."""
+    place.chmod(0o711)
+    if os.geteuid() != 0:
+        return place
+    return place if all(parent.stat().st_mode & stat.S_IXOTH for parent in place.parents) else None

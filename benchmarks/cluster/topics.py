@@ -1,11 +1,11 @@
-"""Topics that are filled before the clock starts, with confluent's client: quick, and no part of what is measured."""
+"""Topics that are filled before the clock starts, with confluent's client: no part of what is measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Producer  # type: ignore[import-untyped]
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[import-untyped]
 
 _MOST_WAITING = 50_000
 
