@@ -123,6 +123,21 @@ def test_every_stage_is_described() -> None:
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(answers.STAGES)
 
 
+def test_every_bad_day_of_many_machines_is_a_test() -> None:
+    """Each row of its failure scenarios names a test that is there, and every such test has its row."""
+    text = (ROOT / "docs" / "explanation" / "many-machines.md").read_text()
+    table = text.partition("## Common failure scenarios")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| what")]
+    named = [re.findall(r"`(test_\w+)` \|$", row) for row in rows]
+    assert all(named), [row for row, found in zip(rows, named, strict=True) if not found]
+    there = {
+        name
+        for path in (ROOT / "tests" / "broker").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert {name for found in named for name in found} == there
+
+
 @pytest.mark.parametrize("page", OWN_PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_and_paths_lead_somewhere(page: Path) -> None:
     """Every relative link and every path in backticks names something that is there."""
