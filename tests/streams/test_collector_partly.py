@@ -47,7 +47,7 @@ def _served(away: set[int], kept: bool | None = None) -> tuple[Collector, Metric
 
 def _batch() -> bytes:
     events = [thumb(f"t-{n}", f"p-{n}") for n in range(40)]
-    return b"[" + b",".join([*map(encoded, thumbs), b'{"no": "event"}']) + b"]"
+    return b"[" + b",".join([*map(encoded, events), b'{"no": "event"}']) + b"]"
 
 
 @pytest.mark.parametrize("away", [{1}, {0, 2, 3}, {DEAD}, {0, 1, 2, 3}])
@@ -67,7 +67,7 @@ def test_items_of_missing_partitions_are_to_be_sent_again(away: set[int]) -> Non
     assert counted == said["accepted"]
 
 
-@pytest.mark.parametrize(("kept", "text"), [(None, "cannot be known"), (False, "Nothing was kept")])
+@pytest.mark.parametrize("kept, text", [(None, "cannot be known"), (False, "Nothing was kept")])
 def test_a_single_event_is_503(kept: bool | None, text: str) -> None:
     """One event is durable or it is not; the answer says what is known, and when to come again."""
     app, metrics = _served({0, 1, 2, 3}, kept)
