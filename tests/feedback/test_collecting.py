@@ -1,0 +1,118 @@
+"""Collectors of a cluster: what they answer while another machine is away, and how they end."""
+
+from __future__ import annotations
+
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from feedback.collecting import NEW_EPOCH
+from tests.broker.deployment import Deployment, Member
+from tests.feedback.running import event, lines, prediction, until
+from tests.kafka.broker import Cluster
+from tests.postgres import PostgresServer
+
+pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def deployment(kafka: Cluster, postgres: PostgresServer) -> Iterator[Deployment]:
+    """An empty deployment on servers that a test may stop; they are started again."""
+    log = kafka.address(f"t{secrets.token_hex(4)}")
+    with Deployment(log, postgres.fresh_database(), partitions=2) as made:
+        yield made
+    kafka.start()
+    postgres.start()
+
+
+def post(member: Member, *events: dict[str, Any]) -> tuple[int, Any]:
+    """Send events to a collector; gives the status and the headers or the body."""
+    request = urllib.request.Request(
+        f"{member.url}/v1/events", lines(*events), {"Content-Type": "application/x-ndjson"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers
+
+
+def test_events_are_taken_while_postgres_is_away(deployment: Deployment, postgres: PostgresServer) -> None:
+    """Reads are 503 with Retry-After, the collector says why and stays in use, and nothing is missed."""
+    (collector,) = deployment.collect()
+    deployment.work()
+    assert post(collector, prediction(1))[0] == 200
+    postgres.stop()
+    assert post(collector, prediction(2))[0] == 200
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(f"{collector.url}/v1/waiting", timeout=30)
+    with refusal.value as answer:
+        assert answer.code == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    status, said = collector.get("/readyz")
+    assert (status, said["status"]) == (200, "degraded")
+    assert "PostgreSQL" in said["reasons"][0]
+    postgres.start()
+    until(lambda: collector.get("/v1/predictions/p-2")[0] == 200, "the views to follow")
+    until(lambda: collector.get("/readyz")[1]["status"] == "ready", "a collector without reasons")
+
+
+def test_a_collector_starts_without_postgres(deployment: Deployment, postgres: PostgresServer) -> None:
+    """What can be written down is written down; the views come later."""
+    postgres.stop()
+    (collector,) = deployment.collect()
+    assert post(collector, prediction(1))[0] == 200
+    postgres.start()
+    deployment.work()
+    until(lambda: collector.get("/v1/predictions/p-1")[0] == 200, "the views to follow")
+
+
+def test_without_brokers_nothing_is_taken(deployment: Deployment, kafka: Cluster) -> None:
+    """503 with Retry-After, and not ready; both pass when they are back, and the retry counts once."""
+    (collector,) = deployment.collect()
+    deployment.work()
+    assert post(collector, prediction(1))[0] == 200
+    kafka.stop()
+    status, headers = post(collector, prediction(2))
+    assert status == 503
+    assert int(headers["Retry-After"]) >= 1
+    assert collector.get("/readyz")[0] == 503
+    kafka.start()
+    until(lambda: post(collector, prediction(2))[0] == 200, "the brokers to be written to")
+    until(lambda: collector.get("/v1/predictions/p-2")[0] == 200, "the views to follow")
+    collector.ready()
+    counts = collector.get("/v1/counts?by=kind")[1]["items"]
+    assert [(each["n"], each["events"]) for each in counts] == [(2, 2)]
+
+
+def test_what_was_taken_is_in_the_log_when_a_collector_has_ended(deployment: Deployment) -> None:
+    """SIGTERM: the answers are given, the intake's records are committed, and the status is 0."""
+    collector, other = deployment.collect(2)
+    deployment.work()
+    thumb = event("feedback.thumb", 1, prediction_id="p-1", person="u", value="up")
+    assert post(collector, prediction(1), thumb)[0] == 200
+    assert collector.end() == 0
+    until(lambda: other.get("/readyz")[1]["lag_blocks"] == 0, "the views to follow")
+    assert other.get("/v1/predictions/p-1")[1]["feedback"][0]["id"] == "e-1"
+
+
+def test_a_collector_ends_with_a_status_of_its_own_at_a_new_epoch(deployment: Deployment) -> None:
+    """Also one that nobody sends to: whoever watches over it starts it again, and it goes on there."""
+    (collector,) = deployment.collect()
+    deployment.work()
+    assert post(collector, prediction(1))[0] == 200
+    made = deployment.command("topics", "ensure", "--partitions", 3, "--new-epoch")
+    assert made.returncode == 0, made.stderr
+    assert collector.wait() == NEW_EPOCH
+    assert "start this collector again" in collector.said()
+    collector.start().ready()
+    assert post(collector, prediction(2))[0] == 200
+    for number in (1, 2):
+        until(lambda each=number: collector.get(f"/v1/predictions/p-{each}")[0] == 200, "the views to follow")
+    assert deployment.command("verify").returncode == 0
