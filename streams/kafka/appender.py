@@ -1,7 +1,7 @@
 """The appender to Kafka: many requests, few blocks, and an answer only when the brokers have acknowledged.
 
 Its surface is that of `streams.appender.Appender`, on the server's event loop. What requests hand over is
-gathered into a block for each partition, and:
+gathered into a block for each partition, and (the crash tests stop the process at each of these steps):
 
 1. a block is held until it has 100 events, or for 20 ms;
 2. it is handed to an idempotent producer, which sends it to the partition's leader, `acks=all`, in order;
@@ -31,6 +31,7 @@ from streams.kafka.waiting import Waiter
 from streams.log.block import MAX_BLOCK_BYTES, read_letter
 from streams.log.port import DEAD, NotDurable, format_positions
 from streams.metrics import Metrics
+from streams.sentinels import reached
 
 HOLD_EVENTS = 100
 HOLD_S = 0.020
@@ -205,11 +206,13 @@ class KafkaAppender:
                 raise LogEnded(self.ended)
             if partition in self._stalled:
                 raise NotDurable(f"partition {partition} does not acknowledge; it is tried again")
+            reached("append.1")
             answer = self._producing.send(self._topic(partition), *self._records(partition, held.block))
         except NotDurable as refusal:
             self._done(sent)
             self._fail(sent, refusal)
             return
+        reached("append.2")
         sent.answer = answer
         loop = asyncio.get_running_loop()
         sent.timer = loop.call_later(self._ack_s, self._overdue, sent)
@@ -263,6 +266,7 @@ class KafkaAppender:
         if not self._stalled:
             self.failed_at = None
         self._commits.observe(time.perf_counter() - sent.started)
+        reached("append.3")
         for waiter in sent.waiters:
             waiter.acknowledged(self)
 
