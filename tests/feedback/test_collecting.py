@@ -113,6 +113,7 @@ def test_a_collector_ends_with_a_status_of_its_own_at_a_new_epoch(deployment: De
     assert "start this collector again" in collector.said()
     collector.start().ready()
     assert post(collector, prediction(2))[0] == 200
-    for number in (1, 2):
-        until(lambda each=number: collector.get(f"/v1/predictions/p-{each}")[0] == 200, "the views to follow")
+    for prediction_id in ("p-1", "p-2"):
+        path = f"/v1/predictions/{prediction_id}"
+        until(lambda path=path: collector.get(path)[0] == 200, "the views to follow")  # type: ignore[misc]
     assert deployment.command("verify").returncode == 0

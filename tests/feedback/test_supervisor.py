@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from feedback.home import Home, HomeRefused
-from feedback.supervisor import address_of, is_loopback, listen
+from feedback.service import address_of
+from feedback.supervisor import is_loopback, listen
 from tests.feedback.running import Running, event, gone, lines, loopline, prediction, server_on, told, until
 
 

@@ -123,3 +123,26 @@ def test_metrics_do_without_views(loop: Loop) -> None:
     text = loop.client.get("/metrics").text
     assert "loopline_events_accepted_total" in text
     assert "loopline_waiting" not in text
+
+
+def test_views_that_are_kept_elsewhere_do_not_shut_the_way_in(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without a worker of its own says why the views stand still, and goes on taking events in."""
+    services = loop.client.app._site.state.services  # type: ignore[attr-defined]
+    elsewhere = services._replace(own_views=False, away=(OSError,))
+    monkeypatch.setattr(loop.client.app._site.state, "services", elsewhere)  # type: ignore[attr-defined]
+    loop.store = HomeMissing("there are no views yet")
+    said = loop.get("/readyz")
+    assert (said["status"], said["reasons"]) == ("degraded", ["there are no views yet"])
+    loop.store = OSError("the database at db:5432 does not answer")
+    assert loop.get("/readyz")["status"] == "degraded"
+    assert "db:5432" in loop.get("/v1/counts", 503)["detail"]
+
+    def silent() -> None:
+        raise OSError("no broker answers")
+
+    monkeypatch.setattr(services.log, "ends", silent)
+    said = loop.get("/readyz", 503)
+    assert said["status"] == "unavailable"
+    assert "no broker answers" in said["reasons"][0]

@@ -1,0 +1,156 @@
+"""What a cluster's parts do by themselves, without brokers or a database: kept ends, places, watchers."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedback.api.services import Ends
+from feedback.cluster import Cluster
+from feedback.service import address_of
+from feedback.working import CANNOT_LISTEN, CannotListen, Watcher
+from streams.log.memory import MemoryLog
+
+
+class Counting(MemoryLog):
+    """A log that counts how often it is asked where it ends."""
+
+    asked = 0
+
+    def ends(self) -> dict[int, int]:
+        """As the log says."""
+        self.asked += 1
+        return super().ends()
+
+
+def test_ends_are_asked_for_once_in_a_while_and_keep_their_instant() -> None:
+    """What is said of kept ends is said of the instant before they were read, never of a later one."""
+    now = [1_000]
+    log = Counting(1)
+    asked = log.asked
+    ends = Ends(log, lambda: now[0], keep_ns=100)
+    first = ends()
+    log.append([(0, b"block")])
+    now[0] += 99
+    assert ends() == first
+    assert first[0] == 1_000
+    now[0] += 1
+    assert ends()[0] == 1_100
+    assert ends()[1][0] == 1
+    assert log.asked - asked == 2
+
+
+def test_a_clock_that_was_set_back_keeps_nothing() -> None:
+    """Ends of the future are read again."""
+    now = [1_000]
+    log = Counting(1)
+    ends = Ends(log, lambda: now[0], keep_ns=100)
+    ends()
+    now[0] = 10
+    assert ends()[0] == 10
+
+
+def test_without_keeping_every_answer_is_new() -> None:
+    """The embedded log is asked each time."""
+    log = Counting(1)
+    ends = Ends(log, lambda: 1)
+    asked = log.asked
+    ends()
+    ends()
+    assert log.asked - asked == 2
+
+
+@pytest.mark.parametrize(
+    "host,port,address",
+    [
+        ("127.0.0.1", 8710, "http://127.0.0.1:8710"),
+        ("0.0.0.0", 80, "http://127.0.0.1:80"),
+        ("::", 80, "http://[::1]:80"),
+        ("collector-1", 8710, "http://collector-1:8710"),
+    ],
+)
+def test_a_server_that_listens_everywhere_is_reached_here(host: str, port: int, address: str) -> None:
+    """The address at which this machine reaches it."""
+    assert address_of(host, port) == address
+
+
+def test_a_cluster_has_a_name_without_a_password_and_variables_with_it(tmp_path: Path) -> None:
+    """People are shown the one; processes are handed the other, by their environment."""
+    cluster = Cluster("kafka://a:9092/p", "postgresql://u:s3cret@h/d", tmp_path)
+    assert cluster.name == "kafka://a:9092/p and postgresql://u:***@h/d"
+    assert cluster.variables() == {
+        "LOOPLINE_LOG": "kafka://a:9092/p",
+        "LOOPLINE_STORE": "postgresql://u:s3cret@h/d",
+        "LOOPLINE_DATASETS": str(tmp_path),
+    }
+
+
+def test_work_aside_leaves_nothing(tmp_path: Path) -> None:
+    """The scratch folder goes with the context, also when it fails."""
+    cluster = Cluster("kafka://a:9092", "postgresql://h/d", tmp_path)
+    folders = []
+
+    def fail() -> None:
+        with cluster.scratch() as folder:
+            (folder / "views.sqlite").touch()
+            folders.append(folder)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not folders[0].exists()
+
+
+def watcher(monkeypatch: pytest.MonkeyPatch, code: str) -> Watcher:
+    """A watcher over a process that runs this code instead of a worker."""
+    made = Watcher({"TEST_PASSES": "on"}, "127.0.0.1", 1, "error")
+    monkeypatch.setattr(made, "_command", [sys.executable, "-c", code])
+    return made
+
+
+def watched(over: Watcher, until: Callable[[], Any]) -> None:
+    """Watch until something holds, then stop."""
+    stop = threading.Event()
+    thread = threading.Thread(target=over.run, args=(stop,))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not until() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert until()
+
+
+def test_a_worker_that_ends_is_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever its status; with the cluster in its environment."""
+    starts = tmp_path / "starts"
+    code = (
+        f"import os, sys; open({str(starts)!r}, 'a').write(os.environ['TEST_PASSES']);"
+        f" sys.exit({{2: 1}}.get(os.stat({str(starts)!r}).st_size, 64))"
+    )
+    watched(watcher(monkeypatch, code), lambda: starts.exists() and len(starts.read_text()) >= 6)
+
+
+def test_a_worker_is_told_to_end_and_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SIGTERM, and what it does then is done before the watcher returns."""
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    code = (
+        "import signal, time, pathlib\n"
+        f"def end(*_): time.sleep(0.2); pathlib.Path({str(ended)!r}).touch(); raise SystemExit\n"
+        f"signal.signal(signal.SIGTERM, end); pathlib.Path({str(began)!r}).touch(); time.sleep(60)"
+    )
+    watched(watcher(monkeypatch, code), began.exists)
+    assert ended.exists()
+
+
+def test_a_port_that_is_taken_is_told_and_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another start would not mend it."""
+    with pytest.raises(CannotListen, match="another --port"):
+        watcher(monkeypatch, f"raise SystemExit({CANNOT_LISTEN})").run(threading.Event())
