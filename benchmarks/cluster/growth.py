@@ -1,9 +1,9 @@
 """How the cost of an event grows with the views: one worker, one PostgreSQL, from 10^4 events on.
 
-The log is filled piece by piece and the worker follows; at each checkpoint stands what an event of the
-piece before it cost the worker, PostgreSQL and the broker. Beyond what was measured the dominant term goes on: what
-grows is PostgreSQL's work, because each row finds its place in indexes whose depth grows with the logarithm of
-their rows, so its cost is fitted as a + b log10(n); the worker and the broker do the same for every event.
+The log is filled piece by piece and the worker follows; at each checkpoint stands what an event of the piece
+before it cost the worker, PostgreSQL and the broker. Beyond what was measured the dominant term goes on: what
+grows is PostgreSQL's work, because each row finds its place in indexes whose depth grows with the logarithm
+of their rows, so costs are fitted as a + b log10(n); worker and broker do the same for every event.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def measure(scale: Scale) -> list[Row]:
     return [
         Row(
             name="cluster-growth",
-            what=f"worker and PostgreSQL CPU an event, at {points[-1].events:,} / {steady[0].events:,} events",
+            what=f"worker and PostgreSQL CPU an event, at {points[-1].events:,} / {steady[0].events:,}",
             bound=2.0,
             reached=last / first,
             details=details,
