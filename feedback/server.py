@@ -135,12 +135,11 @@ def build_app(
         lineage: tells which dataset versions an event is in.
         worker: what the worker says of itself, for `/readyz`.
         clock: nanoseconds since 1970, the instant of receipt.
-        stuck_after_s: for how long the views may stand still behind the log before `/readyz` says so.
-        keep_ends_ns: for how long the log is not asked again where it ends.
+        stuck_after_s: how long the views may stand still behind the log before `/readyz` says so.
+        keep_ends_ns: how long the log is not asked again where it ends.
         away: failures that mean that the log or the store does not answer: 503, and another try.
         own_views: whether the views decide with whether this server is ready.
-        beside: what runs on the event loop from the first request on; ended in the opposite order, after
-            the last one.
+        beside: what runs on the event loop from the first request until after the last one.
     """
     metrics = metrics or Metrics()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
@@ -163,12 +162,16 @@ def build_app(
     )
     identity = log.identity
     collector = Collector(appender, identity.partitions, first=identity.first, metrics=metrics, clock=clock)
-    site = _site(services, readiness.Progress(stuck_after_s=stuck_after_s))
-    site.state.beside = [partial(each, collector.keeper) for each in beside]
-    return Server(collector, site)
+    return Server(
+        collector, _site(services, stuck_after_s, [partial(each, collector.keeper) for each in beside])
+    )
 
 
-def _site(services: Services, progress: readiness.Progress) -> Starlette:
+def _site(
+    services: Services,
+    stuck_after_s: float,
+    beside: Sequence[Callable[[], AbstractAsyncContextManager[None]]],
+) -> Starlette:
     site = Starlette(
         routes=list(ROUTES),
         exception_handlers={
@@ -180,7 +183,8 @@ def _site(services: Services, progress: readiness.Progress) -> Starlette:
     )
     site.router.redirect_slashes = False
     site.state.services = services
-    site.state.progress = progress
+    site.state.progress = readiness.Progress(stuck_after_s=stuck_after_s)
+    site.state.beside = beside
     services.metrics.registry.register(metrics.ViewNumbers(services))
     return site
 

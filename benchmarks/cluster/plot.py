@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 760, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 170, 48, 56
 _COLOURS = {"workers": "#1b6ca8", "PostgreSQL": "#c2571a", "broker": "#4b7f3a"}
+_FONT = 'font-family="system-ui, sans-serif" font-size="12"'
+_TITLE = "CPU an event, by how many there are already"
 _LABELS = {"workers": "worker", "PostgreSQL": "PostgreSQL", "broker": "broker"}
 
 
@@ -74,16 +76,14 @@ def _ahead(
 
 
 def _frame(scale: _Scale) -> list[str]:
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
     return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"'
-        ' font-family="system-ui, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" {_FONT}>',
         "<title>CPU an event, by how many events there are</title>",
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
-        f'<text x="{_LEFT}" y="24" font-size="15" fill="#222">'
-        "CPU an event, by how many there are already</text>",
+        f'<text x="{_LEFT}" y="24" font-size="15" fill="#222">{_TITLE}</text>',
         f'<text x="{_LEFT - 44}" y="{_TOP - 8}" fill="#444">us of CPU</text>',
-        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 14}" text-anchor="middle" fill="#444">'
-        "events in the views</text>",
+        f'<text x="{middle}" y="{_HEIGHT - 14}" text-anchor="middle" fill="#444">events in the views</text>',
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from confluent_kafka import Producer  # type: ignore[import-untyped]
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[import-untyped]
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 _MOST_WAITING = 50_000
 

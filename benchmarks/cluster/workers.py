@@ -142,78 +142,83 @@ def _rows(
     mean: float,
     scale: Scale,
 ) -> list[Row]:
-    us = {f"{name} (us of CPU an event)": median(values) for name, values in costs.items()}
-    server = {
-        f"PostgreSQL, {name} (us)": median(values[-scale.cluster_rounds :])
-        for name, values in sides.postgres.items()
-    }
-    broker = {"broker, full (us)": median(sides.broker["full"][-scale.cluster_rounds :])}
-    common: dict[str, float | int | str] = {
-        **us,
-        **server,
-        **broker,
+    small = f"with the collector's blocks of {mean:.0f} (x)"
+    faust = _row(
+        "cluster-faust",
+        "Faust agent, one record an event, one Faust table / worker CPU into PostgreSQL, blocks of 100",
+        8,
+        costs["faust"],
+        costs["full"],
+        {
+            small: ratio(costs["faust"], costs["collected"]),
+            "with a table without a changelog (x)": ratio(costs["faust dict"], costs["full"]),
+            **_common(costs, sides, mean, scale),
+        },
+    )
+    both = _row(
+        "cluster-faust-both",
+        "the same / worker and PostgreSQL CPU together, blocks of 100",
+        3,
+        costs["faust"],
+        together["full"],
+        {
+            small: ratio(costs["faust"], together["collected"]),
+            "with a table without a changelog (x)": ratio(costs["faust dict"], together["full"]),
+        },
+    )
+    single = _row(
+        "cluster-single",
+        "worker CPU, one event a record / blocks of 100, same processors and store",
+        5,
+        costs["single"],
+        costs["full"],
+        {small: ratio(costs["single"], costs["collected"])},
+    )
+    quix = _row(
+        "cluster-quix",
+        "Quix Streams, only the join, RocksDB / worker CPU, all views into PostgreSQL, blocks of 100",
+        1,
+        costs["quix"],
+        costs["full"],
+        {
+            small: ratio(costs["quix"], costs["collected"]),
+            "with state without a changelog (x)": ratio(costs["quix local"], costs["full"]),
+        },
+    )
+    return [faust, both, single, quix]
+
+
+def _common(
+    costs: dict[str, list[float]], sides: Sides, mean: float, scale: Scale
+) -> dict[str, float | int | str]:
+    """What is printed once, beside the first row: every cost by itself, and what was run."""
+    rounds = scale.cluster_rounds
+    return {
+        **{f"{name} (us of CPU an event)": median(values) for name, values in costs.items()},
+        **{f"PostgreSQL, {name} (us)": median(values[-rounds:]) for name, values in sides.postgres.items()},
+        "broker, full (us)": median(sides.broker["full"][-rounds:]),
         "events": scale.cluster_events,
         "mean block of the collector": mean,
-        "rounds": scale.cluster_rounds,
+        "rounds": rounds,
     }
 
-    def row(
-        name: str, what: str, bound: float, over: list[float], under: list[float], **beside: float
-    ) -> Row:
-        low, high = spread(over, under)
-        return Row(
-            name=name,
-            what=what,
-            bound=bound,
-            at_least=True,
-            reached=ratio(over, under),
-            low=low,
-            high=high,
-            details={**beside, **common} if name == "cluster-faust" else dict(beside),
-        )
 
-    return [
-        row(
-            "cluster-faust",
-            "Faust agent, one record an event, one Faust table / worker CPU into PostgreSQL, blocks of 100",
-            8,
-            costs["faust"],
-            costs["full"],
-            **{
-                f"with the collector's blocks of {mean:.0f} (x)": ratio(costs["faust"], costs["collected"]),
-                "with a table without a changelog (x)": ratio(costs["faust dict"], costs["full"]),
-            },
-        ),
-        row(
-            "cluster-faust-both",
-            "the same / worker and PostgreSQL CPU together, blocks of 100",
-            3,
-            costs["faust"],
-            together["full"],
-            **{
-                f"with the collector's blocks of {mean:.0f} (x)": ratio(
-                    costs["faust"], together["collected"]
-                ),
-                "with a table without a changelog (x)": ratio(costs["faust dict"], together["full"]),
-            },
-        ),
-        row(
-            "cluster-single",
-            "worker CPU, one event a record / blocks of 100, same processors and store",
-            5,
-            costs["single"],
-            costs["full"],
-            **{f"with the collector's blocks of {mean:.0f} (x)": ratio(costs["single"], costs["collected"])},
-        ),
-        row(
-            "cluster-quix",
-            "Quix Streams, only the join, RocksDB / worker CPU, all views into PostgreSQL, blocks of 100",
-            1,
-            costs["quix"],
-            costs["full"],
-            **{
-                f"with the collector's blocks of {mean:.0f} (x)": ratio(costs["quix"], costs["collected"]),
-                "with state without a changelog (x)": ratio(costs["quix local"], costs["full"]),
-            },
-        ),
-    ]
+def _row(
+    name: str,
+    what: str,
+    bound: float,
+    over: list[float],
+    under: list[float],
+    details: dict[str, float | int | str],
+) -> Row:
+    low, high = spread(over, under)
+    return Row(
+        name=name,
+        what=what,
+        bound=bound,
+        at_least=True,
+        reached=ratio(over, under),
+        low=low,
+        high=high,
+        details=details,
+    )

@@ -107,7 +107,7 @@ def test_the_fit_finds_what_grows():
 
 
 def test_the_figure_is_svg_that_tells_measured_from_extended():
-    """Each cost is a solid line as far as it was measured and a dashed one beyond, with its name at the end."""
+    """Each cost is a solid line as far as it was measured, a dashed one beyond, with its name at the end."""
     points = _points()
     fits = {name: fitted(points, name) for name in points[0].us}
     root = ElementTree.fromstring(draw(points, fits, 10_000_000))
@@ -130,8 +130,10 @@ def test_a_quick_run_measures_the_distributed_rows(group, tmp_path, kafka, postg
     place = tmp_path / "place"
     place.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--json", "--only", group]
-        + ["--dir", str(place), "--plot", str(figure)],
+        [
+            *(sys.executable, "-m", "benchmarks", "--quick", "--json", "--only", group),
+            *("--dir", str(place), "--plot", str(figure)),
+        ],
         capture_output=True,
         text=True,
         check=False,
