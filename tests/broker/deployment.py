@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -131,11 +132,19 @@ class Member:
     def ready(self) -> Self:
         """Wait until it says that it is ready."""
 
-        def says_so() -> bool:
-            assert self.running, f"the {self.kind} has ended:\n{self.said()}"
-            return self.get("/readyz")[0] == 200
+        answer: tuple[int, Any] = (0, "no answer")
 
-        until(says_so, f"a ready {self.kind}")
+        def says_so() -> bool:
+            nonlocal answer
+            assert self.running, f"the {self.kind} has ended:\n{self.said()}"
+            answer = self.get("/readyz")
+            return answer[0] == 200
+
+        try:
+            until(says_so, f"a ready {self.kind}")
+        except AssertionError as error:
+            error.add_note(f"it answered last: {answer}\nand said:\n{self.said()}")
+            raise
         return self
 
     def said(self) -> str:
@@ -177,11 +186,9 @@ class Deployment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        members = [*self.collectors, *self.workers]
-        if error is not None:
-            for member in members:
-                error.add_note(f"--- {member.kind} on port {member.port} said at the end:\n{member.said()}")
-        for member in members:
+        for member in (*self.collectors, *self.workers):
+            # Shown by pytest when the test has failed.
+            sys.stderr.write(f"--- {member.kind} on port {member.port} said:\n{member.said()}\n")
             if member.running:
                 member.thaw()
                 member.kill()
