@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -52,7 +53,8 @@ class Member:
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(
                 [*COMMAND, self.kind, "--port", str(self.port)],
-                env=environment | self._variables | variables,
+                # On SIGABRT it says what each of its threads does.
+                env=environment | self._variables | variables | {"PYTHONFAULTHANDLER": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -143,6 +145,8 @@ class Member:
         try:
             until(says_so, f"a ready {self.kind}")
         except AssertionError as error:
+            self.signal(signal.SIGABRT)
+            time.sleep(1)
             error.add_note(f"it answered last: {answer}\nand said:\n{self.said()}")
             raise
         return self
