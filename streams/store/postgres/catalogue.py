@@ -230,15 +230,21 @@ class PostgresStores:
         connection.execute("DELETE FROM loopline.stores WHERE number = %s", [entry.number])
 
     def enter(self, store: PostgresStore, log: LogIdentity) -> None:
-        """Write down that the store's log went on to this epoch; forward only, and never another log."""
+        """Write down that the store's log went on to this epoch; forward only, and never another log.
+
+        The last epoch that the store knew may have been given more partitions before it was sealed:
+        `streams.projection.check`, which comes before this, sees to it that they are empty.
+        """
         with self._changing() as connection:
             entry = next((each for each in self._entries(connection) if each.number == store.number), None)
             if entry is None:
                 raise StoreReplaced(
                     f"store {store.number} in {self.server} was dropped: open the current one."
                 )
-            known = entry.log.epochs()
-            if entry.log.id == log.id and log.epochs()[: len(known)] == known and log.epoch > entry.log.epoch:
+            was, now = entry.log.epochs(), log.epochs()
+            earlier = len(was) - 1
+            later = len(now) > len(was) and now[:earlier] == was[:-1] and len(now[earlier]) >= len(was[-1])
+            if entry.log.id == log.id and later:
                 connection.execute(
                     "UPDATE loopline.stores SET epoch = %s, partitions = %s, before = %s WHERE number = %s",
                     [log.epoch, log.partitions, list(log.before), store.number],

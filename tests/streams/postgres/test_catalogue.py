@@ -187,7 +187,8 @@ def test_an_epoch_is_entered_forward_only(stores: PostgresStores) -> None:
     second = LogIdentity(IDENTITY.id, 2, 4, (2,))
     stores.enter(store, second)
     assert store.log == second
-    for other in (IDENTITY, LogIdentity("another", 3, 1, (2, 4)), LogIdentity(IDENTITY.id, 3, 1, (2, 5))):
+    others = [LogIdentity("another", 3, 1, (2, 4)), *(LogIdentity(IDENTITY.id, 3, 1, (2, n)) for n in (1, 3))]
+    for other in (IDENTITY, *others, LogIdentity(IDENTITY.id, 3, 1, (3, 4))):
         stores.enter(store, other)
         assert store.log == second
     found = stores.current()
@@ -196,6 +197,14 @@ def test_an_epoch_is_entered_forward_only(stores: PostgresStores) -> None:
     put(found, CASES, [])
     with found.transaction([5]) as transaction:
         assert transaction.shard == 5
+
+
+def test_an_epoch_may_have_grown_before_it_was_sealed(stores: PostgresStores) -> None:
+    """Partitions that were added to the last known epoch are written down with the one that sealed it."""
+    store = stores.for_work(IDENTITY)
+    grown = LogIdentity(IDENTITY.id, 2, 4, (3,))
+    stores.enter(store, grown)
+    assert store.log == grown
 
 
 @pytest.mark.parametrize(
