@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
+from psycopg.types.string import BytesBinaryDumper
 
 _HEAD = struct.Struct(">iiIii")
 _LENGTH = struct.Struct(">i").pack
@@ -51,6 +52,8 @@ def register(connection: psycopg.Connection[Any]) -> None:
     """Let a connection take these arrays as parameters."""
     for kind, oid in ((ByteaArray, 1001), (TextArray, 1009), (BigintArray, 1016), (DoubleArray, 1022)):
         connection.adapters.register_dumper(kind, type("Packed", (_Packed,), {"oid": oid}))
+    # COPY looks for the dumper of a column's type and takes the last one: without this, one in Python.
+    connection.adapters.register_dumper(bytes, BytesBinaryDumper)
 
 
 def _joined(values: Sequence[bytes | None]) -> bytes:
