@@ -7,12 +7,15 @@ rounds large integers); the hash of an input is, and the client computes that on
 from __future__ import annotations
 
 from hashlib import blake2b
+from struct import Struct
 from typing import Any
 
 import msgspec
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _LARGEST_EXACT = 2.0**53
+# Half the time of int.from_bytes with its keywords, and there is one for every event.
+_number = Struct("<q").unpack
 
 
 def canonical(value: Any) -> str:
@@ -36,4 +39,5 @@ def _whole(value: Any) -> Any:
 
 def digest(content: Any) -> int:
     """A signed 64-bit digest of a value that msgspec can encode, equal for equal content."""
-    return int.from_bytes(blake2b(_encode(content), digest_size=8).digest(), "little", signed=True)
+    number: int = _number(blake2b(_encode(content), digest_size=8).digest())[0]
+    return number

@@ -7,7 +7,7 @@ first in the log stands, and a later one is a copy (same content) or a conflict 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 from msgspec import Struct
@@ -47,7 +47,7 @@ def _key(data: Any) -> bytes:
     return partition_key(data)
 
 
-class Content(NamedTuple):
+class Content(Struct, gc=False, frozen=True):
     """An event's own instant (ns), the digest of its data, and that of type, instant and data together."""
 
     instant: int
@@ -76,17 +76,17 @@ def prediction_row(arrival: Arrival) -> Prediction:
     """The row of a prediction."""
     event, received = arrival.event, arrival.received
     data = event.data
-    instant, data_digest, content_digest = content(event)
+    told = content(event)
     return Prediction(
         arrival.key,
         event.id,
         event.source,
-        content_digest,
-        data_digest,
+        told.digest,
+        told.data_digest,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(received, instant),
+        min(received, told.instant),
         received,
         data.env or "prod",
         data.model,
@@ -121,17 +121,17 @@ def fact_row(arrival: Arrival, identity: tuple[bytes, str]) -> Fact:
     """
     event, received = arrival.event, arrival.received
     data, kind = event.data, event.kind
-    instant, _, content_digest = content(event)
+    told = content(event)
     return Fact(
         arrival.key,
         identity[0],
         identity[1],
         kind,
-        content_digest,
+        told.digest,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(received, instant),
+        min(received, told.instant),
         received,
         data.person,
         data.model,
@@ -147,17 +147,17 @@ def fact_row(arrival: Arrival, identity: tuple[bytes, str]) -> Fact:
 def model_event_row(arrival: Arrival, data_json: str) -> ModelEvent:
     """The row of a declaration, deployment, rollback, evaluation or release."""
     event = arrival.event
-    instant, _, content_digest = content(event)
+    told = content(event)
     return ModelEvent(
         event.data.model,
         pack(event.id),
         event.source,
         event.kind,
-        content_digest,
+        told.digest,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(instant, arrival.received),
+        min(told.instant, arrival.received),
         arrival.received,
         event.data.env or "prod",
         data_json,
