@@ -5,7 +5,8 @@ gathered into a block for each partition, and (the crash tests stop the process 
 
 1. a block is held until it has 100 events, or for 20 ms;
 2. it is handed to an idempotent producer, which sends it to the partition's leader, `acks=all`, in order;
-3. the acknowledgement moves the known end of the partition, and those who wait are answered.
+3. the acknowledgement moves the known end of the partition, and those who wait are answered, once it is
+   known what other collectors have acknowledged before: their answer's position covers that too.
 
 What was not acknowledged in time is in doubt: it is said so, and the producer goes on trying, since it may
 be there already. Meanwhile its partition is stalled: whatever comes for it is refused at once, and is
@@ -17,13 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.appender import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Batch, Filling, Overloaded
+from streams.kafka.covering import Covering
 from streams.kafka.letters import Letter, letter_of
 from streams.kafka.log import KafkaLog
 from streams.kafka.producing import Ack, Producing
@@ -83,20 +85,34 @@ class KafkaAppender:
         self._under_way: set[_Sent] = set()
         self._stalled: dict[int, int] = {}
         self._producing = Producing(log.address)
+        appended = (*self._identity.epochs()[-1], DEAD)
+        self._covered: dict[int, int] = {}
+        self._covering = Covering(log.address, {each: self._topic(each) for each in appended}, self._learn)
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def position(self) -> str:
-        """The text of a position that covers everything acknowledged so far."""
+        """The text of a position that covers everything acknowledged so far, as far as it is known here."""
         if self._position is None:
-            self._position = format_positions(self._ends)
+            self._position = format_positions(self.ends)
         return self._position
 
     @property
     def ends(self) -> dict[int, int]:
         """The log's ends as far as this writer knows."""
-        return dict(self._ends)
+        return {partition: max(end, self._covered.get(partition, 0)) for partition, end in self._ends.items()}
+
+    def cover(self, then: Callable[[], None]) -> None:
+        """Call `then` once `position` covers what anybody has acknowledged by now."""
+        self._covering.ask(then)
+
+    def _learn(self, ends: Mapping[int, int]) -> None:
+        """Where the log ends; apart from what this writer knows by its own acknowledgements."""
+        for partition, end in ends.items():
+            if end > self._covered.get(partition, 0):
+                self._covered[partition] = end
+                self._position = None
 
     async def start(self) -> None:
         """Connect; if no broker answers, batches are refused until one does."""
@@ -113,7 +129,7 @@ class KafkaAppender:
         size = sum(len(item) for part in batch.parts for item in part.items)
         if self._pending_bytes + size > self._max_pending_bytes:
             raise Overloaded("too much is waiting to be written; send it again in a moment")
-        waiter = Waiter(asyncio.get_running_loop().create_future())
+        waiter = Waiter(asyncio.get_running_loop().create_future(), self)
         down = self._producing.down
         for partition, types, items in batch.parts:
             if down or partition in self._stalled:
@@ -121,7 +137,7 @@ class KafkaAppender:
                 waiter.refused(partition, NotDurable(f"{reason}; it is tried again"))
             else:
                 self._take(waiter, batch.received, partition, types, items)
-        waiter.handed_over(self.position)
+        waiter.handed_over()
         return waiter.answer
 
     def append(self, batch: Batch) -> str:
@@ -143,6 +159,7 @@ class KafkaAppender:
         under_way = [sent.answer for sent in self._under_way if sent.answer is not None and not sent.overdue]
         if under_way:
             await asyncio.wait(under_way, timeout=self._ack_s)
+        await self._covering.stop()
         await self._producing.stop()
 
     # ---------------------------------------------------------------------------------- 1. a block is held
@@ -268,7 +285,7 @@ class KafkaAppender:
         self._commits.observe(time.perf_counter() - sent.started)
         reached("append.3")
         for waiter in sent.waiters:
-            waiter.acknowledged(self)
+            waiter.acknowledged()
 
     def _refused(self, sent: _Sent, error: BaseException) -> None:
         """The producer gave up on it; what follows it in its partition could only fail."""
@@ -301,7 +318,7 @@ class KafkaAppender:
         self.failed_at = time.monotonic()
         self.failure = str(refusal)
         for waiter in sent.waiters:
-            waiter.failed(sent.partition, refusal, self)
+            waiter.failed(sent.partition, refusal)
 
     def _end(self, reason: str) -> None:
         if not self.ended:

@@ -107,6 +107,18 @@ def test_a_block_is_held_for_a_moment_only(address: Address) -> None:
     assert (blocks(address), blocks(address, 1)) == ([[b"0", b"1", b"2"]], [[b"0"]])
 
 
+def test_a_position_covers_what_other_collectors_acknowledged(address: Address) -> None:
+    """Written at one collector, then at another: the position of the second covers the first."""
+
+    async def test() -> None:
+        async with appending(address) as one, appending(address) as other:
+            for number in range(5):
+                await one.submit(batch(1, 1, first=number))
+                assert await other.submit(batch(1, first=number)) == f"0:{number + 1},1:{number + 1},dead:0"
+
+    run(test())
+
+
 def test_refused_items_are_letters_one_by_one(address: Address) -> None:
     """Dead letters of one request are as many records, and the position counts them."""
     letters = [DeadLetter("invalid_json", "no", None, None, b"%d" % number) for number in range(3)]

@@ -1,0 +1,125 @@
+"""What the other collectors have acknowledged: asked of the brokers, so that a position covers that too.
+
+A position says: everything that was acknowledged before this answer. A collector knows its own
+acknowledgements; of the others' it learns by asking where the log ends, after its own acknowledgement and
+before its answer. One question serves all who wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.kafka.address import Address
+
+_PAUSE_S = 0.004
+"""Between two questions: a hundred of them a second cost little, and a block is held for longer."""
+
+_ANSWER_S = 1.0
+_AWAY_S = 2.0
+
+_log = structlog.get_logger("loopline.appender")
+
+
+class Covering:
+    """Asks where partitions end.
+
+    Args:
+        address: the brokers.
+        places: the topic and its partition for each of the log's partitions that are appended to.
+        learn: called with the ends, before those who asked are.
+
+    A question that is not answered within a second is given up, and not asked again for two: those who
+    wait are told then too, and their position covers what this collector acknowledged.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        places: Mapping[int, tuple[str, int]],
+        learn: Callable[[Mapping[int, int]], None],
+    ) -> None:
+        self._address = address
+        self._places = {TopicPartition(*place): partition for partition, place in places.items()}
+        self._learn = learn
+        self._waiting: list[Callable[[], None]] = []
+        self._asking: asyncio.Task[None] | None = None
+        self._consumer: Any = None
+        self._silent_until = 0.0
+
+    def ask(self, then: Callable[[], None]) -> None:
+        """Call `then` on this event loop once the ends are known as they are after now, or cannot be."""
+        self._waiting.append(then)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+
+    async def stop(self) -> None:
+        """Answer those who wait, and close the connection."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        self._tell(self._taken())
+        await self._close()
+
+    async def _ask(self) -> None:
+        try:
+            while waiting := self._taken():
+                try:
+                    await self._look()
+                finally:
+                    self._tell(waiting)
+                await asyncio.sleep(_PAUSE_S)
+        finally:
+            self._asking = None
+
+    async def _look(self) -> None:
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                found = await (await self._connected()).end_offsets(list(self._places))
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._silent_until = time.monotonic() + _AWAY_S
+            _log.info("positions cover this collector's own appends only", reason=repr(error))
+            await self._close()
+        else:
+            self._learn({self._places[place]: end for place, end in found.items()})
+
+    async def _connected(self) -> Any:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._address.bootstrap, group_id=None, enable_auto_commit=False
+            )
+            # Paused: it is told of the topics, and fetches nothing.
+            consumer.assign(list(self._places))
+            consumer.pause(*self._places)
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
+
+    async def _close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(_ANSWER_S):
+                    await consumer.stop()
+
+    def _taken(self) -> list[Callable[[], None]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    @staticmethod
+    def _tell(waiting: list[Callable[[], None]]) -> None:
+        for then in waiting:
+            then()
