@@ -124,7 +124,7 @@ def _scale(chosen: argparse.Namespace, folder: str) -> Scale:
     if chosen.labels:
         scale.labels = chosen.labels
     if chosen.rounds:
-        scale.rounds = chosen.rounds
+        scale.rounds = scale.cluster_rounds = chosen.rounds
     return scale
 
 

@@ -17,7 +17,8 @@ from benchmarks.scale import Scale
 from benchmarks.serving import collector
 from benchmarks.workload import BATCH
 
-_CONNECTIONS = 4
+# As many as keep the collector busy while each request waits for its block to be held and acknowledged.
+_CONNECTIONS = 16
 
 
 def measure(scale: Scale) -> list[Row]:
