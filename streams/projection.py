@@ -62,10 +62,11 @@ def check(log: Log, store: Store) -> None:
 
     The log may have gone on to another epoch since.
     """
-    ends = log.ends()
-    _same_log(log.identity, store.log, ends)
+    # In this order: other workers may move the store on while this looks, and blocks come meanwhile.
     with store.snapshot() as snapshot:
         positions = snapshot.positions()
+    ends = log.ends()
+    _same_log(log.identity, store.log, ends)
     for partition, applied in positions.items():
         if applied.offset > ends.get(partition, 0):
             raise LogOlderThanStore(

@@ -227,6 +227,24 @@ def test_a_store_goes_on_into_the_logs_next_epoch():
     check(new, _caught_up(old, MemoryStore(old.identity)))
 
 
+def test_a_store_that_moves_on_while_it_is_looked_at_is_accepted():
+    """Blocks that come, and are applied by another worker, between two looks do not make the log look older."""
+    log = log_of(STORY, 1, [3])
+    store = _caught_up(log, MemoryStore(log.identity))
+
+    class Moving(MemoryLog):
+        def ends(self):
+            seen = log.ends()
+            log.append([(0, log.read(0, 0, 1)[0])])
+            _caught_up(log, store)
+            return seen
+
+        def read(self, partition, offset, limit):
+            return log.read(partition, offset, limit)
+
+    check(Moving(1, log.identity.id), store)
+
+
 def test_partitions_added_to_the_live_epoch_are_refused():
     """An event sent again would be counted in another partition than before; it says to make a new epoch."""
     old = log_of(STORY, 1, [3])
