@@ -228,7 +228,7 @@ def test_a_store_goes_on_into_the_logs_next_epoch():
 
 
 def test_a_store_that_moves_on_while_it_is_looked_at_is_accepted():
-    """Blocks that come, and are applied by another worker, between two looks do not make the log look older."""
+    """Blocks that come and are applied by another worker between two looks do not make the log look older."""
     log = log_of(STORY, 1, [3])
     store = _caught_up(log, MemoryStore(log.identity))
 
