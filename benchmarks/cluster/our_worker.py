@@ -2,8 +2,8 @@
 
     python -m benchmarks.cluster.our_worker LOG STORE EVENTS
 
-Starts from a filled log and an empty store, and ends when so many events are in the views. Prints what it
-used from before it connected: all but the start and the imports, which the peers do not pay either.
+Starts from a filled log and empty views, and ends when so many events are in the views. Prints what it used
+from the first block that it decoded to the commit of the last, as the peers do from their first event.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Collection
 from typing import Any
 
+from schemas.catalog import CATALOG, Catalog, Event
 from streams.kafka.address import Address
 from streams.kafka.engine import Engine
 from streams.kafka.log import KafkaLog
@@ -22,6 +24,20 @@ from streams.store.postgres.catalogue import PostgresStores
 
 _LOOK_S = 0.01
 _LONGEST_S = 300.0
+
+
+class FirstRead(Catalog):
+    """The catalogue, and when it was first asked to read a block."""
+
+    def __init__(self) -> None:
+        vars(self).update(vars(CATALOG))
+        self.cpu = self.clock = 0.0
+
+    def read(self, body: bytes, types: Collection[str]) -> list[Event]:
+        """The events of a block."""
+        if not self.clock:
+            self.cpu, self.clock = time.process_time(), time.perf_counter()
+        return super().read(body, types)
 
 
 def work(log_url: str, store_url: str, events: int) -> dict[str, float]:
@@ -34,20 +50,17 @@ def work(log_url: str, store_url: str, events: int) -> dict[str, float]:
         opened.append(stores.for_work(log.identity))
         return log
 
-    engine = Engine(Address.parse(log_url), lambda: opened[-1], open_log=open_log)
+    first = FirstRead()
+    engine = Engine(Address.parse(log_url), lambda: opened[-1], open_log=open_log, catalog=first)
     stop = threading.Event()
     running = threading.Thread(target=engine.run, args=(stop,), daemon=True)
-    started, clock = time.process_time(), time.perf_counter()
+    deadline = time.monotonic() + _LONGEST_S
     running.start()
-    while (
-        (applied := _applied(engine)) < events
-        and running.is_alive()
-        and time.perf_counter() - clock < _LONGEST_S
-    ):
+    while (applied := _applied(engine)) < events and running.is_alive() and time.monotonic() < deadline:
         time.sleep(_LOOK_S)
     used = {
-        "cpu": time.process_time() - started,
-        "seconds": time.perf_counter() - clock,
+        "cpu": time.process_time() - first.cpu,
+        "seconds": time.perf_counter() - first.clock,
         "events": applied,
     }
     stop.set()
