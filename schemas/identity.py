@@ -8,6 +8,7 @@ store's indexes are as fast as they are small, and any other text keeps its UTF-
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Any
 
 PREDICTION, JOIN_KEY, SUBJECT, MODEL = b"p", b"j", b"s", b"m"
@@ -17,7 +18,7 @@ _UUID = b"\x00"
 
 def pack(text: str) -> bytes:
     """An id as bytes, such that different texts give different bytes. `unpack` gives it back."""
-    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-" and text == text.lower():
+    if len(text) == 36 and text[8:24:5] == "----" and text == text.lower():
         try:
             packed = bytes.fromhex(text.replace("-", ""))
         except ValueError:
@@ -36,6 +37,8 @@ def unpack(packed: bytes) -> str:
     return f"{digits[2:10]}-{digits[10:14]}-{digits[14:18]}-{digits[18:22]}-{digits[22:]}"
 
 
+# What is said about a prediction mostly follows it soon.
+@lru_cache(maxsize=8192)
 def prediction_key(prediction_id: str) -> bytes:
     """The partition key of a prediction and of what names it by its id."""
     return PREDICTION + pack(prediction_id)
@@ -60,7 +63,7 @@ def partition_key(data: Any) -> bytes:
     """The typed key of an event's data: its prediction, else join key, else subject, else model."""
     prediction_id = getattr(data, "prediction_id", None)
     if isinstance(prediction_id, str):
-        return PREDICTION + pack(prediction_id)
+        return prediction_key(prediction_id)
     key = getattr(data, "join_key", None)
     if isinstance(key, str):
         return join_key(data.model, key)

@@ -25,11 +25,10 @@ def nanoseconds(text: str) -> int:
 
     Raises ValueError for anything else, a time without an offset included.
     """
-    if len(text) == 24 and text[23] == "Z" and text[19] == ".":
+    thousandths = _THOUSANDTHS.get(text[19:])
+    if thousandths is not None:
         # Nearly every time there is.
-        thousandths = text[20:23]
-        if thousandths.isascii() and thousandths.isdigit():
-            return _utc_seconds(text[:19]) + int(thousandths) * 1_000_000
+        return _utc_seconds(text[:19]) + thousandths
     if len(text) < 21 or text[19] != ".":
         return _whole_seconds(text)
     end = len(text) - 1
@@ -42,6 +41,7 @@ def nanoseconds(text: str) -> int:
 
 
 _SCALE: list[int] = [10 ** (9 - digits) for digits in range(10)]
+_THOUSANDTHS = {f".{number:03d}Z": number * 1_000_000 for number in range(1000)}
 
 
 @lru_cache(maxsize=4096)

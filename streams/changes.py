@@ -14,11 +14,13 @@ from schemas.identity import unpack
 from streams.processors.counts import (
     OUTCOME,
     Group,
+    Word,
     count_row,
-    counted,
     exposure_row,
+    group_alone,
+    group_of,
     outcome_row,
-    prediction_group,
+    word_of,
 )
 from streams.processors.join import PREDICTION_MADE
 from streams.store.port import Transaction
@@ -48,6 +50,11 @@ _DETAILS = {
     problems.PREDICTION_CONFLICT: "this prediction id was used before, with other data",
 }
 
+_MADE: Word = (PREDICTION_MADE, None)
+
+Tally = defaultdict[Word, list[int]]
+"""In one group, for each word the differences of `n` and `events`."""
+
 
 class Changes:
     """What a batch writes: rows put and deleted by table, and differences of the counts."""
@@ -60,7 +67,9 @@ class Changes:
         self._puts: dict[str, tuple[Table, list[Row]]] = {table.name: (table, []) for table in TABLES}
         self.deletes: defaultdict[str, dict[tuple[object, ...], None]] = defaultdict(dict)
         self.letters: list[DeadLetterRow] = []
-        self._counts: defaultdict[Group, list[int]] = defaultdict(lambda: [0, 0])
+        self._tallies: defaultdict[Group, Tally] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+        self._home: Prediction | None = None
+        self._tally: Tally = defaultdict(list)
         self._sums: dict[str, tuple[Table, dict[Row, list[int]]]] = {
             table.name: (table, {}) for table in (EXPOSURES, OUTCOMES)
         }
@@ -76,7 +85,9 @@ class Changes:
     def new_prediction(self, prediction: Prediction) -> None:
         """A prediction, with what it counts, who saw it, and whether its input is audited."""
         self._inserts[PREDICTIONS.name][1].append(as_row(prediction))
-        self._count(prediction_group(prediction, PREDICTION_MADE, None), 1, 1)
+        sums = self._tally_of(prediction)[_MADE]
+        sums[0] += 1
+        sums[1] += 1
         exposure = exposure_row(prediction, self._shard)
         if exposure is not None:
             self._add(EXPOSURES, as_row(exposure))
@@ -84,54 +95,65 @@ class Changes:
             row = (prediction.model, prediction.env, prediction.input_ref, prediction.pid)
             self.put(AUDITED, row)
 
-    def fact(
-        self,
-        old: Fact | None,
-        new: Fact,
-        row: Row,
-        old_home: Prediction | None,
-        new_home: Prediction | None,
+    def new_fact(self, fact: Fact, row: Row, home: Prediction | None) -> None:
+        """A fact that is new, with what it counts; `home` is the prediction that it is joined to."""
+        self._inserts[FACTS.name][1].append(row)
+        self._count(fact, home, 1)
+        if fact.code is not None:
+            self._verdict(fact)
+        if fact.effective and fact.kind == OUTCOME:
+            self._add(OUTCOMES, as_row(outcome_row(fact, self._shard, 1)))
+
+    def changed_fact(
+        self, old: Fact, old_home: Prediction | None, new: Fact, row: Row, new_home: Prediction | None
     ) -> None:
-        """A fact that is new or changed, with the differences of what it counts."""
-        changed = self._inserts if old is None else self._puts
-        changed[FACTS.name][1].append(row)
-        before = None if old is None else counted(old, old_home)
-        after = counted(new, new_home)
-        if before != after:
-            for sign, standing in ((-1, before), (1, after)):
-                if standing is not None:
-                    group, n, events = standing
-                    self._count(group, sign * n, sign * events)
-        if old is None or old.code != new.code:
-            self._verdict(old, new)
-        was, now = (old is not None and old.effective), new.effective
-        if was != now and new.kind == OUTCOME:
-            outcome = outcome_row(new, self._shard, 1 if now else -1)
-            if outcome is not None:
-                self._add(OUTCOMES, as_row(outcome))
+        """A fact that changed, with the differences of what it counts."""
+        self._puts[FACTS.name][1].append(row)
+        self._count(old, old_home, -1)
+        self._count(new, new_home, 1)
+        if new.code != old.code:
+            self._verdict(new)
+        if new.effective != old.effective and new.kind == OUTCOME:
+            self._add(OUTCOMES, as_row(outcome_row(new, self._shard, new.effective - old.effective)))
 
-    def _verdict(self, old: Fact | None, new: Fact) -> None:
-        if new.code is not None:
-            self.letters.append(
-                DeadLetterRow(
-                    new.partition,
-                    new.offset,
-                    new.place,
-                    new.code,
-                    _DETAILS[new.code],
-                    unpack(new.id),
-                    new.source,
-                    type_name(new.kind),
-                    new.received,
-                )
+    def _verdict(self, fact: Fact) -> None:
+        if fact.code is None:
+            self.deletes[DEAD_LETTERS.name][fact.partition, fact.offset, fact.place] = None
+            return
+        self.letters.append(
+            DeadLetterRow(
+                fact.partition,
+                fact.offset,
+                fact.place,
+                fact.code,
+                _DETAILS[fact.code],
+                unpack(fact.id),
+                fact.source,
+                type_name(fact.kind),
+                fact.received,
             )
-        elif old is not None:
-            self.deletes[DEAD_LETTERS.name][new.partition, new.offset, new.place] = None
+        )
 
-    def _count(self, group: Group, n: int, events: int) -> None:
-        sums = self._counts[group]
-        sums[0] += n
-        sums[1] += events
+    def _count(self, fact: Fact, home: Prediction | None, sign: int) -> None:
+        """Add what a fact counts as it stands, under its prediction if it has one, or take it back."""
+        word = word_of(fact)
+        if word is None:
+            return
+        if fact.joined is not None and home is not None:
+            sums = self._tally_of(home)[word]
+        else:
+            group = group_alone(fact)
+            if group is None:
+                return
+            sums = self._tallies[group][word]
+        sums[0] += sign * fact.effective
+        sums[1] += sign
+
+    def _tally_of(self, prediction: Prediction) -> Tally:
+        # What is said about a prediction comes one after the other.
+        if prediction is not self._home:
+            self._home, self._tally = prediction, self._tallies[group_of(prediction)]
+        return self._tally
 
     def _add(self, table: Table, row: Row) -> None:
         """Add the sums of a row, the last columns of its table, to those with the same key."""
@@ -156,11 +178,14 @@ class Changes:
                 transaction.put(table, rows)
         if self.letters:
             transaction.put(DEAD_LETTERS, [as_row(letter) for letter in self.letters])
-        if self._counts:
-            transaction.add(
-                COUNTS,
-                [as_row(count_row(group, self._shard, *sums)) for group, sums in self._counts.items()],
-            )
+        counts = [
+            as_row(count_row(group, word, self._shard, *sums))
+            for group, tally in self._tallies.items()
+            for word, sums in tally.items()
+            if any(sums)
+        ]
+        if counts:
+            transaction.add(COUNTS, counts)
         for table, sums_of in self._sums.values():
             if sums_of:
                 transaction.add(table, [(*row, *sums) for row, sums in sums_of.items()])

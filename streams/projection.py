@@ -22,10 +22,10 @@ from streams.cycles import without_cycle_collection
 from streams.fold import Fold
 from streams.log.block import UnreadableBlock, digest, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, LogIdentity, Positions
-from streams.processors.once import Arrival, arrivals
+from streams.processors.once import Arrivals, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, Transaction
-from streams.store.tables import DEAD_LETTERS, FACTS, VIEWS_VERSION, DeadLetterRow, Fact, as_row
+from streams.store.tables import DEAD_LETTERS, FACTS, REPLAYED, VIEWS_VERSION, DeadLetterRow, Fact, as_row
 
 _READ_BLOCKS = 20
 # Large inputs and refused items count by their bytes: a transaction holds about this much of them.
@@ -124,14 +124,10 @@ class Batch:
 
     def __init__(self, catalog: Catalog = CATALOG) -> None:
         self.blocks: list[Block] = []
-        self.arrivals: list[Arrival] = []
-        self.letters: list[DeadLetterRow] = []
+        self.contents: list[Arrivals] = []
+        """What is in each of the blocks."""
+        self.size = 0
         self._catalog = catalog
-
-    @property
-    def size(self) -> int:
-        """How many events and refused items there are in all."""
-        return len(self.arrivals) + len(self.letters)
 
     def add(self, block: Block) -> int:
         """Add a block, the next of its partition. Returns how many bytes its items have.
@@ -141,11 +137,13 @@ class Batch:
         """
         header, body = read_block(block.record)
         if block.partition == DEAD:
-            self.letters.extend(_letter_rows(block))
+            content = Arrivals([], [], [], _letter_rows(block))
         else:
             events = self._catalog.read(body, header.types)
-            self.arrivals.extend(arrivals(events, block.partition, block.offset, header.instants()))
+            content = arrivals(events, block.partition, block.offset, header.instants())
         self.blocks.append(block)
+        self.contents.append(content)
+        self.size += len(content)
         return len(body)
 
 
@@ -200,15 +198,14 @@ def apply(store: Store, batch: Batch) -> int:
         return 0
     partitions = {block.partition for block in batch.blocks}
     # A declaration touches what waited for it, in any partition.
-    declares = any(arrival.event.kind == "model.declared" for arrival in batch.arrivals)
+    declares = any(model.event.kind == "model.declared" for come in batch.contents for model in come.models)
     with store.transaction(partitions, alone=declares) as transaction:
-        blocks = _still_to_apply(batch.blocks, _offsets(transaction, partitions))
-        applied = {(block.partition, block.offset) for block in blocks}
-        _fold(transaction, batch, applied)
+        coming = _still_to_apply(batch, _offsets(transaction, partitions))
+        _fold(transaction, [content for _, content in coming])
         reached("project.3")
-        last = {block.partition: block for block in blocks}
+        last = {block.partition: block for block, _ in coming}
         transaction.advance({partition: _after(block) for partition, block in last.items()})
-    return len(blocks)
+    return len(coming)
 
 
 def _offsets(snapshot: Snapshot, partitions: Iterable[int]) -> dict[int, int]:
@@ -250,10 +247,10 @@ def _letter_rows(block: Block) -> list[DeadLetterRow]:
     ]
 
 
-def _still_to_apply(blocks: Sequence[Block], standing: Positions) -> list[Block]:
+def _still_to_apply(batch: Batch, standing: Positions) -> list[tuple[Block, Arrivals]]:
     expected = dict(standing)
     kept = []
-    for block in blocks:
+    for block, content in zip(batch.blocks, batch.contents, strict=True):
         if block.offset < expected[block.partition]:
             continue
         if block.offset > expected[block.partition]:
@@ -262,18 +259,20 @@ def _still_to_apply(blocks: Sequence[Block], standing: Positions) -> list[Block]
                 f" and the next block read is {block.offset}"
             )
         expected[block.partition] += 1
-        kept.append(block)
+        kept.append((block, content))
     return kept
 
 
-def _fold(transaction: Transaction, batch: Batch, applied: set[tuple[int, int]]) -> None:
-    coming = [arrival for arrival in batch.arrivals if (arrival.partition, arrival.offset) in applied]
-    letters = [letter for letter in batch.letters if (letter.partition, letter.offset) in applied]
+def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
+    letters = [as_row(letter) for content in contents for letter in content.letters]
     if letters:
-        transaction.put(DEAD_LETTERS, [as_row(letter) for letter in letters])
+        transaction.put(DEAD_LETTERS, letters)
+    replayed = {row[: len(REPLAYED.key)]: row for content in contents for row in content.replayed}
+    if replayed:
+        transaction.put(REPLAYED, list(replayed.values()))
     fold = Fold(transaction)
-    declared = fold.enter_models(coming)
-    fold.enter(coming)
+    declared = fold.enter_models([arrival for content in contents for arrival in content.models])
+    fold.enter([row for content in contents for row in content.rows])
     fold.settle()
     for model, version in declared:
         _judge_waiting(transaction, f"declaration:{model}@{version}")
@@ -291,7 +290,6 @@ def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
         predictions = {fact.pid or fact.key for fact in facts}
         fold = Fold(transaction)
         fold.load(predictions, ())
-        fold.touch(predictions)
         fold.settle()
 
 

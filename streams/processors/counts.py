@@ -23,52 +23,46 @@ _UNCOUNTED = frozenset({RETRACTION, PREDICTION_MADE})
 _WITHOUT_VALUE = frozenset({"prompt.shown", "prompt.dismissed", OUTCOME})
 
 
-Group = tuple[str | None, str | None, str | None, str | None, int, str, str | None, str]
-"""What is counted together: a prediction's model, version, segment, action and day (days since 1970),
-then kind, value and environment. A plain tuple: one is made for every event."""
+Group = tuple[str | None, str | None, str | None, str | None, int, str]
+"""Whose counts belong together: a prediction's model, version, segment, action, day (days since 1970) and
+environment. A plain tuple: one is made for every prediction."""
 
-Standing = tuple[Group, int, int]
-"""Where an event counts, and as what: `n` by the rules of what counts once, `events` all not retracted."""
+Word = tuple[str, str | None]
+"""What is counted in a group: a kind of event, and the value where it has one."""
 
 
-def prediction_group(prediction: Prediction, kind: str, value: str | None) -> Group:
-    """Where a prediction, or something said about it, is counted."""
+def group_of(prediction: Prediction) -> Group:
+    """Where a prediction, and what is said about it, is counted."""
     return (
         prediction.model,
         prediction.model_version,
         prediction.segment,
         prediction.action,
         prediction.at // DAY,
-        kind,
-        value,
         prediction.env,
     )
 
 
-def counted(fact: Fact, prediction: Prediction | None) -> Standing | None:
-    """What a fact counts as it stands: under its prediction, or alone if it is about a subject."""
+def group_alone(fact: Fact) -> Group | None:
+    """Where a fact without a prediction is counted: nowhere, unless it is about a subject."""
+    if fact.key[:1] != SUBJECT:
+        return None
+    return fact.model, None, None, None, fact.at // DAY, fact.env
+
+
+def word_of(fact: Fact) -> Word | None:
+    """As what a fact counts, as it stands; None if it does not."""
     kind = fact.kind
     if fact.retracted or kind in _UNCOUNTED:
         return None
-    value = None if kind in _WITHOUT_VALUE else fact.value
-    if fact.joined is not None and prediction is not None:
-        return prediction_group(prediction, kind, value), fact.effective, 1
-    if fact.key[:1] == SUBJECT:
-        group = (fact.model, None, None, None, fact.at // DAY, kind, value, fact.env)
-        return group, fact.effective, 1
-    return None
+    return kind, None if kind in _WITHOUT_VALUE else fact.value
 
 
-@lru_cache(maxsize=8192)
-def _keyed(group: Group) -> tuple[str, str]:
-    day = utc_day(group[4] * DAY)
-    return _encode([*group[:4], day, *group[5:]]).decode(), day
-
-
-def count_row(group: Group, shard: int, n: int, events: int) -> Count:
-    """A difference to add to the counts."""
-    dims, day = _keyed(group)
-    return Count(dims, shard, *group[:4], day, *group[5:], n, events)
+def count_row(group: Group, word: Word, shard: int, n: int, events: int) -> Count:
+    """A difference to add to the counts: `n` by the rules of what counts once, `events` all not retracted."""
+    model, version, segment, action, day, env = group
+    columns = (model, version, segment, action, utc_day(day * DAY), *word, env)
+    return Count(_group_text(columns), shard, *columns, n, events)
 
 
 def exposure_row(prediction: Prediction, shard: int) -> Exposure | None:
@@ -90,13 +84,11 @@ def _group_text(group: tuple[str | None, ...]) -> str:
     return _encode(group).decode()
 
 
-def outcome_row(fact: Fact, shard: int, sign: int) -> Outcome | None:
+def outcome_row(fact: Fact, shard: int, sign: int) -> Outcome:
     """That an outcome befell a subject (sign 1), or that it was taken back (sign -1).
 
     Its amount stays in the fact: floats do not add up to the same sum in every order.
     """
-    if fact.kind != OUTCOME:
-        return None
     assert fact.value is not None
     return Outcome(
         unpack(fact.key[1:]),

@@ -6,23 +6,27 @@ first in the log stands, and a later one is a copy (same content) or a conflict 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from loopline import input_ref
 from loopline.errors import NotCanonical
 from schemas.canonical import canonical, digest
 from schemas.catalog import KINDS, Event
-from schemas.identity import PREDICTION, pack, partition_key
+from schemas.identity import MODEL, pack, partition_key, prediction_key
 from schemas.instants import nanoseconds
-from streams.store.tables import Fact, ModelEvent, Prediction
+from streams.processors.join import PREDICTION_MADE
+from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Row
+
+Identity = tuple[bytes, str]
+"""An event within its partition key: (packed id, source)."""
 
 
 class Arrival(Struct, gc=False, frozen=True):
-    """An event as it comes to the fold: its typed partition key, its place in the log, its receipt (ns)."""
+    """An event as it comes out of the log: its typed partition key, its place there, its receipt (ns)."""
 
     key: bytes
     event: Event
@@ -32,43 +36,56 @@ class Arrival(Struct, gc=False, frozen=True):
     received: int
 
 
-def arrivals(events: Sequence[Event], partition: int, offset: int, received: Iterable[int]) -> list[Arrival]:
+class Arrivals(Struct, gc=False):
+    """What is in one block, as it comes to the fold.
+
+    `rows` are those that stand for what is about a prediction, a case or a subject, in the order of the
+    log: they are made at once, so that the events need not be kept.
+    """
+
+    rows: list[Prediction | Fact]
+    models: list[Arrival]
+    replayed: list[Row]
+    letters: list[DeadLetterRow]
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.models) + len(self.letters)
+
+
+def arrivals(events: Sequence[Event], partition: int, offset: int, received: Iterable[int]) -> Arrivals:
     """The events of one block, as they come to the fold."""
-    return [
-        Arrival(_key(event.data), event, partition, offset, place, instant)
-        for place, (event, instant) in enumerate(zip(events, received, strict=True))
-    ]
+    come = Arrivals([], [], [], [])
+    for place, (event, instant) in enumerate(zip(events, received, strict=True)):
+        data = event.data
+        # Here every type has every field: `schemas.identity` need not look for them.
+        named = data.prediction_id
+        key = partition_key(data) if named is None else prediction_key(named)
+        arrival = Arrival(key, event, partition, offset, place, instant)
+        if event.looplinereplay is not UNSET:
+            come.replayed.append((event.looplinereplay, key, pack(event.id), event.source, instant))
+        if named is None and key[:1] == MODEL:
+            come.models.append(arrival)
+        else:
+            made = event.kind == PREDICTION_MADE
+            come.rows.append(prediction_row(arrival) if made else fact_row(arrival))
+    return come
 
 
-def _key(data: Any) -> bytes:
-    """The partition key, as `schemas.identity.partition_key` finds it; here every type has every field."""
-    if data.prediction_id is not None:
-        return PREDICTION + pack(data.prediction_id)
-    return partition_key(data)
+def content(event: Event) -> tuple[int, int, int]:
+    """An event's own instant (ns), the digest of its data, and that of type, instant and data together.
 
-
-class Content(Struct, gc=False, frozen=True):
-    """An event's own instant (ns), the digest of its data, and that of type, instant and data together."""
-
-    instant: int
-    data_digest: int
-    digest: int
-
-
-def content(event: Event) -> Content:
-    """What tells copies of an event from conflicts. One hash serves both digests."""
+    The digests tell copies of an event from conflicts. One hash serves both.
+    """
     instant = nanoseconds(event.time)
     data_digest = digest(event.data)
     whole = data_digest ^ instant ^ _TYPES[event.kind]
     if instant >= _BEYOND:
         # A clock as far ahead as the year 2262: a store's integers have 64 bits.
         whole %= _BEYOND
-    return Content(instant, data_digest, whole)
+    return instant, data_digest, whole
 
 
 _BEYOND = 2**63
-
-
 _TYPES = {kind: crc32(kind.encode()) for kind in KINDS}
 
 
@@ -76,17 +93,17 @@ def prediction_row(arrival: Arrival) -> Prediction:
     """The row of a prediction."""
     event, received = arrival.event, arrival.received
     data = event.data
-    told = content(event)
+    instant, data_digest, whole = content(event)
     return Prediction(
         arrival.key,
         event.id,
         event.source,
-        told.digest,
-        told.data_digest,
+        whole,
+        data_digest,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(received, told.instant),
+        min(received, instant),
         received,
         data.env or "prod",
         data.model,
@@ -114,50 +131,72 @@ def _reference(data: Any) -> str | None:
         return own
 
 
-def fact_row(arrival: Arrival, identity: tuple[bytes, str]) -> Fact:
-    """The row of an event about a prediction, a case or a subject; nothing is settled about it yet.
-
-    `identity` is the event's packed id and source.
-    """
+def fact_row(arrival: Arrival) -> Fact:
+    """The row of an event about a prediction, a case or a subject; nothing is settled about it yet."""
     event, received = arrival.event, arrival.received
     data, kind = event.data, event.kind
-    told = content(event)
+    instant, _, whole = content(event)
+    word = _WORDS.get(kind)
     return Fact(
         arrival.key,
-        identity[0],
-        identity[1],
+        pack(event.id),
+        event.source,
         kind,
-        told.digest,
+        whole,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(received, told.instant),
+        min(received, instant),
         received,
         data.person,
         data.model,
         data.env or "prod",
-        getattr(data, _WORDS[kind]) if kind in _WORDS else None,
-        _label(kind, data),
+        None if word is None else getattr(data, word),
+        _LABELS[kind](data) if kind in _LABELS else None,
         1 if data.gold else 0,
         None if data.explains is None else pack(data.explains),
         data.text,
     )
 
 
+def second_prediction(row: Prediction) -> Fact:
+    """The row of a prediction whose id was taken before: it answers for nothing, but its event came."""
+    return Fact(
+        row.pid,
+        pack(row.id),
+        row.source,
+        PREDICTION_MADE,
+        row.digest,
+        row.partition,
+        row.offset,
+        row.place,
+        row.at,
+        row.received,
+        row.person,
+        row.model,
+        row.env,
+        None,
+        None,
+        0,
+        None,
+        None,
+    )
+
+
 def model_event_row(arrival: Arrival, data_json: str) -> ModelEvent:
     """The row of a declaration, deployment, rollback, evaluation or release."""
     event = arrival.event
-    told = content(event)
+    instant, _, whole = content(event)
     return ModelEvent(
         event.data.model,
         pack(event.id),
         event.source,
         event.kind,
-        told.digest,
+        whole,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(told.instant, arrival.received),
+        min(instant, arrival.received),
         arrival.received,
         event.data.env or "prod",
         data_json,
@@ -176,10 +215,8 @@ _WORDS = {
 """The field of each kind that holds the word it says."""
 
 
-def _label(kind: str, data: Any) -> str | None:
-    """A correction's label, or an outcome's number, as canonical JSON."""
-    if kind == "feedback.correction":
-        return canonical(data.label)
-    if kind == "feedback.outcome" and data.value is not None:
-        return canonical(data.value)
-    return None
+_LABELS: dict[str, Callable[[Any], str | None]] = {
+    "feedback.correction": lambda data: canonical(data.label),
+    "feedback.outcome": lambda data: None if data.value is None else canonical(data.value),
+}
+"""A correction's label, or an outcome's number, as canonical JSON."""
