@@ -13,7 +13,6 @@ from benchmarks.cluster.services import Services
 from benchmarks.cluster.topics import fill
 from benchmarks.load import Load
 from benchmarks.measuring import cpu_of
-from benchmarks.scale import Scale
 from streams.kafka.address import Address
 from streams.kafka.log import KafkaLog
 from streams.log.block import read_block
@@ -54,7 +53,7 @@ def cpu_of_member(member: Member) -> float:
     return sum(cpu_of(pid) for pid in member.pids())
 
 
-def collect(run: Services, scale: Scale, events: int) -> Collected:
+def collect(run: Services, events: int) -> Collected:
     """Have a collector write so many events, one a request over 512 connections, as fast as it answers."""
     with deployment(run) as loopline:
         collector = answering(loopline.member("collector"))

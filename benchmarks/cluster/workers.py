@@ -125,7 +125,7 @@ def measure(scale: Scale) -> list[Row]:
     rounds = scale.cluster_rounds
     with services(scale.folder) as run:
         sides = Sides(run, scale.folder)
-        collected = collect(run, scale, fewer)
+        collected = collect(run, events)
         topic = sides.topic(singles(items))
         costs = in_turns(
             {
