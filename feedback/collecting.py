@@ -5,7 +5,8 @@ the intake topic, and ends
 
 - with `STOPPED` when it is told to: what it took is in the log, and answered;
 - with `NEW_EPOCH` when the log went on to another epoch: a collector that is started now writes there;
-- with a refusal, which says what to do, when the log is not the one it was, or not that of the views.
+- with a refusal, which says what to do, when the log is not the one it was, or not that of the views, or
+  when its topics would not keep what is acknowledged.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from streams.kafka.appender import KafkaAppender
     from streams.kafka.intake import Intake
     from streams.kafka.log import KafkaLog
+    from streams.store.postgres import PostgresStore
 
 NEW_EPOCH = 4
 KEEP_ENDS_NS = 200_000_000
@@ -41,6 +43,14 @@ _LOOK_S = 0.2
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 _log = structlog.get_logger("loopline")
+
+
+class TopicsRefused(ClusterRefused):
+    """The topics would not keep what is acknowledged; the message says what to do."""
+
+
+class ViewsOfAnotherLog(ClusterRefused, NothingHere):
+    """PostgreSQL holds views, and they are not those of this log."""
 
 
 class CollectorEnded(ClusterRefused):
@@ -74,7 +84,7 @@ class Collecting:
         self._closing.callback(self.listening.close)
         try:
             self._closing.callback(cluster.close)
-            self._log = _patiently(cluster, patience_s)
+            self._log = _patiently(cluster, patience_s, intake=intake)
             self._closing.callback(self._log.close)
             self._identity = self._log.identity
             _must_belong(cluster, self._log)
@@ -92,7 +102,7 @@ class Collecting:
                 self._log,
                 appender,
                 self._metrics,
-                self._cluster.current_store,
+                self._views,
                 self._cluster.datasets,
                 worker=lambda: WorkerSays("elsewhere"),
                 keep_ends_ns=KEEP_ENDS_NS,
@@ -110,6 +120,17 @@ class Collecting:
             if _now(self._cluster) == self._identity.id:
                 return NEW_EPOCH
             raise CollectorEnded(appender.ended)
+
+    def _views(self) -> PostgresStore:
+        """The store that is read. Raises ViewsOfAnotherLog: what they say would be taken for this log's."""
+        store = self._cluster.current_store()
+        if store.log.id != self._identity.id:
+            raise ViewsOfAnotherLog(
+                f"the views in PostgreSQL are those of the log {store.log.id}, and this collector writes to"
+                f" {self._identity.id}. Correct the address, or build the views of this log anew with"
+                " `loopline replay`."
+            )
+        return store
 
     def _is_over(self) -> bool:
         """Whether the log has gone on to another epoch since this collector was started."""
@@ -148,11 +169,12 @@ class Collecting:
             await intake.stop()
 
 
-def _patiently(cluster: Cluster, patience_s: float) -> KafkaLog:
+def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> KafkaLog:
     """The log, once a broker answers. Raises what it raised last when none does in time."""
     deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
     while True:
         try:
+            _must_be_safe(cluster, intake=intake)
             return cluster.open_log()
         except away() as error:
             if time.monotonic() + pause_s > deadline:
@@ -160,6 +182,23 @@ def _patiently(cluster: Cluster, patience_s: float) -> KafkaLog:
             _log.warning("waiting for the log", reason=str(error))
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _must_be_safe(cluster: Cluster, *, intake: bool) -> None:
+    """Raises TopicsRefused when an acknowledgement could not be believed, by what `topics show` finds.
+
+    A sealed epoch is no such thing: the next one may come any moment.
+    """
+    from streams.kafka.topics import show
+
+    address = cluster.address
+    found = [
+        finding
+        for finding in show(address).findings
+        if finding.setting != "sealed" and (intake or finding.topic != address.intake)
+    ]
+    if found:
+        raise TopicsRefused("\n".join(map(str, found)))
 
 
 def _now(cluster: Cluster) -> str:

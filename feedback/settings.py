@@ -288,7 +288,7 @@ def value(name: str, given: str | None = None, environ: Mapping[str, str] | None
     try:
         return setting.read(text)
     except ValueError as error:
-        shown = origin if setting.secret else f"{origin}={text!r}"
+        shown = origin if setting.secret else f"{origin}={without_password(text)!r}"
         raise BadSetting(f"{shown} cannot be used: {error}") from None
 
 

@@ -34,6 +34,8 @@ class Address(NamedTuple):
                 f"{text!r} is no address of a Kafka log: write {SCHEME}HOST:PORT[,HOST:PORT][/PREFIX]"
             )
         brokers, slash, prefix = text.removeprefix(SCHEME).partition("/")
+        if "@" in brokers:
+            raise BadAddress(f"there are no user names and passwords in it: write {SCHEME}HOST:PORT")
         servers = tuple(brokers.split(","))
         for server in servers:
             match = _SERVER.fullmatch(server)

@@ -133,7 +133,7 @@ class KafkaAppender:
         down = self._producing.down
         for partition, types, items in batch.parts:
             if down or partition in self._stalled:
-                reason = down or f"partition {partition} does not acknowledge"
+                reason = down or f"{_called(partition)} does not acknowledge"
                 waiter.refused(partition, NotDurable(f"{reason}; it is tried again"))
             else:
                 self._take(waiter, batch.received, partition, types, items)
@@ -222,7 +222,7 @@ class KafkaAppender:
             if self.ended:
                 raise LogEnded(self.ended)
             if partition in self._stalled:
-                raise NotDurable(f"partition {partition} does not acknowledge; it is tried again")
+                raise NotDurable(f"{_called(partition)} does not acknowledge; it is tried again")
             reached("append.1")
             answer = self._producing.send(self._topic(partition), *self._records(partition, held.block))
         except NotDurable as refusal:
@@ -252,7 +252,7 @@ class KafkaAppender:
         """It may be there, or get there: nobody can know."""
         sent.overdue = True
         self._stalled[sent.partition] = self._stalled.get(sent.partition, 0) + 1
-        refusal = NotDurable(f"partition {sent.partition} has not acknowledged within {self._ack_s:g} s")
+        refusal = NotDurable(f"{_called(sent.partition)} has not acknowledged within {self._ack_s:g} s")
         refusal.kept = None
         self._fail(sent, refusal)
 
@@ -270,7 +270,7 @@ class KafkaAppender:
             # Offsets of a log only grow. -1 is what a broker says that remembers only that it was kept.
             if first >= 0:
                 self._end(
-                    f"partition {sent.partition} was acknowledged at offset {first} after {known}: its topic"
+                    f"{_called(sent.partition)} was acknowledged at offset {first} after {known}: its topic"
                     " was deleted and made again. Bring back the brokers' data, or take another store"
                 )
             refusal = LogEnded(self.ended) if self.ended else NotDurable("the broker did not say where")
@@ -296,7 +296,7 @@ class KafkaAppender:
             )
             self._fail(sent, LogEnded(self.ended))
             return
-        refusal = NotDurable(f"partition {sent.partition} was not acknowledged: {error!r}")
+        refusal = NotDurable(f"{_called(sent.partition)} was not acknowledged: {error!r}")
         refusal.kept = None
         self._fail(sent, refusal)
         if not self._stopping:
@@ -351,6 +351,10 @@ class _Sent:
         self.overdue = False
         self.answer: asyncio.Future[Ack] | None = None
         self.timer: asyncio.TimerHandle | None = None
+
+
+def _called(partition: int) -> str:
+    return "the dead-letter topic" if partition == DEAD else f"partition {partition}"
 
 
 __all__ = ["ACK_S", "HOLD_EVENTS", "HOLD_S", "KafkaAppender", "LogEnded"]

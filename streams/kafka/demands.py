@@ -115,6 +115,8 @@ def _demands(role: Role, copies: int) -> Iterator[_Demand]:
         alone = "an acknowledged block could lie on one disk only"
         yield _Demand("min.insync.replicas", "2", lambda found: 2 <= int(found) < copies, alone, str(IN_SYNC))
     else:
+        many = "with fewer copies than that the brokers refuse every append"
+        yield _Demand("min.insync.replicas", "1", "1".__eq__, many, "1")
         memory = "a single broker acknowledges from memory, and a loss of power would take it back"
         yield _Demand("flush.messages", "1", "1".__eq__, memory, "1")
 
@@ -188,6 +190,58 @@ def unsafe_replication(topic: str, replication: int | None, brokers: int) -> lis
     return [Finding(topic, "replication", str(replication), wanted, why, remedy)]
 
 
+def too_few_brokers(topic: str, replication: int, brokers: int) -> list[Finding]:
+    """The finding that a topic cannot be made with so many copies, if it cannot."""
+    if replication <= brokers:
+        return []
+    why = f"each copy lies on a broker of its own, and {_count(brokers, 'broker')} can be reached"
+    remedy = f"start {replication} brokers" + (", or ask for `--replication 1`" if brokers < REPLICAS else "")
+    return [Finding(topic, "replication", str(replication), f"{brokers} at most", why, remedy)]
+
+
+def asked_otherwise(
+    topics: Sequence[Topic], replication: int | None, intake_partitions: int | None
+) -> Iterator[Finding]:
+    """What is asked for and is otherwise in topics that are there already."""
+    for topic in topics:
+        if replication not in (None, topic.replication):
+            yield Finding(
+                topic.name,
+                "replication",
+                str(topic.replication),
+                str(replication),
+                "that is what was asked for, and copies of a topic that is there are not changed here",
+                f"move it with kafka-reassign-partitions, or ask for `--replication {topic.replication}`",
+            )
+        if topic.role is Role.INTAKE and intake_partitions not in (None, topic.partitions):
+            yield Finding(
+                topic.name,
+                "partitions",
+                str(topic.partitions),
+                str(intake_partitions),
+                "that is what was asked for, and a topic that is there is not changed here",
+                f"add some with kafka-topics --alter --topic {topic.name} --partitions {intake_partitions};"
+                " fewer are not possible",
+            )
+
+
+def missing_topics(address: Address, topics: Sequence[Topic]) -> tuple[Finding, ...]:
+    """The finding of each topic that is not there beside the log's, if the log is there."""
+    there = {topic.role for topic in topics}
+    if Role.LOG not in there:
+        return ()
+    names = {Role.INTAKE: address.intake, Role.DEAD_LETTERS: address.dead_letters}
+    why = {
+        Role.INTAKE: "products produce to it, and collectors read it",
+        Role.DEAD_LETTERS: "what is refused is kept there",
+    }
+    return tuple(
+        Finding(names[role], "topic", "missing", "there", why[role], "make it with `loopline topics ensure`")
+        for role in names
+        if role not in there
+    )
+
+
 def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
     """The finding that the live topic has other partitions than a store remembers."""
     if len(epochs) < known.epoch or epochs[known.epoch - 1].partitions == known.partitions:
@@ -203,6 +257,10 @@ def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Findi
             f"begin a new epoch: `loopline topics ensure --partitions {topic.partitions} --new-epoch`",
         ),
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _several_dead_letters(topic: Topic) -> Finding:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
+from kafka.errors import BrokerResponseError, KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
 
 from streams.kafka.address import Address
 from streams.kafka.connecting import CLIENT, admin, described, epoch_topics
@@ -26,13 +26,16 @@ from streams.kafka.demands import (
     Role,
     Topic,
     added_partitions,
+    asked_otherwise,
     findings_of,
+    missing_topics,
     settings_for,
+    too_few_brokers,
     unsafe_partitions,
     unsafe_replication,
 )
 from streams.log.block import write_block
-from streams.log.port import LogIdentity, LogUnavailable
+from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 
 DEFAULT_PARTITIONS = 4
 
@@ -60,11 +63,17 @@ class Topics(NamedTuple):
         """The log's topics."""
         return [topic for topic in self.topics if topic.role is Role.LOG]
 
+    @property
+    def names(self) -> set[str]:
+        """What they are called."""
+        return {topic.name for topic in self.topics}
+
 
 def show(address: Address) -> Topics:
     """The topics at an address, with what is wrong with them. Raises LogUnavailable or LogRefused."""
     with admin(address) as client:
-        return _look(client, address)
+        found = _look(client, address)
+    return found._replace(findings=found.findings + missing_topics(address, found.topics))
 
 
 def check(address: Address, known: LogIdentity | None = None) -> tuple[Finding, ...]:
@@ -89,7 +98,8 @@ def ensure(
     Args:
         address: the brokers and the prefix.
         partitions: of the log; 4 when left out. Another number than is there needs `new_epoch`.
-        replication: copies of each partition; three, or one where there are fewer brokers.
+        replication: copies of each partition; left out, as many as the topics have that are there, else
+            three, or one where there are fewer brokers.
         intake_partitions: of the intake; as many as the log's when left out.
         new_epoch: seal the current epoch's topic, and go on in a new one with that many partitions. Safe to
             repeat when it was interrupted.
@@ -100,7 +110,7 @@ def ensure(
         before = _look(client, address)
         current = before.epochs[-1] if before.epochs else None
         _refuse(_asked(before, partitions, replication, intake_partitions, new_epoch))
-        copies = replication or (REPLICAS if before.brokers >= REPLICAS else 1)
+        copies = replication or _copies(before)
         count = partitions or (current.partitions if current else DEFAULT_PARTITIONS)
         wanted = {
             address.dead_letters: (Role.DEAD_LETTERS, 1),
@@ -109,13 +119,23 @@ def ensure(
         if current is None:
             wanted[address.log_topic(1)] = (Role.LOG, count)
         elif new_epoch:
-            _seal(client, address, current)
             wanted[address.log_topic(len(before.epochs) + 1)] = (Role.LOG, count)
-        present = {topic.name for topic in before.topics}
-        _create(client, {name: each for name, each in wanted.items() if name not in present}, copies)
+        missing = {name: each for name, each in wanted.items() if name not in before.names}
+        if missing:
+            _refuse(tuple(too_few_brokers(next(iter(missing)), copies, before.brokers)))
+        if current is not None and new_epoch:
+            _seal(client, address, current)
+        _create(client, missing, copies)
         after = _look(client, address)
     _refuse(after.findings)
     return after
+
+
+def _copies(before: Topics) -> int:
+    """How many copies a new topic gets: never fewer than the others, also while a broker is away."""
+    if before.topics:
+        return max(topic.replication for topic in before.topics)
+    return REPLICAS if before.brokers >= REPLICAS else 1
 
 
 def _refuse(findings: tuple[Finding, ...]) -> None:
@@ -132,6 +152,7 @@ def _asked(
         *unsafe_partitions(address.log_topic(len(epochs) or 1), partitions),
         *unsafe_partitions(address.intake, intake),
         *unsafe_replication(address.log_topic(len(epochs) or 1), replication, before.brokers),
+        *asked_otherwise(before.topics, replication, intake),
     ]
     if epochs and not new_epoch and partitions not in (None, epochs[-1].partitions):
         findings.append(
@@ -204,6 +225,14 @@ def _create(client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int) ->
             client.create_topics({name: topic})
         except TopicAlreadyExistsError:
             continue  # somebody else was quicker; it is looked at afterwards like the others
+        except BrokerResponseError as error:
+            if error.retriable:
+                raise
+            # They do answer: to try again would not help.
+            raise LogRefused(
+                f"the brokers refuse to make {name}: {type(error).__name__}. Look at what they allow"
+                " (`create.topic.policy.class.name`, the rights of this client), and run this again."
+            ) from error
     if wanted:
         client.wait_for_topics(list(wanted))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from tests.feedback.running import loopline
 from tests.kafka.broker import Cluster
@@ -64,9 +65,19 @@ def test_a_server_on_files_is_not_started_where_a_cluster_is_named(
     assert both.exit_code == 2
 
 
-@pytest.mark.parametrize("address", ["kafka://", "kafka://host", f"kafka://{NOBODY}/a/b", "localhost:9092"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "kafka://",
+        "kafka://host",
+        f"kafka://{NOBODY}/a/b",
+        "localhost:9092",
+        f"kafka://me:s3cret@{NOBODY}",
+        f"kafka://{NOBODY},me:s3cret@{NOBODY}",
+    ],
+)
 def test_a_malformed_log_address_is_a_usage_error(address: str) -> None:
-    """It says how one is written."""
+    """It says how one is written, and nothing of a password that somebody has put there."""
     result = on(address, STORE, "verify")
     assert result.exit_code == 2
     assert "--log" in result.stderr
@@ -112,6 +123,29 @@ def test_topics_that_would_break_the_promise_are_not_made(kafka: Cluster) -> Non
     assert result.exit_code == 1
     assert "What to do" in result.stderr
     assert on(log, STORE, "topics", "show").exit_code == 1
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("wrong", ["retention", "no intake"])
+def test_a_collector_does_not_start_on_topics_that_break_the_promise(kafka: Cluster, wrong: str) -> None:
+    """What it acknowledges would be deleted, or not be read: it says what to do, like `topics show`."""
+    log = kafka.address(f"t{secrets.token_hex(4)}")
+    assert on(log, STORE, "topics", "ensure", "--partitions", "1").exit_code == 0
+    prefix = log.rpartition("/")[2]
+    client = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    try:
+        if wrong == "retention":
+            short = ConfigResource(ConfigResourceType.TOPIC, f"{prefix}.log.1", {"retention.ms": "86400000"})
+            client.alter_configs([short])
+        else:
+            client.delete_topics([f"{prefix}.intake"])
+    finally:
+        client.close()
+    named = "retention.ms=-1" if wrong == "retention" else "loopline topics ensure"
+    for words in (["collector", "--port", "0"], ["topics", "show"]):
+        result = on(log, STORE, *words)
+        assert result.exit_code == 1, result.stdout
+        assert named in result.stdout + result.stderr
 
 
 @pytest.mark.broker

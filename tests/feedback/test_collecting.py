@@ -73,6 +73,28 @@ def test_a_collector_starts_without_postgres(deployment: Deployment, postgres: P
     until(lambda: collector.get("/v1/predictions/p-1")[0] == 200, "the views to follow")
 
 
+def test_views_of_another_log_are_not_taken_for_this_ones(deployment: Deployment, kafka: Cluster) -> None:
+    """Where somebody built the views from another log meanwhile, reads are 503 and say so, and not 404."""
+    (collector,) = deployment.collect()
+    deployment.work()
+    assert post(collector, prediction(1))[0] == 200
+    until(lambda: collector.get("/v1/predictions/p-1")[0] == 200, "the views to follow")
+    other = {"LOOPLINE_LOG": kafka.address(f"t{secrets.token_hex(4)}")}
+    for words in (["topics", "ensure", "--replication", "1"], ["replay"]):
+        made = deployment.command(*words, **other)
+        assert made.returncode == 0, made.stderr
+    until(lambda: collector.get("/v1/predictions/p-1")[0] != 200, "the collector to look again")
+    status, problem = collector.get("/v1/predictions/p-1")
+    assert status == 503
+    assert "those of the log" in problem["detail"]
+    status, said = collector.get("/readyz")
+    assert (status, said["status"]) == (200, "degraded")
+    assert "loopline replay" in said["reasons"][0]
+    assert post(collector, prediction(2))[0] == 200
+    assert deployment.command("replay").returncode == 0
+    until(lambda: collector.get("/v1/predictions/p-2")[0] == 200, "the views of this log")
+
+
 def test_without_brokers_nothing_is_taken(deployment: Deployment, kafka: Cluster) -> None:
     """503 with Retry-After, and not ready; both pass when they are back, and the retry counts once."""
     (collector,) = deployment.collect()

@@ -13,6 +13,7 @@ from streams.kafka.demands import Role, Topic, findings_of, settings_for, unsafe
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import UnsafeTopics, check, ensure, show
 from streams.log.port import LogIdentity
+from tests.feedback.running import until
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
 
@@ -66,6 +67,7 @@ def test_three_brokers_keep_three_copies(kafka_cluster: Cluster) -> None:
         ({"partitions": 1025}, "partitions is 1025"),
         ({"intake_partitions": 0}, "partitions is 0"),
         ({"replication": 2}, "replication is 2"),
+        ({"replication": 3}, "start 3 brokers, or ask for `--replication 1`"),
         ({"new_epoch": True}, "leave `--new-epoch` out"),
     ],
 )
@@ -98,6 +100,50 @@ def test_an_interrupted_epoch_is_found_and_finished(address: Address, admin: Any
     with pytest.raises(UnsafeTopics, match="--new-epoch"):
         ensure(address)
     assert len(ensure(address, 2, new_epoch=True).epochs) == 2
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("asked, topics", [({"replication": 3}, 3), ({"intake_partitions": 5}, 1)])
+def test_topics_that_are_otherwise_than_asked_for_are_told(
+    address: Address, asked: dict[str, Any], topics: int
+) -> None:
+    """What cannot be changed any more is refused, instead of passed over in silence."""
+    ensure(address, 2)
+    with pytest.raises(UnsafeTopics, match="that is what was asked for") as refusal:
+        ensure(address, 2, **asked)
+    assert len(refusal.value.findings) == topics
+    ensure(address, 2, replication=1, intake_partitions=2)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("role", [Role.INTAKE, Role.DEAD_LETTERS])
+def test_a_topic_that_is_gone_is_found_and_made_again(address: Address, admin: Any, role: Role) -> None:
+    """A log without its intake or its dead letters is a finding, which names the command that mends it."""
+    name = {Role.INTAKE: address.intake, Role.DEAD_LETTERS: address.dead_letters}[role]
+    ensure(address, 2)
+    admin.delete_topics([name])
+    [finding] = check(address)
+    assert (finding.topic, finding.found) == (name, "missing")
+    assert "loopline topics ensure" in finding.remedy
+    assert ensure(address).findings == check(address) == ()
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+def test_a_new_epoch_never_has_fewer_copies(kafka_cluster: Cluster) -> None:
+    """While one of three brokers is away it is refused, before anything is sealed."""
+    address = Address.parse(kafka_cluster.address(unique_prefix()))
+    ensure(address, 2)
+    kafka_cluster.brokers[2].stop()
+    try:
+        until(lambda: show(address).brokers == BROKERS - 1, "the cluster to miss a broker")
+        with pytest.raises(UnsafeTopics, match="start 3 brokers"):
+            ensure(address, 3, new_epoch=True)
+        assert check(address) == ()
+    finally:
+        kafka_cluster.brokers[2].start()
+    until(lambda: show(address).brokers == BROKERS, "the cluster to have three brokers")
+    assert {topic.replication for topic in ensure(address, 3, new_epoch=True).topics} == {BROKERS}
 
 
 @pytest.mark.broker
@@ -157,6 +203,7 @@ def test_topics_as_they_are_made_are_safe(role: Role, copies: int) -> None:
         (Role.LOG, 3, "max.message.bytes", "1048588"),
         (Role.LOG, 3, "message.timestamp.type", "CreateTime"),
         (Role.LOG, 1, "flush.messages", "9223372036854775807"),
+        (Role.LOG, 1, "min.insync.replicas", "2"),
         (Role.DEAD_LETTERS, 3, "retention.ms", "604800000"),
         (Role.INTAKE, 3, "retention.ms", "3600000"),
         (Role.INTAKE, 3, "retention.bytes", "1"),
