@@ -7,12 +7,13 @@ the place of `resolve`: nothing else knows how the label is found.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 GOLD, CORRECTION, CONFIRMATION = "gold", "correction", "confirmation"
 
 
-class Vote(NamedTuple):
+class Vote(Struct, frozen=True, gc=False):
     """One person's say: the label as canonical JSON text, how it was given, and by which event."""
 
     label: str
@@ -21,7 +22,7 @@ class Vote(NamedTuple):
     id: str
 
 
-class Candidate(NamedTuple):
+class Candidate(Struct, frozen=True, gc=False):
     """A label that somebody voted for, with how many people did and by which (source, id) events."""
 
     label: str
@@ -29,7 +30,7 @@ class Candidate(NamedTuple):
     events: tuple[tuple[str, str], ...]
 
 
-class Resolution(NamedTuple):
+class Resolution(Struct, frozen=True, gc=False):
     """The label (None in a tie), the winner's share of the votes, the voters, and every candidate.
 
     `channel` is how the winner was voted for: gold, correction if anybody corrected, else confirmation.

@@ -8,7 +8,6 @@ store's indexes are as fast as they are small, and any other text keeps its UTF-
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
 from typing import Any
 
 PREDICTION, JOIN_KEY, SUBJECT, MODEL = b"p", b"j", b"s", b"m"
@@ -37,8 +36,6 @@ def unpack(packed: bytes) -> str:
     return f"{digits[2:10]}-{digits[10:14]}-{digits[14:18]}-{digits[18:22]}-{digits[22:]}"
 
 
-# What is said about a prediction mostly follows it soon.
-@lru_cache(maxsize=8192)
 def prediction_key(prediction_id: str) -> bytes:
     """The partition key of a prediction and of what names it by its id."""
     return PREDICTION + pack(prediction_id)

@@ -61,9 +61,9 @@ class Changes:
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
-        self._inserts: dict[str, tuple[Table, list[Row]]] = {
-            table.name: (table, []) for table in (PREDICTIONS, CASES, FACTS)
-        }
+        self._predictions: list[Row] = []
+        self._cases: list[Row] = []
+        self._facts: list[Row] = []
         self._puts: dict[str, tuple[Table, list[Row]]] = {table.name: (table, []) for table in TABLES}
         self.deletes: defaultdict[str, dict[tuple[object, ...], None]] = defaultdict(dict)
         self.letters: list[DeadLetterRow] = []
@@ -76,7 +76,7 @@ class Changes:
 
     def new_case(self, row: Row) -> None:
         """A new prediction that answers for a join key."""
-        self._inserts[CASES.name][1].append(row)
+        self._cases.append(row)
 
     def put(self, table: Table, row: Row) -> None:
         """Insert or replace a row."""
@@ -84,20 +84,19 @@ class Changes:
 
     def new_prediction(self, prediction: Prediction) -> None:
         """A prediction, with what it counts, who saw it, and whether its input is audited."""
-        self._inserts[PREDICTIONS.name][1].append(as_row(prediction))
+        self._predictions.append(as_row(prediction))
         sums = self._tally_of(prediction)[_MADE]
         sums[0] += 1
         sums[1] += 1
-        exposure = exposure_row(prediction, self._shard)
-        if exposure is not None:
-            self._add(EXPOSURES, as_row(exposure))
+        if prediction.subject is not None:
+            self._add(EXPOSURES, as_row(exposure_row(prediction, prediction.subject, self._shard)))
         if prediction.audit and prediction.input_ref is not None:
             row = (prediction.model, prediction.env, prediction.input_ref, prediction.pid)
             self.put(AUDITED, row)
 
     def new_fact(self, fact: Fact, row: Row, home: Prediction | None) -> None:
         """A fact that is new, with what it counts; `home` is the prediction that it is joined to."""
-        self._inserts[FACTS.name][1].append(row)
+        self._facts.append(row)
         self._count(fact, home, 1)
         if fact.code is not None:
             self._verdict(fact)
@@ -170,7 +169,7 @@ class Changes:
                 doomed.pop(row[: len(table.key)], None)
             if doomed:
                 transaction.delete(table, list(doomed))
-        for table, rows in self._inserts.values():
+        for table, rows in ((PREDICTIONS, self._predictions), (CASES, self._cases), (FACTS, self._facts)):
             if rows:
                 transaction.insert(table, rows)
         for table, rows in self._puts.values():

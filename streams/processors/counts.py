@@ -65,10 +65,8 @@ def count_row(group: Group, word: Word, shard: int, n: int, events: int) -> Coun
     return Count(_group_text(columns), shard, *columns, n, events)
 
 
-def exposure_row(prediction: Prediction, shard: int) -> Exposure | None:
+def exposure_row(prediction: Prediction, subject: str, shard: int) -> Exposure:
     """That a subject saw a prediction, by the prediction's group and day."""
-    if prediction.subject is None:
-        return None
     group = (
         prediction.model,
         prediction.model_version,
@@ -76,7 +74,7 @@ def exposure_row(prediction: Prediction, shard: int) -> Exposure | None:
         prediction.action,
         prediction.env,
     )
-    return Exposure(prediction.subject, _group_text(group), shard, *group, utc_day(prediction.at), 1)
+    return Exposure(subject, _group_text(group), shard, *group, utc_day(prediction.at), 1)
 
 
 @lru_cache(maxsize=8192)

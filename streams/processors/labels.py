@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from msgspec import json
+from msgspec import Struct, json
 
 from models.labels import CONFIRMATION, CORRECTION, GOLD, Vote, resolve
 from schemas.identity import unpack
@@ -69,17 +69,30 @@ def _is_vote(prediction: Prediction, fact: Fact, fits: Fits | None) -> bool:
     return True
 
 
+class _Candidate(Struct, gc=False):
+    """A label that somebody voted for, as pages show it."""
+
+    label: str
+    people: int
+    events: list[_Event]
+
+
+class _Event(Struct, gc=False):
+    id: str
+    source: str
+
+
 def label_row(prediction: Prediction, votes: Sequence[Fact]) -> Label | None:
     """The label of a prediction by its votes; None without any."""
     if not votes:
         return None
     resolution = resolve([_vote(prediction, fact) for fact in votes])
     candidates = [
-        {
-            "label": candidate.label,
-            "people": candidate.people,
-            "events": [{"id": event_id, "source": source} for source, event_id in candidate.events],
-        }
+        _Candidate(
+            candidate.label,
+            candidate.people,
+            [_Event(event_id, source) for source, event_id in candidate.events],
+        )
         for candidate in resolution.candidates
     ]
     return Label(

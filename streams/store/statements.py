@@ -122,8 +122,8 @@ def _among(table: Table, columns: tuple[str, ...], length: int) -> str:
 
 def among(table: Table, columns: tuple[str, ...], keys: Iterable[Row]) -> Iterator[tuple[str, list[Any]]]:
     """Statements and parameters that read the rows whose columns equal one of the keys."""
-    # In key order, the pages of an index are read once each.
-    wanted = sorted(set(keys))
+    # In key order, the pages of an index are read once each. A set would scatter keys that come in order.
+    wanted = sorted(dict.fromkeys(keys))
     for start in range(0, len(wanted), CHUNK):
         chunk = wanted[start : start + CHUNK]
         length = next(each for each in _LENGTHS if each >= len(chunk))

@@ -261,4 +261,5 @@ def count(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
 
 def sorted_keys(keys: Iterable[Sequence[Any]]) -> list[Row]:
     """Keys once each, and in order: neighbours lie on the same pages of an index."""
-    return sorted(set(map(tuple, keys)))
+    # A set would scatter keys that come in order, as most do.
+    return sorted(dict.fromkeys(map(tuple, keys)))
