@@ -138,8 +138,9 @@ class Changes:
         word = word_of(fact)
         if word is None:
             return
-        if fact.joined is not None and home is not None:
-            sums = self._tally_of(home)[word]
+        if home is not None and fact.joined is not None:
+            # What is said about a prediction comes one after the other.
+            sums = (self._tally if home is self._home else self._tally_of(home))[word]
         else:
             group = group_alone(fact)
             if group is None:
@@ -149,9 +150,7 @@ class Changes:
         sums[1] += sign
 
     def _tally_of(self, prediction: Prediction) -> Tally:
-        # What is said about a prediction comes one after the other.
-        if prediction is not self._home:
-            self._home, self._tally = prediction, self._tallies[group_of(prediction)]
+        self._home, self._tally = prediction, self._tallies[group_of(prediction)]
         return self._tally
 
     def _add(self, table: Table, row: Row) -> None:

@@ -99,6 +99,9 @@ class Fold:
 
     def __init__(self, transaction: Transaction) -> None:
         self._tx = transaction
+        self._met: list[bytes] = []
+        self._pids: list[bytes] = []
+        self._subjects: list[bytes] = []
         self._groups: dict[bytes, Group] = {}
         self._cases: defaultdict[bytes, dict[bytes, CaseEntry]] = defaultdict(dict)
         self._new_cases: list[CaseEntry] = []
@@ -113,17 +116,18 @@ class Fold:
 
         Each kind is held before it is read: another worker may be at the other side of a join.
         """
-        met = sorted({*cases, *(key for key in keys if key[:1] == JOIN_KEY)})
+        met = self._met = sorted({*cases, *(key for key in keys if key[:1] == JOIN_KEY)})
         self._tx.meet(met)
         pids = {key for key in keys if key[:1] == PREDICTION}
         for row in self._tx.get(CASES, [(key,) for key in met]):
             entry = CaseEntry(*row)
             self._cases[entry.key][entry.pid] = entry
             pids.add(entry.pid)
-        predictions = sorted(pids)
+        predictions = self._pids = sorted(pids)
         self._tx.hold(predictions)
         # In key order, as they are written later: neighbours lie on the same pages of an index.
-        groups = [*met, *predictions, *sorted(key for key in keys if key[:1] == SUBJECT)]
+        self._subjects = sorted(key for key in keys if key[:1] == SUBJECT)
+        groups = [*met, *predictions, *self._subjects]
         self._groups = {key: Group({}, {}) for key in groups}
         visited = []
         for row in self._tx.get(PREDICTIONS, [(pid,) for pid in predictions]):
@@ -267,18 +271,18 @@ class Fold:
 
     def settle(self) -> None:
         """Settle everything that is loaded, and write what changed."""
-        for key, group in self._groups.items():
-            if key[:1] == JOIN_KEY:
-                self._settle_case(key, group)
-            elif key[:1] == SUBJECT:
-                mark_retracted(group.facts)
-                for fact in group.facts.values():
-                    join_subject(fact)
-        told = {key: group for key, group in self._groups.items() if group.facts or group.visitors}
-        shapes = self._shapes(told.values())
-        for key, group in told.items():
-            if key[:1] == PREDICTION:
-                _settle_prediction(group, shapes)
+        for key in self._met:
+            self._settle_case(key, self._groups[key])
+        for key in self._subjects:
+            facts = self._groups[key].facts
+            mark_retracted(facts)
+            for fact in facts.values():
+                join_subject(fact)
+        told = [self._groups[pid] for pid in self._pids]
+        told = [group for group in told if group.facts or group.visitors]
+        shapes = self._shapes(told)
+        for group in told:
+            _settle_prediction(group, shapes)
         self._write(shapes)
 
     def _settle_case(self, key: bytes, group: Group) -> None:

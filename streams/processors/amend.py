@@ -23,6 +23,13 @@ def rank(fact: Fact) -> tuple[int, str, str, bytes]:
     return fact.at, unpack(fact.id), fact.source, fact.key
 
 
+def later(fact: Fact, other: Fact) -> bool:
+    """Whether a fact is the latest of the two. Their instants nearly always tell."""
+    if fact.at != other.at:
+        return fact.at > other.at
+    return rank(fact) > rank(other)
+
+
 def mark_retracted(facts: Mapping[tuple[bytes, str], Fact]) -> None:
     """Settle `retracted` for all facts of one partition key, and what its retractions wait for.
 
@@ -67,19 +74,20 @@ def settle_effective(facts: Iterable[Fact]) -> None:
     Per person one thumb, one confirmation, one correction: the latest. Per person and word one action
     and one reason. Everything else counts each time. Without a person, each event is its own voter.
     """
-    best: dict[tuple[str, ...], Fact] = {}
+    best: dict[tuple[str, str, str | None], Fact] = {}
     for fact in facts:
         if fact.kind == RETRACTION:
             continue
         fact.effective = 0
         if fact.retracted or fact.joined is None:
             continue
-        if fact.person is None or (fact.kind not in _ONE_A_PERSON and fact.kind not in _ONE_A_WORD):
+        by_word = fact.kind in _ONE_A_WORD
+        if fact.person is None or not (by_word or fact.kind in _ONE_A_PERSON):
             fact.effective = 1
             continue
-        voter = (fact.person, fact.kind, (fact.value or "") if fact.kind in _ONE_A_WORD else "")
+        voter = (fact.person, fact.kind, fact.value if by_word else None)
         other = best.get(voter)
-        if other is None or rank(fact) > rank(other):
+        if other is None or later(fact, other):
             best[voter] = fact
     for fact in best.values():
         fact.effective = 1

@@ -15,7 +15,7 @@ from msgspec import Struct, json
 from models.labels import CONFIRMATION, CORRECTION, GOLD, Vote, resolve
 from schemas.identity import unpack
 from schemas.problems import LABEL_INVALID
-from streams.processors.amend import rank
+from streams.processors.amend import later
 from streams.store.tables import Fact, Label, Override, Prediction
 
 Fits = Callable[[str], bool]
@@ -45,7 +45,7 @@ def settle_labels(prediction: Prediction, facts: Sequence[Fact], fits: Fits | No
             continue
         voter = fact.person if fact.person is not None else (fact.source, fact.id, fact.key)
         other = proposals.get(voter)
-        if other is None or rank(fact) > rank(other):
+        if other is None or later(fact, other):
             proposals[voter] = fact
     for fact in proposals.values():
         fact.label_used = 1
@@ -125,7 +125,7 @@ def override_rows(prediction: Prediction, facts: Sequence[Fact], fits: Fits | No
         if not stands or fact.person is None or fact.code is not None:
             continue
         other = latest.get(fact.person)
-        if other is None or rank(fact) > rank(other):
+        if other is None or later(fact, other):
             latest[fact.person] = fact
     return [_override(prediction, person, fact) for person, fact in latest.items()]
 
