@@ -17,7 +17,7 @@ from benchmarks.cluster.collected import deployment
 from benchmarks.cluster.events import Record, blocks
 from benchmarks.cluster.services import Services, services
 from benchmarks.cluster.topics import fill
-from benchmarks.cluster.watching import Sample, Watch, bottleneck, cores, slope
+from benchmarks.cluster.watching import OTHERS, Sample, Watch, bottleneck, cores, slope
 from benchmarks.load import Load, Outcome
 from benchmarks.measuring import in_turns, ratio, spread
 from benchmarks.report import Row
@@ -99,6 +99,16 @@ def measure_scaling(scale: Scale) -> list[Row]:
         for workers, rounds_of in used.items()
         for name in rounds_of[0]
     }
+    # A machine that is shared with others gives fewer events a second; what an event costs stays.
+    cost = {
+        f"us of CPU an event, all of them, with {workers}": median(
+            sum(cores for name, cores in each.items() if name != OTHERS) * seconds
+            for each, seconds in zip(used[workers], costs[side][-rounds:], strict=True)
+        )
+        / events
+        * 1e6
+        for workers, side in ((1, "one"), (2, "two"))
+    }
     two = {name: median(each[name] for each in used[2]) for name in used[2][0]}
     low, high = spread(costs["one"], costs["two"])
     return [
@@ -116,6 +126,7 @@ def measure_scaling(scale: Scale) -> list[Row]:
                 "events": events,
                 "partitions": _PARTITIONS,
                 "rounds": rounds,
+                **cost,
                 **shares,
                 "bottleneck with two": bottleneck(two, os.cpu_count() or 1),
             },

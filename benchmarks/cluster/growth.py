@@ -1,9 +1,9 @@
 """How the cost of an event grows with the views: one worker, one PostgreSQL, from 10^4 events on.
 
-The log is filled piece by piece and the worker follows; at each checkpoint stands what an event of the piece
-before it cost the worker, PostgreSQL and the broker. Beyond what was measured the dominant term goes on: what
-grows is PostgreSQL's work, because each row finds its place in indexes whose depth grows with the logarithm
-of their rows, so costs are fitted as a + b log10(n); worker and broker do the same for every event.
+The log is filled piece by piece and the worker follows; at each checkpoint stands what an event of the
+piece before it cost the worker, PostgreSQL and the broker. Beyond what was measured the fitted terms go on:
+worker and broker do the same for every event; what could grow is PostgreSQL's work, since each row finds its
+place in indexes whose depth grows with the logarithm of their rows. So costs are fitted as a + b log10(n).
 """
 
 from __future__ import annotations
