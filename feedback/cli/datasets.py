@@ -233,7 +233,7 @@ def diff_command(choices: Choices, before: str, after: str) -> None:
     from feedback.datasets.diff import diff
 
     if choices["url"]:
-        raise Refused("versions are compared where their files are: leave --url out, and name the --home")
+        raise Refused("versions are compared where their files are: leave --url (LOOPLINE_URL) out")
     found = diff(_shelf(choices), before, after)
     answer(choices, found.document(), found.lines())
 
