@@ -76,8 +76,11 @@ def assess(services: Services, progress: Progress) -> Assessment:
         reasons.append(f"the worker refuses to run: {says.reason}")
     standing: dict[int, int] = {}
     behind = 0
+    position = services.appender.position
     try:
-        behind = sum(services.ends()[1].values())
+        ends = services.ends()[1]
+        # What others have appended is in it too: the views may stand there already.
+        position, behind = format_positions(ends), sum(ends.values())
         with view_of(services) as view:
             positions = view.snapshot.positions()
             standing = {partition: applied.offset for partition, applied in positions.items()}
@@ -93,7 +96,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
             + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
         )
     looked_at = {
-        "position": services.appender.position,
+        "position": position,
         "views_at": format_positions(standing),
         "lag_blocks": behind,
         "worker": says.state,

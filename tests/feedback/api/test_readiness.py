@@ -11,7 +11,8 @@ from feedback.api import readiness
 from feedback.api.readiness import Progress
 from feedback.api.services import WorkerSays
 from feedback.home import HomeMissing
-from streams.log.port import NotDurable
+from streams.log.block import write_block
+from streams.log.port import NotDurable, parse_positions
 from tests.feedback.api.conftest import Loop, made
 from tests.streams.asking import SINGLE, encoded, thumb
 
@@ -32,6 +33,16 @@ def test_ready_tells_where_log_and_views_stand(loop: Loop) -> None:
     assert (ready["status"], ready["reasons"], ready["lag_blocks"]) == ("ready", [], 0)
     assert ready["position"].replace(",dead:0", "").startswith(("0:1", "0:0,1:1"))
     assert ready["worker"] == "running"
+
+
+def test_ready_tells_where_the_log_is_whoever_wrote_it(loop: Loop) -> None:
+    """Another collector's blocks are in the position too, or the views would seem to be ahead of the log."""
+    loop.send(made())
+    loop.log.append([(0, write_block((), (), ()))])
+    loop.project()
+    ready = loop.get("/readyz")
+    assert ready["lag_blocks"] == 0
+    assert parse_positions(ready["position"]).items() >= parse_positions(ready["views_at"]).items()
 
 
 def test_a_read_without_views_is_503(loop: Loop) -> None:
