@@ -84,7 +84,7 @@ $(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml
 	fi; \
 	echo "installing from requirements.lock"; \
 	if [ -n "$$uv" ]; then \
-	  uv pip install --quiet --python $(BIN)/python -r requirements.lock; \
+	  uv pip sync --quiet --python $(BIN)/python requirements.lock; \
 	  uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
 	else \
 	  $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null; \
