@@ -224,7 +224,7 @@ class KafkaAppender:
             if partition in self._stalled:
                 raise NotDurable(f"{_called(partition)} does not acknowledge; it is tried again")
             reached("append.1")
-            answer = self._producing.send(self._topic(partition), *self._records(partition, held.block))
+            answer = self._producing.send(self._topic(partition), self._records(partition, held.block))
         except NotDurable as refusal:
             self._done(sent)
             self._fail(sent, refusal)
@@ -240,13 +240,13 @@ class KafkaAppender:
             return self._log.address.dead_letters, 0
         return self._log.address.log_topic(self._identity.epoch), partition - self._identity.first
 
-    def _records(self, partition: int, block: Filling) -> tuple[list[Letter]]:
+    def _records(self, partition: int, block: Filling) -> list[Letter]:
         if partition != DEAD:
-            return ([Letter(block.record(), [])],)
+            return [Letter(block.record(), [])]
         instants = (instant for instant, count in block.received for _ in range(count))
         prefix = self._log.address.prefix
         pairs = zip(instants, block.items, strict=True)
-        return ([letter_of(instant, read_letter(item), prefix) for instant, item in pairs],)
+        return [letter_of(instant, read_letter(item), prefix) for instant, item in pairs]
 
     def _overdue(self, sent: _Sent) -> None:
         """It may be there, or get there: nobody can know."""

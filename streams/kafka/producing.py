@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -50,6 +51,7 @@ class Producing:
         self._producer: AIOKafkaProducer | None = None
         self._replacing: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[Ack]] = set()
+        self._orders: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopped = False
 
     async def start(self) -> None:
@@ -60,10 +62,14 @@ class Producing:
             self.replace(f"no broker of {self._address} answers: {error or type(error).__name__}")
 
     def send(self, place: tuple[str, int], records: Sequence[Letter]) -> asyncio.Task[Ack]:
-        """Hand records of one partition to the producer, in order. Raises NotDurable when there is none."""
+        """Hand records of one partition to the producer, in order. Raises NotDurable when there is none.
+
+        What is handed over together has offsets without another's between them, and is acknowledged before
+        what comes after it.
+        """
         if self._producer is None or self.down:
             raise NotDurable(self.down)
-        task = asyncio.create_task(_send(self._producer, place, records))
+        task = asyncio.create_task(_send(self._producer, place, records, self._orders[place]))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         return task
@@ -131,11 +137,14 @@ class Producing:
                 task.cancel()
 
 
-async def _send(producer: Any, place: tuple[str, int], records: Sequence[Letter]) -> Ack:
+async def _send(producer: Any, place: tuple[str, int], records: Sequence[Letter], order: asyncio.Lock) -> Ack:
     topic, partition = place
-    futures = [
-        await producer.send(topic, value, partition=partition, headers=headers) for value, headers in records
-    ]
+    # A full batch makes the producer wait, and a smaller record of somebody else's might still fit.
+    async with order:
+        futures = [
+            await producer.send(topic, value, partition=partition, headers=headers)
+            for value, headers in records
+        ]
     offsets = [(await future).offset for future in futures]
     return Ack(offsets[0], offsets[-1])
 
