@@ -14,11 +14,9 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 
-import msgspec
-
 from benchmarks.cluster.collected import deployment
 from benchmarks.cluster.events import blocks
-from benchmarks.cluster.plot import draw
+from benchmarks.cluster.plot import Point, draw
 from benchmarks.cluster.services import Services, services
 from benchmarks.cluster.topics import fill
 from benchmarks.cluster.watching import Watch
@@ -30,14 +28,6 @@ FIRST, LAST = 10_000, 10_000_000
 _FILLED_AT_ONCE = 100_000
 _LONGEST_S = 300.0
 _NAMES = ("workers", "PostgreSQL", "broker")
-
-
-class Point(msgspec.Struct):
-    """At so many events: us of CPU that an event before it cost, by name, and bytes of the views."""
-
-    events: int
-    us: dict[str, float]
-    bytes: int = 0
 
 
 def checkpoints(last: int) -> list[int]:

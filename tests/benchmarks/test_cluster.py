@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from benchmarks.cluster.events import about, blocks, declarations, singles
-from benchmarks.cluster.growth import Point, checkpoints, fitted
-from benchmarks.cluster.plot import draw
+from benchmarks.cluster.growth import checkpoints, fitted
+from benchmarks.cluster.plot import Point, draw
 from benchmarks.cluster.watching import OTHERS, Sample, bottleneck, cores, slope
 from benchmarks.measuring import cpu_of_machine, cpu_of_tree
 from benchmarks.workload import Workload
