@@ -24,7 +24,7 @@ from benchmarks.scale import Scale
 from benchmarks.workload import BATCH, labelled
 from feedback.datasets import release as releases
 from feedback.datasets.columns import SCHEMA
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.shelves import shelf_of
 from schemas.identity import unpack
 from streams.appender import Batch, Part, pack
 from streams.log.sqlite import SqliteLog, create_log

@@ -59,7 +59,7 @@ def application(
 ) -> Server:
     """The application on adapters that were chosen. `shelf`: where releases lie; `more`: for `build_app`."""
     from feedback.datasets.lineage import versions_with
-    from feedback.datasets.shelf import shelf_of
+    from feedback.datasets.shelves import shelf_of
     from feedback.server import build_app
 
     releases = shelf_of(shelf)

@@ -21,8 +21,8 @@ from feedback.api.errors import NotFound, Unavailable
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import json_response, on_thread, read
 from feedback.api.services import services_of
-from feedback.datasets.catalogue import MANIFEST, is_model, is_version
 from feedback.datasets.errors import ShelfUnreachable
+from feedback.datasets.names import MANIFEST, is_model, is_version
 from feedback.datasets.shelf import Body, Shelf
 from streams.queries.pages import Int64, Page, listing
 

@@ -15,7 +15,8 @@ from feedback.cli.connecting import ask, connect, pages, place_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.sending import Sender, Tally
-from feedback.datasets.shelf import Shelf, shelf_of
+from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelves import shelf_of
 from feedback.home import Home
 from feedback.service import Service, path_of
 
@@ -174,7 +175,8 @@ def _announce_the_rest(choices: Choices, model: str | None) -> None:
 
 
 def _manifest(choices: Choices, name: str) -> Any:
-    from feedback.datasets.catalogue import parse_name, show
+    from feedback.datasets.catalogue import show
+    from feedback.datasets.names import parse_name
 
     if not choices["url"]:
         return show(_shelf(choices), name)

@@ -2,18 +2,16 @@
 
 Nothing heavy is imported before it is needed; import from the modules, inside commands and handlers:
 
-- `release.release(log, store, folder, model, *, as_of, since, model_version, segment, env, allow, wait,
-  scratch, emit, now, progress) -> Published`: cut, judge and publish a version;
-- `announce.announce(snapshot, folder, emit, model=None) -> list[str]`: `dataset.released` for what was
-  published and is not in the log yet (after a crash, or while the server was away);
-- `catalogue.models(folder)`, `catalogue.versions(folder, model)`,
-  `catalogue.list_releases(folder, model=None)`, `catalogue.show(folder, name) -> manifest`,
-  `catalogue.file_path(folder, model, version, name)`, `catalogue.parse_name("m@3")`;
-- `diff.diff(folder, "m@1", "m@2") -> Diff`;
-- `lineage.versions_with(folder, model, source, id) -> list[int]`, and back:
-  `lineage.events_behind(folder, "m@3")`, `lineage.trained_on(snapshot, model, model_version)`;
+- `shelves.shelf_of(address)`: the `Shelf` at a folder or on an object store, where releases lie;
+- `release.release(...) -> Published`: cut, judge and publish a version;
+- `announce.announce(...)`: `dataset.released` for what was published and is not in the log yet (after a
+  crash, or while the server was away);
+- `catalogue`: what has been released, and the manifest of each;
+- `diff.diff(shelf, "m@1", "m@2") -> Diff`;
+- `lineage`: which versions a feedback event is in, which events are behind a version, and what a model was
+  trained on;
 - errors: `errors.DatasetError` is the root; `errors.GateFailed` names the expectations that failed.
 
-`folder` is the home's `datasets`. A release lies in `folder/MODEL/N/`; one that failed its gate is kept
-aside in `folder/MODEL/failed/`.
+A release is called `MODEL@N` and lies in `MODEL/N/` of its shelf; one that failed its gate is kept aside in
+`MODEL/failed/`.
 """

@@ -21,15 +21,13 @@ import random
 import socket
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from uuid import uuid4
 
 import msgspec
 
+from feedback.datasets.bucket import Objects
 from feedback.datasets.errors import ShelfUnreachable
-
-if TYPE_CHECKING:
-    from feedback.datasets.objects import ObjectShelf
 
 _FOLDER = ".claims"
 _TRIES = 60
@@ -38,13 +36,26 @@ _LOOKS, _PAUSE_S = 20, 0.05
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+class Numbered(Protocol):
+    """Releases whose numbers are claimed, and the objects among which claims lie."""
+
+    name: str
+    objects: Objects
+
+    def versions(self, model: str) -> list[int]:
+        """The published versions, rising."""
+
+    def published(self, model: str, version: int) -> bool:
+        """Whether a version is published."""
+
+
 class Claims:
     """One release's claim among those of its model."""
 
     GOOD_FOR_S: ClassVar[float] = 12 * 3600.0
     SWEPT_AFTER: ClassVar[timedelta] = timedelta(days=1)
 
-    def __init__(self, shelf: ObjectShelf, model: str) -> None:
+    def __init__(self, shelf: Numbered, model: str) -> None:
         self._shelf = shelf
         self._model = model
         self._folder = f"{model}/{_FOLDER}"

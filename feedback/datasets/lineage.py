@@ -13,7 +13,8 @@ from zlib import crc32
 
 import msgspec
 
-from feedback.datasets.catalogue import parse_name, show, versions
+from feedback.datasets.catalogue import show, versions
+from feedback.datasets.names import parse_name
 from feedback.datasets.shelf import Shelf
 from streams.store.port import Snapshot
 from streams.store.tables import MODEL_EVENTS

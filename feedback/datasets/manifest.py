@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import pyarrow.compute as pc
 
-from feedback.datasets.catalogue import MANIFEST, Manifest
+from feedback.datasets.catalogue import Manifest
 from feedback.datasets.columns import SCHEMA
+from feedback.datasets.names import MANIFEST
 from feedback.datasets.recipe import FRACTIONS, RECIPE_VERSION, RESOLVER, SPLIT_METHOD, Filters, split_key
 from feedback.datasets.rows import Census
 from schemas.instants import rfc3339

@@ -1,4 +1,4 @@
-"""Releases on an object store, through `pyarrow.fs`: S3 and what speaks like it.
+"""Releases on an object store.
 
 An object store has no rename and no lock, and `pyarrow.fs` has no conditional write. What there is: an object
 appears whole, and whoever lists after a write sees it. A release is published on that alone, in these steps:
@@ -16,159 +16,29 @@ unused. What is published never changes, so it is remembered; what is listed is 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from feedback.datasets.catalogue import FAILED, MANIFEST, is_model, is_version
+from feedback.datasets.bucket import PIECE, Objects
 from feedback.datasets.claims import Claims
-from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
+from feedback.datasets.errors import ClaimTooOld, PublishingUnsure, ShelfUnreachable
+from feedback.datasets.names import FAILED, MANIFEST, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
 from streams.sentinels import reached
 
-SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
-"""Where an object appears whole, and a listing shows what was written before it."""
-
-# A store that does not answer is given up after some fifteen seconds, one that refuses at once.
-_CONNECT_S, _ANSWER_S, _ATTEMPTS = 3.0, 5.0, 3
-_PIECE = 4 * 1024 * 1024
 # So many versions are looked at one by one; more are listed with all their files, a hundred in one request.
 _ONE_BY_ONE = 16
-
-_ADVICE = {
-    "NETWORK_CONNECTION": "Is it running, and is its address (`endpoint_override`, `scheme`) right?",
-    "NO_SUCH_BUCKET": "Create the bucket, or name another one.",
-    "ACCESS_DENIED": "Look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and at what they may do.",
-    "INVALID_ACCESS_KEY_ID": "Look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-    "SIGNATURE_DOES_NOT_MATCH": "Look at AWS_SECRET_ACCESS_KEY, and at the clock of this machine.",
-}
-
-
-def object_shelf(uri: str) -> ObjectShelf:
-    """The shelf at a URI of `pyarrow.fs`. Nothing is asked over the network yet. Raises BadRequest."""
-    parts = urlsplit(uri)
-    bucket = parts.netloc.rpartition("@")[2]
-    # A key in the address is nobody's to read.
-    name = f"{parts.scheme}://{bucket}{parts.path}".rstrip("/")
-    if parts.scheme not in SCHEMES or not bucket:
-        raise BadRequest(
-            f"releases cannot lie at {name}: name a folder, or an object store as in"
-            " s3://BUCKET/PREFIX?region=REGION"
-        )
-    return ObjectShelf(lambda: _connected(uri, name), name)
-
-
-def _connected(uri: str, name: str) -> tuple[Any, str]:
-    import pyarrow as pa
-    from pyarrow import fs
-
-    try:
-        files, base = fs.FileSystem.from_uri(uri)
-    except pa.ArrowInvalid as error:
-        raise BadRequest(f"releases cannot lie at {name}: {error}") from None
-    if isinstance(files, fs.S3FileSystem):
-        # An address cannot say how long to wait; all else that it said is kept.
-        _, (said,) = files.__reduce__()
-        files = fs.S3FileSystem(
-            **{
-                **said,
-                "connect_timeout": _CONNECT_S,
-                "request_timeout": _ANSWER_S,
-                "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-                # In the background, all of a large file would be held in memory.
-                "background_writes": False,
-            }
-        )
-    return files, base.rstrip("/")
-
-
-class Objects:
-    """Objects below one prefix, by their paths. Every call raises ShelfUnreachable when it cannot be made."""
-
-    def __init__(self, connect: Callable[[], tuple[Any, str]], name: str) -> None:
-        self.name = name
-        self._connect = connect
-        self._connection: tuple[Any, str] | None = None
-        self._connecting = threading.Lock()
-        self._bucket_seen = False
-
-    @contextlib.contextmanager
-    def speaking(self) -> Iterator[tuple[Any, str]]:
-        """The file system, and the path of the prefix in it; its failures are told as ours."""
-        try:
-            with self._connecting:
-                if self._connection is None:
-                    self._connection = self._connect()
-            yield self._connection
-        except (FileNotFoundError, ShelfUnreachable):
-            raise
-        except OSError as error:
-            text = str(error)
-            advice = next((advice for code, advice in _ADVICE.items() if code in text), "")
-            raise ShelfUnreachable(
-                f"the datasets at {self.name} cannot be reached. {advice} ({text})"
-            ) from error
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a small object; it appears whole."""
-        with self.speaking() as (files, base), files.open_output_stream(f"{base}/{path}", None) as stream:
-            stream.write(content)
-
-    def upload(self, source: Path, path: str) -> None:
-        """Write an object from a local file, in pieces."""
-        with (
-            source.open("rb") as file,
-            self.speaking() as (files, base),
-            files.open_output_stream(f"{base}/{path}", None) as stream,
-        ):
-            shutil.copyfileobj(file, stream, _PIECE)
-
-    @contextlib.contextmanager
-    def opened(self, path: str) -> Iterator[Any]:
-        """An object, to be read from anywhere in it. Raises FileNotFoundError."""
-        with self.speaking() as (files, base), files.open_input_file(f"{base}/{path}") as file:
-            yield file
-
-    def remove(self, path: str) -> None:
-        """Remove an object; it may be gone already."""
-        with contextlib.suppress(FileNotFoundError), self.speaking() as (files, base):
-            files.delete_file(f"{base}/{path}")
-
-    def listed(self, path: str, *, deep: bool = False) -> list[Any]:
-        """What lies below a path, each as pyarrow describes it; nothing when there is no such path."""
-        from pyarrow.fs import FileSelector
-
-        with self.speaking() as (files, base):
-            below = f"{base}/{path}".rstrip("/")
-            found: list[Any] = files.get_file_info(FileSelector(below, allow_not_found=True, recursive=deep))
-            # A bucket that is not there lists like one without objects.
-            if not found and not self._bucket_seen:
-                self._look_for_bucket(files, base.partition("/")[0])
-        self._bucket_seen = True
-        return found
-
-    def _look_for_bucket(self, files: Any, bucket: str) -> None:
-        if not files.get_file_info(bucket).type:
-            raise ShelfUnreachable(f"there is no bucket {bucket} for the datasets at {self.name}: create it")
-
-    def described(self, paths: list[str]) -> list[Any]:
-        """Each path as pyarrow describes it, those that are not there too."""
-        with self.speaking() as (files, base):
-            found: list[Any] = files.get_file_info([f"{base}/{path}" for path in paths])
-        return found
 
 
 class ObjectShelf:
     """Releases as objects `MODEL/N/FILE` below a prefix."""
 
-    def __init__(self, connect: Callable[[], tuple[Any, str]], name: str) -> None:
-        self.name = name
-        self.objects = Objects(connect, name)
+    def __init__(self, objects: Objects) -> None:
+        self.name = objects.name
+        self.objects = objects
         self._published: dict[str, set[int]] = {}
 
     def models(self) -> list[str]:
@@ -221,7 +91,7 @@ class ObjectShelf:
 
         def pieces() -> Iterator[bytes]:
             with stack:
-                while piece := file.read(_PIECE):
+                while piece := file.read(PIECE):
                     yield piece
 
         return Body(file.size(), pieces())

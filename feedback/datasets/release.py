@@ -22,11 +22,12 @@ import msgspec
 from feedback.datasets import manifest as manifests
 from feedback.datasets.announce import Emit, announce
 from feedback.datasets.card import card
-from feedback.datasets.catalogue import Manifest, check_model
+from feedback.datasets.catalogue import Manifest
 from feedback.datasets.croissant import croissant
 from feedback.datasets.cut import Cut, cut
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
 from feedback.datasets.gate import ALLOWABLE, JUDGED_COLUMNS, Evidence, Report, failures, judge
+from feedback.datasets.names import check_model
 from feedback.datasets.parents import Family, count_labels
 from feedback.datasets.recipe import SPLITS, TRAINING, Filters
 from feedback.datasets.rows import Progress

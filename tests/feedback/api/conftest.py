@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from feedback.api.services import WorkerSays
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.shelves import shelf_of
 from feedback.server import build_app
 from streams.appender import Appender
 from streams.log.memory import MemoryLog

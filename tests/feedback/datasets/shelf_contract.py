@@ -11,12 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from feedback.datasets.announce import announce
-from feedback.datasets.catalogue import FILES, MANIFEST, list_releases, models, show
+from feedback.datasets.catalogue import list_releases, models, show
 from feedback.datasets.diff import diff
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease, ReleaseMissing
 from feedback.datasets.lineage import events_behind, versions_with
+from feedback.datasets.names import FILES, MANIFEST
 from feedback.datasets.release import Published
-from feedback.datasets.shelf import Shelf, shelf_of
+from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelves import shelf_of
 from loopline.content import content_hash
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 

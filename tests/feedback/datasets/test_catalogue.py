@@ -9,16 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from feedback.datasets.catalogue import (
-    list_releases,
-    models,
-    parse_name,
-    show,
-    versions,
-)
+from feedback.datasets.catalogue import list_releases, models, show, versions
 from feedback.datasets.diff import Relabelled, diff
 from feedback.datasets.errors import BadRequest, ReleaseMissing
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.names import parse_name
+from feedback.datasets.shelves import shelf_of
 from tests.feedback.datasets.world import MODEL, World
 
 ungated = pytest.mark.usefixtures("ungated")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feedback.datasets.errors import ReleaseMissing
 from feedback.datasets.lineage import Behind, events_behind, trained_on, versions_with
 from feedback.datasets.lineage_file import LINEAGE, ROWS_A_GROUP, LineageStage, bucket
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.shelves import shelf_of
 from schemas.canonical import canonical
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 

@@ -18,7 +18,7 @@ from feedback.datasets.catalogue import list_releases, show
 from feedback.datasets.claims import Claims
 from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.objects import Objects, ObjectShelf
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.shelves import shelf_of
 from tests.feedback.datasets.s3 import S3, connection, s3_server
 from tests.feedback.datasets.shelf_contract import ShelfContract, contents, made, publish
 from tests.feedback.datasets.world import MODEL
@@ -64,7 +64,7 @@ class TestObjects(ShelfContract):
 PUBLISH = """
 import os, signal, sys
 from feedback.datasets import objects
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.shelves import shelf_of
 from tests.feedback.datasets.shelf_contract import publish
 
 left = int(sys.argv[3])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feedback.datasets.announce import announce
-from feedback.datasets.catalogue import FILES, versions
+from feedback.datasets.catalogue import versions
 from feedback.datasets.errors import (
     AsOfRefused,
     BadRequest,
@@ -21,7 +21,8 @@ from feedback.datasets.errors import (
     NotCaughtUp,
     NothingToRelease,
 )
-from feedback.datasets.shelf import FolderShelf
+from feedback.datasets.folder import FolderShelf
+from feedback.datasets.names import FILES
 from loopline.content import content_hash
 from schemas.catalog import CATALOG
 from streams.log.port import LogIdentity

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from feedback.datasets.errors import BadRequest
-from feedback.datasets.shelf import FolderShelf, shelf_of
+from feedback.datasets.folder import FolderShelf
+from feedback.datasets.shelves import shelf_of
 from tests.feedback.datasets.shelf_contract import ShelfContract
 
 
@@ -42,14 +43,15 @@ def test_what_is_neither_folder_nor_object_store_is_refused(address: str) -> Non
 
 PUBLISH = """
 import os, signal, sys
-from feedback.datasets import shelf as module
+from pathlib import Path
+from feedback.datasets import folder as module
 
 def reached(step):
     if step == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGKILL)
 
 module.reached = reached
-shelf = module.shelf_of(sys.argv[1])
+shelf = module.FolderShelf(Path(sys.argv[1]))
 for _ in range(int(sys.argv[2])):
     with shelf.releasing("reader", print) as bench, bench.building() as built, bench.numbered() as version:
         (built / "train.parquet").write_bytes(b"rows" * 10_000)

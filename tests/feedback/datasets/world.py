@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from feedback.datasets.catalogue import Manifest
 from feedback.datasets.recipe import SPLITS
 from feedback.datasets.release import Published, release
-from feedback.datasets.shelf import shelf_of
+from feedback.datasets.shelves import shelf_of
 from schemas.identity import partition_key, partition_of
 from schemas.instants import rfc3339
 from streams.admission import admit
