@@ -15,41 +15,22 @@ import stat
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 from feedback.cluster import Cluster
+from feedback.doctor_cluster import examine_cluster
+from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
-from feedback.service import NoAddress, NoAnswer, OverHttp, address_of
-from feedback.settings import without_password
+from feedback.service import address_of
 from feedback.supervisor import listen
 from streams.log.port import format_positions
 from streams.projection import OtherViews, StoreRefused, check
 from streams.queries.freshness import lag
-from streams.queries.waiting import waiting_count
-from streams.store.port import Snapshot
 from streams.store.sqlite import SqliteStore
-from streams.store.tables import DEAD_LETTERS, REPLAYED
-
-OK, WARN, FAIL = "ok", "warn", "fail"
 
 _LEAST_SQLITE = (3, 37, 0)
 _FREE_WARN, _FREE_FAIL = 1024**3, 64 * 1024**2
 _SLOW_SYNC_S = 0.1
-_CLOCK_WARN_S = 5.0
-
-
-class Finding(NamedTuple):
-    """What was looked at, how it is (ok, warn or fail), what was seen, and what to do."""
-
-    subject: str
-    state: str
-    said: str
-    do: str = ""
-
-
-Findings = Iterator[Finding]
 
 
 def examine(place: Home | Cluster, url: str | None, host: str, port: int) -> list[Finding]:
@@ -62,8 +43,6 @@ def examine(place: Home | Cluster, url: str | None, host: str, port: int) -> lis
     found = [*checked("python", _python), *checked("sqlite", _sqlite)]
     if isinstance(place, Home):
         return found + _home(place, url, host, port)
-    from feedback.doctor_cluster import examine_cluster
-
     return found + examine_cluster(place, url or address_of(host, port))
 
 
@@ -80,14 +59,6 @@ def _home(home: Home, url: str | None, host: str, port: int) -> list[Finding]:
     if url is None and home.server() is None:
         found += checked("port", lambda: _port(host, port))
     return found
-
-
-def checked(subject: str, look: Callable[[], Findings]) -> Findings:
-    """What a check finds; that it fails by itself is a finding too."""
-    try:
-        yield from look()
-    except Exception as error:
-        yield Finding(subject, FAIL, without_password(f"{type(error).__name__}: {error}"))
 
 
 # ------------------------------------------------------------------------------------------- the machine
@@ -218,32 +189,12 @@ def _progress(home: Home, behind: int) -> Findings:
         yield Finding("worker", OK, f"running, {behind} blocks behind")
 
 
-def contents(snapshot: Snapshot) -> Findings:
-    """What waits, and what was refused."""
-    yield Finding("waiting", OK, f"{waiting_count(snapshot):,} events (`loopline waiting`)")
-    codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
-    put_back = snapshot.count(REPLAYED)
-    if not codes:
-        yield Finding("dead letters", OK, "none")
-        return
-    by_code = ", ".join(f"{code} {count:,}" for code, count in sorted(codes.items()))
-    said = f"{codes.total():,} refused: {by_code}; {put_back:,} put back"
-    yield Finding(
-        "dead letters", WARN if codes.total() > put_back else OK, said, "`loopline dead-letters list`"
-    )
-
-
 def _clock(home: Home) -> Findings:
     if not home.exists() or (path := home.current_path()) is None or not path.exists():
         return
     with contextlib.closing(SqliteStore(path)) as store, store.snapshot() as snapshot:
         newest = max((applied.received for applied in snapshot.positions().values()), default=0) / 1e9
-    ahead = newest - time.time()
-    if ahead > _CLOCK_WARN_S:
-        do = "set the clock: events would be received before those that came earlier"
-        yield Finding("clock", WARN, f"the log's last event was received {ahead:.0f} s in the future", do)
-    else:
-        yield Finding("clock", OK, "not behind the log's last event")
+    yield from clock(newest)
 
 
 _OF_A_HOME: tuple[tuple[str, Callable[[Home], Findings]], ...] = (
@@ -267,25 +218,6 @@ def _server(home: Home, url: str | None) -> Findings:
         yield Finding("server", WARN, "none runs on this home", "`loopline up`")
         return
     yield from server(url, "start it (`loopline up`), or correct --url")
-
-
-def server(url: str, start: str) -> Findings:
-    """Whether the server there is ready; `start` says what to do when it does not answer."""
-    try:
-        with contextlib.closing(OverHttp(url, timeout_s=10.0)) as service:
-            answer = service.request("GET", "/readyz")
-    except (NoAnswer, NoAddress) as error:
-        yield Finding("server", FAIL, str(error), start)
-        return
-    said = answer.json()
-    said = said if isinstance(said, dict) else {}
-    reasons = "; ".join(said.get("reasons") or [said.get("detail", "")])
-    if answer.status != 200:
-        yield Finding("server", FAIL, f"{url} is not ready: {reasons or answer.status}")
-    elif said.get("status") == "degraded":
-        yield Finding("server", WARN, f"{url} takes events in, but: {reasons}")
-    else:
-        yield Finding("server", OK, f"{url} is ready")
 
 
 def _port(host: str, port: int) -> Findings:

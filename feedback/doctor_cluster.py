@@ -1,7 +1,7 @@
 """Looking at a cluster: its brokers and topics, its database, whether both belong together, and a collector.
 
 Nothing is changed but for the tables of the catalogue, which are made where they are missing, as anybody who
-opens it does. The findings and what every place has are those of `feedback.doctor`.
+opens it does. The findings and what every place has are those of `feedback.findings`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import time
 
 from feedback.cluster import NO_VIEWS, Cluster
-from feedback.doctor import FAIL, OK, WARN, Finding, Findings, checked, contents, server
+from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.place import NothingHere
 from feedback.settings import without_password
 from streams.kafka.topics import show
@@ -21,7 +21,6 @@ from streams.store.tables import VIEWS_VERSION
 
 _SLOW_STORE_S = 0.05
 _MANY_BEHIND = 1000
-_CLOCK_WARN_S = 5.0
 
 
 def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
@@ -93,7 +92,5 @@ def _views(cluster: Cluster) -> Findings:
         state = WARN if behind > _MANY_BEHIND else OK
         yield Finding("lag", state, f"{behind:,} blocks behind the log", do if state != OK else "")
         newest = max((applied.received for applied in positions.values()), default=0) / 1e9
-        if newest - time.time() > _CLOCK_WARN_S:
-            ahead = f"the log's last event was received {newest - time.time():.0f} s in the future"
-            yield Finding("clock", WARN, ahead, "set the clocks of the collectors and of this machine")
+        yield from clock(newest)
         yield from contents(snapshot)

@@ -1,0 +1,84 @@
+"""What a look at an installation finds, and the looks that are the same for a home and a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from feedback.service import NoAddress, NoAnswer, OverHttp
+from feedback.settings import without_password
+from streams.queries.waiting import waiting_count
+from streams.store.port import Snapshot
+from streams.store.tables import DEAD_LETTERS, REPLAYED
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+_CLOCK_WARN_S = 5.0
+
+
+class Finding(NamedTuple):
+    """What was looked at, how it is (ok, warn or fail), what was seen, and what to do."""
+
+    subject: str
+    state: str
+    said: str
+    do: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+def checked(subject: str, look: Callable[[], Findings]) -> Findings:
+    """What a check finds; that it fails by itself is a finding too."""
+    try:
+        yield from look()
+    except Exception as error:
+        yield Finding(subject, FAIL, without_password(f"{type(error).__name__}: {error}"))
+
+
+def contents(snapshot: Snapshot) -> Findings:
+    """What waits, and what was refused."""
+    yield Finding("waiting", OK, f"{waiting_count(snapshot):,} events (`loopline waiting`)")
+    codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
+    put_back = snapshot.count(REPLAYED)
+    if not codes:
+        yield Finding("dead letters", OK, "none")
+        return
+    by_code = ", ".join(f"{code} {count:,}" for code, count in sorted(codes.items()))
+    said = f"{codes.total():,} refused: {by_code}; {put_back:,} put back"
+    yield Finding(
+        "dead letters", WARN if codes.total() > put_back else OK, said, "`loopline dead-letters list`"
+    )
+
+
+def clock(newest: float) -> Findings:
+    """Whether this machine's clock is behind the instant (s since 1970) when the log's last event came in."""
+    ahead = newest - time.time()
+    if ahead > _CLOCK_WARN_S:
+        said = f"the log's last event was received {ahead:.0f} s in the future"
+        do = "set the clocks here and where events are taken in: else they seem to come before earlier ones"
+        yield Finding("clock", WARN, said, do)
+    else:
+        yield Finding("clock", OK, "not behind the log's last event")
+
+
+def server(url: str, start: str) -> Findings:
+    """Whether the server there is ready; `start` says what to do when it does not answer."""
+    try:
+        with contextlib.closing(OverHttp(url, timeout_s=10.0)) as service:
+            answer = service.request("GET", "/readyz")
+    except (NoAnswer, NoAddress) as error:
+        yield Finding("server", FAIL, str(error), start)
+        return
+    said = answer.json()
+    said = said if isinstance(said, dict) else {}
+    reasons = "; ".join(said.get("reasons") or [said.get("detail", "")])
+    if answer.status != 200:
+        yield Finding("server", FAIL, f"{url} is not ready: {reasons or answer.status}")
+    elif said.get("status") == "degraded":
+        yield Finding("server", WARN, f"{url} takes events in, but: {reasons}")
+    else:
+        yield Finding("server", OK, f"{url} is ready")
