@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 
 from tests.architecture.source import CLIENT, ROOMS, Import, Module, read
 
@@ -145,12 +146,30 @@ def check_quick_start(modules: Modules) -> list[str]:
     return _heavy(modules, starts, HEAVY_FOR_HELP, "imported before it is needed")
 
 
+def check_circles(modules: Modules) -> list[str]:
+    """No module needs one that needs it, be it later or for types. A package and what lies in it are one."""
+    needs = {
+        name: {
+            each.target
+            for each in module.imports
+            if each.target in modules and not within(name, each.target) and not within(each.target, name)
+        }
+        for name, module in modules.items()
+    }
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return [f"{' <- '.join(error.args[1])}: a circle"]
+    return []
+
+
 CHECKS: tuple[Callable[[Modules], list[str]], ...] = (
     check_floors,
     check_client,
     check_adapters,
     check_ingest_path,
     check_quick_start,
+    check_circles,
 )
 
 

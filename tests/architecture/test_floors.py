@@ -142,6 +142,22 @@ def test_help_loads_nothing_heavy() -> None:
     assert floors.check_quick_start(quick) == []
 
 
+@pytest.mark.parametrize(
+    "back",
+    [
+        "import streams.a",
+        "from streams.a import f",
+        "def f():\n    from streams import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from streams.a import A",
+    ],
+)
+def test_a_circle_is_found(back: str) -> None:
+    """Modules that need each other over any way are told; without the way back there is no circle."""
+    there = {"streams__a": "from streams.b import g", "streams__b": "import streams.c"}
+    assert len(floors.check_circles(made_up(**there, streams__c=back))) == 1
+    assert floors.check_circles(made_up(**there, streams__c="import json")) == []
+
+
 def test_main_tells_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What `make lint` runs prints each violation and ends with status 1; without one it ends with 0."""
     monkeypatch.setattr(floors, "read", lambda: made_up(schemas__a="import models"))
