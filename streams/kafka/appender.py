@@ -255,6 +255,8 @@ class KafkaAppender:
         refusal = NotDurable(f"{_called(sent.partition)} has not acknowledged within {self._ack_s:g} s")
         refusal.kept = None
         self._fail(sent, refusal)
+        # They count each block once: what becomes of this one later would be taken for another one's end.
+        sent.waiters = []
 
     # ---------------------------------------------------------------------------------- 3. it is answered
 

@@ -1,0 +1,92 @@
+"""What the appender answers when acknowledgements come late or without an offset; no broker is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import pytest
+
+from streams.appender import Batch, Part
+from streams.kafka import appender as module
+from streams.kafka.address import Address
+from streams.kafka.appender import KafkaAppender
+from streams.kafka.letters import Letter
+from streams.kafka.log import KafkaLog
+from streams.kafka.producing import Ack
+from streams.log.port import DEAD, LogIdentity, NotDurable
+
+HOLD_S = 0.2
+
+
+class EmptyLog:
+    """A log of two partitions in which nothing is yet."""
+
+    address = Address.parse("kafka://127.0.0.1:9092")
+    identity = LogIdentity("log", 1, 2)
+
+    def ends(self) -> dict[int, int]:
+        """Everything begins at 0."""
+        return {0: 0, 1: 0, DEAD: 0}
+
+    def acknowledged(self, partition: int, end: int) -> None:
+        """Nothing to remember."""
+
+
+class Held:
+    """A producer that acknowledges when the test says so."""
+
+    down = ""
+
+    def __init__(self, _: Address) -> None:
+        self.sent: dict[int, asyncio.Future[Ack]] = {}
+
+    def send(self, place: tuple[str, int], records: Sequence[Letter]) -> asyncio.Future[Ack]:
+        """Keep it on its way."""
+        answer = self.sent[place[1]] = asyncio.get_running_loop().create_future()
+        return answer
+
+
+class AtOnce:
+    """Other collectors have written nothing."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def ask(self, then: Callable[[], None]) -> None:
+        """It is known at once."""
+        then()
+
+
+def appending(monkeypatch: pytest.MonkeyPatch, **how: Any) -> tuple[KafkaAppender, dict[int, Any]]:
+    """An appender without brokers, and what it has under way in each partition."""
+    monkeypatch.setattr(module, "Producing", Held)
+    monkeypatch.setattr(module, "Covering", AtOnce)
+    appender = KafkaAppender(cast(KafkaLog, EmptyLog()), **how)
+    return appender, cast(Held, appender._producing).sent
+
+
+async def until(what: Callable[[], object]) -> None:
+    """Wait for it, and not for long."""
+    async with asyncio.timeout(10):
+        while not what():
+            await asyncio.sleep(0.005)
+
+
+def test_a_late_acknowledgement_decides_nothing_about_another_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request is answered when each of its blocks is decided: one that was given up counts once."""
+
+    async def answered() -> None:
+        appender, sent = appending(monkeypatch, hold_events=2, hold_s=HOLD_S, ack_s=HOLD_S)
+        answer = appender.submit(Batch(1, [Part(0, {"t"}, [b"1", b"2"]), Part(1, {"t"}, [b"3"])]))
+        # The full block goes at once and is given up when the other one goes.
+        await until(lambda: appender.failed_at is not None and 1 in sent)
+        sent[0].set_result(Ack(0, 0))
+        await asyncio.sleep(HOLD_S / 4)
+        assert not answer.done()
+        with pytest.raises(NotDurable) as refusal:
+            await answer
+        assert type(refusal.value) is NotDurable
+        assert refusal.value.kept is None
+
+    asyncio.run(answered())
