@@ -225,15 +225,13 @@ def _must_belong(cluster: Cluster, log: KafkaLog) -> None:
 
 
 async def _until_it_starts(intake: Intake) -> None:
-    """Start reading the intake, again and again while that is not possible."""
-    from streams.kafka.intake import NoIntake
-
+    """Start reading the intake, again and again while that is not possible, for whatever reason."""
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
             await intake.start()
             return
-        except (NoIntake, ConnectionError) as error:
-            _log.warning("the intake cannot be read", reason=str(error), again_in_s=pause_s)
+        except Exception as error:
+            _log.warning("the intake cannot be read", reason=str(error) or repr(error), again_in_s=pause_s)
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

@@ -165,9 +165,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _leave(self) -> None:
         consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            with contextlib.suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(consumer.stop(), _LEAVE_S)
+        if consumer is None:
+            return
+        # A task of its own: whatever it ends with, also with being cancelled, is not how this ends.
+        leaving = asyncio.ensure_future(consumer.stop())
+        await asyncio.wait([leaving], timeout=_LEAVE_S)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
 
     # ------------------------------------------------------------------------------------------ the reading
 
@@ -176,11 +180,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 if self._consumer is None:
                     await self._join()
-                await self._read()
+                try:
+                    await self._read()
+                except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+                    await self._begin(error)
             except _Abandoned:
                 continue
-            except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
-                await self._begin(error)
             except Exception as error:
                 # Whatever it was: from the committed offsets on, it is tried again.
                 self._failed(error)
@@ -211,10 +216,16 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         assert self._consumer is not None
         seen = self._assignments
         for partition in sorted(self._consumer.assignment()):
-            offset = await self._consumer.committed(partition)
-            if offset is None:
-                offset = (await self._consumer.beginning_offsets([partition]))[partition]
-            records, after = await read_tolerantly(self._address.bootstrap, partition, offset)
+            committed = await self._consumer.committed(partition)
+            start = (await self._consumer.beginning_offsets([partition]))[partition]
+            try:
+                offset = start if committed is None else committed
+                records, after = await read_tolerantly(self._address.bootstrap, partition, offset)
+            except OffsetOutOfRangeError:
+                await self._begin(OffsetOutOfRangeError({partition: committed}))
+                records, after = await read_tolerantly(self._address.bootstrap, partition, start)
+                if not records and seen == self._assignments:
+                    await self._commit({partition: after})
             for chunk in _chunks([records]):
                 await self._take(chunk, seen)
             if seen != self._assignments:

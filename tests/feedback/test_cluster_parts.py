@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from feedback import collecting
 from feedback.api.services import Ends
 from feedback.cluster import Cluster
 from feedback.service import address_of
@@ -154,3 +156,18 @@ def test_a_port_that_is_taken_is_told_and_not_tried_again(monkeypatch: pytest.Mo
     """Another start would not mend it."""
     with pytest.raises(CannotListen, match="another --port"):
         watcher(monkeypatch, f"raise SystemExit({CANNOT_LISTEN})").run(threading.Event())
+
+
+def test_an_intake_is_started_again_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keeps the intake from starting, it is tried again: nobody would hear of a task that ended."""
+    tries: list[int] = []
+
+    class Failing:
+        async def start(self) -> None:
+            tries.append(1)
+            if len(tries) < 3:
+                raise TimeoutError
+
+    monkeypatch.setattr(collecting, "_FIRST_PAUSE_S", 0.01)
+    asyncio.run(collecting._until_it_starts(cast(Any, Failing())))
+    assert len(tries) == 3

@@ -69,7 +69,7 @@ def appending(monkeypatch: pytest.MonkeyPatch, **how: Any) -> tuple[KafkaAppende
 async def until(what: Callable[[], object]) -> None:
     """Wait for it, and not for long."""
     async with asyncio.timeout(10):
-        while not what():
+        while not what():  # noqa: ASYNC110 -- nobody there sets an event
             await asyncio.sleep(0.005)
 
 
