@@ -16,7 +16,7 @@ from streams.store.memory import MemoryStore
 from streams.store.port import Applied, Transaction
 from streams.store.tables import CASES, COUNTS, FACTS, Row
 from tests.streams.rows import case, count, fact, row, rows
-from tests.streams.store_contract import IDENTITY
+from tests.streams.storing import IDENTITY
 
 
 def _store(write: Callable[[Transaction], object]) -> MemoryStore:

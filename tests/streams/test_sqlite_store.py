@@ -27,7 +27,7 @@ from streams.store.sqlite import (
 )
 from streams.store.tables import CASES, COUNTS, DEAD_LETTERS, FACTS, LABELS, PREDICTIONS, TABLES, Table
 from tests.streams.rows import case, count
-from tests.streams.store_contract import IDENTITY, everything, put
+from tests.streams.storing import IDENTITY, everything, put
 
 
 @pytest.fixture

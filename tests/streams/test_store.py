@@ -20,7 +20,8 @@ from streams.store.port import Applied, Range, Snapshot, Store
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import TABLES, Row, Table
 from tests.streams import rows
-from tests.streams.store_contract import IDENTITY, Interrupted, StoreContract
+from tests.streams.store_contract import StoreContract
+from tests.streams.storing import IDENTITY, Interrupted
 
 
 class TestMemoryStore(StoreContract):

@@ -9,7 +9,7 @@ import pytest
 from streams.store.postgres import PostgresStore, PostgresStores
 from tests.postgres import PostgresServer, create_database, drop_database
 from tests.streams.postgres.working import fresh_store
-from tests.streams.store_contract import IDENTITY
+from tests.streams.storing import IDENTITY
 
 
 @pytest.fixture(scope="module")

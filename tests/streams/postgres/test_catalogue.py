@@ -22,7 +22,7 @@ from streams.store.tables import CASES, VIEWS_VERSION
 from tests.postgres import PostgresServer
 from tests.streams.postgres.working import Working
 from tests.streams.rows import case
-from tests.streams.store_contract import IDENTITY, everything, put
+from tests.streams.storing import IDENTITY, everything, put
 
 pytestmark = pytest.mark.postgres
 

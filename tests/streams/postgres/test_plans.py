@@ -14,7 +14,7 @@ from streams.store.postgres.store import _HOLD, _LOCK
 from streams.store.tables import CASES, FACTS, LABELS, PREDICTIONS, TABLES, Row, Table
 from tests.streams.postgres.working import fresh_store
 from tests.streams.rows import fact, row
-from tests.streams.store_contract import IDENTITY
+from tests.streams.storing import IDENTITY
 
 pytestmark = pytest.mark.postgres
 

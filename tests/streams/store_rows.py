@@ -1,0 +1,278 @@
+"""What every store does with rows, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streams.log.port import DEAD
+from streams.store.port import Range, Store
+from streams.store.tables import (
+    CASES,
+    COUNTS,
+    DEAD_LETTERS,
+    EXPOSURES,
+    FACTS,
+    LABELS,
+    PREDICTIONS,
+    REPLAYED,
+    TABLES,
+    VIEWS_VERSION,
+    Row,
+)
+from tests.streams.rows import WORDS, case, count, fact, row
+from tests.streams.storing import IDENTITY, everything, got, put
+
+
+class RowsContract:
+    """Inherit, and give a fixture `store` with an empty store of `IDENTITY`, open for writing."""
+
+    def test_a_store_knows_its_log_and_its_views(self, store: Store) -> None:
+        """A store says which log it was built from, and by which version of the views."""
+        assert store.log == IDENTITY
+        assert store.views_version == VIEWS_VERSION
+
+    def test_an_empty_store_answers_with_nothing(self, store: Store) -> None:
+        """Every way of reading every table works before the first block."""
+        with store.snapshot() as snapshot:
+            assert snapshot.positions() == {}
+            for table in TABLES:
+                assert list(snapshot.scan(table)) == []
+                assert snapshot.count(table) == 0
+                assert snapshot.get(table, []) == []
+                for index in table.indexes:
+                    assert snapshot.find(table, index.columns[0], []) == []
+                if table.sums:
+                    assert snapshot.totals(table, []) == []
+                    assert snapshot.totals(table, ["env"]) == []
+
+    def test_rows_come_back_as_they_were_put(self, store: Store) -> None:
+        """Every column keeps its value: nulls, zeros, empty texts and bytes are told apart."""
+        rows = [
+            fact(b"p1", 1, value="", text=None, explains=b"", joined=0, digest=-(2**63), label="😀\x01"),
+            fact(b"p1", 2, value=None, text="", explains=None, joined=None, digest=2**63 - 1),
+        ]
+        put(store, FACTS, rows)
+        assert everything(store, FACTS) == rows
+        label = row(LABELS, model="m", pid=b"p", env="prod", agreement=2 / 3, people=3, candidates="[]")
+        put(store, LABELS, [label])
+        assert everything(store, LABELS) == [label]
+
+    @pytest.mark.parametrize("size", [1, 59, 60, 61, 1000])
+    def test_insert_puts_what_is_not_there(self, store: Store, size: int) -> None:
+        """Rows with new keys are inserted, few or many, beside those that are there."""
+        put(store, FACTS, [fact(b"a", 1)])
+        rows = [fact(b"b", number, text=None if number % 2 else "t") for number in range(size)]
+        with store.transaction([0]) as transaction:
+            transaction.insert(FACTS, rows)
+            transaction.insert(FACTS, [])
+        assert everything(store, FACTS) == [fact(b"a", 1), *rows]
+
+    def test_the_longest_keys_are_kept(self, store: Store) -> None:
+        """Ids of 256 characters of four bytes each fit into a key, every time."""
+        long = "".join(chr(0x10000 + number * 977) for number in range(256))
+        source = long[::-1]
+        key, id_ = b"jm/" + long.encode(), b"t" + long[1:].encode() + b"zzzz"
+        rows = [row(FACTS, key=key, id=id_, source=each) for each in sorted((source, source[:-1] + "z"))]
+        put(store, FACTS, rows)
+        put(store, FACTS, rows)
+        assert sorted(everything(store, FACTS)) == sorted(rows)
+        assert got(store, FACTS, [(key, id_, source)]) == [row(FACTS, key=key, id=id_, source=source)]
+        put(store, REPLAYED, [row(REPLAYED, dead_letter="0:1:2", key=key, id=id_, source=source)])
+
+    def test_put_replaces_the_row_with_the_same_key(self, store: Store) -> None:
+        """One key, one row: the last one put, whole."""
+        put(store, FACTS, [fact(b"p1", 1, text="old", waits_for="prediction:x"), fact(b"p1", 2)])
+        put(store, FACTS, [fact(b"p1", 1, value="up", pid=b"p9")])
+        assert everything(store, FACTS) == [fact(b"p1", 1, value="up", pid=b"p9"), fact(b"p1", 2)]
+        with store.snapshot() as snapshot:
+            assert snapshot.find(FACTS, "waits_for", ["prediction:x"]) == []
+            assert snapshot.find(FACTS, "pid", [b"p9"]) == [fact(b"p1", 1, value="up", pid=b"p9")]
+
+    def test_a_table_may_be_all_key(self, store: Store) -> None:
+        """A row whose key is there already is put again without harm."""
+        entry = row(REPLAYED, dead_letter="0:1:2", key=b"k", id=b"i", source="/s")
+        put(store, REPLAYED, [entry])
+        put(store, REPLAYED, [entry])
+        assert everything(store, REPLAYED) == [entry]
+
+    def test_get_reads_by_whole_keys_and_by_prefixes(self, store: Store) -> None:
+        """A prefix stands for all keys that begin with it; what is not there is left out."""
+        rows = [fact(key, number) for key in (b"a", b"b", b"c") for number in range(3)]
+        put(store, FACTS, rows)
+        assert got(store, FACTS, [(b"a",), (b"c",), (b"zz",)]) == rows[:3] + rows[6:]
+        assert got(store, FACTS, [(b"b", b"0001")]) == [rows[4]]
+        assert got(store, FACTS, [(b"b", b"0001", "/s"), (b"b", b"0002", "/other")]) == [rows[4]]
+        assert got(store, FACTS, [[b"b"], [b"zz"]]) == rows[3:6]
+        assert got(store, FACTS, iter([(b"a",)])) == rows[:3]
+
+    @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 63, 64, 65, 300, 1023, 1024, 1025, 2500])
+    def test_get_takes_any_number_of_keys(self, store: Store, size: int) -> None:
+        """However many keys are asked for, and however often one of them, each row comes once."""
+        rows = [case(b"%06d" % number, b"p") for number in range(size)]
+        put(store, CASES, rows)
+        keys = [entry[:2] for entry in rows]
+        strangers = [(b"x%06d" % number, b"p") for number in range(size)]
+        assert got(store, CASES, keys) == rows
+        assert got(store, CASES, [*reversed(keys), *strangers, *keys]) == rows
+        assert got(store, CASES, [key[:1] for key in (*keys, *strangers, *keys)]) == rows
+
+    def test_find_reads_by_an_indexed_column(self, store: Store) -> None:
+        """Rows are found by the first column of an index; null is no value to be found by."""
+        rows = [fact(b"k", number, waits_for=word) for number, word in enumerate(["a", "b", None, "a"])]
+        put(store, FACTS, rows)
+        with store.snapshot() as snapshot:
+            assert sorted(snapshot.find(FACTS, "waits_for", ["a", "a", "c", None])) == [rows[0], rows[3]]
+            assert snapshot.find(FACTS, "waits_for", [None]) == []
+            assert snapshot.find(FACTS, "id", [b"0002"]) == [rows[2]]
+
+    def test_an_index_follows_its_rows(self, store: Store) -> None:
+        """What was found before it changed, or before it was removed, is not found after."""
+        put(store, FACTS, [fact(b"k", 1, waits_for="a"), fact(b"k", 2, waits_for="a")])
+        with store.snapshot() as snapshot:
+            assert len(snapshot.find(FACTS, "waits_for", ["a"])) == 2
+            assert len(snapshot.get(FACTS, [(b"k",)])) == 2
+        with store.transaction([0]) as transaction:
+            transaction.put(FACTS, [fact(b"k", 1, waits_for="b")])
+            transaction.delete(FACTS, [(b"k", b"0002", "/s")])
+            assert transaction.find(FACTS, "waits_for", ["a"]) == []
+        with store.snapshot() as snapshot:
+            assert snapshot.find(FACTS, "waits_for", ["a"]) == []
+            assert snapshot.find(FACTS, "waits_for", ["b"]) == [fact(b"k", 1, waits_for="b")]
+            assert snapshot.get(FACTS, [(b"k",)]) == [fact(b"k", 1, waits_for="b")]
+
+    def test_delete_removes_what_is_there(self, store: Store) -> None:
+        """Keys that are not there are no error."""
+        put(store, CASES, [case(b"k", b"1"), case(b"k", b"2")])
+        with store.transaction([0]) as transaction:
+            transaction.delete(CASES, [(b"k", b"1"), (b"k", b"9")])
+            transaction.delete(CASES, [])
+        assert everything(store, CASES) == [case(b"k", b"2")]
+
+    def test_add_grows_the_sums(self, store: Store) -> None:
+        """Counters grow by what is added and are made when they are missing; other columns stay."""
+        with store.transaction([0]) as transaction:
+            transaction.add(COUNTS, [count("a", 0, 2, 3, model="m"), count("b", 0, 1)])
+            transaction.add(COUNTS, [count("a", 0, -1, 1, model="m"), count("a", 1, 5, model="m")])
+        with store.transaction([0]) as transaction:
+            transaction.add(COUNTS, [count("a", 0, 10, model="m")])
+            transaction.add(COUNTS, [])
+        assert everything(store, COUNTS) == [
+            count("a", 0, 11, 4, model="m"),
+            count("a", 1, 5, model="m"),
+            count("b", 0, 1),
+        ]
+
+    @pytest.mark.parametrize("size", [1, 9, 10, 11, 95, 1000])
+    def test_any_number_of_rows_is_written(self, store: Store, size: int) -> None:
+        """However many rows a call writes, all of them are written, once."""
+        with store.transaction([0]) as transaction:
+            transaction.put(CASES, [case(b"%06d" % number, b"p", 1) for number in range(size)])
+            transaction.put(CASES, [case(b"%06d" % number, b"p", number) for number in range(size)])
+            transaction.add(COUNTS, [count(f"{number:06}", 0, number, 1) for number in range(size)])
+            transaction.add(COUNTS, [count(f"{number:06}", 0, number, 1) for number in range(size)])
+        assert everything(store, CASES) == [case(b"%06d" % number, b"p", number) for number in range(size)]
+        assert everything(store, COUNTS) == [count(f"{n:06}", 0, 2 * n, 2) for n in range(size)]
+
+    def test_scan_is_in_key_order(self, store: Store) -> None:
+        """Keys are ordered by their bytes: texts by code points, numbers by value, column by column."""
+        rows = [
+            row(EXPOSURES, subject=word, dims="d", day="1", shard=n) for word in WORDS for n in (-1, 2, 10)
+        ]
+        put(store, EXPOSURES, rows[::-1])
+        assert everything(store, EXPOSURES) == rows
+        letters = [
+            row(DEAD_LETTERS, partition=p, offset=o, place=3 - o) for p in (DEAD, 0, 1) for o in (0, 2, 11)
+        ]
+        put(store, DEAD_LETTERS, letters[::2] + letters[1::2])
+        assert everything(store, DEAD_LETTERS) == letters
+
+    def test_scan_reads_the_rows_that_meet_its_conditions(self, store: Store) -> None:
+        """A value, a null, and a range with one end, two or none; several conditions all hold."""
+        rows = [
+            fact(b"k%d" % (number % 2), number, at=number, code="c" if number % 3 else None)
+            for number in range(12)
+        ]
+        put(store, FACTS, rows)
+        rows.sort()
+        with store.snapshot() as snapshot:
+            questions: list[tuple[dict[str, Any], Callable[[Any, Any], bool]]] = [
+                ({"at": 5}, lambda at, code: at == 5),
+                ({"code": None}, lambda at, code: code is None),
+                ({"code": Range()}, lambda at, code: code is not None),
+                ({"at": Range(3)}, lambda at, code: at >= 3),
+                ({"at": Range(high=7)}, lambda at, code: at <= 7),
+                ({"at": Range(3, 7), "code": "c"}, lambda at, code: 3 <= at <= 7 and code == "c"),
+                ({"code": Range("a", "z")}, lambda at, code: code is not None),
+                ({"code": Range("d")}, lambda at, code: False),
+            ]
+            for where, meets in questions:
+                wanted = [each for each in rows if meets(each[8], each[24])]
+                assert list(snapshot.scan(FACTS, where)) == wanted, where
+                assert snapshot.count(FACTS, where) == len(wanted), where
+
+    @pytest.mark.parametrize(
+        "where", [{}, {"key": b"b"}, {"key": Range(b"b")}, {"key": b"b", "pid": b"2"}, {"at": 1}]
+    )
+    def test_pages_are_the_whole(self, store: Store, where: dict[str, Any]) -> None:
+        """Reading page by page, each from just behind the last key, gives what one scan gives."""
+        put(store, CASES, [case(key, b"%d" % n, n % 2) for key in (b"a", b"b", b"c") for n in range(5)])
+        with store.snapshot() as snapshot:
+            whole = list(snapshot.scan(CASES, where))
+            paged: list[Row] = []
+            while page := list(snapshot.scan(CASES, where, after=paged[-1][:2] if paged else None, limit=2)):
+                assert len(page) <= 2
+                paged += page
+        assert whole
+        assert paged == whole
+
+    def test_a_scan_can_start_behind_any_key(self, store: Store) -> None:
+        """The key to start behind need not be there, nor meet the conditions."""
+        rows = [case(key, pid) for key in (b"b", b"d") for pid in (b"1", b"3")]
+        put(store, CASES, rows)
+        with store.snapshot() as snapshot:
+            assert list(snapshot.scan(CASES, after=(b"b", b"2"))) == rows[1:]
+            assert list(snapshot.scan(CASES, after=(b"c", b""))) == rows[2:]
+            assert list(snapshot.scan(CASES, after=(b"z", b""))) == []
+            assert list(snapshot.scan(CASES, {"key": b"d"}, after=(b"a", b"9"))) == rows[2:]
+            assert list(snapshot.scan(CASES, {"key": b"d"}, after=(b"d", b"1"))) == rows[3:]
+            assert list(snapshot.scan(CASES, {"key": b"b"}, after=(b"c", b""))) == []
+            assert list(snapshot.scan(CASES, {"key": b"b", "pid": b"3"}, after=(b"b", b"1"))) == [rows[1]]
+            assert list(snapshot.scan(CASES, {"key": b"b", "pid": b"3"}, after=(b"b", b"3"))) == []
+            assert list(snapshot.scan(CASES, limit=0)) == []
+
+    def test_totals_add_up_over_shards(self, store: Store) -> None:
+        """Groups are summed over partitions, in order with nulls first; a group of zeros is absent."""
+        put(
+            store,
+            COUNTS,
+            [
+                count("a", 0, 2, 2, segment="s", env="prod"),
+                count("a", 1, 3, 4, segment="s", env="prod"),
+                count("b", 0, 1, 0, env="prod"),
+                count("c", 0, 4, 1, segment="t", env="prod"),
+                count("c", 1, -4, -1, segment="t", env="prod"),
+                count("d", 0, 7, 7, segment="S", env="test"),
+                count("e", 0, 0, 3, segment="u", env="prod"),
+            ],
+        )
+        with store.snapshot() as snapshot:
+            by_segment = [(None, 1, 0), ("S", 7, 7), ("s", 5, 6), ("u", 0, 3)]
+            assert snapshot.totals(COUNTS, ["segment"]) == by_segment
+            assert snapshot.totals(COUNTS, ["env", "segment"], {"env": "test"}) == [("test", "S", 7, 7)]
+            assert snapshot.totals(COUNTS, [], {"env": "prod"}) == [(6, 9)]
+            assert snapshot.totals(COUNTS, [], {"segment": "t"}) == []
+            assert snapshot.totals(COUNTS, ["segment"], {"segment": Range("s", "t")}) == [("s", 5, 6)]
+
+    def test_pairs_join_two_tables(self, store: Store) -> None:
+        """Rows come with what another table says under their key, in their own order, or not at all."""
+        put(store, PREDICTIONS, [row(PREDICTIONS, pid=b"%d" % n, at=n, segment="s") for n in (1, 2, 4)])
+        put(store, LABELS, [row(LABELS, model=m, pid=b"%d" % n, people=n) for m in "ba" for n in (3, 2, 1)])
+        with store.snapshot() as snapshot:
+            pairs = snapshot.pairs(LABELS, ["model", "pid"], PREDICTIONS, ["at", "segment"])
+            expected = [(model, b"%d" % n, n, "s") for model in "ab" for n in (1, 2)]
+            assert list(pairs) == expected
+            pairs = snapshot.pairs(LABELS, ["people"], PREDICTIONS, ["at"], {"model": "b"})
+            assert list(pairs) == [(1, 1), (2, 2)]
