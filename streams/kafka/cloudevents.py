@@ -197,7 +197,7 @@ def _decoded(name: str, text: bytes | None) -> str:
         return (text or b"").decode()
     except UnicodeDecodeError as error:
         raise Unreadable(
-            f"byte {error.start} of the header {name:.200} is not UTF-8", problems.NOT_UTF8
+            f"byte {error.start} of the header {name!r:.200} is not UTF-8", problems.NOT_UTF8
         ) from None
 
 

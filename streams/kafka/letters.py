@@ -18,6 +18,9 @@ Headers = list[tuple[str, bytes]]
 _CONNECT = "__connect.errors."
 _LOOPLINE = "loopline."
 _STAGE = "VALUE_CONVERTER"
+# What a view can be searched by fits an entry of an index; what is written here takes half of it.
+_MOST_BYTES = 2048
+_INSTANTS = 2**63
 
 
 class Letter(NamedTuple):
@@ -56,13 +59,20 @@ def letters_of(record: bytes, prefix: str) -> list[Letter]:
 def block_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int) -> bytes:
     """The block of one dead letter that a record of the topic is.
 
-    A record that somebody else has put there is a dead letter too: nothing in a topic stops a reader.
+    A record that somebody else has put there is a dead letter too: nothing in a topic stops a reader, nor
+    what keeps the views. U+0000 is no text for a database.
     """
-    said = {name: text.decode("utf-8", "replace") for name, text in headers if text is not None}
+    said = {
+        name: text.decode("utf-8", "replace").replace("\x00", "\ufffd")
+        for name, text in headers
+        if text is not None
+    }
     item = b"" if value is None else bytes(value)
     received = said.get(_LOOPLINE + "received", "")
     code = said.get(_LOOPLINE + "code")
-    if code is None or not _number(received):
+    searched = (code or "", said.get(_LOOPLINE + "id", ""))
+    long = any(len(text.encode()) > _MOST_BYTES for text in searched)
+    if code is None or long or not _number(received) or int(received) >= _INSTANTS:
         detail = "this record of the dead-letter topic was not written by Loopline"
         foreign = DeadLetter(problems.INVALID_VALUE, detail, None, None, item)
         return write_dead_letters(max(0, timestamp_ms) * 1_000_000, [foreign], compressed=False)
