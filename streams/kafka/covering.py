@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from streams.kafka.address import Address
 
@@ -85,7 +84,8 @@ class Covering:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 found = await (await self._connected()).end_offsets(list(self._places))
-        except (KafkaError, OSError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever it was: those who asked meanwhile wait for the next question.
             self._silent_until = time.monotonic() + _AWAY_S
             _log.info("positions cover this collector's own appends only", reason=repr(error))
             await self._close()
@@ -111,7 +111,7 @@ class Covering:
     async def _close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            with contextlib.suppress(Exception):
                 async with asyncio.timeout(_ANSWER_S):
                     await consumer.stop()
 

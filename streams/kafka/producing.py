@@ -36,7 +36,7 @@ _log = structlog.get_logger("loopline.appender")
 
 
 class Ack(NamedTuple):
-    """The first and the last offset of what was sent together."""
+    """The first and the last offset of what was sent together; the first is -1 when one is not known."""
 
     first: int
     last: int
@@ -58,8 +58,8 @@ class Producing:
         """Connect, or go on trying in the background."""
         try:
             await self._connect()
-        except (KafkaError, OSError, TimeoutError) as error:
-            self.replace(f"no broker of {self._address} answers: {error or type(error).__name__}")
+        except Exception as error:
+            self.replace(f"no broker of {self._address} answers: {str(error) or type(error).__name__}")
 
     def send(self, place: tuple[str, int], records: Sequence[Letter]) -> asyncio.Task[Ack]:
         """Hand records of one partition to the producer, in order. Raises NotDurable when there is none.
@@ -119,8 +119,9 @@ class Producing:
         while True:
             try:
                 await self._connect()
-            except (KafkaError, OSError, TimeoutError) as error:
-                self.down = f"no broker of {self._address} answers: {error or type(error).__name__}"
+            except Exception as error:
+                # Whatever it was: nobody else would try again.
+                self.down = f"no broker of {self._address} answers: {str(error) or type(error).__name__}"
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
@@ -146,16 +147,16 @@ async def _send(producer: Any, place: tuple[str, int], records: Sequence[Letter]
             for value, headers in records
         ]
     offsets = [(await future).offset for future in futures]
-    return Ack(offsets[0], offsets[-1])
+    return Ack(min(offsets), offsets[-1])
 
 
 async def _close(producer: Any) -> None:
     """Close a producer without waiting for brokers that are away: its batches fail now."""
-    accumulator, sender = producer._message_accumulator, producer._sender
-    accumulator.fail_all(KafkaError("the producer was closed"))
+    with contextlib.suppress(Exception):
+        producer._message_accumulator.fail_all(KafkaError("the producer was closed"))
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_CLOSE_S):
-            await sender.close()
+            await producer._sender.close()
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_CLOSE_S):
             await producer.stop()

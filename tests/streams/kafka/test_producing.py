@@ -6,11 +6,14 @@ import asyncio
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from streams.kafka import producing
 from streams.kafka.address import Address
 from streams.kafka.letters import Letter
 from streams.kafka.producing import Ack, Producing
+
+ADDRESS = Address.parse("kafka://127.0.0.1:9092")
 
 
 class Metadata(NamedTuple):
@@ -43,9 +46,57 @@ def test_records_sent_together_have_neighbouring_offsets(monkeypatch: pytest.Mon
     monkeypatch.setattr(producing, "AIOKafkaProducer", FullProducer)
 
     async def sent() -> list[Ack]:
-        sender = Producing(Address.parse("kafka://127.0.0.1:9092"))
+        sender = Producing(ADDRESS)
         await sender.start()
         large, small = [Letter(b"large", [])] * 3, [Letter(b"s", [])]
         return await asyncio.gather(*(sender.send(("t", 0), each) for each in (large, small, large)))
 
     assert asyncio.run(sent()) == [(0, 2), (3, 3), (4, 6)]
+
+
+def test_an_offset_that_the_broker_does_not_remember_is_said_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of the records sent together has no offset, nobody may believe the others' end."""
+
+    class Forgetful(FullProducer):
+        async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[Metadata]:
+            answer = await super().send(topic, value)
+            if len(self.kept) < 2:
+                return answer
+            unknown: asyncio.Future[Metadata] = asyncio.get_running_loop().create_future()
+            unknown.set_result(Metadata(-1))
+            return unknown
+
+    monkeypatch.setattr(producing, "AIOKafkaProducer", Forgetful)
+
+    async def sent() -> Ack:
+        sender = Producing(ADDRESS)
+        await sender.start()
+        return await sender.send(("t", 0), [Letter(b"l", [])] * 2)
+
+    assert asyncio.run(sent()).first == -1
+
+
+def test_a_producer_is_replaced_whatever_keeps_it_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure that no library names is tried again too: else nothing would be taken any more, for good."""
+    made: list[FullProducer] = []
+
+    class Failing(FullProducer):
+        async def start(self) -> None:
+            made.append(self)
+            if len(made) in (2, 3):
+                raise (ValueError, KafkaError)[len(made) - 2]("not now")
+
+    monkeypatch.setattr(producing, "AIOKafkaProducer", Failing)
+    monkeypatch.setattr(producing, "_FIRST_PAUSE_S", 0.01)
+
+    async def replaced() -> None:
+        sender = Producing(ADDRESS)
+        await sender.start()
+        sender.replace("the brokers refused a block")
+        async with asyncio.timeout(5):
+            while sender.down:  # noqa: ASYNC110 -- nobody there sets an event
+                await asyncio.sleep(0.01)
+        await sender.stop()
+
+    asyncio.run(replaced())
+    assert len(made) == 4
