@@ -4,8 +4,8 @@
 
 is the first of them; the cluster comes in by the environment, never by the command line, which others on the
 machine can read. `loopline worker` is the second: it starts the first again when it dies, later each time.
-One that refuses to run stays, says why on its `/readyz`, and goes on when its views were replaced. How blocks
-are applied is left to `streams.kafka.engine`.
+One that refuses to run stays, says why on its `/readyz`, and goes on when its views were replaced or its log
+can be opened. How blocks are applied is left to `streams.kafka.engine`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Views:
 
     def open_log(self, address: Address) -> Log:
         """Open the log, and remember which it is."""
+        self._log = None
         self._log = self._cluster.open_log()
         return self._log
 
@@ -100,10 +101,16 @@ class Views:
             self._cluster.stores.switch(self._store)
         self._cluster.stores.drop_stale()
 
-    def replaced(self, stop: threading.Event) -> None:
-        """Wait until another store took the place of the one that could not be used, or until `stop`."""
+    def mended(self, stop: threading.Event) -> None:
+        """Wait until what could not be used may be there now, or until `stop`.
+
+        That is a log which could not even be opened, or another store in the place of the refused one.
+        """
         while not stop.wait(_REFUSED_LOOK_S):
             with contextlib.suppress(Exception):
+                if self._log is None:
+                    self._cluster.open_log().close()
+                    return
                 if self._store is not None and not self.is_in_use(self._store):
                     return
 
@@ -138,7 +145,7 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
             except WILL_NOT_RUN as error:
                 # Said on /readyz too, for as long as it is so.
                 _log.error("the worker does not run", reason=str(error))
-                views.replaced(stop)
+                views.mended(stop)
     except Exception:
         _log.exception("the worker failed")
         return FAILED

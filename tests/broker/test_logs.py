@@ -92,6 +92,19 @@ def test_a_block_that_cannot_be_read_stops_the_worker(
     check_identical(loopline)
 
 
+def test_a_worker_before_its_topics_goes_on_when_they_are_made(loopline: Deployment) -> None:
+    """It says what to run, and nobody has to start it again afterwards."""
+    log = f"{loopline.variables['LOOPLINE_LOG']}-later"
+    loopline.variables["LOOPLINE_LOG"] = log
+    worker = loopline.member("worker").start()
+    _says(worker, "loopline topics ensure")
+    made = loopline.command("topics", "ensure", "--partitions", 4, "--replication", 1)
+    assert made.returncode == 0, made.stderr
+    worker.ready()
+    loopline.collect()
+    check_promise(loopline, _loaded(loopline))
+
+
 def test_a_recreated_topic_is_another_log(loopline: Deployment) -> None:
     """A topic of the same name with another history is refused by worker and collector."""
     (collector,) = loopline.collect()
