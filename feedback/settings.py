@@ -21,9 +21,14 @@ MAX_PARTITIONS = 1024
 MAX_REPLICATION = 7
 LOG_LEVELS = ("debug", "info", "warning", "error")
 FILE_NAME = "loopline.toml"
+_LAST_PORT = 65_535
 
 _PASSWORD = re.compile(r"(//[^:@/\s]*:)[^@\s]*(?=@)|(password=)[^&\s]*")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# Stricter than the client library, which takes what stands before a stray @ or / for the host and shows it.
+_HOST = r"(?:\[[^\s@/?\[\]]+\]|[^\s@/?:,\[\]]*)(?::\d*)?"
+_STORE = re.compile(rf"postgres(?:ql)?://(?:[^\s@/?]*@)?({_HOST}(?:,{_HOST})*)(?:/[^\s@/?]*)?(?:\?[^\s@]*)?")
+_STORE_PORT = re.compile(r":(\d+)(?=,|$)")
 
 
 class BadSetting(ValueError):
@@ -48,29 +53,39 @@ class Setting(NamedTuple):
     secret: bool = False
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("it is a whole number") from None
+
+
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65_535:
+    number = _whole(text)
+    if not 0 <= number <= _LAST_PORT:
         raise ValueError("a port is 0 to 65535; 0 takes a free one")
     return number
 
 
 def _partitions(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if not 1 <= number <= MAX_PARTITIONS:
         raise ValueError(f"partitions are 1 to {MAX_PARTITIONS}")
     return number
 
 
 def _days(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if not 1 <= number <= 3650:
         raise ValueError("days are 1 to 3650")
     return number
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("it is a number of seconds") from None
     if not 0 <= number <= SECONDS_PER_DAY:
         raise ValueError("seconds are 0 to 86400")
     return number
@@ -90,7 +105,7 @@ def _url(text: str) -> str:
 
 
 def _replication(text: str) -> int:
-    number = int(text)
+    number = _whole(text)
     if not 1 <= number <= MAX_REPLICATION:
         raise ValueError(f"replication is 1 to {MAX_REPLICATION}")
     return number
@@ -109,6 +124,12 @@ def _store_url(text: str) -> str:
     # The client library would show the password in its complaint.
     if _BAD_PERCENT.search(text):
         raise ValueError("a percent sign in it is written %25, and every other special character likewise")
+    found = _STORE.fullmatch(text)
+    if found is None or any(not 1 <= int(port) <= _LAST_PORT for port in _STORE_PORT.findall(found[1])):
+        raise ValueError(
+            "it looks like postgresql://USER:...@HOST:5432/DATABASE, and characters like @ : / ? and spaces"
+            " in a password are written as %40 %3A %2F %3F %20"
+        )
     return text
 
 

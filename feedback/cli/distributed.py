@@ -12,9 +12,9 @@ import click
 from feedback.cli.answers import answer, note
 from feedback.cli.connecting import must_be_cluster
 from feedback.cli.options import Choices, command
-from feedback.cli.serving import check_host
+from feedback.cli.serving import check_server
 from feedback.service import address_of
-from feedback.settings import BadSetting, value
+from feedback.settings import value
 
 _ON_ONE = "On one machine `loopline up` runs collector and worker together."
 
@@ -31,7 +31,7 @@ def collector(choices: Choices, no_intake: bool) -> None:
     from feedback.collecting import Collecting
 
     cluster = must_be_cluster(choices, _ON_ONE)
-    check_host(choices)
+    check_server(choices)
     configure_logs(choices["log_level"])
     collecting = Collecting(
         cluster,
@@ -56,20 +56,17 @@ def worker(choices: Choices) -> None:
 
     Any number of them share the log's partitions; one that dies is started again. --port, by default 8711, is
     where it answers /healthz, /readyz and /metrics. One that refuses to run says why there and on standard
-    error, and goes on when its views were replaced.
+    error, and goes on when its views were replaced, or the topics that it missed were made.
     """
     from feedback.bootstrap import configure_logs
     from feedback.supervisor import stopped_by_signals
     from feedback.working import Watcher
 
     cluster = must_be_cluster(choices, _ON_ONE)
-    check_host(choices)
+    check_server(choices)
     configure_logs(choices["log_level"])
-    try:
-        # What LOOPLINE_PORT says is meant for collectors.
-        port = value("worker_port", choices.given.get("port"))
-    except BadSetting as error:
-        raise click.UsageError(str(error)) from None
+    # What LOOPLINE_PORT says is meant for collectors.
+    port = value("worker_port", choices.given.get("port"))
     watcher = Watcher(cluster.variables(), choices["host"], port, choices["log_level"])
     url = address_of(choices["host"], port)
     answer(choices, {"url": url, "log": cluster.log_url}, f"A worker of {cluster.log_url} answers at {url}")

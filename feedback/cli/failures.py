@@ -15,7 +15,7 @@ from feedback.cli.endings import Refused, Unreachable
 from feedback.datasets.errors import BadRequest, DatasetError, ShelfUnreachable
 from feedback.place import PlaceRefused
 from feedback.service import NoAddress
-from feedback.settings import without_password
+from feedback.settings import BadSetting, without_password
 from schemas.catalog import UnreadableTypes
 from streams.log.block import UnreadableBlock
 from streams.log.port import LogRefused, LogUnavailable, MalformedPosition, NotDurable
@@ -41,7 +41,7 @@ def told(error: Exception) -> click.ClickException | None:
     """What to tell about a failure, or None when it was not expected."""
     if isinstance(error, StoreUnreadable):
         return Refused(f"{error}. The log has everything: `loopline replay` builds the views anew.")
-    if isinstance(error, MalformedPosition | BadRequest | NoAddress):
+    if isinstance(error, MalformedPosition | BadRequest | BadSetting | NoAddress):
         return click.UsageError(str(error))
     away, refused = _of_a_cluster()
     if isinstance(error, away):

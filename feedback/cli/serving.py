@@ -12,6 +12,7 @@ from feedback.cli.connecting import cluster_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
 from feedback.home import Home
+from feedback.settings import value
 from feedback.supervisor import Supervisor, is_loopback, stopped_by_signals
 
 _NEXT = """\
@@ -34,8 +35,14 @@ See it joined: {url}/ or {url}/v1/predictions/p-1
 """
 
 
-def check_host(choices: Choices) -> None:
-    """Raises a usage error for a host that other machines can reach, unless that is meant."""
+def check_server(choices: Choices) -> None:
+    """Raises a usage error, or BadSetting, for what cannot be served.
+
+    That is a host which other machines can reach, unless that is meant, and a setting that is first read
+    when the server runs, maybe in another process.
+    """
+    for name in ("outcome_window", "maturity", "stuck_after"):
+        value(name)
     if not is_loopback(choices["host"]) and not choices["insecure"]:
         raise click.UsageError(
             f"--host {choices['host']} can be reached by other machines, and there are no keys yet: anybody"
@@ -57,7 +64,7 @@ def up(choices: Choices) -> None:
             "LOOPLINE_LOG and LOOPLINE_STORE name a Kafka and a PostgreSQL: there `loopline collector` and"
             " `loopline worker` run. For a server on this machine's files name its --home."
         )
-    check_host(choices)
+    check_server(choices)
     configure_logs(choices["log_level"])
     home = Home(choices.home)
     server = Supervisor(
@@ -91,7 +98,7 @@ def demo(choices: Choices, no_serve: bool) -> None:
     """
     from feedback import demo as the_demo
 
-    check_host(choices)
+    check_server(choices)
     host, port = choices["host"], choices["port"]
     fresh = Path(".loopline-demo")
     home = Home(choices.home if choices.was_set("home") else _fresh_folder(fresh))

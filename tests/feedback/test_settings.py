@@ -11,6 +11,11 @@ from feedback.cli import reference
 from feedback.settings import BY_NAME, SETTINGS, BadSetting, value, was_said, without_password
 from tests.feedback.running import loopline
 
+CLUSTER = [
+    [part, "--port", "0", "--log", "kafka://127.0.0.1:1", "--store", "postgresql://u@127.0.0.1:1/d"]
+    for part in ("collector", "worker")
+]
+
 
 def test_a_flag_goes_before_the_environment_and_that_before_the_default() -> None:
     """What was given is taken, else the environment, else the default."""
@@ -127,9 +132,56 @@ def test_the_stores_address_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None
         value("store", None, {"LOOPLINE_STORE_FILE": str(tmp_path / "none")})
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://",
+        "postgresql://u:p%40w#[:]@h:5432/d",
+        "postgresql:///d?host=/var/run/postgresql&user=u",
+        "postgresql://u@[::1]:5432,h2:5433,h3/d?target_session_attrs=read-write",
+        "postgres://u@%2Fvar%2Frun/d?options=-c%20statement_timeout=0",
+    ],
+)
+def test_what_the_client_library_understands_may_be_written(address: str) -> None:
+    """Several hosts, sockets, addresses of IPv6, parameters, and nothing at all."""
+    assert value("store", None, {"LOOPLINE_STORE": address}) == address
+
+
+@pytest.mark.parametrize("words", [["up", "--port", "0"], *CLUSTER], ids=lambda words: words[0])
+@pytest.mark.parametrize("name", ["LOOPLINE_STUCK_AFTER", "LOOPLINE_MATURITY", "LOOPLINE_OUTCOME_WINDOW"])
+def test_a_server_looks_at_its_settings_before_it_starts(
+    words: list[str], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What only a running server reads is a usage error too, and no process that dies again and again."""
+    monkeypatch.setenv("LOOPLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(name, "soon")
+    result = loopline(*words)
+    assert result.exit_code == 2
+    assert f"{name}='soon' cannot be used: it is a " in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("port", ["no", "0", "65536"])
+def test_the_stores_port_is_one(port: str) -> None:
+    """A slip of the pen is told at once, and not tried again and again as a server that is away."""
+    for address in (f"postgresql://h:{port}/d", f"postgresql://u:pw@h1:5432,h2:{port}/d"):
+        with pytest.raises(BadSetting, match="5432"):
+            value("store", None, {"LOOPLINE_STORE": address})
+
+
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     """Neither when a setting cannot be used, nor in an address that is shown."""
-    for text in ("mysql://u:s3cret@h/d", "postgresql://u:s3cret%@h/d"):
+    for text in (
+        "mysql://u:s3cret@h/d",
+        "postgresql://u:s3cret%@h/d",
+        # The client library would take a part of the password for the host, and show that.
+        "postgresql://u:s3cret/x@h/d",
+        "postgresql://u:12/s3cret@h/d",
+        "postgresql://u:x@s3cret@h/d",
+        "postgresql://u:x?s3cret@h/d",
+        "postgresql://u:x s3cret@h/d",
+        "postgresql://u:s3cret",
+    ):
         for environ in ({"LOOPLINE_STORE": text}, written(tmp_path, f'store = "{text}"')):
             with pytest.raises(BadSetting) as refusal:
                 value("store", None, environ)
