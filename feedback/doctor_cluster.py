@@ -1,4 +1,4 @@
-"""Looking at a cluster: its brokers and topics, its database, whether both belong together, and a collector.
+"""Looking at a cluster: brokers and topics, database, whether both belong together, datasets, a collector.
 
 Nothing is changed but for the tables of the catalogue, which are made where they are missing, as anybody who
 opens it does. The findings and what every place has are those of `feedback.findings`.
@@ -10,6 +10,7 @@ import contextlib
 import time
 
 from feedback.cluster import NO_VIEWS, Cluster
+from feedback.datasets.shelves import shelf_of
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.place import NothingHere
 from feedback.settings import without_password
@@ -27,7 +28,14 @@ def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
     """Everything that was found; `url` is the collector to ask."""
     found: list[Finding] = []
     with contextlib.closing(cluster):
-        for subject, look in (("topics", _topics), ("log", _log), ("store", _store), ("views", _views)):
+        looks = (
+            ("topics", _topics),
+            ("log", _log),
+            ("store", _store),
+            ("views", _views),
+            ("datasets", _datasets),
+        )
+        for subject, look in looks:
             found += checked(subject, lambda look=look: look(cluster))  # type: ignore[misc]
     found += checked("server", lambda: server(url, "start one (`loopline collector`), or name it with --url"))
     return found
@@ -94,3 +102,8 @@ def _views(cluster: Cluster) -> Findings:
         newest = max((applied.received for applied in positions.values()), default=0) / 1e9
         yield from clock(newest)
         yield from contents(snapshot)
+
+
+def _datasets(cluster: Cluster) -> Findings:
+    shelf = shelf_of(cluster.datasets)
+    yield Finding("datasets", OK, f"{shelf.name}, of {len(shelf.models())} models")

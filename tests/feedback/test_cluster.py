@@ -132,7 +132,17 @@ def test_the_doctor_looks_at_brokers_topics_store_and_collector(place: Place) ->
     place.shown()
     result = loopline("doctor", *place.words)
     assert result.exit_code == 0, result.stdout
-    for subject in ("topics", "log", "store", "views", "lag", "waiting", "dead letters", "server"):
+    for subject in (
+        "topics",
+        "log",
+        "store",
+        "views",
+        "lag",
+        "waiting",
+        "dead letters",
+        "datasets",
+        "server",
+    ):
         assert f"ok    {subject} " in result.stdout or f"warn  {subject} " in result.stdout
     assert "3 partitions" in result.stdout
     password = place.deployment.variables["LOOPLINE_STORE"].split(":")[2].split("@")[0]

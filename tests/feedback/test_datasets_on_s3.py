@@ -92,6 +92,19 @@ def test_a_store_that_is_away_is_exit_status_3(tmp_path: Path, s3: S3) -> None:
         assert "endpoint_override" in result.stderr
 
 
+@pytest.mark.parametrize("wrong", ["away", "no bucket"])
+def test_the_doctor_of_a_cluster_looks_at_the_datasets(s3: S3, shelf: str, wrong: str) -> None:
+    """What a release would be the first to meet is said beside everything else that is wrong."""
+    nobody = ["--log", "kafka://127.0.0.1:1", "--store", "postgresql://u@127.0.0.1:1/d", "--port", "1"]
+    found = loopline("doctor", *nobody, "--datasets", shelf)
+    assert "ok    datasets         s3://" in found.stdout
+    place = GONE if wrong == "away" else shelf.replace("s3://", "s3://no-such-", 1)
+    found = loopline("doctor", *nobody, "--datasets", place)
+    assert found.exit_code == 1
+    assert "fail  datasets" in found.stdout
+    assert ("cannot be reached" if wrong == "away" else "create it") in found.stdout
+
+
 def test_what_is_no_place_for_datasets_is_usage(tmp_path: Path) -> None:
     """It says what an address looks like."""
     result = loopline("--home", tmp_path, "--datasets", "ftp://host/x", "dataset", "show", "m@1")
