@@ -87,11 +87,12 @@ class Engine:
 
     async def _run(self, stop: threading.Event) -> None:
         backoff = Backoff(stop)
+        self.progress.says(STARTING)
         while not stop.is_set():
-            self.progress.says(STARTING)
             try:
                 await self._membership(stop, backoff)
             except EpochDone:
+                self.progress.says(STARTING)
                 _log.info("an epoch is applied; going on with the next one")
             except (*WILL_NOT_RUN, EngineStuck):
                 raise
@@ -109,6 +110,8 @@ class Engine:
             log = await thread.call(self._open_log, self._address)
             standing = await thread.call(self._applier.check, log)
             assignment = Assignment(self._address, log.identity, standing, await thread.call(log.ends))
+            # Only now: what the last try waited for may still be away, and this one may take long to say so.
+            self.progress.says(STARTING)
             place = Place(self._address, self._group, log, assignment)
             session = Session(place, self._applier, self.progress, thread, stop, backoff)
             with _watching(log, self.progress, session.refuse):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from streams.kafka.address import Address
+from streams.kafka.engine import Engine
 from streams.kafka.health import Health
 from streams.kafka.progress import REFUSED, RUNNING, WAITING, Progress
-from streams.log.port import DEAD
+from streams.log.port import DEAD, Log, LogIdentity, LogUnavailable
+from streams.store.memory import MemoryStore
 
 
 class Clock:
@@ -142,3 +146,19 @@ def test_health_is_served_as_people_and_machines_read_it() -> None:
         assert 'loopline_worker_lag_blocks{partition="dead"} 0.0' in text
         assert "loopline_worker_ready 0.0" in text
         assert asked(connection, "/other")[0] == 404
+
+
+def test_a_worker_that_tries_again_still_says_what_it_waits_for() -> None:
+    """A try may take long, and whoever asks meanwhile is told why the last one failed."""
+    stop, said = threading.Event(), list[list[str]]()
+
+    def away(_: Address) -> Log:
+        said.append(engine.progress.reasons())
+        if len(said) == 2:
+            stop.set()
+        raise LogUnavailable("nobody there")
+
+    store = MemoryStore(LogIdentity("log", 1, 1))
+    engine = Engine(Address.parse("kafka://127.0.0.1:1"), lambda: store, open_log=away)
+    engine.run(stop)
+    assert said == [["the worker is starting"], ["the worker is waiting: LogUnavailable: nobody there"]]
