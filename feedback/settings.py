@@ -133,6 +133,17 @@ def _store_url(text: str) -> str:
     return text
 
 
+def _datasets(text: str) -> str:
+    from feedback.datasets.errors import BadRequest
+    from feedback.datasets.shelves import shelf_of
+
+    try:
+        shelf_of(text)
+    except BadRequest as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
 def _level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ValueError(f"it is one of {', '.join(LOG_LEVELS)}")
@@ -186,7 +197,7 @@ SETTINGS = (
         "LOOPLINE_DATASETS",
         "--datasets",
         "URL",
-        str,
+        _datasets,
         "Where dataset releases lie: s3://BUCKET/PREFIX, or a folder. Without it: the home's folder.",
     ),
     Setting(

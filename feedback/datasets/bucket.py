@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from feedback.datasets.errors import BadRequest, ShelfUnreachable
 
-SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
-"""Where an object appears whole, and a listing shows what was written before it."""
+# Of others it was not tried whether an object appears whole, and a listing shows what was written before it.
+_SCHEME = "s3"
 
 # A store that does not answer is given up after some fifteen seconds, one that refuses at once.
 _CONNECT_S, _ANSWER_S, _ATTEMPTS = 3.0, 5.0, 3
@@ -37,8 +37,8 @@ def objects_at(uri: str) -> Objects:
     parts = urlsplit(uri)
     bucket = parts.netloc.rpartition("@")[2]
     # A key in the address is nobody's to read.
-    name = f"{parts.scheme}://{bucket}{parts.path}".rstrip("/")
-    if parts.scheme not in SCHEMES or not bucket:
+    name = f"{parts.scheme}://{bucket}{parts.path.rstrip('/')}"
+    if parts.scheme != _SCHEME or not bucket:
         raise BadRequest(
             f"releases cannot lie at {name}: name a folder, or an object store as in"
             " s3://BUCKET/PREFIX?region=REGION"

@@ -41,6 +41,8 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_default() -> Non
         ("maturity", "0"),
         ("log", "localhost:9092"),
         ("replication", "0"),
+        ("datasets", "s3://"),
+        ("datasets", "gs://bucket/prefix"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(name: str, text: str) -> None:

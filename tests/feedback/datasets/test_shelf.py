@@ -33,7 +33,7 @@ def test_a_folder_is_named_by_its_path_or_address(tmp_path: Path, address: str) 
 
 
 @pytest.mark.parametrize(
-    "address", ["file://elsewhere/x", "http://127.0.0.1/x", "s3:///x", "hdfs://host/x", "kafka://host"]
+    "address", ["file://elsewhere/x", "http://127.0.0.1/x", "s3:///x", "hdfs://host/x", "gs://bucket/x"]
 )
 def test_what_is_neither_folder_nor_object_store_is_refused(address: str) -> None:
     """At once, with what an address looks like."""
