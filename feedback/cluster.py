@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streams.store.postgres import PostgresStore, PostgresStores
 
 _LOOK_S = 1.0
+_CLOSE_S = 1.0
 NO_VIEWS = "there are no views of this log yet: a `loopline worker` makes them"
 
 
@@ -160,8 +161,12 @@ class Cluster:
             shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Close the connections to the database."""
-        with self._looking, self._guard:
+        """Close the connections to the database, but for those of a thread that hangs on it."""
+        with contextlib.ExitStack() as held:
+            for lock in (self._looking, self._guard):
+                if not lock.acquire(timeout=_CLOSE_S):
+                    return
+                held.callback(lock.release)
             for opened in (self._retired, self._current, self._stores):
                 if opened is not None:
                     opened.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
@@ -36,6 +35,7 @@ from feedback.api.errors import Refusal, render_failure, render_http, render_ref
 from feedback.api.services import Appending, Ends, Services, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
+from feedback.readers import Readers
 from streams.asgi import Receive, Scope, Send
 from streams.collector import Collector
 from streams.keeper import Keeper
@@ -142,7 +142,7 @@ def build_app(
         beside: what runs on the event loop from the first request until after the last one.
     """
     metrics = metrics or Metrics()
-    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
+    pool = Readers(_READERS, "reader")
     services = Services(
         log,
         Ends(log, clock, keep_ends_ns),
@@ -205,9 +205,7 @@ async def _lifespan(site: Starlette) -> AsyncIterator[None]:
 
 async def _watch(site: Starlette) -> None:
     """Look at the progress of the views now and then, so that `/readyz` knows since when they stand still."""
-    services: Services = site.state.services
-    loop = asyncio.get_running_loop()
     while True:
         with suppress(Exception):
-            await loop.run_in_executor(services.pool, readiness.assess, services, site.state.progress)
+            await readiness.looked(site.state.services, site.state.progress)
         await asyncio.sleep(_WATCH_S)

@@ -7,23 +7,28 @@ stand still: it says `degraded`, and why, and stays in use.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from feedback.api.errors import Unavailable
-from feedback.api.reading import json_response, on_thread, view_of
+from feedback.api.reading import json_response, view_of
 from feedback.api.services import Services, services_of
 from feedback.settings import without_password
-from streams.log.port import format_positions
+from streams.log.port import Positions, format_positions, parse_positions
 from streams.queries.freshness import lag
 
 STUCK_AFTER_S = 15.0
+# Whoever asks has less patience than a machine that hangs.
+ANSWER_S = 3.0
 REFUSED = "refused"
+_LOG, _VIEWS = "the log does not answer", "the views do not answer"
 
 
 class Progress:
@@ -43,6 +48,27 @@ class Progress:
         self._standing: dict[int, int] | None = None
         self._behind = 0
         self._moved = clock()
+        self._look: Future[Assessment] | None = None
+        self.waits_for = _LOG
+        """What the look that is under way waits for."""
+
+    @property
+    def standing(self) -> dict[int, int]:
+        """Where the views stood when they were seen last."""
+        return self._standing or {}
+
+    def look(self, services: Services) -> tuple[Future[Assessment], bool]:
+        """A look at the log, the worker and the views, and whether it begins now.
+
+        One at a time, on a thread of its own: one that hangs keeps neither readers nor the process's end.
+        """
+        with self._guard:
+            begins = self._look is None or self._look.done()
+            if self._look is None or begins:
+                self._look = Future()
+                arguments = (self._look, services, self)
+                threading.Thread(target=_assess_on, args=arguments, name="readiness", daemon=True).start()
+            return self._look, begins
 
     def observe(self, standing: dict[int, int], behind: int) -> float:
         """Note where the views stand; returns for how many seconds they have been behind without moving."""
@@ -65,26 +91,25 @@ class Assessment(NamedTuple):
 
 def assess(services: Services, progress: Progress) -> Assessment:
     """Look at the log, the worker and the views."""
-    writing: list[str] = []
+    writing = _failed_append(services, progress)
     reasons: list[str] = []
-    failed_at = services.appender.failed_at
-    # A failure is old after a while: only the next append can tell, and somebody must send it.
-    if failed_at is not None and time.monotonic() - failed_at < progress.stuck_after_s:
-        writing.append(without_password(services.appender.failure))
     says = services.worker()
     if says.state == REFUSED:
         reasons.append(f"the worker refuses to run: {says.reason}")
     standing: dict[int, int] = {}
+    ends = _acknowledged(services)
     behind = 0
-    position = services.appender.position
     try:
-        ends = services.ends()[1]
-        # What others have appended is in it too: the views may stand there already.
-        position, behind = format_positions(ends), sum(ends.values())
+        progress.waits_for = _LOG
+        # What others have appended is in it too, the views may stand there already; what was acknowledged
+        # here since the log was asked is not.
+        ends = {each: max(end, ends.get(each, 0)) for each, end in services.ends()[1].items()}
+        behind = sum(ends.values())
+        progress.waits_for = _VIEWS
         with view_of(services) as view:
             positions = view.snapshot.positions()
             standing = {partition: applied.offset for partition, applied in positions.items()}
-            behind = lag(positions, view.ends)
+            behind = lag(positions, ends)
     except Unavailable as missing:
         reasons.append(missing.detail)
     except services.away as error:
@@ -95,13 +120,61 @@ def assess(services: Services, progress: Progress) -> Assessment:
             f"the views are {behind} blocks behind and have not moved for {still:.0f} s: "
             + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
         )
-    looked_at = {
-        "position": position,
+    return Assessment(writing, reasons, _looked_at(ends, standing, behind, says.state))
+
+
+def _acknowledged(services: Services) -> dict[int, int]:
+    """Where the log ends by what this server knows without asking."""
+    return parse_positions(services.appender.position)
+
+
+def _failed_append(services: Services, progress: Progress) -> list[str]:
+    """Why the last append failed. That is old after a while: only the next one can tell."""
+    failed_at = services.appender.failed_at
+    if failed_at is None or time.monotonic() - failed_at >= progress.stuck_after_s:
+        return []
+    return [without_password(services.appender.failure)]
+
+
+def _looked_at(ends: Positions, standing: Positions, behind: int, worker: str) -> dict[str, Any]:
+    return {
+        "position": format_positions(ends),
         "views_at": format_positions(standing),
         "lag_blocks": behind,
-        "worker": says.state,
+        "worker": worker,
     }
-    return Assessment(writing, reasons, looked_at)
+
+
+def _assess_on(look: Future[Assessment], services: Services, progress: Progress) -> None:
+    try:
+        look.set_result(assess(services, progress))
+    except BaseException as error:
+        look.set_exception(error)
+
+
+def _unanswered(services: Services, progress: Progress) -> Assessment:
+    """What is known while a look has not come back."""
+    writing = _failed_append(services, progress)
+    views: list[str] = []
+    (writing if progress.waits_for is _LOG else views).append(f"{progress.waits_for} within {ANSWER_S:g} s")
+    ends, standing = _acknowledged(services), progress.standing
+    behind = sum(max(0, end - standing.get(partition, 0)) for partition, end in ends.items())
+    return Assessment(writing, views, _looked_at(ends, standing, behind, services.worker().state))
+
+
+async def looked(services: Services, progress: Progress) -> Assessment:
+    """A look that began after now; or what is known without it, when it takes too long."""
+    deadline = time.monotonic() + ANSWER_S
+    # One that is under way may have begun before; whoever begins the next, it is new enough.
+    for _ in range(2):
+        look, begins = progress.look(services)
+        left = max(0.0, deadline - time.monotonic())
+        done, _unfinished = await asyncio.wait([asyncio.wrap_future(look)], timeout=left)
+        if not done:
+            return _unanswered(services, progress)
+        if begins:
+            break
+    return look.result()
 
 
 async def healthz(request: Request) -> Response:
@@ -113,7 +186,7 @@ async def readyz(request: Request) -> Response:
     """Whether events can be written down and become visible; if not, why."""
     services: Services = services_of(request)
     progress: Progress = request.app.state.progress
-    found = await on_thread(services, lambda: assess(services, progress))
+    found = await looked(services, progress)
     reasons = [*found.writing, *found.views]
     unavailable = bool(reasons if services.own_views else found.writing)
     status = "unavailable" if unavailable else "degraded" if reasons else "ready"

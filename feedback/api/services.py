@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from typing import NamedTuple, Protocol, cast
 
 from starlette.requests import Request
@@ -85,7 +85,7 @@ class Services(NamedTuple):
     originals: Originals
     lineage: Lineage
     worker: Callable[[], WorkerSays]
-    pool: ThreadPoolExecutor
+    pool: Executor
     outcome_window_days: int
     maturity_days: int
     away: tuple[type[Exception], ...] = ()

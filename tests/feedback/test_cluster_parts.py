@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 import sys
 import threading
 import time
@@ -12,9 +14,10 @@ from typing import Any, cast
 
 import pytest
 
-from feedback import collecting
+from feedback import cluster, collecting
 from feedback.api.services import Ends
-from feedback.cluster import Cluster
+from feedback.cluster import Cluster, ViewsMissing
+from feedback.readers import Readers
 from feedback.service import address_of
 from feedback.working import CANNOT_LISTEN, CannotListen, Watcher
 from streams.log.memory import MemoryLog
@@ -171,3 +174,57 @@ def test_an_intake_is_started_again_after_any_failure(monkeypatch: pytest.Monkey
     monkeypatch.setattr(collecting, "_FIRST_PAUSE_S", 0.01)
     asyncio.run(collecting._until_it_starts(cast(Any, Failing())))
     assert len(tries) == 3
+
+
+def test_a_cluster_is_closed_while_a_thread_hangs_on_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ends does not wait for a database that does not answer another thread."""
+    monkeypatch.setattr(cluster, "_CLOSE_S", 0.05)
+    asked, over = threading.Event(), threading.Event()
+
+    class Hanging:
+        def current(self, _: int) -> None:
+            asked.set()
+            over.wait(10)
+
+    place = Cluster("kafka://127.0.0.1:9092", "postgresql://127.0.0.1/none", "nowhere")
+    place._stores = cast(Any, Hanging())
+
+    def look() -> None:
+        with contextlib.suppress(ViewsMissing):
+            place.current_store()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        assert asked.wait(10)
+        began = time.monotonic()
+        place.close()
+        assert time.monotonic() - began < 5
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_readers_that_hang_do_not_keep_a_process() -> None:
+    """A process ends although a call on one of the threads does not; what was answered is answered."""
+    program = """
+import threading
+from feedback.readers import Readers
+readers = Readers(2, "reader")
+readers.submit(threading.Event().wait)
+assert readers.submit(sum, [1, 2]).result(10) == 3
+assert isinstance(readers.submit(int, "x").exception(10), ValueError)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
+
+
+def test_readers_end_with_whoever_had_them() -> None:
+    """Threads are there from the first call on, and until the last one of a pool that is let go of."""
+    readers = Readers(2, "let go of")
+    assert readers.submit(sum, [1, 2]).result(10) == 3
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("let go of")]
+    assert len(threads) == 2
+    del readers
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -144,3 +147,31 @@ def test_a_collector_ends_with_a_status_of_its_own_at_a_new_epoch(deployment: De
         path = f"/v1/predictions/{prediction_id}"
         until(lambda path=path: collector.get(path)[0] == 200, "the views to follow")  # type: ignore[misc]
     assert deployment.command("verify").returncode == 0
+
+
+def test_a_postgres_that_hangs_shuts_no_way_in(deployment: Deployment, postgres: PostgresServer) -> None:
+    """It takes connections and answers nothing: events are taken, `/readyz` answers, and the end comes."""
+    (collector,) = deployment.collect()
+    deployment.work()
+    assert post(collector, prediction(1))[0] == 200
+    until(lambda: collector.get("/v1/predictions/p-1")[0] == 200, "the views to follow")
+    pids = postgres.pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(6):
+            started = time.monotonic()
+            status, said = collector.get("/readyz")
+            assert time.monotonic() - started < 5
+            assert status == 200
+        assert (said["status"], said["reasons"]) == ("degraded", ["the views do not answer within 3 s"])
+        assert post(collector, prediction(2))[0] == 200
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                urllib.request.urlopen(f"{collector.url}/v1/waiting", timeout=1)
+        assert collector.end() == 0
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    collector.start().ready()
+    until(lambda: collector.get("/v1/predictions/p-2")[0] == 200, "the views to follow")

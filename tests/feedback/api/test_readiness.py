@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -157,3 +158,47 @@ def test_views_that_are_kept_elsewhere_do_not_shut_the_way_in(
     said = loop.get("/readyz", 503)
     assert said["status"] == "unavailable"
     assert "no broker answers" in said["reasons"][0]
+
+
+def test_a_machine_that_hangs_does_not_hang_the_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is told within moments what does not answer: the views shut no way in, the log does."""
+    monkeypatch.setattr(readiness, "ANSWER_S", 0.1)
+    site = loop.client.app._site.state  # type: ignore[attr-defined]
+    services = site.services._replace(own_views=False, away=(OSError,))
+    monkeypatch.setattr(site, "services", services)
+    over = threading.Event()
+
+    def hangs(*_: object) -> None:
+        over.wait(10)
+        raise OSError("over")
+
+    site.services = services._replace(store=hangs)
+    try:
+        for _ in range(6):
+            said = loop.get("/readyz")
+            assert (said["status"], said["reasons"]) == ("degraded", ["the views do not answer within 0.1 s"])
+    finally:
+        over.set()
+    while loop.get("/readyz")["reasons"] != ["over"]:
+        time.sleep(0.01)
+    over.clear()
+    site.services = services._replace(ends=hangs)
+    try:
+        said = loop.get("/readyz", 503)
+        assert (said["status"], said["reasons"]) == ("unavailable", ["the log does not answer within 0.1 s"])
+    finally:
+        over.set()
+
+
+def test_what_was_acknowledged_here_is_behind_until_it_is_shown(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept ends of the log are older than the last acknowledgement: whoever waits for the views would not."""
+    site = loop.client.app._site.state  # type: ignore[attr-defined]
+    kept = loop.log.ends()
+    monkeypatch.setattr(site, "services", site.services._replace(ends=lambda: (0, kept)))
+    position = loop.send(made(), project=False)["position"]
+    said = loop.get("/readyz")
+    assert (said["position"], said["lag_blocks"]) == (position, 1)
+    loop.project()
+    assert loop.get("/readyz")["lag_blocks"] == 0
