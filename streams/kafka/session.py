@@ -39,6 +39,7 @@ STOP_S = 20.0
 _TURN_S = 0.2
 _LOOK_S = 1.0
 _LOST_S = 5.0
+_SEEK_S = 60.0
 _BACKOFF_S = (0.1, 5.0)
 
 _log = structlog.get_logger("loopline")
@@ -272,7 +273,11 @@ class Session:
         positions = {each: standing.get(each, 0) for each in self._gathering.expected}
         self._restart(positions)
         try:
-            await self._app.consumer.seek_wait(self._topics.offsets(positions))
+            async with asyncio.timeout(_SEEK_S):
+                await self._app.consumer.seek_wait(self._topics.offsets(positions))
+        except TimeoutError:
+            # Nobody is asked over the network for it: the consumer's thread hangs, or is gone.
+            raise EngineStuck("the consumer does not answer") from None
         except Exception as error:
             # The partitions were taken away meanwhile, or the broker is away: it is tried again.
             _log.info("seeking went wrong", reason=str(error) or repr(error))
