@@ -151,6 +151,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             enable_auto_commit=False,
             # Where to begin is decided here, and what was missed is told.
             auto_offset_reset="none",
+            # What a product's transaction took back was never said.
+            isolation_level="read_committed",
             fetch_max_bytes=_FETCH_BYTES,
             max_partition_fetch_bytes=_PARTITION_BYTES,
         )

@@ -8,7 +8,8 @@ format 2, as every broker since 0.11 stores them), and only where the library ha
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
@@ -22,7 +23,8 @@ _WAIT_MS = 100
 # Base offset, length, leader epoch, magic, checksum, attributes, last delta, timestamps, producer, count.
 _BATCH = struct.Struct(">qiibIhiqqqhii")
 _AFTER_LENGTH = 12
-_CONTROL = 0x20
+_TRANSACTIONAL, _CONTROL = 0x10, 0x20
+_COMMITTED = 1
 _DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
     0: bytes,
     1: gzip_decode,
@@ -45,7 +47,10 @@ class PlainRecord(NamedTuple):
 async def read_tolerantly(
     bootstrap: str, partition: TopicPartition, offset: int
 ) -> tuple[list[PlainRecord], int]:
-    """Some records from an offset on, and the offset after them. Raises KafkaError."""
+    """Some records from an offset on, and the offset after them; none of open or aborted transactions.
+
+    Raises KafkaError.
+    """
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     try:
         await client.bootstrap()
@@ -54,25 +59,38 @@ async def read_tolerantly(
         if leader is None or leader < 0:
             raise KafkaError(f"{partition} has no leader now")
         asked = [(partition.topic, [(partition.partition, offset, _FETCH_BYTES)])]
-        answer = await client.send(leader, FetchRequest(_WAIT_MS, 1, _FETCH_BYTES, 0, asked, rack_id=""))
+        answer = await client.send(leader, FetchRequest(_WAIT_MS, 1, _FETCH_BYTES, _COMMITTED, asked))
     finally:
         await client.close()
-    [(_, [(_, error, *_, batches)])] = answer.topics
+    [(_, [(_, error, _, _, _, aborted, *_, batches)])] = answer.topics
     if error:
         raise for_code(error)()
-    return records_of(batches, partition, offset)
+    return records_of(batches, partition, offset, aborted or ())
 
 
-def records_of(batches: bytes, partition: TopicPartition, offset: int) -> tuple[list[PlainRecord], int]:
-    """The records of whole batches from an offset on, and the offset after the last batch."""
+def records_of(
+    batches: bytes, partition: TopicPartition, offset: int, aborted: Iterable[tuple[int, int]] = ()
+) -> tuple[list[PlainRecord], int]:
+    """The records of whole batches from an offset on, and the offset after the last batch.
+
+    `aborted` are the producers whose transactions were aborted, each with the first offset of one; the
+    producer's next control batch ends it.
+    """
     found: list[PlainRecord] = []
+    begun, aborting = sorted(aborted, key=itemgetter(1)), set[int]()
     start = 0
     while start + _BATCH.size <= len(batches):
-        base, length, _, _, _, attributes, last, *_, count = _BATCH.unpack_from(batches, start)
+        base, length, _, _, _, attributes, last, _, _, producer, *_, count = _BATCH.unpack_from(
+            batches, start
+        )
         end = start + _AFTER_LENGTH + length
         if end > len(batches):
             break
-        if not attributes & _CONTROL:
+        while begun and begun[0][1] <= base:
+            aborting.add(begun.pop(0)[0])
+        if attributes & _CONTROL:
+            aborting.discard(producer)
+        elif not (attributes & _TRANSACTIONAL and producer in aborting):
             body = _DECODERS[attributes & 7](bytes(batches[start + _BATCH.size : end]))
             reader = _Reader(body)
             for _ in range(count):

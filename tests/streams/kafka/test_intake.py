@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 
 from schemas import problems
 from streams.appender import Appender, Batch
@@ -196,6 +197,39 @@ def test_a_header_whose_name_is_not_utf8(
     assert len({letter.origin for letter in views.letters}) == len(views.letters) == 6
     assert views.codes == {problems.INVALID_VALUE: 5, problems.INVALID_JSON: 1}
     assert {letter.id for letter in views.letters} == {"e-1000", None}
+
+
+@pytest.mark.parametrize("poison", [[], [(NotText("ce_x"), b"1")]], ids=["read", "read tolerantly"])
+def test_an_aborted_transaction_was_never_said(
+    address: Address, log: SqliteLog, appender: Appender, poison: list[tuple[str, bytes]]
+) -> None:
+    """Of a product's transactions only what was committed counts, also where records are read by hand."""
+    producer = KafkaProducer(
+        bootstrap_servers=address.bootstrap, transactional_id=f"product-{address.prefix}", acks="all"
+    )
+    producer.init_transactions()
+
+    def transaction(*numbers: int, kept: bool) -> None:
+        producer.begin_transaction()
+        for number in numbers:
+            headers, value = binary(number)
+            producer.send(address.intake, value, headers=[*headers, *poison], partition=0)
+        producer.flush()
+        (producer.commit_transaction if kept else producer.abort_transaction)()
+
+    async def run() -> None:
+        async with reading(address, appender, log):
+            await until(lambda: Views(log).items == 3, "what was committed")
+            transaction(6, kept=False)
+            transaction(7, kept=True)
+            await until(lambda: Views(log).items == 4, "what was committed then")
+
+    with closing(producer):
+        transaction(1, 2, kept=True)
+        transaction(3, 4, kept=False)
+        transaction(5, kept=True)
+        asyncio.run(run())
+    assert (Views(log).facts, Views(log).letters) == (4, [])
 
 
 def test_what_was_received_when(address: Address, log: SqliteLog, appender: Appender) -> None:
