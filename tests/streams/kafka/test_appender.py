@@ -242,7 +242,7 @@ def test_partitions_that_are_away_are_missing_alone(kafka_cluster: Cluster) -> N
     admin.close()
 
     async def test() -> None:
-        async with appending(address, ack_s=2.0) as appender:
+        async with appending(address, ack_s=1.0) as appender:
             await appender.submit(batch(1, 0, 1, 2))
             await asyncio.to_thread(kafka_cluster.brokers[2].kill)
             try:
@@ -253,11 +253,16 @@ def test_partitions_that_are_away_are_missing_alone(kafka_cluster: Cluster) -> N
                 with pytest.raises(NotDurable) as nothing:
                     await appender.submit(batch(1, 2, first=2))
                 assert not isinstance(nothing.value, PartlyDurable)
-                await appender.submit(batch(1, 0, 1, first=2))
+                # Once nobody leads the partition its block is given up, and the producer replaced: a moment
+                # without any, in which the others' items are refused too.
+                await until_taken(appender, lambda: batch(1, 0, 1, first=2))
             finally:
                 await asyncio.to_thread(kafka_cluster.start)
             await until_taken(appender, lambda: batch(1, 2, first=3))
 
     run(test())
-    assert blocks(address, 0) == blocks(address, 1) == [[b"0"], [b"1"], [b"2"]]
+    for partition in (0, 1):
+        kept = [item for block in blocks(address, partition) for item in block]
+        # A block in flight at that moment is in doubt, and may be there from both times.
+        assert kept in ([b"0", b"1", b"2"], [b"0", b"1", b"2", b"2"])
     assert [item for block in blocks(address, 2) for item in block][::-1][0] == b"3"
