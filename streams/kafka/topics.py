@@ -9,13 +9,20 @@ epoch's: it is told to refuse every append, so that no collector can write to it
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import BrokerResponseError, KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
+from kafka.errors import (
+    BrokerResponseError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
 
 from streams.kafka.address import Address
 from streams.kafka.connecting import CLIENT, admin, described, epoch_topics
@@ -40,6 +47,7 @@ from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 DEFAULT_PARTITIONS = 4
 
 _SEAL_S = 30.0
+_TOLD_S = 10.0
 
 
 class UnsafeTopics(Exception):
@@ -126,7 +134,7 @@ def ensure(
         if current is not None and new_epoch:
             _seal(client, address, current)
         _create(client, missing, copies)
-        after = _look(client, address)
+        after = _told(client, address, set(wanted) | before.names)
     _refuse(after.findings)
     return after
 
@@ -235,6 +243,23 @@ def _create(client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int) ->
             ) from error
     if wanted:
         client.wait_for_topics(list(wanted))
+
+
+def _told(client: Any, address: Address, names: set[str]) -> Topics:
+    """What is there, once whichever broker is asked has heard of what was made and sealed."""
+    deadline = time.monotonic() + _TOLD_S
+    while True:
+        over = time.monotonic() > deadline
+        with contextlib.suppress(UnknownTopicOrPartitionError):
+            found = _look(client, address)
+            if names <= found.names and (over or not found.findings):
+                return found
+        if over:
+            raise LogUnavailable(
+                f"the brokers of {address} have not told each other of the topics that were made."
+                " Look whether all of them run and reach each other, and run this again."
+            )
+        time.sleep(0.1)
 
 
 def _seal(client: Any, address: Address, topic: Topic) -> None:

@@ -182,7 +182,9 @@ class Deployment:
         self.workers: list[Member] = []
         self._turn = itertools.count()
         made = self.command("topics", "ensure", "--partitions", partitions, "--replication", replication)
-        assert made.returncode == 0, made.stderr
+        if made.returncode != 0:
+            self._folder.cleanup()
+            raise AssertionError(made.stderr)
 
     def __enter__(self) -> Self:
         return self

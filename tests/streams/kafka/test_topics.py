@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import UnknownTopicOrPartitionError
 
+from streams.kafka import topics
 from streams.kafka.address import Address
 from streams.kafka.demands import Role, Topic, findings_of, settings_for, unsafe_replication
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import UnsafeTopics, check, ensure, show
-from streams.log.port import LogIdentity
+from streams.log.port import LogIdentity, LogUnavailable
 from tests.feedback.running import until
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
@@ -57,6 +59,32 @@ def test_three_brokers_keep_three_copies(kafka_cluster: Cluster) -> None:
     assert {topic.settings["min.insync.replicas"] for topic in made.topics} == {"2"}
     with pytest.raises(UnsafeTopics, match="replication is 1 and has to be 3"):
         ensure(Address.parse(kafka_cluster.address(unique_prefix())), 2, replication=1)
+
+
+@pytest.mark.broker
+def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made, and not known to the broker that is asked next: it is waited for, as in a cluster of several."""
+    look = topics._look
+    after: list[Any] = [UnknownTopicOrPartitionError(), lambda found: found._replace(topics=())]
+
+    def lagging(client: Any, at: Address) -> topics.Topics:
+        found = look(client, at)
+        if not found.topics or not after:
+            return found
+        lag = after.pop()
+        if isinstance(lag, Exception):
+            raise lag
+        return lag(found)
+
+    monkeypatch.setattr(topics, "_look", lagging)
+    assert len(ensure(address, 2).topics) == 3
+    assert not after
+    monkeypatch.setattr(topics, "_TOLD_S", 0.3)
+    after += [lambda found: found._replace(topics=())] * 9
+    with pytest.raises(LogUnavailable, match="told each other"):
+        ensure(address, 2)
 
 
 @pytest.mark.broker
