@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
 
+from schemas import problems
 from streams.appender import Appender
 from streams.kafka.address import Address
+from streams.kafka.cloudevents import STRUCTURED, record_of
 from streams.kafka.intake import Intake
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
@@ -30,6 +32,7 @@ from streams.metrics import Metrics
 from streams.projection import advance
 from streams.store.memory import MemoryStore
 from streams.store.tables import FACTS, PREDICTIONS
+from tests.streams.sent import event, item
 
 PATIENCE_S = 40.0
 
@@ -39,6 +42,44 @@ class Sent(NamedTuple):
 
     headers: list[tuple[str, bytes]]
     value: bytes | None
+
+
+POISON = [
+    Sent([], None),
+    Sent([("content-type", STRUCTURED.encode())], b"\xff\xfe"),
+    Sent([("content-type", STRUCTURED.encode())], b"{" * 200_000),
+    Sent([("content-type", STRUCTURED.encode())], b'"' + b"x" * 400_000 + b'"'),
+    Sent([("ce_id", b"\xff"), ("ce_type", b"t")], b"{}"),
+    Sent([("content-type", b"text/plain")], b"hello"),
+    Sent([("ce_id", b"t"), ("ce_type", b"loopline.feedback.thumb.v1")], None),
+]
+"""Records that are no events."""
+
+POISON_CODES = Counter(
+    {problems.INVALID_JSON: 1, problems.NOT_UTF8: 2, problems.TOO_LARGE: 2, problems.INVALID_VALUE: 2}
+)
+"""Their codes."""
+
+
+def thumb(number: int) -> bytes:
+    """One thumb on a prediction of its own, by its number."""
+    data = {"prediction_id": f"p-{number}", "value": "up"}
+    return item(event(id=f"e-{number}", data=data))
+
+
+def structured(number: int) -> Sent:
+    """A thumb in structured mode."""
+    return Sent([("content-type", STRUCTURED.encode())], thumb(number))
+
+
+def binary(number: int) -> Sent:
+    """A thumb in binary mode."""
+    return Sent(*record_of(thumb(number)))
+
+
+def mixed(count: int, start: int = 0) -> list[Sent]:
+    """Thumbs in both modes."""
+    return [(structured, binary)[number % 2](number) for number in range(start, start + count)]
 
 
 def make_topic(address: Address, partitions: int) -> None:
@@ -94,6 +135,19 @@ async def reading(address: Address, appender: Appender, log: Log) -> AsyncIterat
         yield intake, metrics
     finally:
         await intake.stop()
+
+
+async def until(holds: Any, what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        await asyncio.sleep(0.05)
+
+
+def value_of(metrics: Metrics, name: str, **labels: str) -> float:
+    """A sample of the metrics."""
+    return metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 async def settled(address: Address, records: int, patience_s: float = PATIENCE_S) -> None:

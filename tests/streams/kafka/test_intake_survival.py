@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from streams.kafka.intake import Intake
 from streams.kafka.tolerant import PlainRecord
 from streams.keeper import Keeper
 from streams.metrics import Metrics
+from tests.streams.kafka.taking import until
 
 ADDRESS = Address.parse("kafka://127.0.0.1:9092")
 PLACE = TopicPartition(ADDRESS.intake, 0)
@@ -90,13 +91,6 @@ class Written:
         return answer
 
 
-async def until(what: Callable[[], object]) -> None:
-    """Wait for it, and not for long."""
-    async with asyncio.timeout(10):
-        while not what():  # noqa: ASYNC110 -- nobody there sets an event
-            await asyncio.sleep(0.01)
-
-
 def test_an_intake_goes_on_after_any_failure_of_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """However badly the consumer fails and ends, another one takes its place."""
     made: list[Library] = []
@@ -119,7 +113,7 @@ def test_an_intake_goes_on_after_any_failure_of_leaving(monkeypatch: pytest.Monk
     async def reading() -> None:
         intake = Intake(ADDRESS, Keeper(Written(), 1))
         await intake.start()
-        await until(lambda: len(made) > 2)
+        await until(lambda: len(made) > 2, "a third consumer")
         await intake.stop()
 
     asyncio.run(reading())
@@ -152,7 +146,7 @@ def test_deleted_records_do_not_end_reading_by_hand(monkeypatch: pytest.MonkeyPa
     async def reading() -> None:
         intake = Intake(ADDRESS, Keeper(written, 1), metrics)
         await intake.start()
-        await until(lambda: committed)
+        await until(lambda: committed, "a commit")
         await intake.stop()
 
     asyncio.run(reading())
