@@ -25,7 +25,8 @@ from typing import Any
 
 import msgspec
 
-from feedback.home import Home, HomeRefused, remove_database, replace_file, sync_folder
+from feedback.disk import replace_file, sync_folder, sync_tree
+from feedback.home import Home, HomeRefused, remove_database
 from streams.log.port import DEAD, format_positions, parse_positions
 from streams.log.sqlite import SqliteLog
 from streams.projection import OtherViews, check
@@ -82,7 +83,7 @@ def back_up(home: Home, target: Path, progress: Progress) -> Manifest:
         _copy_datasets(home.datasets, partial / DATASETS, progress)
         manifest = _describe(partial, views, progress)
         replace_file(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-        _sync_tree(partial)
+        sync_tree(partial)
         os.rename(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -164,16 +165,6 @@ def _sha256(path: Path) -> str:
     return hashed.hexdigest()
 
 
-def _sync_tree(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        elif path.is_dir():
-            sync_folder(path)
-    sync_folder(folder)
-
-
 # ------------------------------------------------------------------------------------------ bringing back
 
 
@@ -188,7 +179,7 @@ def restore(home: Home, source: Path, progress: Progress) -> Manifest:
         with home.scratch() as aside:
             _copy_checked(source, aside, manifest, progress)
             _check_pair(aside, manifest)
-            _sync_tree(aside)
+            sync_tree(aside)
             _put_in_place(home, aside, manifest)
     finally:
         lock.release()
@@ -271,7 +262,7 @@ def _put_in_place(home: Home, aside: Path, manifest: Manifest) -> None:
             there = home.datasets / release.relative_to(aside / DATASETS)
             there.parent.mkdir(parents=True, exist_ok=True)
             os.rename(release, there)
-        _sync_tree(home.datasets)
+        sync_tree(home.datasets)
     os.rename(aside / LOG, home.log_path)
     sync_folder(home.path)
 

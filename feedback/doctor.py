@@ -54,10 +54,10 @@ def _home(home: Home, url: str | None, host: str, port: int) -> list[Finding]:
         found.append(Finding("home", WARN if url else FAIL, f"there is no folder {home.path}", do))
     else:
         for subject, look in _OF_A_HOME:
-            found += checked(subject, lambda look=look: look(home))  # type: ignore[misc]
-    found += checked("server", lambda: _server(home, url))
+            found += checked(subject, look, home)
+    found += checked("server", _server, home, url)
     if url is None and home.server() is None:
-        found += checked("port", lambda: _port(host, port))
+        found += checked("port", _port, host, port)
     return found
 
 

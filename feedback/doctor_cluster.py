@@ -36,8 +36,8 @@ def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
             ("datasets", _datasets),
         )
         for subject, look in looks:
-            found += checked(subject, lambda look=look: look(cluster))  # type: ignore[misc]
-    found += checked("server", lambda: server(url, "start one (`loopline collector`), or name it with --url"))
+            found += checked(subject, look, cluster)
+    found += checked("server", server, url, "start one (`loopline collector`), or name it with --url")
     return found
 
 

@@ -6,13 +6,15 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec
 
 from feedback.service import NoAddress, NoAnswer, OverHttp
 from feedback.settings import without_password
 from streams.queries.waiting import waiting_count
 from streams.store.port import Snapshot
 from streams.store.tables import DEAD_LETTERS, REPLAYED
+
+P = ParamSpec("P")
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -31,10 +33,10 @@ class Finding(NamedTuple):
 Findings = Iterator[Finding]
 
 
-def checked(subject: str, look: Callable[[], Findings]) -> Findings:
+def checked(subject: str, look: Callable[P, Findings], *args: P.args, **kwargs: P.kwargs) -> Findings:
     """What a check finds; that it fails by itself is a finding too."""
     try:
-        yield from look()
+        yield from look(*args, **kwargs)
     except Exception as error:
         yield Finding(subject, FAIL, without_password(f"{type(error).__name__}: {error}"))
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from feedback.disk import replace_file, sync_folder
 from feedback.place import NothingHere, PlaceRefused
 from streams.log.port import LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
@@ -346,30 +347,6 @@ def remove_database(path: Path) -> None:
     """Remove an SQLite file and what lies beside it."""
     for side in _SIDES:
         path.with_name(path.name + side).unlink(missing_ok=True)
-
-
-def sync_folder(path: Path) -> None:
-    """Bring a folder's names to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a small file whole or not at all, and on disk when this returns."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def _flock(descriptor: int) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json as standard_json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -173,8 +174,8 @@ def _parse(item: bytes) -> tuple[Any, list[str]]:
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            seen: set[str] = set()
-            twice.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            times = Counter(key for key, _ in pairs)
+            twice.extend(key for key, count in times.items() if count > 1)
         return found
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,7 +20,7 @@ class Refusal(Exception):
 
     status = 400
     code = "invalid_request"
-    headers: Mapping[str, str] = {}
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, detail: str) -> None:
         self.detail = detail
@@ -46,7 +47,7 @@ class Unavailable(Refusal):
     """There are no views to answer from, for the moment."""
 
     status, code = 503, "unavailable"
-    headers = {"retry-after": "1"}  # noqa: RUF012 -- never changed
+    headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
 
 
 def problem_response(

