@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from xml.etree import ElementTree
 
@@ -73,14 +74,15 @@ def test_cores_are_shared_out_and_the_rest_is_everything_else():
 
 def test_cpu_of_a_tree_counts_children_that_have_ended():
     """A server's process that ended between two looks is not forgotten."""
-    spin = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(30_000_000))']); input()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"print(end='', flush=True); {spin}"], stdin=subprocess.PIPE
-    )
+    # As much CPU as the test waits for and more, however quick the machine is.
+    spin = "import time\nwhile time.process_time() < 0.3: pass"
+    program = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {spin!r}]); input()"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
     machine = cpu_of_machine()
     try:
         while cpu_of_tree([process.pid]) < 0.2:
             assert process.poll() is None
+            time.sleep(0.01)
     finally:
         process.communicate(b"\n")
     assert cpu_of_machine() > machine
