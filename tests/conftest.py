@@ -91,6 +91,15 @@ def no_settings_from_outside() -> Iterator[None]:
         del os.environ[name]
 
 
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Threads take turns as often as they can, so that what is not guarded is seen in few rounds."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
 # ------------------------------------------------------------------------------------------ no silent skips
 
 

@@ -115,7 +115,7 @@ class MemorySnapshot:
         with self._lock:
             stored, beside = self._store.tables[table.name], self.beside[table.name]
             rows = [row for key, row in stored.rows.items() if key not in beside]
-        rows += [row for row in beside.values() if row is not None]
+            rows += [row for row in beside.values() if row is not None]
         for place, wanted in conditions:
             rows = [row for row in rows if _meets(row[place], wanted)]
         return sorted(rows, key=stored.key)

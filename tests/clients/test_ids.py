@@ -50,6 +50,7 @@ def test_a_tail_that_is_used_up_moves_on_to_the_next_millisecond(monkeypatch: py
     assert uuid.UUID(second).int >> 80 == 10**12 + 1
 
 
+@pytest.mark.usefixtures("eager_threads")
 def test_threads_never_mint_the_same_id() -> None:
     """Ids of many threads are all different, and in order within each."""
     mint = MonotonicIds()

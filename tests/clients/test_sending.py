@@ -268,6 +268,7 @@ def test_a_request_that_times_out_is_sent_again(server: FakeServer, make: Make) 
     assert client.stats()["failures"] == 1
 
 
+@pytest.mark.usefixtures("eager_threads")
 def test_threads_may_speak_at_the_same_time(server: FakeServer, make: Make) -> None:
     """Many threads, one client, a server that fails now and then: every event arrives."""
     server.script = [moves.status(503), moves.accept, moves.take_and_hang_up, moves.accept] * 3

@@ -88,6 +88,7 @@ class LogContract:
         log.append([])
         assert log.ends() == {0: 0, 1: 0, 2: 0, DEAD: 0}
 
+    @pytest.mark.usefixtures("eager_threads")
     def test_readers_in_threads_see_a_growing_prefix(self, log: Log) -> None:
         """While a log is appended to, two readers see whole appends, in order, and never a gap."""
         stop = threading.Event()

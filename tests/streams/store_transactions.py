@@ -141,6 +141,7 @@ class TransactionsContract:
         with store.snapshot() as snapshot:
             assert snapshot.positions() == {0: Applied(2, b"b", 2)}
 
+    @pytest.mark.usefixtures("eager_threads")
     def test_readers_in_threads_see_whole_transactions(self, store: Store) -> None:
         """While rows and the position move together, no reader sees one without the other."""
         rounds, faults, stop = 60, list[str](), threading.Event()
