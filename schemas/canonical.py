@@ -23,19 +23,19 @@ _number = Struct("<q").unpack
 def canonical(value: Any) -> str:
     """The canonical JSON text of a JSON value, such that equal values have equal texts."""
     if type(value) is not str:
-        value = _whole(value)
+        value = whole(value)
     return _encode(value).decode()
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """The value with every float that is a whole number as an integer, as JSON does not tell them apart."""
     kind = type(value)
     if kind is float:
         return int(value) if value.is_integer() and abs(value) <= _LARGEST_EXACT else value
     if kind is list:
-        return [_whole(item) for item in value]
+        return [whole(item) for item in value]
     if kind is dict:
-        return {key: _whole(item) for key, item in value.items()}
+        return {key: whole(item) for key, item in value.items()}
     return value
 
 

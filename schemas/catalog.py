@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -98,7 +99,7 @@ def _without_limits(data: type[Struct]) -> type[Struct]:
 
     Every type has the fields of `_SHARED` as well, so that a reader need not ask which ones a type has.
     """
-    hints = get_type_hints(data)
+    hints = {name: _bare(hint) for name, hint in get_type_hints(data).items()}
     fields: list[Any] = [
         (field.name, hints[field.name]) if field.required else (field.name, hints[field.name] | None, None)
         for field in msgspec.structs.fields(data)
@@ -107,6 +108,20 @@ def _without_limits(data: type[Struct]) -> type[Struct]:
     return msgspec.defstruct(
         data.__name__, fields, module=__name__, kw_only=True, omit_defaults=True, gc=False
     )
+
+
+def _bare(hint: Any) -> Any:
+    """A field's type without limits; an integer may be written as 5.0, and stays as it was sent."""
+    if hint is int:
+        return int | float
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        inner = get_type_hints(hint)
+        fields = [(f.name, _bare(inner[f.name]), f.default) for f in msgspec.structs.fields(hint)]
+        return msgspec.defstruct(hint.__name__, fields, module=__name__, kw_only=True, gc=False)
+    parts = [_bare(part) for part in get_args(hint)]
+    if isinstance(hint, UnionType):
+        return reduce(or_, parts)
+    return get_origin(hint)[*parts] if parts else hint
 
 
 _SHARED = ("prediction_id", "join_key", "subject", "person", "model", "explains", "gold", "text")

@@ -72,15 +72,14 @@ class Parameters:
         return value
 
     def fields(self, name: str, known: Sequence[str]) -> list[str]:
-        """A comma-separated list of known field names, each at most once; empty ones are none."""
-        value = self._values.get(name, "")
-        fields = [field for field in value.split(",") if field]
+        """A comma-separated list of known field names, each at most once; an empty one is none."""
+        fields = self._values.get(name, "").split(",")
         for field in fields:
-            if field not in known:
+            if field and field not in known:
                 raise InvalidRequest(f"`{name}` takes {', '.join(known)}, and not {field[:100]!r}")
         if len(set(fields)) != len(fields):
-            raise InvalidRequest(f"`{name}` names a field twice")
-        return fields
+            raise InvalidRequest(f"`{name}` names a field twice, or has two empty ones")
+        return [field for field in fields if field]
 
     def page(self, shape: Any) -> Page:
         """`limit` and `next`, empty for the first page; `shape` is the type of the key in a token."""

@@ -55,7 +55,7 @@ JSON = st.recursive(
 )
 SOMETHING = JSON.filter(lambda value: value is not None)
 PROBABILITY = st.one_of(st.floats(0, 1), st.sampled_from([0, 1]))
-COUNT = st.integers(0, 2**53)
+COUNT = st.integers(0, 2**53).flatmap(lambda count: st.sampled_from([count, float(count)]))
 DATASET = st.tuples(NAME, st.integers(1, 999_999_999)).map(lambda parts: f"{parts[0]}@{parts[1]}")
 
 TIME = st.builds(

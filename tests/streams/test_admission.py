@@ -106,6 +106,10 @@ INVALID = {
         "dataset.released.v1",
         data={"model": "m", "version": 0, "content_hash": "h", "as_of": "0:1", "rows": 2},
     ),
+    "a count that is no whole number": event(
+        type="loopline.dataset.released.v1",
+        data={"model": "m", "version": 1, "content_hash": "h", "as_of": "0:1", "rows": 2.5},
+    ),
     "an integer beyond a float's": event(
         "dataset.released.v1",
         data={"model": "m", "version": 1, "content_hash": "h", "as_of": "0:1", "rows": 2**54},
@@ -186,6 +190,15 @@ GOOD = {
     "a large integer": made(output=123456789012345678901234567890),
     "a small float": made(output=5e-324),
     "a score that is an integer": thumb(score=1),
+    "a config version written as a float": made(config_version=3.0, output=[2.0, 10**30]),
+    "counts written as floats": event(
+        type="loopline.evaluation.recorded.v1",
+        data={"model": "m", "model_version": "1", "metrics": [{"name": "a", "value": 1, "n": 5e10}]},
+    ),
+    "a release written as floats": event(
+        type="loopline.dataset.released.v1",
+        data={"model": "m", "version": 1.0, "content_hash": "h", "as_of": "0:1", "rows": 2.0},
+    ),
     "a score of minus nothing": thumb(score=-0.0),
     "other CloudEvents attributes": event(
         datacontenttype="application/json",

@@ -129,5 +129,6 @@ def test_generated_requests_find_nothing(asked: Loop, path: str, method: str, mo
     @given(case=operation.as_strategy(mode, query=given_out or None))
     def run(case: Any) -> None:
         case.call_and_validate()
+        asked.project()
 
     run()
