@@ -153,12 +153,12 @@ def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
     for demand in _demands(topic.role, topic.replication):
         if demand.setting == "max.message.bytes" and (past or topic.sealed):
             continue
-        found = topic.settings.get(demand.setting, "unknown")
-        if not demand.holds(found):
+        found = topic.settings.get(demand.setting)
+        if found is None or not demand.holds(found):
             yield Finding(
                 topic.name,
                 demand.setting,
-                found,
+                found or "unknown",
                 demand.wanted,
                 demand.why,
                 f"kafka-configs --alter --entity-type topics --entity-name {topic.name}"

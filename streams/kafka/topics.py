@@ -219,6 +219,12 @@ def _settings(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     said = client.describe_configs(resources, config_filter="all")["topic"]
+    # The client says nothing of an error here: a topic that a broker does not describe has no settings.
+    if silent := [name for name in names if not said[name]]:
+        raise LogUnavailable(
+            f"the brokers do not say how {', '.join(silent)} is set. Run this again, for one of them may not"
+            " have heard of it yet; else look whether this client may describe it (`DescribeConfigs`)."
+        )
     return {name: {key: str(entry["value"]) for key, entry in said[name].items()} for name in names}
 
 
@@ -248,18 +254,19 @@ def _create(client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int) ->
 def _told(client: Any, address: Address, names: set[str]) -> Topics:
     """What is there, once whichever broker is asked has heard of what was made and sealed."""
     deadline = time.monotonic() + _TOLD_S
-    while True:
-        over = time.monotonic() > deadline
-        with contextlib.suppress(UnknownTopicOrPartitionError):
+    while time.monotonic() < deadline:
+        with contextlib.suppress(UnknownTopicOrPartitionError, LogUnavailable):
             found = _look(client, address)
-            if names <= found.names and (over or not found.findings):
+            if names <= found.names and not found.findings:
                 return found
-        if over:
-            raise LogUnavailable(
-                f"the brokers of {address} have not told each other of the topics that were made."
-                " Look whether all of them run and reach each other, and run this again."
-            )
         time.sleep(0.1)
+    found = _look(client, address)
+    if not names <= found.names:
+        raise LogUnavailable(
+            f"the brokers of {address} have not told each other of the topics that were made."
+            " Look whether all of them run and reach each other, and run this again."
+        )
+    return found
 
 
 def _seal(client: Any, address: Address, topic: Topic) -> None:

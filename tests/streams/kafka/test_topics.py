@@ -88,6 +88,32 @@ def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
 
 
 @pytest.mark.broker
+def test_a_topic_whose_settings_are_not_told_is_not_judged(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that does not describe a topic is asked again by `ensure`; where it goes on, that is said."""
+    describe = KafkaAdminClient.describe_configs
+    silent = 2
+
+    def describing(client: Any, *asked: Any, **how: Any) -> Any:
+        nonlocal silent
+        said = describe(client, *asked, **how)
+        if silent:
+            silent -= 1
+            said["topic"][address.intake] = {}
+        return said
+
+    monkeypatch.setattr(KafkaAdminClient, "describe_configs", describing)
+    made = ensure(address, 2)
+    assert silent == 0
+    assert all(topic.settings for topic in made.topics)
+    silent = 1
+    with pytest.raises(LogUnavailable, match=f"do not say how {address.intake} is set"):
+        show(address)
+    assert show(address) == made
+
+
+@pytest.mark.broker
 @pytest.mark.parametrize(
     "asked, said",
     [
@@ -244,6 +270,16 @@ def test_each_unsafe_setting_is_found(role: Role, copies: int, setting: str, val
     [finding] = findings_of(_ADDRESS, [topic], copies)
     assert (finding.setting, finding.found) == (setting, value)
     assert f"--add-config {setting}=" in finding.remedy
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_setting_that_is_not_told_is_not_trusted(role: Role, copies: int) -> None:
+    """Brokers that leave out a setting have not said that it is safe: it is found as unknown."""
+    whole = _topic(role, copies)
+    findings = findings_of(_ADDRESS, [whole._replace(settings={})], copies)
+    assert {finding.setting for finding in findings} == set(whole.settings)
+    assert {finding.found for finding in findings} == {"unknown"}
 
 
 @pytest.mark.parametrize("copies, brokers, safe", [(1, 1, True), (1, 2, True), (1, 3, False)])
