@@ -48,6 +48,20 @@ def made(**data: Any) -> dict[str, Any]:
     return {**whole, "data": {**whole["data"], **data}}
 
 
+WRITTEN_AS_FLOATS: dict[str, dict[str, Any]] = {
+    "a config version written as a float": made(config_version=3.0, output=[2.0, 10**30]),
+    "counts written as floats": event(
+        type="loopline.evaluation.recorded.v1",
+        data={"model": "m", "model_version": "1", "metrics": [{"name": "a", "value": 1, "n": 5e10}]},
+    ),
+    "a release written as floats": event(
+        type="loopline.dataset.released.v1",
+        data={"model": "m", "version": 1.0, "content_hash": "h", "as_of": "0:1", "rows": 2.0},
+    ),
+}
+"""Events whose integers are written as floats, which JSON does not tell apart."""
+
+
 def item(value: Any) -> bytes:
     """A value as it would be sent."""
     return value if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False).encode()

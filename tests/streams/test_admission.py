@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streams.admission import admit_batch
-from tests.streams.sent import code, event, item, judged, made, spelt, thumb
+from tests.streams.sent import WRITTEN_AS_FLOATS, code, event, item, judged, made, spelt, thumb
 
 INVALID = {
     "no object": 5,
@@ -190,15 +190,7 @@ GOOD = {
     "a large integer": made(output=123456789012345678901234567890),
     "a small float": made(output=5e-324),
     "a score that is an integer": thumb(score=1),
-    "a config version written as a float": made(config_version=3.0, output=[2.0, 10**30]),
-    "counts written as floats": event(
-        type="loopline.evaluation.recorded.v1",
-        data={"model": "m", "model_version": "1", "metrics": [{"name": "a", "value": 1, "n": 5e10}]},
-    ),
-    "a release written as floats": event(
-        type="loopline.dataset.released.v1",
-        data={"model": "m", "version": 1.0, "content_hash": "h", "as_of": "0:1", "rows": 2.0},
-    ),
+    **WRITTEN_AS_FLOATS,
     "a score of minus nothing": thumb(score=-0.0),
     "other CloudEvents attributes": event(
         datacontenttype="application/json",

@@ -30,7 +30,7 @@ from streams.store.port import Store
 from streams.store.sqlite import SqliteStore, create_store
 from tests.schemas.valid import EVENT, written
 from tests.streams.drawn import START, log_of
-from tests.streams.sent import event, item, made, thumb
+from tests.streams.sent import WRITTEN_AS_FLOATS, event, item, made, thumb
 
 _FEW = {
     "prediction_id": st.sampled_from(["p", "q"]),
@@ -121,15 +121,7 @@ TRICKY = {
     "keys beyond the basic plane": made(input={"\U0001f600": 1, "\ufb33": 2, "\u20ac": 3, "": 4}),
     "an empty key": made(output={"": None}),
     "a config version": made(config_version=2**53),
-    "a config version written as a float": made(config_version=3.0),
-    "counts written as floats": event(
-        type="loopline.evaluation.recorded.v1",
-        data={"model": "m", "model_version": "1", "metrics": [{"name": "a", "value": 1, "n": 5e10}]},
-    ),
-    "a release written as floats": event(
-        type="loopline.dataset.released.v1",
-        data={"model": "m", "version": 1.0, "content_hash": "h", "as_of": "0:1", "rows": 2.0},
-    ),
+    **WRITTEN_AS_FLOATS,
     "a model of digits": made(model="1", model_version="0"),
     "text that looks like SQL": thumb(person="'; DROP TABLE facts; --", env="%_\\"),
     "a label of everything": event(
