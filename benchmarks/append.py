@@ -16,13 +16,11 @@ from benchmarks.measuring import cpu, in_turns, ratio, spread
 from benchmarks.report import Row
 from benchmarks.scale import Scale
 from benchmarks.workload import BATCH, bodies
-from schemas.catalog import CATALOG
+from schemas.catalog import CATALOG, type_name
 from streams.admission import admit_batch
 from streams.appender import Appender, Batch, Part
 from streams.log.sqlite import SqliteLog, create_log
 from streams.splitting import split_array
-
-_TYPE_NAMES: dict[type, str] = {}
 
 
 def decode(batches: Sequence[bytes]) -> None:
@@ -35,16 +33,9 @@ def take_in(appender: Appender, batches: Sequence[bytes]) -> None:
     """Judge each body and append what was accepted; each one is on disk before the next."""
     for body in batches:
         verdicts = admit_batch(body, split_array(body))
-        types = {_type_name(type(verdict.event)) for verdict in verdicts}
+        types = {type_name(verdict.event.kind) for verdict in verdicts if verdict.event}
         items = [verdict.item for verdict in verdicts]
         appender.append(Batch(time.time_ns(), [Part(0, types, items)]))
-
-
-def _type_name(event: type) -> str:
-    name = _TYPE_NAMES.get(event)
-    if name is None:
-        name = _TYPE_NAMES[event] = str(event.__struct_config__.tag)  # type: ignore[attr-defined]
-    return name
 
 
 def measure(scale: Scale) -> list[Row]:

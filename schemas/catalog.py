@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -80,7 +80,7 @@ class UnreadableTypes(Exception):
 
 def envelope(name: str, data: type[Struct], time: Any, others: Collection[str] = ()) -> type[Event]:
     """The envelope of one event type: `time` is the type of its time, `others` its further attributes."""
-    made: Any = msgspec.defstruct(
+    made = msgspec.defstruct(
         "".join(part.title() for part in name.replace(".", "_").split("_")),
         [("time", time), ("data", data), *((other, Any, UNSET) for other in others)],
         bases=(Event,),
@@ -91,7 +91,7 @@ def envelope(name: str, data: type[Struct], time: Any, others: Collection[str] =
         kw_only=True,
         gc=False,
     )
-    return made  # type: ignore[no-any-return]
+    return cast("type[Event]", made)
 
 
 def _without_limits(data: type[Struct]) -> type[Struct]:
@@ -146,9 +146,9 @@ class Catalog:
         strict = self._union(self.current, Annotated[datetime, Meta(tz=True)], _OFTEN_SENT)
         # What is in the log was admitted: limits are not checked again, which halves the time of decoding.
         as_sent = self._union({name: _without_limits(data) for name, data in self.current.items()}, str)
-        self.admission: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[strict])  # type: ignore[valid-type]
+        self.admission: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(GenericAlias(list, strict))
         self.admission_of_one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(strict)
-        self.reading: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[as_sent])  # type: ignore[valid-type]
+        self.reading: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(GenericAlias(list, as_sent))
         self._as_sent = as_sent
 
     @staticmethod

@@ -43,7 +43,7 @@ def schema_problem(schema: Any) -> str | None:
 
 def _follow_references(schema: Any) -> None:
     """Raises `referencing.exceptions.Unresolvable` for a reference that leads out of the schema."""
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+    from jsonschema_specifications import REGISTRY
     from referencing.jsonschema import DRAFT202012
 
     root = DRAFT202012.create_resource(schema)

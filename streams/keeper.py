@@ -51,7 +51,13 @@ class _TypeNames(dict[type, str]):
 
 
 _type_name = _TypeNames().__getitem__
-_decode_type = msgspec.json.Decoder(msgspec.defstruct("Typed", [("type", str)])).decode
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+_decode_type = msgspec.json.Decoder(_Typed).decode
 
 
 class Keeper:
@@ -132,7 +138,7 @@ class Keeper:
         items = [verdict.item for verdict in verdicts]
         if self.catalog.old_types:
             # An older version lies in the log as it was sent, under its own type.
-            types = {_decode_type(item).type for item in items}  # type: ignore[attr-defined]
+            types = {_decode_type(item).type for item in items}
         else:
             types = set(map(_type_name, {type(verdict.event) for verdict in verdicts}))
         return Part(partition, types, items)

@@ -23,7 +23,7 @@ import faust
 from faust.tables.table import Table
 
 
-class Unlogged(Table):  # type: ignore[type-arg]
+class Unlogged(Table[str, Any]):
     """A table that tells no changelog what changed."""
 
     def on_key_set(self, *_: Any) -> None:

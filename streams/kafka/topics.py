@@ -21,7 +21,6 @@ from kafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     TopicAlreadyExistsError,
-    UnknownTopicOrPartitionError,
 )
 
 from streams.kafka.address import Address
@@ -255,7 +254,7 @@ def _told(client: Any, address: Address, names: set[str]) -> Topics:
     """What is there, once whichever broker is asked has heard of what was made and sealed."""
     deadline = time.monotonic() + _TOLD_S
     while time.monotonic() < deadline:
-        with contextlib.suppress(UnknownTopicOrPartitionError, LogUnavailable):
+        with contextlib.suppress(LogUnavailable):
             found = _look(client, address)
             if names <= found.names and not found.findings:
                 return found

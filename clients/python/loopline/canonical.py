@@ -24,7 +24,7 @@ def plain(value: object) -> object:
         return listed()
     if isinstance(value, Mapping):
         return dict(value)
-    raise NotImplementedError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
 
 
 def find_non_finite(value: object) -> bool:
@@ -78,7 +78,7 @@ def canonical_json(value: object) -> bytes:
         raise
     except UnicodeEncodeError as error:
         raise NotCanonical("a lone surrogate has no UTF-8 form") from error
-    except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise NotCanonical(f"not JSON: {error}") from error
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import UnknownTopicOrPartitionError
 
 from streams.kafka import topics
 from streams.kafka.address import Address
@@ -67,7 +66,7 @@ def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
 ) -> None:
     """Made, and not known to the broker that is asked next: it is waited for, as in a cluster of several."""
     look = topics._look
-    after: list[Any] = [UnknownTopicOrPartitionError(), lambda found: found._replace(topics=())]
+    after: list[Any] = [LogUnavailable("not heard of it yet"), lambda found: found._replace(topics=())]
 
     def lagging(client: Any, at: Address) -> topics.Topics:
         found = look(client, at)
