@@ -18,8 +18,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
@@ -116,6 +116,7 @@ def serve(app: Server, listening: socket.socket, log_level: str) -> None:
         proxy_headers=False,
         http=OneWrite,
     )
+    ignore_hangups()
     server = uvicorn.Server(config)
     # uvicorn raises the signal again after it has ended; by then nothing is left to do.
     with contextlib.suppress(KeyboardInterrupt), _signals_ignored_after():
@@ -132,11 +133,31 @@ def run_collector(home: Home, descriptor: int, log_level: str) -> int:
     appender = Appender(log, metrics)
     try:
         app = _at_home(home, log, appender, metrics, home.current_store, value("datasets"))
-        serve(app, socket.socket(fileno=descriptor), log_level)
+        with _every_second(log.shorten):
+            serve(app, socket.socket(fileno=descriptor), log_level)
     finally:
         appender.stop()
+        home.close()
         log.close()
     return STOPPED
+
+
+@contextlib.contextmanager
+def _every_second(work: Callable[[], None]) -> Iterator[None]:
+    """Do something each second on a thread of its own, until the context ends."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(1.0):
+            work()
+
+    thread = threading.Thread(target=run, name="each second", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextlib.contextmanager
@@ -165,7 +186,9 @@ def run_worker(home: Home) -> int:
 
         ready_store(home, log, _now_and_then(rebuilding))
         home.say_worker("running")
-        Worker(log, lambda: home.current_store(writable=True)).run(stop)
+        Worker(log, lambda: home.current_store(writable=True), each_turn=lambda store: store.shorten()).run(
+            stop
+        )
         _catch_up(log, home.current_store(writable=True))
     except _Stopped:
         pass
@@ -184,6 +207,8 @@ def run_worker(home: Home) -> int:
         return FAILED
     finally:
         log.close()
+        # The last one to write there takes the write-ahead log along.
+        home.close()
     home.say_worker("stopped")
     return STOPPED
 
@@ -308,6 +333,27 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+def ignore_hangups() -> None:
+    """SIGHUP, as when a terminal is closed, ends no server, and has none read anything anew."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+class _Steadfast:
+    """A stream that may be gone, as a closed terminal is: what cannot be said there ends nobody."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logs(level: str) -> None:
     """Logs as lines on standard error, from this level on."""
     import logging
@@ -320,7 +366,7 @@ def configure_logs(level: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Steadfast(sys.stderr))),
     )
 
 
@@ -333,6 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--log-level", default="warning")
     chosen = parser.parse_args(arguments)
     configure_logs(chosen.log_level)
+    ignore_hangups()
     end_with_parent()
     home = Home(chosen.home)
     if chosen.process == "worker":

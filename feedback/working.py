@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from feedback.bootstrap import FAILED, STOPPED, configure_logs, end_with_parent
+from feedback.bootstrap import FAILED, STOPPED, configure_logs, end_with_parent, ignore_hangups
 from feedback.cluster import Cluster
 from feedback.place import PlaceRefused
 from feedback.settings import value
@@ -122,6 +122,7 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
     from streams.kafka.progress import Progress
 
     stop = threading.Event()
+    ignore_hangups()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     progress = Progress(stuck_after_s=value("stuck_after"))

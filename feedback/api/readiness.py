@@ -20,6 +20,7 @@ from starlette.responses import Response
 from feedback.api.errors import Unavailable
 from feedback.api.reading import json_response, view_of
 from feedback.api.services import Services, services_of
+from feedback.readers import Readers
 from feedback.settings import without_password
 from streams.log.port import Positions, format_positions, parse_positions
 from streams.queries.freshness import lag
@@ -49,6 +50,7 @@ class Progress:
         self._behind = 0
         self._moved = clock()
         self._look: Future[Assessment] | None = None
+        self._thread = Readers(1, "readiness")
         self.waits_for = _LOG
         """What the look that is under way waits for."""
 
@@ -60,14 +62,13 @@ class Progress:
     def look(self, services: Services) -> tuple[Future[Assessment], bool]:
         """A look at the log, the worker and the views, and whether it begins now.
 
-        One at a time, on a thread of its own: one that hangs keeps neither readers nor the process's end.
+        One at a time, on a thread that does nothing else: one that hangs keeps neither readers nor the
+        process's end, and a thousand looks are no thousand threads.
         """
         with self._guard:
             begins = self._look is None or self._look.done()
             if self._look is None or begins:
-                self._look = Future()
-                arguments = (self._look, services, self)
-                threading.Thread(target=_assess_on, args=arguments, name="readiness", daemon=True).start()
+                self._look = self._thread.submit(assess, services, self)
             return self._look, begins
 
     def observe(self, standing: dict[int, int], behind: int) -> float:
@@ -143,13 +144,6 @@ def _looked_at(ends: Positions, standing: Positions, behind: int, worker: str) -
         "lag_blocks": behind,
         "worker": worker,
     }
-
-
-def _assess_on(look: Future[Assessment], services: Services, progress: Progress) -> None:
-    try:
-        look.set_result(assess(services, progress))
-    except BaseException as error:
-        look.set_exception(error)
 
 
 def _unanswered(services: Services, progress: Progress) -> Assessment:

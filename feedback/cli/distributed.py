@@ -27,12 +27,13 @@ def collector(choices: Choices, no_intake: bool) -> None:
     Any number of them run on one log. Ctrl-C or SIGTERM ends it, when what it took is in the log. Exit status
     4 says that the log went on to a new epoch: start it again.
     """
-    from feedback.bootstrap import configure_logs
+    from feedback.bootstrap import configure_logs, ignore_hangups
     from feedback.collecting import Collecting
 
     cluster = must_be_cluster(choices, _ON_ONE)
     check_server(choices)
     configure_logs(choices["log_level"])
+    ignore_hangups()
     collecting = Collecting(
         cluster,
         choices["host"],

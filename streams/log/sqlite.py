@@ -14,15 +14,20 @@ import contextlib
 import sqlite3
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from streams.log.port import DEAD, LogIdentity, LogMissing, NotDurable
 from streams.sentinels import reached
+from streams.write_ahead import WriteAheadLog
 
 __all__ = ["LogMissing", "SqliteLog", "create_log"]
 
 _OFFSET_BITS = 40
+_BUSY_S = 1.0
+_READERS_KEPT = 8
+# SQLite writes it back at 4 MiB; one append may be larger, and the disk gets that back.
+_LONGEST_WAL_BYTES = 8 * 1024 * 1024
 _SCHEMA = """
 CREATE TABLE log (id TEXT NOT NULL, epoch INTEGER NOT NULL, partitions INTEGER NOT NULL);
 CREATE TABLE blocks (place INTEGER PRIMARY KEY, record BLOB NOT NULL);
@@ -47,84 +52,129 @@ def create_log(path: Path, partitions: int) -> LogIdentity:
 class SqliteLog:
     """The log in one SQLite file. `writable` for the one collector, else for reading only.
 
-    Safe to use from several threads: each thread reads on a connection of its own.
+    Safe to use from several threads: each read borrows a connection, of which a few are kept, so what is
+    open does not grow with the threads that come and go. Appends share the one connection that writes.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         if not path.exists():
             raise LogMissing(f"there is no log at {path}")
         self._path = path
-        self._writable = writable
-        self._threads = threading.local()
-        self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
-        row = self._connection().execute("SELECT id, epoch, partitions FROM log").fetchone()
-        self.identity = LogIdentity(*row)
-        self._partitions = (*range(self.identity.partitions), DEAD)
-        self._next = self.ends()
+        self._writing = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        self._writer = self._connect("rw" if writable else "ro")
+        self._writable = writable
+        self._wal = WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
+        try:
+            if writable:
+                self._writer.execute(f"PRAGMA journal_size_limit={_LONGEST_WAL_BYTES}")
+            row = self._writer.execute("SELECT id, epoch, partitions FROM log").fetchone()
+            self.identity = LogIdentity(*row)
+            self._partitions = (*range(self.identity.partitions), DEAD)
+            self._next = _ends(self._writer, self._partitions)
+        except BaseException:
+            self._writer.close()
+            raise
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
-        if connection is None:
-            mode = "rw" if self._writable else "ro"
-            connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=1.0,
-            )
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=_BUSY_S,
+        )
+        try:
             connection.execute("PRAGMA synchronous=FULL")
-            self._threads.connection = connection
-            with self._guard:
-                self._connections.append(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    def append(self, records: Sequence[tuple[int, bytes]]) -> None:
-        rows, ends = [], dict(self._next)
-        for partition, record in records:
-            rows.append((_place(partition, ends[partition]), record))
-            ends[partition] += 1
-        connection = self._connection()
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read on, until the context ends."""
+        with self._guard:
+            if self._closed:
+                raise sqlite3.ProgrammingError(f"the log at {self._path} was closed")
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            connection = self._connect("ro")
         try:
-            reached("append.1")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT INTO blocks VALUES (?, ?)", rows)
-            reached("append.2")
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            self._next = self.ends()
-            raise NotDurable(f"the log cannot be written: {error}") from error
-        self._next = ends
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._guard:
+            if not self._closed and len(self._idle) < _READERS_KEPT:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> None:
+        with self._writing:
+            rows, ends = [], dict(self._next)
+            for partition, record in records:
+                rows.append((_place(partition, ends[partition]), record))
+                ends[partition] += 1
+            connection = self._writer
+            try:
+                reached("append.1")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("INSERT INTO blocks VALUES (?, ?)", rows)
+                reached("append.2")
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._next = self.ends()
+                raise NotDurable(f"the log cannot be written: {error}") from error
+            self._next = ends
+            self._wal.written()
         reached("append.3")
 
     def ends(self) -> dict[int, int]:
-        connection = self._connection()
-        return {
-            partition: (
-                row[0] - _place(partition, 0) + 1
-                if (row := connection.execute(_LAST, _range(partition)).fetchone())
-                else 0
-            )
-            for partition in self._partitions
-        }
+        with self._reading() as connection:
+            return _ends(connection, self._partitions)
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         first, last = _place(partition, offset), _range(partition)[1]
-        rows = self._connection().execute(_READ, (first, last, limit)).fetchall()
+        with self._reading() as connection:
+            rows = connection.execute(_READ, (first, last, limit)).fetchall()
         return [record for (record,) in rows]
+
+    def shorten(self) -> None:
+        """Write the write-ahead log back where nothing was appended for a moment; for who writes."""
+        if self._writable and self._wal.is_due():
+            with self._writing:
+                self._wal.shorten(self._writer)
 
     def close(self) -> None:
         with self._guard:
-            if self._writable and self._connections:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        with self._writing:
+            if self._writable:
                 # Whoever copies the file by hand now gets all of it. A reader may be in the way; then not.
                 with contextlib.suppress(sqlite3.Error):
-                    self._connections[0].execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._writer.close()
+
+
+def _ends(connection: sqlite3.Connection, partitions: Sequence[int]) -> dict[int, int]:
+    return {
+        partition: (
+            row[0] - _place(partition, 0) + 1
+            if (row := connection.execute(_LAST, _range(partition)).fetchone())
+            else 0
+        )
+        for partition in partitions
+    }
 
 
 _LAST = "SELECT place FROM blocks WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT 1"

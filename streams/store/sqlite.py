@@ -27,18 +27,20 @@ from streams.sentinels import reached
 from streams.store import statements
 from streams.store.port import Applied
 from streams.store.tables import TABLES, VIEWS_VERSION, Row, Table
+from streams.write_ahead import WriteAheadLog
 
 _PAGE_BYTES = 4096
 _READERS_KEPT = 8
 # The writer's cache holds the hot ends of all indexes. Readers are many, and have the system's cache; what
-# they sort goes to the disk when it is much. After a long snapshot, during which the write-ahead log can
-# only grow, the disk gets it back.
+# they sort goes to the disk when it is much. During a long snapshot the write-ahead log can only grow;
+# `shorten` gives the disk its room back.
+_LONGEST_WAL_BYTES = 67108864
 _WRITER = (
     "synchronous=NORMAL",
     "temp_store=MEMORY",
     "cache_size=-98304",
     "wal_autocheckpoint=8192",
-    "journal_size_limit=67108864",
+    f"journal_size_limit={_LONGEST_WAL_BYTES}",
 )
 _READER = ("cache_size=-4096",)
 _BUSY_S = 10.0
@@ -211,6 +213,7 @@ class SqliteStore:
         self._idle: list[sqlite3.Connection] = []
         self._writer: sqlite3.Connection | None = None
         self._closed = False
+        self._wal = WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
         try:
             if writable:
                 self._writer = self._connect(writable=True)
@@ -300,7 +303,14 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            self._wal.written()
         reached("project.5")
+
+    def shorten(self) -> None:
+        """Write the write-ahead log back where it rests or has grown long; for the one that writes."""
+        if self._writer is not None and self._wal.is_due():
+            with self._writing:
+                self._wal.shorten(self._writer)
 
     def close(self) -> None:
         """Close every connection: now, or at the end of the snapshot or transaction that uses it."""

@@ -120,12 +120,17 @@ class Running:
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of a GET."""
+        status, content = self.fetch(path)
+        return status, json.loads(content)
+
+    def fetch(self, path: str) -> tuple[int, bytes]:
+        """Status and content of a GET."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-                return answer.status, json.loads(answer.read())
+                return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, json.loads(error.read())
+                return error.code, error.read()
 
     def children(self) -> tuple[int, int]:
         """The process ids of collector and worker."""

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -82,6 +83,31 @@ def test_doctor_finds_it_well(shared: Running) -> None:
     findings = {each["subject"]: each for each in told("--home", shared.home.path, "doctor")["findings"]}
     assert findings["server"]["state"] == findings["worker"]["state"] == "ok"
     assert shared.url in findings["server"]["said"]
+
+
+def _held(pid: int) -> tuple[int, int]:
+    """How many descriptors and threads a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+
+
+def test_looking_leaves_nothing_open(shared: Running) -> None:
+    """Thousands of looks, ten at a time: no more is open than the few threads of a server can use at once."""
+    paths = ("/readyz", "/metrics", "/healthz", "/v1/counts", "/v1/waiting", "/v1/datasets")
+
+    def look(times: int) -> None:
+        with ThreadPoolExecutor(10) as pool:
+            assert {each[0] for each in pool.map(shared.fetch, paths * times)} == {200}
+
+    look(20)
+    processes = [shared.process.pid, *shared.children()]
+    before = [_held(pid) for pid in processes]
+    look(350)
+
+    def settled() -> bool:
+        return all(now[0] <= was[0] + 25 for now, was in zip(map(_held, processes), before, strict=True))
+
+    assert until(settled, "the last connections to be closed")
+    assert [_held(pid)[1] for pid in processes] == [threads for _, threads in before]
 
 
 def test_a_worker_that_dies_is_started_again(shared: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
@@ -162,10 +163,10 @@ def test_a_log_that_may_not_grow_is_an_error_and_no_more(path: Path) -> None:
     """The same when SQLite itself finds no free page."""
     with closing(SqliteLog(path, writable=True)) as log:
         log.append([(0, b"a")])
-        log._connection().execute("PRAGMA max_page_count=4")
+        log._writer.execute("PRAGMA max_page_count=4")
         _fails(log, b"x" * 100_000)
         assert log.ends()[0] == 1
-        log._connection().execute("PRAGMA max_page_count=1000000")
+        log._writer.execute("PRAGMA max_page_count=1000000")
         log.append([(0, b"b" * 100_000)])
     assert _records(path) == [b"a", b"b" * 100_000]
 
@@ -208,6 +209,22 @@ def test_threads_close_with_the_log(path: Path) -> None:
             thread.join()
     assert seen == [[b"a"]] * 5
     assert sorted(each.name for each in path.parent.iterdir()) == ["log.db"]
+
+
+def test_what_is_open_does_not_grow_with_threads_and_looks(path: Path) -> None:
+    """A thousand threads that look at the log once leave a few connections, not a thousand."""
+    with closing(SqliteLog(path, writable=True)) as log:
+        log.append([(0, b"a")])
+        for _ in range(100):
+            threads = [threading.Thread(target=log.ends) for _ in range(10)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        mine = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.exists()]
+        # Of the file itself and of its write-ahead log, for each of the connections that are kept.
+        assert sum(str(path) in name for name in mine) <= 3 * 10
+        assert log.read(0, 0, 1) == [b"a"]
 
 
 _APPEND = """
