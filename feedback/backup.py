@@ -181,9 +181,21 @@ def restore(home: Home, source: Path, progress: Progress) -> Manifest:
             _check_pair(aside, manifest)
             sync_tree(aside)
             _put_in_place(home, aside, manifest)
+        _put_pages(home)
     finally:
         lock.release()
     return manifest
+
+
+def _put_pages(home: Home) -> None:
+    """Name the latest releases in the folders above them: that is no part of a release, nor of a backup."""
+    from feedback.datasets.catalogue import models
+    from feedback.datasets.pages import put_pages
+    from feedback.datasets.shelves import shelf_of
+
+    shelf = shelf_of(home.datasets)
+    for model in models(shelf):
+        put_pages(shelf, model)
 
 
 def read_manifest(source: Path) -> Manifest:

@@ -166,10 +166,14 @@ def _local(choices: Choices, model: str | None) -> list[Any]:
 
 
 def _announce_the_rest(choices: Choices, model: str | None) -> None:
-    """Send `dataset.released` for what a killed release has published and not announced."""
+    """Announce what a killed release has published, and name the latest in the folder above."""
     from feedback.datasets.announce import announce
+    from feedback.datasets.catalogue import models
+    from feedback.datasets.pages import put_pages
 
     with _at_place(choices) as there, there.store().snapshot() as snapshot:
+        for each in models(there.shelf) if model is None else [model]:
+            put_pages(there.shelf, each)
         for name in announce(snapshot, there.shelf, there.emit, model):
             note(f"{name} was published and not in the log; it is now")
 

@@ -1,7 +1,10 @@
 """The card of a release: `README.md`, for people and for Hugging Face `datasets`.
 
 The front matter makes `load_dataset(folder)` give train, validation and test; the audited rows and the
-lineage are configurations of their own, so that nobody trains on them by accident.
+lineage are configurations of their own, so that nobody trains on them by accident. Hugging Face's cache knows
+a folder by its last name and its configurations, so each configuration says which release it is of. The pages
+above the releases of a dataset, and above all datasets, name a release too: without them Hugging Face would
+put the rows of all releases together.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ from feedback.datasets.recipe import TRAINING
 
 _MOST_LABELS_SHOWN = 20
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_HUGGING_FACE = (
+    "Hugging Face `load_dataset` takes this folder (train, validation and test; `audit` and `lineage` are"
+    " configurations of their own), or the folder above it, which gives the latest release."
+)
 _MEANINGS = {
     "prediction_id": "the prediction that the label is about",
     "input_ref": "SHA-256 of the input, or the product's own reference; what splits are made by",
@@ -35,10 +42,36 @@ _MEANINGS = {
 
 def card(said: Mapping[str, Any]) -> str:
     """The text of the card, from the manifest."""
-    return "\n".join((*_front_matter(said), *_body(said))) + "\n"
+    return "\n".join((*_front_matter(said, ""), *_body(said))) + "\n"
 
 
-def _front_matter(said: Mapping[str, Any]) -> Iterator[str]:
+def page_above_releases(said: Mapping[str, Any]) -> str:
+    """The page in the folder above the releases of a dataset, from the manifest of the latest."""
+    name, folder = said["name"], said["version"]
+    text = (
+        f"Each folder is a release, whole and unchanging. The latest is [{name}]({folder}/README.md): it is"
+        f" what `load_dataset` gives for this folder. For another one name its folder, as in `{folder}`."
+    )
+    page = (*_front_matter(said, f"{folder}/"), f"# {name.partition('@')[0]}", "", text)
+    return "\n".join(page) + "\n"
+
+
+PAGE_ABOVE_ALL = """\
+---
+configs:
+- config_name: default
+  data_files: "(name the folder of one release, as in MODEL/1)"
+---
+
+# Datasets
+
+Each folder is the dataset of a model, and each folder in it a release. `load_dataset` takes the folder of one
+release, as in `MODEL/1`, or that of a dataset, `MODEL`, for its latest release.
+"""
+"""The page in the folder above all datasets: Hugging Face refuses that folder, with these words."""
+
+
+def _front_matter(said: Mapping[str, Any], below: str) -> Iterator[str]:
     size = next((text for limit, text in _SIZES if said["rows"] < limit), "n>1M")
     yield "---"
     yield f'pretty_name: "{said["name"]}"'
@@ -51,18 +84,33 @@ def _front_matter(said: Mapping[str, Any]) -> Iterator[str]:
         filled = [split for split in splits if split == "lineage" or said["splits"][split]["rows"]]
         if filled:
             yield f"- config_name: {config}"
+            yield f'  description: "{said["name"]}, {_content(said, config)}"'
             yield "  data_files:"
             for split in filled:
-                yield from (f"  - split: {split}", f"    path: {split}.parquet")
+                yield from (f"  - split: {split}", f"    path: {below}{split}.parquet")
     yield "---"
     yield ""
+
+
+def _content(said: Mapping[str, Any], config: str) -> str:
+    """The hash of what a configuration holds: the content hash covers the rows, not the events behind."""
+    if config == "lineage":
+        return f"sha256:{said['files']['lineage.parquet']['sha256']}"
+    content: str = said["content_hash"]
+    return content
 
 
 def _body(said: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"# {said['name']}", "", described(said), "")
     yield from ("```python", "from loopline import datasets", "")
     yield f'train = datasets.load("{said["model"]}", version={said["version"]}, split="train", as_="pandas")'
-    yield from ("```", "", "## Splits", "", "| split | rows | share |", "|---|---:|---|")
+    yield from (
+        "```",
+        "",
+        _HUGGING_FACE,
+        "",
+    )
+    yield from ("## Splits", "", "| split | rows | share |", "|---|---:|---|")
     for split, counted in said["splits"].items():
         yield f"| {split} | {counted['rows']:,} | {share(counted['rows'], said['rows'])} |"
     yield from ("", *_cut(said), "", "## Labels", "", *_labels(said), "", "## Columns", "", *_columns(said))

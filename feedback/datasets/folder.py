@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from feedback.datasets.names import FAILED, MANIFEST, is_model, is_version
+from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
-from feedback.disk import sync_folder, sync_tree
+from feedback.disk import replace_file, sync_folder, sync_tree
 from streams.sentinels import reached
 
 # No model has such a name.
@@ -77,6 +77,21 @@ class FolderShelf:
     def place(self, model: str, version: int) -> str:
         """The release's folder."""
         return str(self.folder / model / str(version))
+
+    def page(self, model: str | None) -> str | None:
+        """The text of the page."""
+        path = self._page(model)
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+    def put_page(self, model: str | None, text: str) -> None:
+        """Replace the file."""
+        path = self._page(model)
+        replace_file(path, text.encode())
+        # As a release's: whoever may look into the folder may read it.
+        path.chmod(0o644)
+
+    def _page(self, model: str | None) -> Path:
+        return (self.folder if model is None else self.folder / model) / PAGE
 
     def _file(self, model: str, version: int, name: str) -> Path:
         return self.folder / model / str(version) / name

@@ -7,6 +7,7 @@ import re
 from feedback.datasets.errors import BadRequest
 
 MANIFEST = "manifest.json"
+PAGE = "README.md"
 FAILED = "failed"
 FILES = (
     "train.parquet",
@@ -16,7 +17,7 @@ FILES = (
     "lineage.parquet",
     MANIFEST,
     "croissant.json",
-    "README.md",
+    PAGE,
     "gate.json",
 )
 

@@ -25,7 +25,7 @@ from typing import Any
 from feedback.datasets.bucket import PIECE, Objects
 from feedback.datasets.claims import Claims
 from feedback.datasets.errors import ClaimTooOld, PublishingUnsure, ShelfUnreachable
-from feedback.datasets.names import FAILED, MANIFEST, is_model, is_version
+from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
 from streams.sentinels import reached
 
@@ -42,8 +42,12 @@ class ObjectShelf:
         self._published: dict[str, set[int]] = {}
 
     def models(self) -> list[str]:
-        """What lies directly below the prefix, as far as it has a model's name."""
-        return sorted(entry.base_name for entry in self.objects.listed("") if is_model(entry.base_name))
+        """What has objects below it, directly below the prefix, as far as it has a model's name."""
+        return sorted(
+            entry.base_name
+            for entry in self.objects.listed("")
+            if is_model(entry.base_name) and not entry.is_file
+        )
 
     def versions(self, model: str) -> list[int]:
         """What lies below the model and has a manifest. One that was seen once is not looked for again."""
@@ -104,10 +108,27 @@ class ObjectShelf:
         """The address of the release, without what belongs to the connection."""
         return f"{self.name}/{model}/{version}"
 
+    def page(self, model: str | None) -> str | None:
+        """The text of the object."""
+        try:
+            with self.objects.opened(_page(model)) as file:
+                content: bytes = file.read()
+        except FileNotFoundError:
+            return None
+        return content.decode(errors="replace")
+
+    def put_page(self, model: str | None, text: str) -> None:
+        """Replace the object."""
+        self.objects.write(_page(model), text.encode())
+
     @contextlib.contextmanager
     def releasing(self, model: str, waiting: Callable[[], None] = lambda: None) -> Iterator[Bench]:
         """The making of a release. Nobody is waited for: two at a time get two numbers."""
         yield _ObjectBench(self, model)
+
+
+def _page(model: str | None) -> str:
+    return PAGE if model is None else f"{model}/{PAGE}"
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ These are the steps of `release`; a release that is killed at any of them is not
 2. read the labelled rows, fetch their inputs, write the splits and the lineage (`cut`);
 3. let the gate judge what was written (`gate`); what fails is kept aside with the report;
 4. describe it (`card`, `croissant`, `manifest`) and publish it whole (`shelf`);
-5. announce it in the log (`announce`).
+5. announce it in the log (`announce`), and name it as the latest in the folder above (`pages`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from feedback.datasets.cut import Cut, cut
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
 from feedback.datasets.gate import ALLOWABLE, JUDGED_COLUMNS, Evidence, Report, failures, judge
 from feedback.datasets.names import check_model
+from feedback.datasets.pages import put_pages
 from feedback.datasets.parents import Family, count_labels
 from feedback.datasets.recipe import SPLITS, TRAINING, Filters
 from feedback.datasets.rows import Progress
@@ -120,6 +121,7 @@ def release(
                 published = job.finished(bench, version, allow, progress)
         with store().snapshot() as snapshot:
             announce(snapshot, shelf, emit, model)
+        put_pages(shelf, model)
     return published
 
 
@@ -235,6 +237,7 @@ class _Job:
         (self._built / "croissant.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n"
         )
+        content["files"] = files
         (self._built / "README.md").write_text(card(content), encoding="utf-8")
         content["files"] = manifests.described_files(self._built, rows, known=files)
         manifests.write(self._built, content)

@@ -67,5 +67,11 @@ class Shelf(Protocol):
     def place(self, model: str, version: int) -> str:
         """Where a release lies, for people."""
 
+    def page(self, model: str | None) -> str | None:
+        """The page above a model's releases, or above all models; None where there is none."""
+
+    def put_page(self, model: str | None, text: str) -> None:
+        """Write that page, whole; one that is there gives way."""
+
     def releasing(self, model: str, waiting: Callable[[], None]) -> AbstractContextManager[Bench]:
         """The making of a release. `waiting` is called when another one has to be waited for."""

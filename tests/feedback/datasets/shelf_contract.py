@@ -16,6 +16,7 @@ from feedback.datasets.diff import diff
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease, ReleaseMissing
 from feedback.datasets.lineage import events_behind, versions_with
 from feedback.datasets.names import FILES, MANIFEST
+from feedback.datasets.pages import put_pages
 from feedback.datasets.release import Published
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of
@@ -110,6 +111,22 @@ class ShelfContract:
         assert tenth.manifest["parents"] == ["reader@9"]
         found = diff(again, "reader@9", "reader@10")
         assert (found.added, found.removed, found.rows) == (3, 0, (20, 23))
+
+    def test_the_folder_above_names_the_latest(self, here: World) -> None:
+        """Written again by whoever comes next where it is missing; no page is taken for a dataset."""
+        here.labelled(range(20))
+        here.release()
+        here.labelled(range(20, 23), "5")
+        here.release()
+        page = here.shelf.page(MODEL)
+        assert page is not None
+        assert "path: 2/train.parquet" in page
+        assert "[reader@2](2/README.md)" in page
+        here.shelf.put_page(MODEL, "torn")
+        put_pages(shelf_of(here.where), MODEL)
+        assert here.shelf.page(MODEL) == page
+        assert "MODEL/1" in (here.shelf.page(None) or "")
+        assert models(shelf_of(here.where)) == [MODEL]
 
     def test_many_versions_are_found_by_a_fresh_eye(self, here: World) -> None:
         """More than are looked at one by one."""

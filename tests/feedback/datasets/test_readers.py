@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from feedback.datasets.pages import put_pages
 from feedback.datasets.release import Published
 from loopline import datasets as client
 from tests.feedback.datasets.world import MODEL, World, rows, tables
@@ -68,6 +70,93 @@ def test_hugging_face_reads_a_release_of_audited_rows_alone(world: World, tmp_pa
     world.say(world.predicted(1, audit=True), world.corrected(1, "5"))
     loaded = load_dataset(Path(world.release().place), tmp_path / "cache", "audit")
     assert {split: loaded[split].num_rows for split in loaded} == {"audit": 1}
+
+
+def test_one_cache_keeps_releases_apart(tmp_path: Path) -> None:
+    """Other models, other versions, other homes, a home made anew: each folder gives its own rows.
+
+    Hugging Face's cache knows a folder by its last name and its configurations alone.
+    """
+    cache = tmp_path / "cache"
+    folders = {}
+    for home, label in (("a", "3"), ("b", "5"), ("c", "8")):
+        world = World(tmp_path / home / "datasets", log_id=f"log-{home}")
+        world.say(world.declared(["3", "5", "8"]))
+        world.labelled(range(40), label)
+        folders[home, 1] = Path(world.release().place), {label}, 40
+        world.labelled(range(40, 70), label)
+        folders[home, 2] = Path(world.release().place), {label}, 70
+    moved = tmp_path / "elsewhere" / "1"
+    shutil.copytree(folders["b", 1][0], moved)
+    folders["moved", 1] = moved, {"5"}, 40
+    for folder, labels, count in folders.values():
+        loaded = load_dataset(folder, cache)
+        assert sum(loaded[split].num_rows for split in loaded) == count
+        assert {label for split in loaded for label in loaded[split]["label"]} == labels
+    ours = {
+        place: load_dataset(folder, cache, "lineage")["lineage"].num_rows
+        for place, (folder, _, _) in folders.items()
+    }
+    assert ours == {place: 2 * count for place, (_, _, count) in folders.items()}
+
+
+def test_lineage_of_equal_rows_is_told_apart(tmp_path: Path) -> None:
+    """A home made anew may have the same rows from other events: the cache gives each its own events."""
+    found = []
+    for home, source in (("a", "/exam/forms"), ("b", "/exam/other")):
+        world = World(tmp_path / home / "datasets")
+        world.say(world.declared(["3", "5", "8"]))
+        event = {**world.predicted(1), "source": source}
+        world.say(event, {**world.corrected(1, "5"), "source": source})
+        published = world.release()
+        loaded = load_dataset(Path(published.place), tmp_path / "cache", "lineage")
+        found.append((published.manifest["content_hash"], set(loaded["lineage"]["source"])))
+    assert found[0][0] == found[1][0]
+    assert [sources for _, sources in found] == [{"/exam/forms"}, {"/exam/other"}]
+
+
+def test_a_folder_of_releases_is_its_latest(world: World, tmp_path: Path) -> None:
+    """`load_dataset(MODEL)` gives every row of the latest release once, and says no to all models at once."""
+    world.labelled(range(40))
+    above = Path(world.release().place).parent
+    assert total(load_dataset(above, tmp_path / "cache")) == 40
+    world.labelled(range(40, 60))
+    world.release()
+    assert total(load_dataset(above, tmp_path / "cache")) == 60
+    assert load_dataset(above, tmp_path / "cache", "lineage")["lineage"].num_rows == 120
+    with pytest.raises(FileNotFoundError, match="name the folder of one release"):
+        load_dataset(above.parent, tmp_path / "cache")
+    (above / "README.md").unlink()
+    put_pages(world.shelf, MODEL)
+    assert total(load_dataset(above, tmp_path / "cache")) == 60
+
+
+def test_a_page_of_ones_own_above_all_datasets_stays(world: World) -> None:
+    """A shelf may be a folder that was there before, with a README."""
+    world.folder.mkdir(parents=True)
+    (world.folder / "README.md").write_text("ours")
+    world.labelled(range(5))
+    world.release()
+    assert (world.folder / "README.md").read_text() == "ours"
+    assert "reader@1" in (world.folder / MODEL / "README.md").read_text()
+
+
+def test_single_files_are_told_apart(world: World, tmp_path: Path) -> None:
+    """`load_dataset("parquet", data_files=...)` of two releases, with one cache."""
+    from datasets import load_dataset as load
+
+    world.labelled(range(40))
+    first = world.release()
+    world.labelled(range(40, 60))
+    for published in (first, world.release()):
+        files = {"train": str(Path(published.place) / "train.parquet")}
+        loaded = load("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
+        assert loaded["train"].num_rows == published.manifest["splits"]["train"]["rows"]
+
+
+def total(loaded: Any) -> int:
+    """The rows of all splits."""
+    return sum(loaded[split].num_rows for split in loaded)
 
 
 def test_the_croissant_file_is_valid(released: Published) -> None:
@@ -157,5 +246,5 @@ def test_a_label_cannot_break_the_card(tmp_path: Path) -> None:
     assert {row["label"] for row in rows(published)} == {nasty}
     lines = (Path(published.place) / "README.md").read_text().splitlines()
     assert sum(line.startswith("# ") for line in lines) == 1
-    (line,) = [line for line in lines if "script" in line]
+    (line,) = [line for line in lines if "<script" in line]
     assert line.count("|") == 4

@@ -22,7 +22,7 @@ from feedback.datasets.errors import (
     NothingToRelease,
 )
 from feedback.datasets.folder import FolderShelf
-from feedback.datasets.names import FILES
+from feedback.datasets.names import FILES, PAGE
 from loopline.content import content_hash
 from schemas.catalog import CATALOG
 from streams.log.port import LogIdentity
@@ -34,9 +34,9 @@ ungated = pytest.mark.usefixtures("ungated")
 
 
 def names(world: World) -> list[str]:
-    """What lies in the model's folder, hidden things included; nothing when there is no folder."""
+    """What lies in the model's folder beside its page, hidden things included; nothing without a folder."""
     folder = world.folder / MODEL
-    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+    return sorted({entry.name for entry in folder.iterdir()} - {PAGE}) if folder.exists() else []
 
 
 # ------------------------------------------------------------------------------------------------- content
