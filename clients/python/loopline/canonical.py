@@ -1,7 +1,7 @@
 """RFC 8785 (JCS) JSON and the reference of an input: the same bytes, hence the same hash, in any language.
 
-A value is first taken as it would go over the wire, so that ``input_ref(value)`` is what the server computes
-from ``prediction(..., input=value)``. Nothing here knows about events.
+A value is first taken as it would go over the wire (:mod:`loopline.values`), so that ``input_ref(value)`` is
+what the server computes from ``prediction(..., input=value)``. Nothing here knows about events.
 """
 
 from __future__ import annotations
@@ -9,77 +9,36 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from loopline.errors import NotCanonical
+from loopline.values import plain
 
-
-def plain(value: object) -> object:
-    """Numbers and arrays of numpy and its kin as Python's own; the hook for what msgspec does not know."""
-    listed = getattr(value, "tolist", None)
-    if listed is not None and not isinstance(value, type):
-        return listed()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON")
-
-
-def find_non_finite(value: object) -> bool:
-    """Whether a NaN or an infinity hides in the value, which msgspec would quietly write as ``null``."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, Mapping):
-        return any(find_non_finite(item) for item in value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(find_non_finite(item) for item in value)
-    if isinstance(value, msgspec.Struct):
-        return any(find_non_finite(getattr(value, name)) for name in value.__struct_fields__)
-    fields = getattr(value, "__dataclass_fields__", None)
-    if fields is not None:
-        return any(find_non_finite(getattr(value, name, None)) for name in fields)
-    listed = getattr(value, "tolist", None)
-    return listed is not None and not isinstance(value, type) and find_non_finite(listed())
-
-
-_encode_sorted = msgspec.json.Encoder(order="sorted", enc_hook=plain).encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _encode_text = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 # What msgspec's sorted output and RFC 8785 may differ on: fractions and exponents, integers that a double may
-# not hold, null (which a NaN became), characters above U+FFFF (sorted by UTF-16 there, by code point here).
+# not hold, characters above U+FFFF (sorted by UTF-16 there, by code point here).
 # Text that looks like one of these only costs the slower way.
 _ODD_NUMBER = re.compile(rb"[0-9](?:\.[0-9]|e[-+0-9]|[0-9]{15})").search
 _BEYOND_16_BITS = re.compile(rb"[\xf0-\xf4]").search
 
 
 def _is_canonical(wire: bytes) -> bool:
-    if _ODD_NUMBER(wire) is not None or b"null" in wire:
-        return False
-    return wire.isascii() or _BEYOND_16_BITS(wire) is None
+    return _ODD_NUMBER(wire) is None and (wire.isascii() or _BEYOND_16_BITS(wire) is None)
 
 
 def canonical_json(value: object) -> bytes:
     """The value as RFC 8785 JSON: keys in UTF-16 order, numbers as ECMAScript writes them, no white space.
 
-    Raises :class:`~loopline.errors.NotCanonical` for NaN, infinities, integers no double can reach, lone
-    surrogates, keys that are not text, and objects that are not JSON.
+    Raises :class:`~loopline.errors.NotCanonical`, with the path, for what is not JSON: NaN, infinities,
+    integers no double can reach, lone surrogates, keys that are not text, kinds of objects without a form.
     """
-    try:
-        wire: bytes = _encode_sorted(value)
-        if _is_canonical(wire):
-            return wire
-        if b"null" in wire and find_non_finite(value):
-            raise NotCanonical("NaN and infinities have no JSON form")
-        return _text(_decode(wire)).encode()
-    except NotCanonical:
-        raise
-    except UnicodeEncodeError as error:
-        raise NotCanonical("a lone surrogate has no UTF-8 form") from error
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise NotCanonical(f"not JSON: {error}") from error
+    wire: bytes = _encode_sorted(plain(value))
+    return wire if _is_canonical(wire) else _text(_decode(wire)).encode()
 
 
 def input_ref(value: object) -> str:

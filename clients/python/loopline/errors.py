@@ -19,7 +19,30 @@ class InvalidSetting(LooplineError, ValueError):
 
 
 class InvalidEvent(LooplineError, ValueError):
-    """An event lacks what its type requires, or holds a value that is not JSON (strict clients only)."""
+    """An event holds a value that is not JSON, or lacks or breaks what its type requires.
+
+    ``path`` is where, as ``$.output.score``; ``problem`` is the RFC 9457 object that the server would answer.
+    Neither they nor the message hold a value. Raised by strict clients; others log it and count it.
+    """
+
+    def __init__(self, what: str, path: str = "$", code: str = "invalid_value") -> None:
+        super().__init__(f"{path}: {what}")
+        self.path = path
+        self.code = code
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """What ``on_refused`` is given, in the server's form."""
+        urn, title = f"urn:loopline:problem:{self.code}", TITLES[self.code]
+        return {"type": urn, "title": title, "detail": str(self), "code": self.code}
+
+
+TITLES = {
+    "invalid_value": "A value is missing or not allowed",
+    "unknown_field": "A field is not known here",
+    "too_large": "This is too large",
+    "too_deep": "This is nested too deeply",
+}
 
 
 class QueueFull(LooplineError):
@@ -51,7 +74,14 @@ class Refused(LooplineError):
 
 
 class NotCanonical(LooplineError, ValueError):
-    """A value has no RFC 8785 form: NaN, an infinity, a lone surrogate, or something that is not JSON."""
+    """A value has no JSON form, and so no reference: NaN, bytes, a lone surrogate, an object of another kind.
+
+    ``path`` is where it lies, as ``$.scores[3]``. The message says what kind of value it is, never the value.
+    """
+
+    def __init__(self, what: str, path: str = "$") -> None:
+        super().__init__(f"{path}: {what}")
+        self.path = path
 
 
 class DatasetError(LooplineError):

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from loopline.canonical import find_non_finite, plain
 from loopline.errors import InvalidEvent
+from loopline.values import SURROGATE, TOO_DEEP, Unfit, as_json, path_of_surrogate
 
 MAX_EVENT_BYTES = 64 * 1024
 
@@ -184,24 +184,44 @@ class Envelope(Struct, gc=False):
     data: Data
 
 
-_encode = msgspec.json.Encoder(enc_hook=plain).encode
+_encode = msgspec.json.Encoder().encode
+_PLAIN = frozenset({str, bool, type(None), UnsetType})
 
 
 def encode(envelope: Envelope) -> bytes:
-    """The event as JSON; raises :class:`InvalidEvent` for what JSON cannot carry or no server takes."""
+    """The event as JSON, of which ``envelope`` then holds the plain values.
+
+    Raises :class:`InvalidEvent`, with the path, for what JSON cannot carry or no server takes.
+    """
+    _make_plain(envelope, ("id", "time"))
+    _make_plain(envelope.data, envelope.data.__struct_fields__)
     try:
         body: bytes = _encode(envelope)
-    except UnicodeEncodeError as error:
-        raise InvalidEvent(f"{envelope.type} holds a lone surrogate, which UTF-8 cannot carry") from error
-    except Exception as error:
-        # Anything: objects of the product's own run code of theirs while they are written.
-        raise InvalidEvent(f"{envelope.type} cannot be written as JSON: {error}") from error
+    except UnicodeEncodeError:
+        fields = {"id": envelope.id, "time": envelope.time, **msgspec.structs.asdict(envelope.data)}
+        raise InvalidEvent(SURROGATE, path_of_surrogate(fields, "$")) from None
+    except RecursionError:
+        raise InvalidEvent(TOO_DEEP, code="too_deep") from None
+    except ValueError as error:
+        # Integers of thousands of digits.
+        raise InvalidEvent(f"it cannot be written as JSON: {type(error).__name__}") from None
     if len(body) > MAX_EVENT_BYTES:
-        raise InvalidEvent(f"{envelope.type} has {len(body)} bytes; an event may have {MAX_EVENT_BYTES}")
-    # A NaN was written as null, so only events with a null in them can hold one.
-    if b"null" in body and find_non_finite(envelope.data):
-        raise InvalidEvent(f"{envelope.type} holds NaN or an infinity, which JSON cannot carry")
+        raise InvalidEvent(f"{len(body)} bytes; an event may have {MAX_EVENT_BYTES}", code="too_large")
     return body
+
+
+def _make_plain(struct: Struct, names: tuple[str, ...]) -> None:
+    """Replace what is not JSON already by what it is there."""
+    for name in names:
+        value = getattr(struct, name)
+        if type(value) in _PLAIN:
+            continue
+        try:
+            setattr(struct, name, as_json(value))
+        except Unfit as unfit:
+            raise InvalidEvent(unfit.what, unfit.path(f"$.{name}")) from None
+        except RecursionError:
+            raise InvalidEvent(TOO_DEEP, f"$.{name}", "too_deep") from None
 
 
 def now() -> str:
@@ -214,7 +234,8 @@ def check(data: Data, time: str | datetime) -> None:
     if isinstance(time, datetime) and time.utcoffset() is None:
         raise InvalidEvent("time has no offset; make it aware, as datetime.now(UTC) is")
     for name in _REQUIRED.get(type(data), ()):
-        if getattr(data, name) in (None, UNSET):
+        value = getattr(data, name)
+        if value is None or value is UNSET:
             raise InvalidEvent(f"{type(data).__name__.lower()} needs {name}=")
     if isinstance(data, Targeted) and data.prediction_id is None:
         about_subject = getattr(data, "subject", None) is not None
