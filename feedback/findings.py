@@ -10,9 +10,10 @@ from typing import NamedTuple, ParamSpec
 
 from feedback.service import NoAddress, NoAnswer, OverHttp
 from feedback.settings import without_password
+from streams.queries.dead_letters import settled_count
 from streams.queries.waiting import waiting_count
 from streams.store.port import Snapshot
-from streams.store.tables import DEAD_LETTERS, REPLAYED
+from streams.store.tables import DEAD_LETTERS
 
 P = ParamSpec("P")
 
@@ -45,7 +46,7 @@ def contents(snapshot: Snapshot) -> Findings:
     """What waits, and what was refused."""
     yield Finding("waiting", OK, f"{waiting_count(snapshot):,} events (`loopline waiting`)")
     codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
-    put_back = snapshot.count(REPLAYED)
+    put_back = settled_count(snapshot)
     if not codes:
         yield Finding("dead letters", OK, "none")
         return

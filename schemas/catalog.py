@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas import events
-from schemas.fields import Id
+from schemas.fields import DeadLetterName, Id
 
 PREFIX = "loopline."
 REPLAY_ATTRIBUTE = "looplinereplay"
@@ -78,11 +78,17 @@ class UnreadableTypes(Exception):
         )
 
 
-def envelope(name: str, data: type[Struct], time: Any, others: Collection[str] = ()) -> type[Event]:
-    """The envelope of one event type: `time` is the type of its time, `others` its further attributes."""
+def envelope(
+    name: str, data: type[Struct], time: Any, others: Collection[str] = (), mark: Any = DeadLetterName
+) -> type[Event]:
+    """The envelope of one event type.
+
+    `time` is the type of its time, `mark` that of the replay attribute, `others` are further attributes.
+    """
+    fields: list[Any] = [("time", time), ("data", data), (REPLAY_ATTRIBUTE, mark | UnsetType, UNSET)]
     made = msgspec.defstruct(
         "".join(part.title() for part in name.replace(".", "_").split("_")),
-        [("time", time), ("data", data), *((other, Any, UNSET) for other in others)],
+        [*fields, *((other, Any, UNSET) for other in others)],
         bases=(Event,),
         namespace={"kind": name.rpartition(".v")[0], "__doc__": data.__doc__},
         module=__name__,
@@ -145,15 +151,18 @@ class Catalog:
         self.old_types = frozenset(PREFIX + name for name in self.upcasters)
         strict = self._union(self.current, Annotated[datetime, Meta(tz=True)], _OFTEN_SENT)
         # What is in the log was admitted: limits are not checked again, which halves the time of decoding.
-        as_sent = self._union({name: _without_limits(data) for name, data in self.current.items()}, str)
+        bare = {name: _without_limits(data) for name, data in self.current.items()}
+        as_sent = self._union(bare, str, mark=str)
         self.admission: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(GenericAlias(list, strict))
         self.admission_of_one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(strict)
         self.reading: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(GenericAlias(list, as_sent))
         self._as_sent = as_sent
 
     @staticmethod
-    def _union(types: Mapping[str, type[Struct]], time: Any, others: Collection[str] = ()) -> Any:
-        return reduce(or_, (envelope(name, data, time, others) for name, data in types.items()))
+    def _union(
+        types: Mapping[str, type[Struct]], time: Any, others: Collection[str] = (), mark: Any = DeadLetterName
+    ) -> Any:
+        return reduce(or_, (envelope(name, data, time, others, mark) for name, data in types.items()))
 
     def read(self, body: bytes, types: Collection[str]) -> list[Event]:
         """The events of a block's JSON array, every one in its current version, times as sent.

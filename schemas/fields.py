@@ -17,6 +17,9 @@ MAX_EVENT_BYTES = 64 * 1024
 MAX_INPUT_BYTES = 32 * 1024
 MAX_DEPTH = 32
 
+DEAD_LETTER_NAME = r"(dead|0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,17}):(0|[1-9][0-9]{0,8})"
+"""The form of a dead letter's name: its partition, offset and index."""
+
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 PersonalId = Annotated[str, Meta(min_length=1, max_length=256, extra_json_schema=PERSONAL)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")]
@@ -24,6 +27,7 @@ Word = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 Segment = Annotated[str, Meta(max_length=128)]
 Environment = Annotated[str, Meta(min_length=1, max_length=128)]
 Sentence = Annotated[str, Meta(max_length=4096)]
+DeadLetterName = Annotated[str, Meta(pattern=rf"^{DEAD_LETTER_NAME}\Z")]
 Uri = Annotated[str, Meta(min_length=1, max_length=2048)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 DatasetVersion = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}@[1-9][0-9]{0,8}\Z")]

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import NamedTuple
 
 from schemas.catalog import REPLAY_ATTRIBUTE
+from schemas.fields import DEAD_LETTER_NAME
 from streams.log.port import DEAD
 
-_NAME = re.compile(r"(dead|0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,17}):(0|[1-9][0-9]{0,8})")
+_NAME = re.compile(DEAD_LETTER_NAME)
 _MARK = re.compile(rb'\{"' + REPLAY_ATTRIBUTE.encode() + rb'":"[a-z0-9:]{1,64}"(,|(?=\}))')
 _SPACE = b" \t\r\n"
 
@@ -48,6 +50,11 @@ class Refusal(NamedTuple):
     item: bytes
 
 
+def is_name(text: str) -> bool:
+    """Whether a text has the form of a dead letter's name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def parse_name(text: str) -> Name:
     """The place that `dead:4:0` or `0:17:3` names. Raises MalformedName."""
     match = _NAME.fullmatch(text)
@@ -74,6 +81,18 @@ def unmarked(item: bytes) -> bytes:
     stripped = item.strip(_SPACE)
     match = _MARK.match(stripped)
     return stripped if match is None else b"{" + stripped[match.end() :]
+
+
+def claim_of_identity(source: str, event_id: str) -> bytes:
+    """What an event and the dead letter that it was have in common when source and id could be read."""
+    start = source.encode(errors="surrogatepass")
+    framed = len(start).to_bytes(4, "big") + start + event_id.encode(errors="surrogatepass")
+    return blake2b(framed, digest_size=16, person=b"loopline.ids").digest()
+
+
+def claim_of_bytes(item: bytes) -> bytes:
+    """What they have in common when it was put back as it was: the bytes, without the attribute."""
+    return blake2b(unmarked(item), digest_size=16, person=b"loopline.bytes").digest()
 
 
 def by_content(refusals: Iterable[Refusal]) -> list[list[Refusal]]:

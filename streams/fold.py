@@ -21,7 +21,6 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct, json
 
 from schemas import problems
-from schemas.canonical import digest
 from schemas.catalog import type_name
 from schemas.identity import JOIN_KEY, PREDICTION, SUBJECT, join_key, pack, unpack
 from schemas.shapes import fits
@@ -249,16 +248,15 @@ class Fold:
     def _declare(self, arrival: Arrival, told: ModelEvent) -> bool:
         event = arrival.event
         version = (event.data.model, event.data.model_version)
-        shape_digest = digest(event.data.output_shape)
         known = self._tx.get(DECLARATIONS, [version])
         if known:
-            if Declaration(*known[0]).data_digest != shape_digest:
+            if Declaration(*known[0]).data_digest != arrival.data_digest:
                 self._refuse(told, problems.DECLARATION_CONFLICT, _OTHER_SHAPE)
             return False
         row = Declaration(
             *version,
             _encode(event.data.output_shape).decode(),
-            shape_digest,
+            arrival.data_digest,
             event.id,
             event.source,
             told.at,

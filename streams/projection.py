@@ -14,18 +14,28 @@ A crash anywhere before the commit leaves the old views at the old position; the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from schemas.canonical import ContentHash
 from schemas.catalog import CATALOG, Catalog, UnreadableTypes
 from streams.cycles import without_cycle_collection
 from streams.fold import Fold
-from streams.log.block import UnreadableBlock, digest, read_block, read_dead_letters
+from streams.log.block import UnreadableBlock, digest, items_of, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, LogIdentity, Positions
 from streams.processors.once import Arrivals, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, Transaction
-from streams.store.tables import DEAD_LETTERS, FACTS, REPLAYED, VIEWS_VERSION, DeadLetterRow, Fact, as_row
+from streams.store.tables import (
+    DEAD_LETTERS,
+    FACTS,
+    REPLAYED,
+    VIEWS_VERSION,
+    DeadLetterRow,
+    Fact,
+    Replayed,
+    as_row,
+)
 
 _READ_BLOCKS = 20
 # Large inputs and refused items count by their bytes: a transaction holds about this much of them.
@@ -120,14 +130,18 @@ class Block(NamedTuple):
 
 
 class Batch:
-    """Blocks that are applied together, decoded. `size` is how many events and refused items they hold."""
+    """Blocks of one log that are applied together, decoded.
 
-    def __init__(self, catalog: Catalog = CATALOG) -> None:
+    `size` is how many events and refused items they hold.
+    """
+
+    def __init__(self, log: LogIdentity, catalog: Catalog = CATALOG) -> None:
         self.blocks: list[Block] = []
         self.contents: list[Arrivals] = []
         """What is in each of the blocks."""
         self.size = 0
         self._catalog = catalog
+        self._contents = ContentHash(log.id)
 
     def add(self, block: Block) -> int:
         """Add a block, the next of its partition. Returns how many bytes its items have.
@@ -140,11 +154,25 @@ class Batch:
             content = Arrivals([], [], [], _letter_rows(block))
         else:
             events = self._catalog.read(body, header.types)
-            content = arrivals(events, block.partition, block.offset, header.instants())
+            content = arrivals(
+                events, block.partition, block.offset, header.instants(), self._contents, _sent_in(body)
+            )
         self.blocks.append(block)
         self.contents.append(content)
         self.size += len(content)
         return len(body)
+
+
+def _sent_in(body: bytes) -> Callable[[int], bytes]:
+    """From an index to the bytes of that item of a block, which is cut up only when somebody asks."""
+    items: list[bytes] = []
+
+    def sent(place: int) -> bytes:
+        if not items:
+            items.extend(items_of(body))
+        return items[place]
+
+    return sent
 
 
 def advance(
@@ -175,7 +203,7 @@ def advance(
         standing = _offsets(snapshot, ends)
     ends = _oldest_epoch(log, standing, ends)
     with without_cycle_collection():
-        return apply(store, _next_blocks(log, standing, ends, most_events, catalog))
+        return apply(store, _next_blocks(log, standing, ends, most_events, Batch(log.identity, catalog)))
 
 
 def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
@@ -215,8 +243,8 @@ def _offsets(snapshot: Snapshot, partitions: Iterable[int]) -> dict[int, int]:
     }
 
 
-def _next_blocks(log: Log, standing: Positions, ends: Positions, most_events: int, catalog: Catalog) -> Batch:
-    batch = Batch(catalog)
+def _next_blocks(log: Log, standing: Positions, ends: Positions, most_events: int, batch: Batch) -> Batch:
+    """Fill a batch with what comes next."""
     room = _MOST_BYTES
     # The partition that is furthest behind comes first, so that a busy one cannot starve the others.
     for partition in sorted(ends, key=lambda each: (standing[each] - ends[each], each)):
@@ -267,15 +295,25 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
     letters = [as_row(letter) for content in contents for letter in content.letters]
     if letters:
         transaction.put(DEAD_LETTERS, letters)
-    replayed = {row[: len(REPLAYED.key)]: row for content in contents for row in content.replayed}
-    if replayed:
-        transaction.put(REPLAYED, list(replayed.values()))
+    _mark_replayed(transaction, [Replayed(*row) for content in contents for row in content.replayed])
     fold = Fold(transaction)
     declared = fold.enter_models([arrival for content in contents for arrival in content.models])
     fold.enter([row for content in contents for row in content.rows])
     fold.settle()
     for model, version in declared:
         _judge_waiting(transaction, f"declaration:{model}@{version}")
+
+
+def _mark_replayed(transaction: Transaction, come: Sequence[Replayed]) -> None:
+    """Note what events claim to have been; of several that claim the same, the instant of the latest."""
+    if not come:
+        return
+    keys = {(row.dead_letter, row.claim, row.partition) for row in come}
+    latest: dict[tuple[str, bytes, int], int] = {}
+    for row in [*(Replayed(*row) for row in transaction.get(REPLAYED, keys)), *come]:
+        key = row.dead_letter, row.claim, row.partition
+        latest[key] = max(row.received, latest.get(key, row.received))
+    transaction.put(REPLAYED, [(*key, received) for key, received in latest.items()])
 
 
 def _judge_waiting(transaction: Transaction, waits_for: str) -> None:

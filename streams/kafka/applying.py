@@ -72,7 +72,7 @@ class Applier:
         return batch.blocks
 
     def _batch(self, blocks: Iterable[Block]) -> Batch:
-        batch = Batch(self._catalog)
+        batch = Batch(self._store().log, self._catalog)
         room = _MOST_BYTES
         for block in blocks:
             try:

@@ -141,5 +141,9 @@ def digest(record: bytes) -> bytes:
 
 def raw_items(record: bytes) -> list[bytes]:
     """The items of a block as they were sent, for those who want only one or two of them."""
-    _, body = read_block(record)
+    return items_of(read_block(record)[1])
+
+
+def items_of(body: bytes) -> list[bytes]:
+    """The same, from the block's body."""
     return [bytes(memoryview(item)) for item in msgspec.json.decode(body, type=list[msgspec.Raw])]

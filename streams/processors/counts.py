@@ -7,6 +7,7 @@ counted before and adds what it counts now. Sums only, so the partitions' order 
 from __future__ import annotations
 
 from functools import lru_cache
+from hashlib import blake2b
 
 from msgspec import json
 
@@ -17,6 +18,7 @@ from streams.processors.join import PREDICTION_MADE
 from streams.store.tables import Count, Exposure, Fact, Outcome, Prediction
 
 _encode = json.Encoder().encode
+_MOST_BYTES = 512
 
 OUTCOME = "feedback.outcome"
 _UNCOUNTED = frozenset({RETRACTION, PREDICTION_MADE})
@@ -79,7 +81,14 @@ def exposure_row(prediction: Prediction, subject: str, shard: int) -> Exposure:
 
 @lru_cache(maxsize=8192)
 def _group_text(group: tuple[str | None, ...]) -> str:
-    return _encode(group).decode()
+    """A group as part of a key: the JSON text of its columns, or a digest where that is long.
+
+    Control characters take six bytes each there, and an entry of an index has room for 2,700 in all.
+    """
+    text = _encode(group)
+    if len(text) <= _MOST_BYTES:
+        return text.decode()
+    return f"#{blake2b(text, digest_size=16).hexdigest()}"
 
 
 def outcome_row(fact: Fact, shard: int, sign: int) -> Outcome:

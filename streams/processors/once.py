@@ -8,25 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from zlib import crc32
 
 from msgspec import UNSET, Struct
 
 from loopline import input_ref
 from loopline.errors import NotCanonical
-from schemas.canonical import canonical, digest
-from schemas.catalog import KINDS, Event
+from schemas.canonical import ContentHash, canonical
+from schemas.catalog import Event
 from schemas.identity import MODEL, pack, partition_key, prediction_key
 from schemas.instants import nanoseconds
+from streams.dead_letters import claim_of_bytes, claim_of_identity, is_name
 from streams.processors.join import PREDICTION_MADE
-from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Row
+from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Replayed, Row, as_row
+
+MODEL_DECLARED = "model.declared"
 
 Identity = tuple[bytes, str]
 """An event within its partition key: (packed id, source)."""
 
 
 class Arrival(Struct, gc=False, frozen=True):
-    """An event as it comes out of the log: its typed partition key, its place there, its receipt (ns)."""
+    """An event as it comes out of the log: its typed partition key, its place there, its receipt (ns).
+
+    `instant` is its own (ns), `digest` that of type, instant and data together, which tells its copies from
+    conflicts. `data_digest` is that of what may be said again under another id: a prediction's data, and a
+    declaration's shape.
+    """
 
     key: bytes
     event: Event
@@ -34,6 +41,9 @@ class Arrival(Struct, gc=False, frozen=True):
     offset: int
     place: int
     received: int
+    instant: int
+    digest: bytes
+    data_digest: bytes = b""
 
 
 class Arrivals(Struct, gc=False):
@@ -52,18 +62,26 @@ class Arrivals(Struct, gc=False):
         return len(self.rows) + len(self.models) + len(self.letters)
 
 
-def arrivals(events: Sequence[Event], partition: int, offset: int, received: Iterable[int]) -> Arrivals:
-    """The events of one block, as they come to the fold."""
+def arrivals(
+    events: Sequence[Event],
+    partition: int,
+    offset: int,
+    received: Iterable[int],
+    contents: ContentHash,
+    sent: Callable[[int], bytes],
+) -> Arrivals:
+    """The events of one block, as they come to the fold.
+
+    Args:
+        contents: makes the digests of this log's events.
+        sent: gives the bytes of the event at an index as they were sent.
+    """
     come = Arrivals([], [], [], [])
     for place, (event, instant) in enumerate(zip(events, received, strict=True)):
-        data = event.data
-        # Here every type has every field: `schemas.identity` need not look for them.
-        named = data.prediction_id
-        key = partition_key(data) if named is None else prediction_key(named)
-        arrival = Arrival(key, event, partition, offset, place, instant)
+        arrival = arrival_of(event, partition, offset, place, instant, contents)
         if event.looplinereplay is not UNSET:
-            come.replayed.append((event.looplinereplay, key, pack(event.id), event.source, instant))
-        if named is None and key[:1] == MODEL:
+            come.replayed += replayed_rows(arrival, sent(place))
+        if arrival.key[:1] == MODEL and event.data.prediction_id is None:
             come.models.append(arrival)
         else:
             made = event.kind == PREDICTION_MADE
@@ -71,39 +89,50 @@ def arrivals(events: Sequence[Event], partition: int, offset: int, received: Ite
     return come
 
 
-def content(event: Event) -> tuple[int, int, int]:
-    """An event's own instant (ns), the digest of its data, and that of type, instant and data together.
-
-    The digests tell copies of an event from conflicts. One hash serves both.
-    """
+def arrival_of(
+    event: Event, partition: int, offset: int, place: int, received: int, contents: ContentHash
+) -> Arrival:
+    """One event at its place in the log."""
+    data, kind = event.data, event.kind
+    # Here every type has every field: `schemas.identity` need not look for them.
+    named = data.prediction_id
+    key = partition_key(data) if named is None else prediction_key(named)
     instant = nanoseconds(event.time)
-    data_digest = digest(event.data)
-    whole = data_digest ^ instant ^ _TYPES[event.kind]
-    if instant >= _BEYOND:
-        # A clock as far ahead as the year 2262: a store's integers have 64 bits.
-        whole %= _BEYOND
-    return instant, data_digest, whole
+    alone = b""
+    if kind == PREDICTION_MADE:
+        alone, whole = contents.of_both(kind, instant, data)
+    else:
+        whole = contents.of_event(kind, instant, data)
+        if kind == MODEL_DECLARED:
+            alone = contents.of_data(data.output_shape)
+    return Arrival(key, event, partition, offset, place, received, instant, whole, alone)
 
 
-_BEYOND = 2**63
-_TYPES = {kind: crc32(kind.encode()) for kind in KINDS}
+def replayed_rows(arrival: Arrival, sent: bytes) -> list[Row]:
+    """What an event claims that says which dead letter it was, if it has the form of a name."""
+    name = arrival.event.looplinereplay
+    if not isinstance(name, str) or not is_name(name):
+        # From before the form was looked at.
+        return []
+    event = arrival.event
+    claims = (claim_of_identity(event.source, event.id), claim_of_bytes(sent))
+    return [as_row(Replayed(name, claim, arrival.partition, arrival.received)) for claim in claims]
 
 
 def prediction_row(arrival: Arrival) -> Prediction:
     """The row of a prediction."""
     event, received = arrival.event, arrival.received
     data = event.data
-    instant, data_digest, whole = content(event)
     return Prediction(
         arrival.key,
         event.id,
         event.source,
-        whole,
-        data_digest,
+        arrival.digest,
+        arrival.data_digest,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(received, instant),
+        min(received, arrival.instant),
         received,
         data.env or "prod",
         data.model,
@@ -135,18 +164,17 @@ def fact_row(arrival: Arrival) -> Fact:
     """The row of an event about a prediction, a case or a subject; nothing is settled about it yet."""
     event, received = arrival.event, arrival.received
     data, kind = event.data, event.kind
-    instant, _, whole = content(event)
     word = _WORDS.get(kind)
     return Fact(
         arrival.key,
         pack(event.id),
         event.source,
         kind,
-        whole,
+        arrival.digest,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(received, instant),
+        min(received, arrival.instant),
         received,
         data.person,
         data.model,
@@ -186,17 +214,16 @@ def second_prediction(row: Prediction) -> Fact:
 def model_event_row(arrival: Arrival, data_json: str) -> ModelEvent:
     """The row of a declaration, deployment, rollback, evaluation or release."""
     event = arrival.event
-    instant, _, whole = content(event)
     return ModelEvent(
         event.data.model,
         pack(event.id),
         event.source,
         event.kind,
-        whole,
+        arrival.digest,
         arrival.partition,
         arrival.offset,
         arrival.place,
-        min(instant, arrival.received),
+        min(arrival.instant, arrival.received),
         arrival.received,
         event.data.env or "prod",
         data_json,

@@ -7,15 +7,17 @@ A dead letter is named by its place in the log: `dead:OFFSET:PLACE` for what the
 from __future__ import annotations
 
 import base64
+from itertools import groupby
 from typing import Any
 
 from schemas.instants import rfc3339
 from schemas.problems import problem
+from streams.dead_letters import claim_of_bytes, claim_of_identity, parse_name
 from streams.log.port import DEAD
 from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page, listing
 from streams.store.port import Snapshot
-from streams.store.tables import DEAD_LETTERS, REPLAYED, DeadLetterRow
+from streams.store.tables import DEAD_LETTERS, REPLAYED, DeadLetterRow, Replayed
 
 TOKEN = tuple[Int64, Int64, Int64]
 # A page ends early rather than carry more than this of refused bytes.
@@ -62,8 +64,34 @@ def _bytes(letter: DeadLetterRow, originals: Originals) -> bytes:
     return originals.item(letter.partition, letter.offset, letter.place)
 
 
+def _is_settled(snapshot: Snapshot, name: str, letter: DeadLetterRow, sent: bytes) -> bool:
+    """Whether an accepted event was this letter: it says so, came later, and has its id or its bytes."""
+    claims = [claim_of_bytes(sent)]
+    if letter.id is not None and letter.source is not None:
+        claims.append(claim_of_identity(letter.source, letter.id))
+    rows = snapshot.get(REPLAYED, [(name, claim) for claim in claims])
+    return any(Replayed(*row).received >= letter.received for row in rows)
+
+
+def settled_count(snapshot: Snapshot) -> int:
+    """How many letters were put back and accepted, as far as source and id tell without the bytes."""
+    count = 0
+    for name, rows in groupby(
+        (Replayed(*row) for row in snapshot.scan(REPLAYED)), lambda row: row.dead_letter
+    ):
+        place = parse_name(name)
+        latest = {row.claim: row.received for row in rows}
+        for row in snapshot.get(DEAD_LETTERS, [tuple(place)]):
+            letter = DeadLetterRow(*row)
+            if letter.id is not None and letter.source is not None:
+                received = latest.get(claim_of_identity(letter.source, letter.id))
+                count += received is not None and received >= letter.received
+    return count
+
+
 def _item(snapshot: Snapshot, letter: DeadLetterRow, sent: bytes) -> dict[str, Any]:
     name = dead_letter_name(letter.partition, letter.offset, letter.place)
+    settled = _is_settled(snapshot, name, letter, sent)
     return {
         "dead_letter": name,
         "code": letter.code,
@@ -72,6 +100,7 @@ def _item(snapshot: Snapshot, letter: DeadLetterRow, sent: bytes) -> dict[str, A
         "source": letter.source,
         "type": letter.type,
         "received": rfc3339(letter.received),
-        "replayed": bool(snapshot.get(REPLAYED, [(name,)])),
+        "replayed": settled,
+        "settled": settled,
         "bytes": base64.b64encode(sent).decode(),
     }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Struct
 
-VIEWS_VERSION = 1
+VIEWS_VERSION = 2
 
 Row = tuple[Any, ...]
 
@@ -52,8 +52,8 @@ class Prediction(Struct, gc=False):
     pid: bytes
     id: str
     source: str
-    digest: int
-    data_digest: int
+    digest: bytes
+    data_digest: bytes
     partition: int
     offset: int
     place: int
@@ -87,7 +87,7 @@ class Fact(Struct, gc=False):
     id: bytes
     source: str
     kind: str
-    digest: int
+    digest: bytes
     partition: int
     offset: int
     place: int
@@ -210,7 +210,7 @@ class ModelEvent(Struct, gc=False):
     id: bytes
     source: str
     kind: str
-    digest: int
+    digest: bytes
     partition: int
     offset: int
     place: int
@@ -226,7 +226,7 @@ class Declaration(Struct, gc=False):
     model: str
     model_version: str
     shape: str
-    data_digest: int
+    data_digest: bytes
     id: str
     source: str
     at: int
@@ -248,12 +248,15 @@ class DeadLetterRow(Struct, gc=False):
 
 
 class Replayed(Struct, gc=False):
-    """A dead letter that was put back and accepted, named as `PARTITION:OFFSET:PLACE`."""
+    """That an accepted event says which dead letter it was, named as `PARTITION:OFFSET:PLACE`.
+
+    `claim` is the digest of what the event and the letter must have in common for it to be true: there is
+    a row for the source and id, and one for the bytes. `received` is the latest of such events.
+    """
 
     dead_letter: str
-    key: bytes
-    id: bytes
-    source: str
+    claim: bytes
+    partition: int
     received: int
 
 
@@ -276,7 +279,7 @@ DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"))
 DEAD_LETTERS = Table(
     "dead_letters", DeadLetterRow, ("partition", "offset", "place"), (Index(("code",)), Index(("id",)))
 )
-REPLAYED = Table("replayed", Replayed, ("dead_letter", "key", "id", "source"))
+REPLAYED = Table("replayed", Replayed, ("dead_letter", "claim", "partition"))
 
 TABLES = (
     PREDICTIONS,

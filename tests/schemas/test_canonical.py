@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.canonical import canonical, digest
-from tests.schemas.valid import JSON, written
+from schemas.canonical import ContentHash, canonical
+from tests.schemas.valid import JSON, TEXT, written
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -95,16 +95,47 @@ def test_texts_do_not_change_between_releases(value: Any, text: str) -> None:
     assert canonical(value) == text
 
 
+CONTENTS = ContentHash("a log")
+INSTANTS = st.integers(-(10**19), 3 * 10**20)
+
+
 @given(JSON, JSON)
 def test_a_digest_tells_contents_apart(one: Any, other: Any) -> None:
-    """64 bits, signed, as a store keeps integers."""
-    assert -(2**63) <= digest(one) < 2**63
-    if msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(other, order="deterministic"):
-        assert digest(one) == digest(other)
-    else:
-        assert digest(one) != digest(other)
+    """128 bits of them."""
+    first, second = CONTENTS.of_data(one), CONTENTS.of_data(other)
+    assert len(first) == len(second) == 16
+    same = msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(
+        other, order="deterministic"
+    )
+    assert (first == second) is same
+
+
+@given(st.tuples(TEXT, INSTANTS, JSON), st.tuples(TEXT, INSTANTS, JSON))
+def test_an_events_digest_tells_kind_instant_and_data_apart(
+    one: tuple[str, int, Any], other: tuple[str, int, Any]
+) -> None:
+    """What one part says cannot be made up for by another."""
+    alone, whole = CONTENTS.of_both(*one)
+    assert (alone, whole) == (CONTENTS.of_data(one[2]), CONTENTS.of_event(*one))
+    same = (one[:2], CONTENTS.of_data(one[2])) == (other[:2], CONTENTS.of_data(other[2]))
+    assert (CONTENTS.of_event(*one) == CONTENTS.of_event(*other)) is same
+
+
+def test_another_label_with_a_fitting_time_is_another_content() -> None:
+    """A digest made of parts by XOR would let one be chosen so."""
+    data, label = {"label": "a"}, {"label": "b"}
+    digests = {
+        CONTENTS.of_event("feedback.correction", at, said) for at in range(500) for said in (data, label)
+    }
+    assert len(digests) == 1000
+
+
+def test_each_log_has_digests_of_its_own() -> None:
+    """Nobody can prepare two contents that look alike everywhere."""
+    assert ContentHash("another log").of_data({"a": 1}) != CONTENTS.of_data({"a": 1})
 
 
 def test_digests_do_not_change_between_releases() -> None:
     """They lie in stores: another one would make every retry a conflict."""
-    assert digest(["feedback.thumb", 1, {"value": "up", "prediction_id": "p"}]) == -6303022733164438432
+    data = {"value": "up", "prediction_id": "p"}
+    assert CONTENTS.of_event("feedback.thumb", 1, data).hex() == "fb74b4d3714b47a92ab1d7c853336ac3"

@@ -130,6 +130,9 @@ INVALID = {
     "an integer of 5,000 digits": spelt(made(output=0), "0}", "1" * 5000 + "}"),
     "an integer of 5,000 digits in an extension": spelt(event(odd=77), "77", "1" * 5000),
     "a replay mark that is no text": event(looplinereplay=1),
+    "a replay mark that names no dead letter": event(looplinereplay="1:2"),
+    "a replay mark of 1,500 characters": event(looplinereplay="0:1:2" + "\U0001f600" * 1500),
+    "a replay mark with a line end": event(looplinereplay="0:1:2\n"),
 }
 
 

@@ -19,7 +19,7 @@ _DRIVERS = {bytes: "bytea", int: "int8", float: "float8", str: "text"}
 TYPES = {bytes: "bytea", int: "bigint", float: "double precision", str: "text"}
 
 # An entry of an index has at most 2,700 bytes: the ids of a key may take 1 KiB each, and three are too many.
-_LONG = {("facts", "source"), ("replayed", "source")}
+_LONG = {("facts", "source")}
 _SHORT = 'CASE WHEN octet_length("source") > 256 THEN md5("source") ELSE "source" END'
 
 POSITIONS = """

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from schemas.instants import DAY, rfc3339
+from streams.dead_letters import marked
+from streams.log.block import DeadLetter, write_dead_letters
+from streams.log.port import DEAD
 from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
 from tests.streams.asking import SINGLE, encoded, event, thumb
 
@@ -293,10 +296,38 @@ def test_dead_letters_come_with_their_bytes(loop: Loop) -> None:
 
 def test_a_replayed_dead_letter_is_marked(loop: Loop) -> None:
     """What was put right and sent again says so, and stays in the list."""
-    loop.send(7)
-    assert loop.get("/v1/dead-letters")["items"][0]["replayed"] is False
-    loop.send({**made(), "looplinereplay": "dead:0:0"})
-    assert loop.get("/v1/dead-letters")["items"][0]["replayed"] is True
+    loop.send({**made(), "time": "yesterday"})
+    (letter,) = loop.get("/v1/dead-letters")["items"]
+    assert letter["settled"] is False
+    loop.send({**made(), "looplinereplay": letter["dead_letter"]})
+    (letter,) = loop.get("/v1/dead-letters")["items"]
+    assert letter["settled"] is letter["replayed"] is True
+
+
+def test_a_replayed_dead_letter_is_known_by_its_bytes_too(loop: Loop) -> None:
+    """Where no id could be read, what was put back as it was is the letter."""
+    whole = encoded(made())
+    letter = DeadLetter("unknown_type", "a newer type", None, None, whole)
+    loop.log.append([(DEAD, write_dead_letters(NOW, [letter, letter]))])
+    loop.send({**made(), "env": "typed otherwise", "looplinereplay": "dead:0:0"}, marked("dead:0:1", whole))
+    settled = [item["settled"] for item in loop.get("/v1/dead-letters")["items"]]
+    assert settled == [False, True]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"id": "another-id"}, id="another id"),
+        pytest.param({"source": "/another"}, id="another source"),
+        pytest.param({"looplinereplay": "dead:7:0"}, id="another letter"),
+    ],
+)
+def test_only_the_event_that_the_letter_was_settles_it(loop: Loop, other: dict[str, Any]) -> None:
+    """Anybody can write down the name of a dead letter, also of one to come."""
+    loop.send({**made(), "looplinereplay": "dead:0:0", **other})
+    loop.send({**made(), "time": "yesterday"})
+    (letter,) = loop.get("/v1/dead-letters")["items"]
+    assert letter["settled"] is False
 
 
 def test_a_page_of_large_dead_letters_ends_early(loop: Loop) -> None:

@@ -37,7 +37,7 @@ def from_the_intake(*headers: tuple[str, bytes]) -> Headers:
 )
 def test_no_record_of_dead_letters_stops_a_worker(store: PostgresStore, headers: Headers) -> None:
     """Who may write to the topics cannot write what PostgreSQL would refuse for ever."""
-    batch = Batch()
+    batch = Batch(store.log)
     batch.add(Block(DEAD, 0, block_of(b"{}", headers, 1)))
     assert apply(store, batch) == 1
     with store.snapshot() as snapshot:

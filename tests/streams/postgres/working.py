@@ -33,7 +33,7 @@ def log_with(*blocks: tuple[int, Sequence[dict[str, object]]], partitions: int =
 
 def batch_of(log: MemoryLog, partition: int, start: int = 0, end: int | None = None) -> Batch:
     """Some blocks of a partition, decoded; all of them when left out."""
-    batch = Batch()
+    batch = Batch(log.identity)
     stop = log.ends()[partition] if end is None else end
     for offset, record in enumerate(log.read(partition, start, stop - start), start):
         batch.add(Block(partition, offset, record))
@@ -126,7 +126,7 @@ def work_apart(log: MemoryLog, store: Store, partitions: Iterable[int], seed: in
     at = dict.fromkeys(partitions, 0)
     ends = log.ends()
     while behind := [partition for partition in at if at[partition] < ends[partition]]:
-        batch = Batch()
+        batch = Batch(log.identity)
         for partition in random.sample(behind, random.randint(1, len(behind))):
             # As after a restart: some blocks come again.
             start = max(at[partition] - random.choice([0, 0, 2]), 0)
