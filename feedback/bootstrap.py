@@ -103,19 +103,10 @@ def serve(app: Server, listening: socket.socket, log_level: str) -> None:
     """Serve on a socket that listens already, until SIGTERM or SIGINT."""
     import uvicorn
 
-    from feedback.wire import OneWrite
+    from feedback import door
 
-    config = uvicorn.Config(
-        app,
-        log_level=log_level,
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=GRACEFUL_S,
-        server_header=False,
-        # Nothing here looks at who asks, so nothing needs to know what a proxy says about it.
-        proxy_headers=False,
-        http=OneWrite,
-    )
+    hosts = door.hosts_of(listening, value("host"))
+    config = door.config(app, hosts, refused=app.refused, log_level=log_level, lifespan="on")
     ignore_hangups()
     server = uvicorn.Server(config)
     # uvicorn raises the signal again after it has ended; by then nothing is left to do.

@@ -93,9 +93,14 @@ ROUTES = (
 class Server:
     """The ASGI application: the collector on its hot path, everything else through Starlette."""
 
-    def __init__(self, collector: Collector, site: Starlette) -> None:
+    def __init__(self, collector: Collector, site: Starlette, metrics: Metrics) -> None:
         self._collector = collector
         self._site = site
+        self._metrics = metrics
+
+    def refused(self, code: str) -> None:
+        """Count a request that was refused at the door."""
+        self._metrics.requests_refused.labels(code).inc()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the server's start and end."""
@@ -162,9 +167,8 @@ def build_app(
     )
     identity = log.identity
     collector = Collector(appender, identity.partitions, first=identity.first, metrics=metrics, clock=clock)
-    return Server(
-        collector, _site(services, stuck_after_s, [partial(each, collector.keeper) for each in beside])
-    )
+    running = [partial(each, collector.keeper) for each in beside]
+    return Server(collector, _site(services, stuck_after_s, running), metrics)
 
 
 def _site(

@@ -40,6 +40,7 @@ class Setting(NamedTuple):
 
     `shared`: every command accepts the flag, else only those that declare it. `secret`: it may hold a
     password, so its value is never shown, and a variable `<env>_FILE` may name a file that holds it.
+    `inherited`: what a flag says is known to the processes too that this one starts.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Setting(NamedTuple):
     help: str
     shared: bool = True
     secret: bool = False
+    inherited: bool = False
 
 
 def _whole(text: str) -> int:
@@ -144,6 +146,19 @@ def _datasets(text: str) -> str:
     return text
 
 
+def _hosts(text: str) -> Any:
+    from feedback.hosts import allowed_hosts
+
+    return allowed_hosts(text)
+
+
+def _connections(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= 1_000_000:
+        raise ValueError("connections are 1 to 1000000")
+    return number
+
+
 def _level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ValueError(f"it is one of {', '.join(LOG_LEVELS)}")
@@ -210,7 +225,40 @@ SETTINGS = (
         "Server to speak to. Without it: the server that runs on the home, or none; with a log on Kafka, the"
         " collector at the host and port.",
     ),
-    Setting("host", "127.0.0.1", "LOOPLINE_HOST", "--host", "HOST", str, "Address that a server listens on."),
+    Setting(
+        "host",
+        "127.0.0.1",
+        "LOOPLINE_HOST",
+        "--host",
+        "HOST",
+        str,
+        "Address that a server listens on.",
+        inherited=True,
+    ),
+    Setting(
+        "allowed_hosts",
+        (),
+        "LOOPLINE_ALLOWED_HOSTS",
+        "--allowed-hosts",
+        "NAMES",
+        _hosts,
+        "Names that a server is reached by besides localhost and the addresses at which it listens, separated"
+        " by commas: loopline.example.com, collector-1:8710, *.example.com. A request whose Host is none of"
+        " them is refused with 421.",
+        shared=False,
+        inherited=True,
+    ),
+    Setting(
+        "max_connections",
+        1000,
+        "LOOPLINE_MAX_CONNECTIONS",
+        "--max-connections",
+        "N",
+        _connections,
+        "Connections that a server has at a time; one more is answered with 503 and closed.",
+        shared=False,
+        inherited=True,
+    ),
     Setting(
         "port",
         8710,
@@ -385,6 +433,8 @@ def _offer(known: set[str]) -> str:
 def _as_text(content: Any, origin: str) -> str:
     if isinstance(content, bool):
         return "1" if content else "0"
+    if isinstance(content, list) and all(isinstance(each, str) for each in content):
+        return ",".join(content)
     if not isinstance(content, str | int | float):
         raise BadSetting(f"{origin} is neither text nor a number")
     return str(content)

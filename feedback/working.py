@@ -25,8 +25,11 @@ import structlog
 
 from feedback.bootstrap import FAILED, STOPPED, configure_logs, end_with_parent, ignore_hangups
 from feedback.cluster import Cluster
+from feedback.door import InThread, hosts_of
+from feedback.home import HomeRefused
 from feedback.place import PlaceRefused
 from feedback.settings import value
+from feedback.supervisor import listen
 from streams.log.port import Log, LogIdentity
 from streams.projection import check
 
@@ -127,9 +130,10 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
         signal.signal(number, lambda *_: stop.set())
     progress = Progress(stuck_after_s=value("stuck_after"))
     try:
-        health = Health(progress, host, port)
-    except OSError as error:
-        _log.error("the worker does not run", reason=f"cannot listen on {host}:{port}: {error.strerror}")
+        listening = listen(host, port)
+        health = InThread(Health(progress), listening, hosts_of(listening, host))
+    except (HomeRefused, OSError) as error:
+        _log.error("the worker does not run", reason=str(error))
         return CANNOT_LISTEN
     views = Views(cluster)
     try:

@@ -33,13 +33,20 @@ _EXAMPLE = {
 
 _REFUSALS = {
     "400": "It cannot be read, or a parameter is malformed.",
+    "403": "A page of another site asks (`Origin`, `Sec-Fetch-Site`); code `cross_site`.",
     "404": "There is nothing under this name.",
+    "408": "It was not here whole within 10 seconds; code `timeout`.",
     "413": "Too large; nothing of it was kept.",
     "415": "This media type is not accepted.",
+    "421": "`Host` names another server; code `misdirected`. See the setting `allowed_hosts`.",
     "422": "The event was refused; it is kept as a dead letter, with its original bytes.",
+    "431": "The headers are over 32 KiB, or more than 200; code `headers_too_large`.",
     "503": "Not possible now; try again after `Retry-After` seconds.",
     "504": "The views did not reach `after` within 5 seconds.",
 }
+
+AT_THE_DOOR = ("403", "408", "421", "431")
+"""Answers of every route: they are given before anything looks at what is asked."""
 
 
 def document() -> Node:
@@ -59,13 +66,23 @@ def document() -> Node:
             {"name": "datasets", "description": "Immutable releases."},
             {"name": "server", "description": "The server about itself."},
         ],
-        "paths": {**_event_paths(), **_view_paths(), **_dataset_paths(), **_server_paths()},
+        "paths": _behind_the_door({**_event_paths(), **_view_paths(), **_dataset_paths(), **_server_paths()}),
         "components": {
             "schemas": {**_event_schemas(), **SCHEMAS},
             "parameters": _PARAMETERS,
             "responses": {f"Refused{status}": _refusal(status, text) for status, text in _REFUSALS.items()},
         },
     }
+
+
+def _behind_the_door(paths: Node) -> Node:
+    """The paths, each with what any request may be answered with."""
+    every = _refusals("400", *AT_THE_DOOR, "503")
+    for methods in paths.values():
+        for operation in methods.values():
+            responses = {**every, **operation["responses"]}
+            operation["responses"] = {status: responses[status] for status in sorted(responses)}
+    return paths
 
 
 def _event_schemas() -> Node:
@@ -165,6 +182,13 @@ def _refusals(*statuses: str) -> Node:
 
 def _json(description: str, schema: str) -> Node:
     return {"description": description, "content": {"application/json": {"schema": reference(schema)}}}
+
+
+def _not_ready() -> Node:
+    """Not ready, or too many connections: the only answer of two kinds."""
+    refused = _refusal("503", "Not ready, and why.")
+    refused["content"] = {**_json("", "Readiness")["content"], **refused["content"]}
+    return refused
 
 
 def _view(
@@ -320,7 +344,7 @@ def _server_paths() -> Node:
         "/readyz": about(
             "getReadiness",
             "Events can be written down and become visible.",
-            {"200": _json("Ready.", "Readiness"), "503": _json("Not ready, and why.", "Readiness")},
+            {"200": _json("Ready.", "Readiness"), "503": _not_ready()},
         ),
         "/metrics": about(
             "getMetrics", "Numbers for Prometheus.", text("text/plain", "Prometheus text format.")

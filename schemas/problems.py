@@ -56,6 +56,11 @@ TITLES = {
     "not_durable": "This cannot be written down now",
     "not_caught_up": "The views have not reached that position yet",
     "method_not_allowed": "This method is not allowed here",
+    "misdirected": "This request names another server",
+    "cross_site": "This request comes from another site's page",
+    "timeout": "The request took too long to arrive",
+    "headers_too_large": "The headers are too large",
+    "busy": "There are too many connections now",
     "unavailable": "This cannot be answered now",
 }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.json_schemas import event_schema, names
-from schemas.openapi import document
+from schemas.openapi import AT_THE_DOOR, document
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -50,6 +50,18 @@ Generated from the OpenAPI document by `python -m schemas.reference`; a server h
 The default port is 8710. Times are RFC 3339 in UTC. A problem is an RFC 9457 object with `type`, `title`,
 `detail` and `code`. Lists are paged: `items`, and `next`, a token to send back as `?next=`. Every read takes
 `?after=POSITION`, as an answer to `POST /v1/events` gave it, and waits until the views have come that far.
+"""
+
+_DOOR_HEAD = """
+## Every route
+
+Before anything looks at what is asked, a request has to name this server in `Host` (where it listens,
+`localhost`, or a name in the setting [`allowed_hosts`](settings.md)), come from no other site's page, and be
+here whole in time. Each of these answers is a problem; 400, 408, 431 and `busy` (503, over
+`max_connections`) also end the connection.
+
+| answer | |
+|---|---|
 """
 
 # What people call a pattern; the page's head says what it is.
@@ -166,6 +178,7 @@ def _range(schema: Node) -> str:
 def _http() -> Iterator[str]:
     yield _HTTP_HEAD
     described = document()
+    yield from _at_the_door(described)
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             yield f"\n## {method.upper()} {path}\n\n{operation['summary']}\n"
@@ -173,6 +186,13 @@ def _http() -> Iterator[str]:
             yield from _parameters(operation.get("parameters", []), described)
             yield from _body(operation)
             yield from _answers(operation["responses"], described)
+
+
+def _at_the_door(described: Node) -> Iterator[str]:
+    yield _DOOR_HEAD
+    for status in AT_THE_DOOR:
+        refusal = described["components"]["responses"][f"Refused{status}"]
+        yield f"| {status} | {_cell(refusal['description'])} |\n"
 
 
 def _more(operation: Node) -> Iterator[str]:
@@ -203,6 +223,8 @@ def _body(operation: Node) -> Iterator[str]:
 def _answers(responses: Node, described: Node) -> Iterator[str]:
     yield "\n| answer | |\n|---|---|\n"
     for status, response in responses.items():
+        if status in AT_THE_DOOR:
+            continue
         yield f"| {status} | {_cell(_resolved(response, described)['description'])} |\n"
 
 

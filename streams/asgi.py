@@ -90,8 +90,15 @@ async def send_json(
     send: Send, status: int, body: bytes, extra: Headers = (), *, problem: bool = False
 ) -> None:
     """Send a JSON body."""
+    await send_text(send, body, PROBLEM_TYPE if problem else JSON_TYPE, status, extra)
+
+
+async def send_text(
+    send: Send, body: bytes, media_type: bytes, status: int = 200, extra: Headers = ()
+) -> None:
+    """Send a body of some media type."""
     headers = [
-        (b"content-type", PROBLEM_TYPE if problem else JSON_TYPE),
+        (b"content-type", media_type),
         (b"content-length", str(len(body)).encode()),
         _SNIFFLESS,
         *extra,

@@ -27,6 +27,12 @@ class Metrics:
             ["code"],
             registry=self.registry,
         )
+        self.requests_refused = Counter(
+            "loopline_requests_refused_total",
+            "Requests that were refused before anything looked at what they ask, by problem code.",
+            ["code"],
+            registry=self.registry,
+        )
         self.clock_ahead = Counter(
             "loopline_clock_ahead_total",
             "Accepted events whose own time was later than their receipt.",

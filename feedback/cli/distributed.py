@@ -11,7 +11,7 @@ import click
 
 from feedback.cli.answers import answer, note
 from feedback.cli.connecting import must_be_cluster
-from feedback.cli.options import Choices, command
+from feedback.cli.options import Choices, command, serving_options
 from feedback.cli.serving import check_server
 from feedback.service import address_of
 from feedback.settings import value
@@ -21,6 +21,7 @@ _ON_ONE = "On one machine `loopline up` runs collector and worker together."
 
 @command(short_help="Run a collector on Kafka: one of many.")
 @click.option("--no-intake", is_flag=True, help="Leave the intake topic to other collectors.")
+@serving_options
 def collector(choices: Choices, no_intake: bool) -> None:
     """Run a collector: it takes events in over HTTP and from Kafka's intake topic, and serves API and page.
 
@@ -52,6 +53,7 @@ def collector(choices: Choices, no_intake: bool) -> None:
 
 
 @command(short_help="Run a worker from Kafka into PostgreSQL: one of many.")
+@serving_options
 def worker(choices: Choices) -> None:
     """Run a worker: it brings the log's blocks into the views. Ctrl-C or SIGTERM ends it.
 

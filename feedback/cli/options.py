@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from feedback.settings import SETTINGS, BadSetting, Setting, value, was_said
+from feedback.settings import BY_NAME, SETTINGS, BadSetting, Setting, value, was_said
+
+SERVING = ("allowed_hosts", "max_connections")
+"""Settings with a flag on those commands only that serve a port."""
 
 
 class Choices:
@@ -53,9 +56,12 @@ def _keep(context: click.Context, option: click.Parameter, given: Any) -> None:
     choices = context.ensure_object(Choices)
     if given is not None and option.name is not None:
         choices.given[option.name] = "1" if given is True else given
+        setting = BY_NAME[option.name]
         if option.name == "config":
             # For whatever reads a setting later, and for the processes that this one starts.
-            os.environ["LOOPLINE_CONFIG"] = str(Path(given).absolute())
+            os.environ[setting.env] = str(Path(given).absolute())
+        elif setting.inherited:
+            os.environ[setting.env] = choices.given[option.name]
         choices[option.name]
 
 
@@ -63,10 +69,10 @@ class SharedOption(click.Option):
     """An option of every command."""
 
 
-def _shared(setting: Setting) -> SharedOption:
-    default = "" if setting.default in (None, False) else f"  [default: {setting.default}]"
+def _option(setting: Setting, kind: type[click.Option]) -> click.Option:
+    default = "" if setting.default in (None, False, ()) else f"  [default: {setting.default}]"
     options: dict[str, Any] = {"is_flag": True} if not setting.shown else {"metavar": setting.shown}
-    return SharedOption(
+    return kind(
         [setting.flag or "", setting.name],
         help=f"{setting.help} Or {setting.env}.{default}",
         expose_value=False,
@@ -78,9 +84,21 @@ def _shared(setting: Setting) -> SharedOption:
     )
 
 
-def shared_options() -> list[SharedOption]:
+def shared_options() -> list[click.Option]:
     """The options that every command accepts, made from the table of settings."""
-    return [_shared(setting) for setting in SETTINGS if setting.flag and setting.shared]
+    return [_option(setting, SharedOption) for setting in SETTINGS if setting.flag and setting.shared]
+
+
+def serving_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that serve a port, made from the same table."""
+    for name in reversed(SERVING):
+        setting = BY_NAME[name]
+        option = _option(setting, click.Option)
+        declared = [setting.flag or "", name]
+        function = click.option(
+            *declared, metavar=setting.shown, help=option.help, expose_value=False, callback=_keep
+        )(function)
+    return function
 
 
 class _Sections(click.Command):

@@ -68,7 +68,7 @@ def settings_page() -> str:
     rows = []
     for setting in SETTINGS:
         flag = f"`{setting.flag}{' ' if setting.shown else ''}{setting.shown}`" if setting.flag else ""
-        default = "" if setting.default is None else f"`{_default(setting.default)}`"
+        default = "" if setting.default in (None, ()) else f"`{_default(setting.default)}`"
         rows.append(f"| {setting.name} | {flag} | `{setting.env}` | {default} | {setting.help} |")
     return _SETTINGS_HEAD + "\n".join(rows) + "\n"
 

@@ -10,7 +10,7 @@ import click
 from feedback.cli.answers import answer
 from feedback.cli.connecting import cluster_of
 from feedback.cli.endings import Refused
-from feedback.cli.options import Choices, command
+from feedback.cli.options import SERVING, Choices, command, serving_options
 from feedback.home import Home
 from feedback.settings import value
 from feedback.supervisor import Supervisor, is_loopback, stopped_by_signals
@@ -41,7 +41,7 @@ def check_server(choices: Choices) -> None:
     That is a host which other machines can reach, unless that is meant, and a setting that is first read
     when the server runs, maybe in another process.
     """
-    for name in ("outcome_window", "maturity", "stuck_after"):
+    for name in ("outcome_window", "maturity", "stuck_after", *SERVING):
         value(name)
     if not is_loopback(choices["host"]) and not choices["insecure"]:
         raise click.UsageError(
@@ -51,6 +51,7 @@ def check_server(choices: Choices) -> None:
 
 
 @command(short_help="Run the server on a home: collector and worker.")
+@serving_options
 def up(choices: Choices) -> None:
     """Run the server on a home, which is made if it is not there. Ctrl-C or SIGTERM ends it.
 
@@ -88,6 +89,7 @@ def up(choices: Choices) -> None:
 
 @command(short_help="Run the whole loop on real handwritten digits.")
 @click.option("--no-serve", is_flag=True, help="End when it is done, instead of leaving the server running.")
+@serving_options
 def demo(choices: Choices, no_serve: bool) -> None:
     """Run the whole loop on scikit-learn's 1,797 real handwritten digits, in a fresh home.
 

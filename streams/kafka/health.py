@@ -1,67 +1,48 @@
-"""A worker's `/healthz`, `/readyz` and `/metrics`, served from a thread of its own.
+"""A worker's `/healthz`, `/readyz` and `/metrics`, as an ASGI application.
 
-It answers while the worker's other threads wait for a database, a broker or each other: it only reads what
-they left in `Progress`.
+It only reads what the worker's threads left in `Progress`, so that it answers while they wait for a database,
+a broker or each other. The port and the thread it is served on are left to whoever runs it.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from schemas.problems import problem
+from streams.asgi import Receive, Scope, Send, send_json, send_problem, send_text
 from streams.kafka.progress import Progress
 from streams.log.port import format_positions
 
 
 class Health:
-    """Serves a worker's health until `close`. Port 0 takes a free one; `port` says which.
+    """The application; `progress` is what the worker says."""
 
-    Raises OSError when the port is taken.
-    """
+    def __init__(self, progress: Progress) -> None:
+        self._worker = progress
 
-    def __init__(self, progress: Progress, host: str = "127.0.0.1", port: int = 0) -> None:
-        class Handler(_Handler):
-            worker = progress
-
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.2,), name="health", daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    worker: Progress
-    protocol_version = "HTTP/1.1"
-    # A connection that sends nothing gives its thread back.
-    timeout = 10
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path == "/healthz":
-            self._answer(200, {"status": "ok"})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"]
+        if scope["method"] not in ("GET", "HEAD"):
+            refusal = problem("method_not_allowed", "a worker is only asked")
+            await send_problem(send, 405, refusal, [(b"allow", b"GET, HEAD")])
+        elif path == "/healthz":
+            await _answer(send, 200, {"status": "ok"})
         elif path == "/readyz":
-            self._ready()
+            await self._ready(send)
         elif path == "/metrics":
-            self._send(200, generate_latest(self.worker.registry), CONTENT_TYPE_LATEST)
+            await send_text(send, generate_latest(self._worker.registry), CONTENT_TYPE_PLAIN_0_0_4.encode())
         else:
-            self._answer(404, {"title": "Not found", "detail": "/healthz, /readyz and /metrics are here"})
+            detail = "/healthz, /readyz and /metrics are here"
+            await send_problem(send, 404, problem("not_found", detail))
 
-    def _ready(self) -> None:
-        reasons = self.worker.reasons()
-        state, positions, lag = self.worker.state, self.worker.positions, self.worker.lag()
+    async def _ready(self, send: Send) -> None:
+        reasons = self._worker.reasons()
+        state, positions, lag = self._worker.state, self._worker.positions, self._worker.lag()
         said: dict[str, Any] = {
             "status": "unavailable" if reasons else "ready",
             "reasons": reasons,
@@ -69,17 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
             "partitions": format_positions(positions),
             "lag_blocks": sum(lag.values()),
         }
-        self._answer(503 if reasons else 200, said)
+        await _answer(send, 503 if reasons else 200, said)
 
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        self._send(status, json.dumps(body).encode(), "application/json")
 
-    def _send(self, status: int, body: bytes, content_type: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: whoever asks every second is no news."""
+async def _answer(send: Send, status: int, body: dict[str, Any]) -> None:
+    await send_json(send, status, json.dumps(body).encode())

@@ -95,7 +95,7 @@ def test_half_a_request_leaves_nothing(server: Server, half_close: bool, chunked
     body = _events(3)
     before = _post(server, b"[]")
     size = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
-    head = f"POST /v1/events HTTP/1.1\r\nHost: here\r\n{_TYPE}\r\n{size}\r\n\r\n"
+    head = f"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n{_TYPE}\r\n{size}\r\n\r\n"
     said = b"%x\r\n%b\r\n" % (len(body), body) if chunked else body[:-1]
     with socket.create_connection(server.address(), timeout=10) as connection:
         connection.sendall(head.encode() + said)

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from feedback import door
+from feedback.hosts import Hosts
+from feedback.wire import Limits
 from tests.feedback.api.conftest import Loop
 from tests.streams.asking import BATCH, SINGLE, encoded, thumb
 
@@ -23,7 +26,7 @@ class Listening:
         self.loop = Loop(folder)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
-        config = uvicorn.Config(self.loop.app, log_level="critical", lifespan="on")
+        config = door.config(self.loop.app, Hosts(), limits=Limits(), log_level="critical", lifespan="on")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
         self.thread.start()
@@ -54,7 +57,7 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
 def head(content_type: str, length: int | None, *more: str) -> bytes:
     """The head of a request; without a length it is sent in chunks."""
     size = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    lines = ["POST /v1/events HTTP/1.1", "Host: here", f"Content-Type: {content_type}", size, *more]
+    lines = ["POST /v1/events HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {content_type}", size, *more]
     return "\r\n".join([*lines, "", ""]).encode()
 
 

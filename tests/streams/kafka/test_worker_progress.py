@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from feedback.door import InThread
+from feedback.hosts import Hosts
 from streams.kafka.address import Address
 from streams.kafka.engine import Engine
 from streams.kafka.health import Health
@@ -39,8 +42,9 @@ def working() -> tuple[Progress, Clock]:
 @contextmanager
 def served(progress: Progress) -> Iterator[http.client.HTTPConnection]:
     """A connection to the health server of a worker."""
-    health = Health(progress)
-    connection = http.client.HTTPConnection("127.0.0.1", health.port, timeout=5)
+    listening = socket.create_server(("127.0.0.1", 0))
+    health = InThread(Health(progress), listening, Hosts())
+    connection = http.client.HTTPConnection("127.0.0.1", listening.getsockname()[1], timeout=5)
     try:
         yield connection
     finally:
