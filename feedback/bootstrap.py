@@ -27,6 +27,7 @@ from feedback.home import Home, HomeMissing, HomeRefused
 from feedback.service import Answer
 from feedback.settings import value
 from feedback.views import ready_store
+from feedback.watchdog import show_stacks_on_request, sign
 from schemas.catalog import UnreadableTypes
 from streams.engines.embedded import Worker
 from streams.log.block import UnreadableBlock
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from feedback.api.services import Appending
     from feedback.server import Server
     from streams.metrics import Metrics
+    from streams.store.sqlite import SqliteStore
 
 STOPPED, VIEWS_GONE, FAILED, REFUSED_TO_RUN = 0, 1, 2, 64
 GRACEFUL_S = 5
@@ -114,8 +116,11 @@ def serve(app: Server, listening: socket.socket, log_level: str) -> None:
         server.run(sockets=[listening])
 
 
-def run_collector(home: Home, descriptor: int, log_level: str) -> int:
-    """Serve on a socket that listens already, until SIGTERM; what was taken is written before the end."""
+def run_collector(home: Home, descriptor: int, log_level: str, orphaned: threading.Event) -> int:
+    """Serve on a socket that listens already, until SIGTERM; what was taken is written before the end.
+
+    Where whoever started it is gone (`orphaned`), it takes the address back that is written down.
+    """
     from streams.appender import Appender
     from streams.metrics import Metrics
 
@@ -130,6 +135,8 @@ def run_collector(home: Home, descriptor: int, log_level: str) -> int:
         appender.stop()
         home.close()
         log.close()
+        if orphaned.is_set():
+            home.say_server(None)
     return STOPPED
 
 
@@ -162,15 +169,23 @@ def _signals_ignored_after() -> Any:
             signal.signal(number, handler)
 
 
-def run_worker(home: Home) -> int:
-    """Follow the log until SIGTERM, then catch up with what is there; says in the home what it does."""
+def run_worker(home: Home, signs: int = -1) -> int:
+    """Follow the log until SIGTERM, then catch up with what is there; says in the home what it does.
+
+    Each turn of its work is told on the pipe `signs`.
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     home.say_worker("starting")
     log = home.open_log()
     try:
 
+        def each_turn(store: SqliteStore) -> None:
+            sign(signs)
+            store.shorten()
+
         def rebuilding(done: int, total: int) -> None:
+            sign(signs)
             if stop.is_set():
                 raise _Stopped
             home.say_worker("rebuilding", f"{done} of {total} blocks are in the new views")
@@ -310,18 +325,24 @@ async def _call(
 # -------------------------------------------------------------------------------------------- processes
 
 
-def end_with_parent() -> None:
-    """End when the process that started this one does: it holds the other end of standard input."""
+def end_with_parent() -> threading.Event:
+    """End when the process that started this one does: it holds the other end of standard input.
+
+    The event says that it is so.
+    """
+    orphaned = threading.Event()
 
     def watch() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 1024):
                 pass
+        orphaned.set()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_ORPHAN_S)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+    return orphaned
 
 
 def ignore_hangups() -> None:
@@ -367,15 +388,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("process", choices=("collector", "worker"))
     parser.add_argument("home")
     parser.add_argument("--socket", type=int, default=-1)
+    parser.add_argument("--signs", type=int, default=-1)
     parser.add_argument("--log-level", default="warning")
     chosen = parser.parse_args(arguments)
     configure_logs(chosen.log_level)
     ignore_hangups()
-    end_with_parent()
+    show_stacks_on_request()
+    orphaned = end_with_parent()
     home = Home(chosen.home)
     if chosen.process == "worker":
-        return run_worker(home)
-    return run_collector(home, chosen.socket, chosen.log_level)
+        return run_worker(home, chosen.signs)
+    return run_collector(home, chosen.socket, chosen.log_level, orphaned)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import fcntl
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import threading
 import time
@@ -32,7 +33,7 @@ from feedback.disk import replace_file, sync_folder
 from feedback.place import NothingHere, PlaceRefused
 from streams.log.port import LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite import SqliteStore, StoreMissing, StoreUnreadable, create_store
 from streams.store.tables import VIEWS_VERSION
 
 _STORE_NAME = re.compile(r"views-(\d+)-(\d+)\.sqlite")
@@ -281,6 +282,16 @@ class Home:
             pid = folder.name.removeprefix(SCRATCH_PREFIX).partition("-")[0]
             if not (pid.isdigit() and _alive(int(pid))):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def write_back(self) -> None:
+        """Write the write-ahead logs back, of processes that were killed too; for who holds the home alone.
+
+        Whoever copies the files then has all of it. What cannot be written now is as safe where it is.
+        """
+        with contextlib.suppress(HomeRefused, OSError, sqlite3.Error, StoreUnreadable, StoreMissing):
+            self.open_log(writable=True).close()
+            if (path := self.current_path()) is not None:
+                SqliteStore(path, writable=True).close()
 
     # ---------------------------------------------------------------------------------- who is at work
 

@@ -351,6 +351,16 @@ SETTINGS = (
         _seconds,
         "How long the views may stand still behind the log before /readyz answers 503.",
     ),
+    Setting(
+        "hang_after",
+        30.0,
+        "LOOPLINE_HANG_AFTER",
+        None,
+        "SECONDS",
+        _seconds,
+        "How long a process of a server may give no sign of life before it is ended and started again; 0: for"
+        " ever.",
+    ),
 )
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}

@@ -6,15 +6,20 @@ The start is these steps:
 2. the home is made if it is not there, and a port is bound, so that a busy one is told at once;
 3. collector and worker are started, and the address written down when the collector answers.
 
-The end is these, in order: the collector stops accepting and writes down what it took; the worker catches
-up; the lock is released. A worker that dies is started again, later each time; one that refuses to run is
-left alone until its views are replaced, while the collector goes on accepting. A collector that dies ends
-the server.
+One that dies is started again, later each time, and one that gives no sign of life is ended first: the
+collector is asked for `/healthz`, the worker tells of each turn of its work. The socket stays open here all
+the while: whoever connects while there is no collector waits for the next one. A collector that ends again
+and again as soon as it was started ends the server; a worker is started for ever, and one that refuses to run
+is left alone until its views are replaced, while the collector goes on accepting.
+
+The end is these, in order: the port is given back; the collector stops accepting and writes down what it
+took; the worker catches up; the write-ahead logs are written back; the lock is released.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -30,21 +35,24 @@ import structlog
 
 from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
 from feedback.home import Home, HomeLock, HomeRefused, ServerInfo
+from feedback.restarts import STEADY_S, Restarts
 from feedback.service import NoAnswer, OverHttp, address_of
+from feedback.settings import value
+from feedback.watchdog import LOOK_S, HealthLooks, Signs, end_silent, tell_manager
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _START_S = 30.0
+_FIRST_ANSWER_S = 1.0
 _END_S = 5.0
 _POLL_S = 0.05
 _TOLD_TOGETHER_S = 0.5
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
-_STEADY_S = 30.0
+_MOST_QUICK_ENDS = 5
 
 _log = structlog.get_logger("loopline")
 
 
 class ServerDied(HomeRefused):
-    """The collector ended by itself."""
+    """The collector does not run, and another start would not mend it."""
 
 
 def is_loopback(host: str) -> bool:
@@ -79,55 +87,77 @@ class Supervisor:
         self._partitions = partitions
         self._log_level = log_level
         self._environment = {**os.environ, **({"LOOPLINE_DATASETS": datasets} if datasets else {})}
+        self._hang_after_s: float = value("hang_after") or math.inf
         self._lock: HomeLock | None = None
+        self._listening: socket.socket | None = None
         self._collector: subprocess.Popen[bytes] | None = None
+        self._collector_starts = Restarts(most=_MOST_QUICK_ENDS)
+        self._collector_due = 0.0
+        self._looks: HealthLooks | None = None
         self._worker: subprocess.Popen[bytes] | None = None
+        self._worker_starts = Restarts()
+        self._worker_due = 0.0
+        self._signs: Signs | None = None
         self._refused = False
         self._started_on: Path | None = None
-        self._pause_s = _FIRST_PAUSE_S
-        self._worker_due = 0.0
-        self._worker_since = 0.0
 
-    def start(self) -> str:
-        """Start the server; returns its address. Raises HomeRefused, Locked, or OSError for the port."""
+    def start(self, stop: threading.Event | None = None) -> str:
+        """Start the server; returns its address. Raises HomeRefused, Locked, or OSError for the port.
+
+        When `stop` is set meanwhile it returns at once, and `stop()` ends what was started.
+        """
         self.home.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = self.home.lock("starts a server", wait_s=1.0)
         try:
             self._prepare()
-            with contextlib.closing(listen(self._host, self._port)) as listening:
-                self.url = address_of(self._host, listening.getsockname()[1])
-                self._lock.say("serves", self.url)
-                self._collector = self._spawn("collector", listening.fileno())
+            self._listening = listen(self._host, self._port)
+            self.url = address_of(self._host, self._listening.getsockname()[1])
+            self._lock.say("serves", self.url)
+            self._start_collector()
             self._start_worker()
-            self._wait_until_it_answers()
-            self.home.say_server(ServerInfo(self.url, os.getpid(), self._collector.pid))
+            if self._wait_until_it_answers(stop or threading.Event()):
+                self._say_where()
+                self._looks = HealthLooks(self.url)
+                tell_manager("READY=1")
         except BaseException:
             self.stop()
             raise
         return self.url
 
     def watch(self, stop: threading.Event) -> None:
-        """Keep the server running until `stop` is set. Raises ServerDied when the collector ends."""
+        """Keep the server running until `stop` is set. Raises ServerDied when that is not possible."""
+        told = 0.0
         while not stop.wait(_POLL_S):
-            if self._collector is not None and self._collector.poll() is not None:
-                # A service manager may tell all processes to end at once.
-                if stop.wait(_TOLD_TOGETHER_S):
-                    return
-                raise ServerDied(
-                    f"the collector ended with status {self._collector.returncode}; what it acknowledged"
-                    " is on disk. Start again with `loopline up`; --log-level info says more."
-                )
+            self._mind_collector(stop)
             self._mind_worker()
+            if (now := time.monotonic()) - told >= LOOK_S:
+                told = now
+                tell_manager("WATCHDOG=1")
 
     def stop(self) -> None:
         """End the collector, then the worker, and give the home back."""
-        _end(self._collector, GRACEFUL_S + _END_S)
-        _end(self._worker, CATCH_UP_S + _END_S)
-        self._collector = self._worker = None
-        if self._lock is not None:
-            self.home.say_server(None)
-            self._lock.release()
-            self._lock = None
+        tell_manager("STOPPING=1")
+        if self._looks is not None:
+            self._looks.close()
+        if self._listening is not None:
+            # Whoever connects from now on is refused once the collector has let go of it too.
+            self._listening.close()
+        try:
+            _end(self._collector, GRACEFUL_S + _END_S)
+            _end(self._worker, CATCH_UP_S + _END_S)
+        except BaseException:
+            # Ctrl-C once more: what was acknowledged is on disk.
+            for process in (self._collector, self._worker):
+                _end(process, 0.0)
+            raise
+        finally:
+            self._collector = self._worker = self._looks = self._listening = None
+            self._close_signs()
+            if self._lock is not None:
+                self.home.say_server(None)
+                self.home.write_back()
+                self._lock.release()
+                self._lock = None
 
     def _prepare(self) -> None:
         self.home.sweep()
@@ -142,15 +172,12 @@ class Supervisor:
                 f" fixed: leave --partitions out, or give {there}. For another number choose another --home."
             )
 
-    def _spawn(self, process: str, listening: int | None = None) -> subprocess.Popen[bytes]:
+    def _spawn(self, process: str, option: str, descriptor: int) -> subprocess.Popen[bytes]:
+        """Start a process; `option` hands it a descriptor."""
         assert self._lock is not None
         # -P: a folder named `models` or `streams` where somebody stands must not be taken for ours.
         command = [sys.executable, "-P", "-m", "feedback.bootstrap", process, str(self.home.path)]
-        command += ["--log-level", self._log_level]
-        inherited = [self._lock.fileno()]
-        if listening is not None:
-            command += ["--socket", str(listening)]
-            inherited.append(listening)
+        command += ["--log-level", self._log_level, option, str(descriptor)]
         # Standard input tells a child that this process is gone. In a group of its own, Ctrl-C does not
         # reach it: this process ends the children in order.
         return subprocess.Popen(
@@ -158,16 +185,87 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=2,
             env=self._environment,
-            pass_fds=inherited,
+            pass_fds=[self._lock.fileno(), descriptor],
             process_group=0,
         )
+
+    # -------------------------------------------------------------------------------------- the collector
+
+    def _start_collector(self) -> None:
+        assert self._listening is not None
+        self._collector_starts.started()
+        self._collector = self._spawn("collector", "--socket", self._listening.fileno())
+        if self._looks is not None:
+            self._looks.silence.heard()
+
+    def _say_where(self) -> None:
+        assert self._collector is not None
+        self.home.say_server(ServerInfo(self.url, os.getpid(), self._collector.pid))
+
+    def _mind_collector(self, stop: threading.Event) -> None:
+        if self._collector is None:
+            if time.monotonic() >= self._collector_due:
+                self._start_collector()
+                self._say_where()
+            return
+        if self._collector.poll() is None:
+            if self._looks is not None:
+                silence = self._looks.silence
+                if (silent_s := silence.seconds()) >= self._hang_after_s:
+                    silence.heard()
+                    _end_silent("collector", self._collector, silent_s)
+            return
+        # A service manager may tell all processes to end at once.
+        if stop.wait(_TOLD_TOGETHER_S):
+            return
+        status = self._collector.returncode
+        _close(self._collector)
+        self._collector = None
+        pause_s = self._collector_starts.ended()
+        if self._collector_starts.given_up:
+            raise ServerDied(
+                f"the collector ended {self._collector_starts.quick} times in a row, each time within"
+                f" {STEADY_S:.0f} s of its start, last with status {status}; what it acknowledged is on disk."
+                " Its last lines above say why; --log-level info says more. Then start again with"
+                " `loopline up`."
+            )
+        _log.warning("the collector ended", status=status, starts_again_in_s=pause_s)
+        self._collector_due = time.monotonic() + pause_s
+
+    def _wait_until_it_answers(self, stop: threading.Event) -> bool:
+        """Whether it answers; not when `stop` was set before."""
+        deadline = time.monotonic() + _START_S
+        with contextlib.closing(OverHttp(self.url, timeout_s=_FIRST_ANSWER_S)) as service:
+            while not stop.is_set():
+                if self._collector is None or self._collector.poll() is not None:
+                    if stop.wait(_TOLD_TOGETHER_S):
+                        return False
+                    raise ServerDied("the collector ended as it started; its last lines above say why")
+                try:
+                    service.request("GET", "/healthz")
+                    return True
+                except NoAnswer:
+                    if time.monotonic() > deadline:
+                        raise ServerDied(f"the collector did not answer within {_START_S:.0f} s") from None
+                    stop.wait(_POLL_S)
+        return False
+
+    # ----------------------------------------------------------------------------------------- the worker
 
     def _start_worker(self) -> None:
         # Noted before it starts: views that are replaced while it ends must not be missed.
         self._started_on = self.home.current_path()
         self._refused = False
-        self._worker_since = time.monotonic()
-        self._worker = self._spawn("worker")
+        self._worker_starts.started()
+        self._close_signs()
+        signs = self._signs = Signs()
+        self._worker = self._spawn("worker", "--signs", signs.theirs)
+        signs.given_by(self._worker.pid)
+
+    def _close_signs(self) -> None:
+        if self._signs is not None:
+            self._signs.close()
+            self._signs = None
 
     def _mind_worker(self) -> None:
         now = time.monotonic()
@@ -179,35 +277,23 @@ class Supervisor:
             return
         status = self._worker.poll()
         if status is None:
+            signs = self._signs
+            if signs is not None and (silent_s := signs.silent_s(self._hang_after_s)) >= self._hang_after_s:
+                signs.heard()
+                _end_silent("worker", self._worker, silent_s)
             return
         _close(self._worker)
         self._worker = None
         if status == REFUSED_TO_RUN:
             self._refused = True
             return
-        if now - self._worker_since > _STEADY_S:
-            self._pause_s = _FIRST_PAUSE_S
-        self._worker_due = now + self._pause_s
+        pause_s = self._worker_starts.ended()
+        self._worker_due = now + pause_s
         say = _log.info if status == STOPPED else _log.warning
-        say("the worker ended", status=status, starts_again_in_s=self._pause_s)
+        say("the worker ended", status=status, starts_again_in_s=pause_s)
         said = self.home.worker_state()
         why = f" ({said.reason})" if said.state == "failed" else ""
         self.home.say_worker("restarting", f"it ended with status {status}{why} and starts again")
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + _START_S
-        with contextlib.closing(OverHttp(self.url, timeout_s=_START_S)) as service:
-            while True:
-                if self._collector is None or self._collector.poll() is not None:
-                    raise ServerDied("the collector ended as it started; its last lines above say why")
-                try:
-                    service.request("GET", "/healthz")
-                    return
-                except NoAnswer:
-                    if time.monotonic() > deadline:
-                        raise ServerDied(f"the collector did not answer within {_START_S:.0f} s") from None
-                    time.sleep(_POLL_S)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -232,6 +318,8 @@ def _end(process: subprocess.Popen[bytes] | None, patience_s: float) -> None:
         return
     if process.poll() is None:
         process.terminate()
+        # One that was stopped hears nothing before it goes on.
+        process.send_signal(signal.SIGCONT)
         try:
             process.wait(patience_s)
         except subprocess.TimeoutExpired:
@@ -239,6 +327,12 @@ def _end(process: subprocess.Popen[bytes] | None, patience_s: float) -> None:
             process.kill()
             process.wait()
     _close(process)
+
+
+def _end_silent(name: str, process: subprocess.Popen[bytes], silent_s: float) -> None:
+    _log.error(f"the {name} gives no sign of life and is killed", pid=process.pid, for_s=round(silent_s, 1))
+    # Not waited for: one that hangs on its disk ends when that answers.
+    end_silent(process.pid)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -41,7 +41,7 @@ def check_server(choices: Choices) -> None:
     That is a host which other machines can reach, unless that is meant, and a setting that is first read
     when the server runs, maybe in another process.
     """
-    for name in ("outcome_window", "maturity", "stuck_after", *SERVING):
+    for name in ("outcome_window", "maturity", "stuck_after", "hang_after", *SERVING):
         value(name)
     if not is_loopback(choices["host"]) and not choices["insecure"]:
         raise click.UsageError(
@@ -56,7 +56,8 @@ def up(choices: Choices) -> None:
     """Run the server on a home, which is made if it is not there. Ctrl-C or SIGTERM ends it.
 
     Two processes are started: the collector takes events in and answers when they are on disk, the worker
-    brings them into the views. A worker that dies is started again. Logs go to standard error.
+    brings them into the views. One that dies, or gives no sign of life, is started again. Logs go to
+    standard error.
     """
     from feedback.bootstrap import configure_logs
 
@@ -77,8 +78,10 @@ def up(choices: Choices) -> None:
         datasets=choices["datasets"],
     )
     with stopped_by_signals() as stop:
-        url = server.start()
         try:
+            url = server.start(stop)
+            if stop.is_set():
+                return
             document = {"url": url, "home": str(home.path)}
             answer(choices, document, _NEXT.format(url=url, home=home.path))
             sys.stdout.flush()

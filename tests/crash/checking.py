@@ -47,6 +47,16 @@ class Server:
         assert self.running is not None
         return self.running.process.poll() is not None
 
+    def collector(self, *, other_than: int = 0) -> int:
+        """The process of its collector, once there is one."""
+
+        def told() -> int:
+            assert self.running is not None
+            server = self.running.home.server()
+            return server.collector if server is not None and server.collector != other_than else 0
+
+        return int(until(told, "a collector"))
+
     def worker(self, *, other_than: int = 0) -> int:
         """The process of its worker, once that runs: not what an earlier one said, nor its parent of it."""
 

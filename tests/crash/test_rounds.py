@@ -44,7 +44,6 @@ def _kill(server: Server, victim: str) -> None:
         os.kill(worker, signal.SIGKILL)
     if victim in ("collector", "both"):
         os.kill(collector, signal.SIGKILL)
-        until(server.ended, "the server to end with its collector")
-        server.start()
-    else:
+        server.collector(other_than=collector)
+    if victim in ("worker", "both"):
         server.worker(other_than=worker)

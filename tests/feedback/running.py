@@ -94,6 +94,7 @@ class Running:
         words = ["up", "--home", str(home), "--port", "0", *map(str, arguments)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LOOPLINE_")}
         environment |= variables
+        self._told: tuple[str, str] | None = None
         self.process = subprocess.Popen(
             [*COMMAND, *words],
             stdout=subprocess.PIPE,
@@ -142,14 +143,15 @@ class Running:
         """Send a signal and wait; gives the exit status and what was said."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, out, err
+        if self._told is None:
+            self._told = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, *self._told
 
 
 @contextlib.contextmanager
-def server_on(home: Path, *arguments: object, cwd: Path | None = None) -> Iterator[Running]:
+def server_on(home: Path, *arguments: object, cwd: Path | None = None, **variables: str) -> Iterator[Running]:
     """A running server, ended at the end."""
-    running = Running(home, *arguments, cwd=cwd)
+    running = Running(home, *arguments, cwd=cwd, **variables)
     try:
         yield running.ready()
     finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,18 @@ import pytest
 from feedback.home import Home, HomeRefused
 from feedback.service import address_of
 from feedback.supervisor import is_loopback, listen
-from tests.feedback.running import Running, event, gone, lines, loopline, prediction, server_on, told, until
+from tests.feedback.running import (
+    PATIENCE_S,
+    Running,
+    event,
+    gone,
+    lines,
+    loopline,
+    prediction,
+    server_on,
+    told,
+    until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -152,15 +165,154 @@ def test_told_to_end_together_they_end_cleanly(tmp_path: Path) -> None:
     assert told("--home", tmp_path / "home", "verify")["events"] == 1
 
 
-def test_a_collector_that_dies_ends_the_server(tmp_path: Path) -> None:
-    """Not with 0; the home is free, and what was acknowledged is there."""
+def _other_collector(running: Running, than: int) -> int:
+    """The process of the collector that came after one."""
+
+    def other() -> int:
+        server = running.home.server()
+        return server.collector if server is not None and server.collector != than else 0
+
+    return int(until(other, "another collector"))
+
+
+def test_a_collector_that_dies_is_started_again_on_the_same_port(tmp_path: Path) -> None:
+    """Nobody is refused meanwhile: who connects waits for the next one. What was acknowledged is there."""
+    with server_on(tmp_path / "home") as running:
+        url, (first, worker) = running.url, running.children()
+        told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
+        os.kill(first, signal.SIGSTOP)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: gone(first), "the collector to be gone")
+        assert running.get("/v1/predictions/p-1")[0] == 200
+        assert running.url == url
+        assert running.children() == (_other_collector(running, first), worker)
+        told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(2)))
+        status, _, err = running.end()
+    assert status == 0
+    assert "the collector ended" in err
+    assert "starts_again_in_s=0.1" in err
+    assert told("--home", tmp_path / "home", "verify")["events"] == 2
+
+
+def test_a_collector_that_ends_again_and_again_ends_the_server(tmp_path: Path) -> None:
+    """Not with 0; it says how often, and what to do; no process is left, and the home is free."""
     running = Running(tmp_path / "home").ready()
-    told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
-    os.kill(running.children()[0], signal.SIGKILL)
+    children = running.children()
+    log = tmp_path / "home" / "log.sqlite"
+    log.rename(tmp_path / "kept")
+    os.kill(children[0], signal.SIGKILL)
+    until(lambda: running.process.poll() is not None, "the server to end")
     status, _, err = running.end(0)
     assert status == 1
-    assert "collector ended" in err
-    assert told("--home", tmp_path / "home", "verify")["events"] == 1
+    assert "the collector ended 5 times in a row" in err
+    assert err.count("starts_again_in_s") == 4
+    assert all(map(gone, children))
+    assert running.home.server() is None
+    (tmp_path / "kept").rename(log)
+    assert told("--home", tmp_path / "home", "verify")["identical"] is True
+
+
+def _stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+
+
+def _take_descriptors(pid: int) -> None:
+    """It keeps what it has open, and may open nothing more."""
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3))
+
+
+@pytest.mark.parametrize("how", [_stop, _take_descriptors])
+def test_a_collector_that_cannot_answer_is_ended_and_started_again(
+    tmp_path: Path, how: Callable[[int], None]
+) -> None:
+    """It was stopped, or has no descriptors left: it is there, and nobody hears of it."""
+    with server_on(tmp_path / "home", LOOPLINE_HANG_AFTER="2") as running:
+        first, _ = running.children()
+        how(first)
+        _other_collector(running, first)
+        assert gone(first)
+        assert running.get("/healthz")[0] == 200
+        _, _, err = running.end()
+    assert "the collector gives no sign of life and is killed" in err
+
+
+def test_a_worker_that_stands_still_is_ended_and_started_again(tmp_path: Path) -> None:
+    """It was stopped, and tells of no turn of its work; one with nothing to do is left alone."""
+    with server_on(tmp_path / "home", LOOPLINE_HANG_AFTER="2") as running:
+        collector, first = running.children()
+        time.sleep(4)
+        assert running.children() == (collector, first)
+        _stop(first)
+        told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
+        until(lambda: running.get("/v1/predictions/p-1")[0] == 200, "the prediction to be seen")
+        assert gone(first)
+        assert running.children()[0] == collector
+        _, _, err = running.end()
+    assert "the worker gives no sign of life and is killed" in err
+
+
+def test_a_closed_terminal_ends_nothing(tmp_path: Path) -> None:
+    """SIGHUP to all of it, and nobody who reads what is logged: it goes on, and mends itself."""
+    with server_on(tmp_path / "home") as running:
+        children = running.children()
+        for pid in (running.process.pid, *children):
+            os.kill(pid, signal.SIGHUP)
+        for stream in (running.process.stderr, running.process.stdout):
+            assert stream is not None
+            stream.close()
+        os.kill(children[0], signal.SIGKILL)
+        _other_collector(running, children[0])
+        assert running.get("/readyz")[0] == 200
+        assert running.children()[1] == children[1]
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("after_s", [0.2, 0.5, 0.8, 1.1, 1.4, 1.7])
+def test_told_to_end_while_it_starts_it_leaves_nothing(tmp_path: Path, after_s: float) -> None:
+    """At any instant: no process, no address, a free home."""
+    running = Running(tmp_path / "home")
+    time.sleep(after_s)
+    status, _, err = running.end()
+    assert status in (0, -signal.SIGTERM), err
+    assert not (tmp_path / "home" / "server.json").exists()
+    assert _of_home(tmp_path / "home") == []
+    if (tmp_path / "home").exists():
+        Home(tmp_path / "home").lock("test").release()
+
+
+def _of_home(home: Path) -> list[int]:
+    """The processes that were started for a home and are still there."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if str(home).encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+    return found
+
+
+def test_told_to_end_while_a_child_is_started_again_it_leaves_nothing(tmp_path: Path) -> None:
+    """Both have just died: their successors end with it, or never come."""
+    for after_s in (0.0, 0.3, 0.9):
+        running = Running(tmp_path / "home").ready()
+        for pid in running.children():
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(after_s)
+        status, _, err = running.end()
+        assert status == 0, err
+        assert _of_home(tmp_path / "home") == []
+        assert not (tmp_path / "home" / "server.json").exists()
+        Home(tmp_path / "home").lock("test").release()
+
+
+def test_ended_it_leaves_no_write_ahead_log(tmp_path: Path) -> None:
+    """Also when its processes were killed: the files can be copied as they lie."""
+    running = Running(tmp_path / "home").ready()
+    told("--home", tmp_path / "home", "send", "-", stdin=lines(*(prediction(each) for each in range(500))))
+    for pid in running.children():
+        os.kill(pid, signal.SIGKILL)
+    running.end()
+    assert [each for each in (tmp_path / "home").rglob("*-wal") if each.stat().st_size] == []
 
 
 def test_killed_outright_it_leaves_no_process_and_a_free_home(tmp_path: Path) -> None:
@@ -169,9 +321,9 @@ def test_killed_outright_it_leaves_no_process_and_a_free_home(tmp_path: Path) ->
     told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
     children = running.children()
     running.end(signal.SIGKILL)
+    until(lambda: all(map(gone, children)), "the children to end")
+    assert not (tmp_path / "home" / "server.json").exists()
     with server_on(tmp_path / "home") as again:
-        for pid in children:
-            until(lambda pid=pid: gone(pid), "the old processes to end")  # type: ignore[misc]
         assert again.get("/v1/predictions/p-1")[0] == 200
         assert told("--home", tmp_path / "home", "verify")["identical"] is True
 

@@ -1,0 +1,193 @@
+"""Who gives no sign of life is found, who works long or slept is not; and pauses between starts grow."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feedback import watchdog
+from feedback.restarts import LONGEST_PAUSE_S, Restarts
+from feedback.watchdog import HealthLooks, Signs, Silence, cpu_s, sign, tell_manager
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_silence_is_counted_from_the_last_sign() -> None:
+    """Second by second, and anew after each sign."""
+    clock = Clock()
+    silence = Silence(clock)
+    for second in range(1, 20):
+        clock.now += 1
+        assert silence.seconds() == second
+    silence.heard()
+    clock.now += 2
+    assert silence.seconds() == 2
+
+
+def test_time_in_which_nobody_watched_is_not_held_against_anybody() -> None:
+    """A machine that slept for an hour wakes up to ten seconds of silence."""
+    clock = Clock()
+    silence = Silence(clock)
+    clock.now += 3600
+    assert silence.seconds() == 10
+
+
+def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_steady_run() -> None:
+    """Thirty seconds are steady."""
+    clock = Clock()
+    restarts = Restarts(clock=clock)
+    pauses = []
+    for _ in range(9):
+        restarts.started()
+        clock.now += 29
+        pauses.append(restarts.ended())
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    restarts.started()
+    clock.now += 31
+    assert restarts.ended() == 0.1
+    assert not restarts.given_up
+
+
+def test_quick_ends_in_a_row_are_given_up() -> None:
+    """A steady run in between begins the count anew; without a number it goes on for ever."""
+    clock = Clock()
+    restarts = Restarts(most=3, clock=clock)
+    given_up = []
+    for ran_s in (1, 1, 31, 1, 1):
+        restarts.started()
+        clock.now += ran_s
+        restarts.ended()
+        given_up.append(restarts.given_up)
+    assert given_up == [False, False, False, False, True]
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does nothing until it reads a line, and then computes."""
+    code = "input()\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say what CPU is used")
+def test_a_child_that_says_nothing_is_silent_unless_it_computes(child: subprocess.Popen[bytes]) -> None:
+    """Long work is left to itself; a sign begins the count anew."""
+    clock = Clock()
+    signs = Signs(clock)
+    theirs = os.dup(signs.theirs)
+    try:
+        signs.given_by(child.pid)
+        used = cpu_s(child.pid)
+        for second in range(1, 6):
+            clock.now += 1
+            assert signs.silent_s(100) == second
+        sign(theirs)
+        assert signs.silent_s(100) == 0
+        # It has come to where it waits, and uses nothing.
+        while (used := cpu_s(child.pid)) != (time.sleep(0.3), cpu_s(child.pid))[1]:
+            pass
+        signs.heard()
+        clock.now += 9
+        assert signs.silent_s(5) == 9
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        deadline = time.monotonic() + 20
+        while (cpu_s(child.pid) or 0) < (used or 0) + 0.3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert signs.silent_s(5) == 0
+    finally:
+        os.close(theirs)
+        signs.close()
+
+
+def test_signs_that_nobody_reads_hold_nobody_up() -> None:
+    """Neither a pipe that is full, nor one whose other end is gone, nor none at all."""
+    signs = Signs()
+    theirs = os.dup(signs.theirs)
+    signs.given_by(os.getpid())
+    for _ in range(70_000):
+        sign(theirs)
+    assert signs.silent_s(100) < 100
+    signs.close()
+    sign(theirs)
+    os.close(theirs)
+    sign(-1)
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    status = 503
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_any_answer_is_a_sign_and_none_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is busy answers 503; one that takes no connection, or says nothing, does not answer."""
+    monkeypatch.setattr(watchdog, "LOOK_S", 0.01)
+    monkeypatch.setattr(watchdog, "_ANSWER_S", 0.2)
+    with http.server.HTTPServer(("127.0.0.1", 0), _Server) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        assert _answers(HealthLooks(url)) == [True, True]
+        assert _answers(HealthLooks(url, well=lambda status: status == 200)) == [False, False]
+        server.shutdown()
+    assert _answers(HealthLooks(url)) == [False, False]
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        assert _answers(HealthLooks(f"http://127.0.0.1:{mute.getsockname()[1]}")) == [False, False]
+
+
+def _answers(looks: HealthLooks) -> list[bool]:
+    """What came of two looks."""
+    answers: list[bool] = []
+    both = threading.Event()
+
+    def note(answered: bool) -> None:
+        answers.append(answered)
+        if len(answers) >= 2:
+            both.set()
+
+    looks._then = note
+    assert both.wait(20)
+    looks.close()
+    looks._thread.join(20)
+    return answers[:2]
+
+
+def test_the_service_manager_is_told_where_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the socket that it names; without one, or when that is gone, nothing happens."""
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    tell_manager("READY=1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        tell_manager("READY=1", "STATUS=x")
+        assert manager.recv(100) == b"READY=1\nSTATUS=x"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    tell_manager("READY=1")
