@@ -189,13 +189,13 @@ def restore(home: Home, source: Path, progress: Progress) -> Manifest:
 
 def _put_pages(home: Home) -> None:
     """Name the latest releases in the folders above them: that is no part of a release, nor of a backup."""
-    from feedback.datasets.catalogue import models
+    from feedback.datasets.catalogue import datasets
     from feedback.datasets.pages import put_pages
     from feedback.datasets.shelves import shelf_of
 
     shelf = shelf_of(home.datasets)
-    for model in models(shelf):
-        put_pages(shelf, model)
+    for dataset in datasets(shelf):
+        put_pages(shelf, dataset)
 
 
 def read_manifest(source: Path) -> Manifest:

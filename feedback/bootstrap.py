@@ -60,14 +60,14 @@ def application(
     log: Log, appender: Appending, metrics: Metrics, store: Callable[[], Store], shelf: Any, **more: Any
 ) -> Server:
     """The application on adapters that were chosen. `shelf`: where releases lie; `more`: for `build_app`."""
-    from feedback.datasets.lineage import versions_with
+    from feedback.datasets.lineage import releases_with
     from feedback.datasets.shelves import shelf_of
     from feedback.server import build_app
 
     releases = shelf_of(shelf)
 
-    def lineage(model: str, event_id: str, source: str) -> list[int]:
-        return versions_with(releases, model, source, event_id)
+    def lineage(model: str, event_id: str, source: str) -> list[str]:
+        return releases_with(releases, model, source, event_id)
 
     return build_app(
         log=log,

@@ -279,7 +279,9 @@ DEAD_LETTERS: Schema = _list_of(
 DATASETS: Schema = _list_of(
     _object(
         {"model": _TEXT, "version": {"type": "integer", "minimum": 1}},
-        "One release, called MODEL@VERSION; the other fields are its manifest's.",
+        "One release. `name` is MODEL@VERSION, or MODEL.NAME@VERSION where it was released under a name;"
+        " `dataset` is what stands before the @ and in the paths; the other fields are its manifest's.",
+        {"name": _TEXT, "dataset": _TEXT, "release_name": _nullable("string")},
     ),
     "The releases of every model.",
 )

@@ -23,6 +23,7 @@ from schemas.fields import (
     PersonalId,
     PersonalJson,
     Probability,
+    ReleaseName,
     Scalar,
     Segment,
     Sentence,
@@ -219,6 +220,7 @@ class DatasetReleased(Data, kw_only=True):
     """A dataset version was cut from the log as of a vector of positions, and published."""
 
     model: Name
+    name: ReleaseName | UnsetType = UNSET
     version: Version
     content_hash: Id
     as_of: Annotated[str, Meta(min_length=1, max_length=4096)]

@@ -68,6 +68,7 @@ _FIELDS = {
 }
 
 _OF_TYPES = {
+    ("dataset.released.v1", "name"): "The name of a release with filters: it is `MODEL.NAME@VERSION`.",
     ("evaluation.recorded.v1", "model_version"): "Which version was measured.",
     ("feedback.action.v1", "value"): "What the person did.",
     ("feedback.comment.v1", "subject"): "Whom it is about, where it is about no one answer.",

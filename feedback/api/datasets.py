@@ -38,29 +38,31 @@ _MEDIA_TYPES = {
 
 
 def _releases(shelf: Shelf, after: tuple[str, int] | None) -> Iterator[tuple[str, int]]:
-    """The published releases behind one, by model and version; no model is looked at before it is needed."""
-    for model in shelf.models():
-        if after is None or model >= after[0]:
+    """The published releases behind one, by dataset and version; none is looked at before it is needed."""
+    for dataset in shelf.models():
+        if after is None or dataset >= after[0]:
             yield from (
-                (model, version)
-                for version in shelf.versions(model)
-                if after is None or (model, version) > after
+                (dataset, version)
+                for version in shelf.versions(dataset)
+                if after is None or (dataset, version) > after
             )
 
 
-def summary(shelf: Shelf, model: str, version: int) -> dict[str, Any]:
+def summary(shelf: Shelf, dataset: str, version: int) -> dict[str, Any]:
     """What a list says of a release: its name, and the manifest's main entries."""
-    manifest = msgspec.json.decode(shelf.read(model, version, MANIFEST))
+    manifest = msgspec.json.decode(shelf.read(dataset, version, MANIFEST))
     return {
-        "model": model,
+        "model": manifest.get("model", dataset),
+        "dataset": dataset,
+        "release_name": manifest.get("release_name"),
         "version": version,
-        "name": f"{model}@{version}",
+        "name": f"{dataset}@{version}",
         **{entry: manifest[entry] for entry in _SUMMARY if entry in manifest},
     }
 
 
 def latest(shelf: Shelf, most: int) -> list[dict[str, Any]]:
-    """Summaries of the highest versions of each model, at most so many."""
+    """Summaries of the highest versions of each dataset, at most so many."""
     names = sorted(_releases(shelf, None), key=lambda name: -name[1])
     return [summary(shelf, *name) for name in names[:most]]
 

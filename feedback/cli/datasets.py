@@ -83,6 +83,12 @@ def _at_place(choices: Choices) -> Iterator[_AtPlace]:
     "--env", metavar="NAME", default="prod", show_default=True, help="Only predictions of this environment."
 )
 @click.option(
+    "--name",
+    metavar="NAME",
+    help="What releases with these filters are called: MODEL.NAME@N. Needed with them.",
+)
+@click.option("--force", is_flag=True, help="Release the same content as the last one again.")
+@click.option(
     "--allow", multiple=True, metavar="CHECK", help="A check of the gate that may fail: label_shift."
 )
 def release(
@@ -93,15 +99,22 @@ def release(
     model_version: str | None,
     segment: str | None,
     env: str,
+    name: str | None,
+    force: bool,
     allow: tuple[str, ...],
 ) -> None:
     """Cut a version of MODEL's dataset from its labels: Parquet files, lineage, card and manifest.
 
     It must pass the gate (schema, nulls, label set, duplicates, split leakage, label shift); one that does
     not is kept aside with the report, and the exit status is 1. The same --as-of gives the same content.
+    A release with filters (--since, --model-version, --segment, --env) carries a --name and is
+    MODEL.NAME@N, with versions and a latest of its own. Without anything new there is no new version.
     """
     from feedback.datasets.release import release as cut
+    from feedback.datasets.release import wanted
 
+    # What cannot be meant is said before anything is opened.
+    wanted(model, name, since=since, model_version=model_version, segment=segment, env=env)
     stages = Stages()
     with _at_place(choices) as there:
         try:
@@ -110,11 +123,13 @@ def release(
                 there.store,
                 there.shelf,
                 model,
+                name,
                 as_of=as_of,
                 since=since,
                 model_version=model_version,
                 segment=segment,
                 env=env,
+                force=force,
                 allow=allow,
                 emit=there.emit,
                 progress=stages,
@@ -123,21 +138,27 @@ def release(
             stages.close()
     said = published.manifest
     splits = ", ".join(f"{name} {split['rows']:,}" for name, split in said["splits"].items())
+    if published.new:
+        headline = f"{published.name} is released: {said['rows']:,} rows ({splits})"
+    else:
+        headline = (
+            f"nothing new: {published.name} holds the same {said['rows']:,} rows (--force: release again)"
+        )
     lines = [
-        f"{published.name} is released: {said['rows']:,} rows ({splits})",
+        headline,
         f"  folder        {published.place}",
         f"  content hash  {said['content_hash']}",
         f"  as of         {said['as_of']}",
         "",
-        f'  loopline.datasets.load("{model}", version={published.version}, split="train", as_="pandas")',
+        f'  loopline.datasets.load("{published.name}", split="train", as_="pandas")',
     ]
-    answer(choices, {"folder": published.place, **said}, lines)
+    answer(choices, {"folder": published.place, "new": published.new, **said}, lines)
 
 
 @command("list", short_help="List the versions.")
 @click.argument("model", required=False)
 def list_command(choices: Choices, model: str | None) -> None:
-    """List the released versions, of MODEL or of all."""
+    """List the released versions: of MODEL under every name, of MODEL.NAME, or of all."""
     items = list(_remote(choices, model)) if choices["url"] else _local(choices, model)
     rows = [(item["name"], item["rows"], item.get("as_of"), item.get("content_hash")) for item in items]
     lines = (
@@ -149,7 +170,7 @@ def list_command(choices: Choices, model: str | None) -> None:
 def _remote(choices: Choices, model: str | None) -> Iterator[Any]:
     with connect(choices) as service:
         for item in pages(service, "v1", "datasets"):
-            if model is None or item["model"] == model:
+            if model is None or model in (item["model"], item["name"].rpartition("@")[0]):
                 yield item
 
 
@@ -168,11 +189,11 @@ def _local(choices: Choices, model: str | None) -> list[Any]:
 def _announce_the_rest(choices: Choices, model: str | None) -> None:
     """Announce what a killed release has published, and name the latest in the folder above."""
     from feedback.datasets.announce import announce
-    from feedback.datasets.catalogue import models
+    from feedback.datasets.catalogue import datasets, datasets_of
     from feedback.datasets.pages import put_pages
 
     with _at_place(choices) as there, there.store().snapshot() as snapshot:
-        for each in models(there.shelf) if model is None else [model]:
+        for each in datasets(there.shelf) if model is None else datasets_of(there.shelf, model):
             put_pages(there.shelf, each)
         for name in announce(snapshot, there.shelf, there.emit, model):
             note(f"{name} was published and not in the log; it is now")
@@ -184,22 +205,26 @@ def _manifest(choices: Choices, name: str) -> Any:
 
     if not choices["url"]:
         return show(_shelf(choices), name)
-    model, version = parse_name(name)
+    dataset, version = parse_name(name)
     with connect(choices) as service:
-        return ask(service, path_of("v1", "datasets", model, str(version or _latest(service, model))))
+        return ask(service, path_of("v1", "datasets", dataset, str(version or _latest(service, dataset))))
 
 
-def _latest(service: Service, model: str) -> int:
-    versions = [item["version"] for item in pages(service, "v1", "datasets") if item["model"] == model]
+def _latest(service: Service, dataset: str) -> int:
+    names = (item["name"].rpartition("@") for item in pages(service, "v1", "datasets"))
+    versions = [int(version) for name, _, version in names if name == dataset]
     if not versions:
-        raise Refused(f"there is no dataset of {model} at {service.name}")
+        raise Refused(f"there is no dataset {dataset} at {service.name}")
     return int(max(versions))
 
 
 @command("show", short_help="Show one version.")
 @click.argument("name", metavar="MODEL@N")
 def show_command(choices: Choices, name: str) -> None:
-    """Show a version's manifest: rows, splits, labels and what the gate said. MODEL@latest works too."""
+    """Show a version's manifest: rows, splits, labels and what the gate said.
+
+    MODEL@latest works too, and MODEL.NAME@N for what was released under a name.
+    """
     said = _manifest(choices, name)
     lines = [
         f"{said['name']}  {said['rows']:,} rows, as of {said['as_of']}, released {said['released_at']}",
@@ -235,7 +260,10 @@ def _short(value: Any) -> str:
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
 def diff_command(choices: Choices, before: str, after: str) -> None:
-    """Compare two versions, each as MODEL@N: rows that came, went, or changed their label or split."""
+    """Compare two versions: rows that came, went, or changed their label or split.
+
+    Each is named as MODEL@N, or as MODEL.NAME@N where it was released under a name.
+    """
     from feedback.datasets.diff import diff
 
     if choices["url"]:

@@ -12,9 +12,10 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from feedback.datasets.catalogue import manifest, models, versions
+from feedback.datasets.catalogue import dataset_in, datasets, datasets_of, manifest, owner, versions
 from feedback.datasets.errors import NotAnnounced
 from feedback.datasets.shelf import Shelf
+from schemas.releases import release_of
 from streams.store.port import Snapshot
 from streams.store.tables import MODEL_EVENTS
 
@@ -42,12 +43,16 @@ def event_of(said: Mapping[str, Any]) -> dict[str, Any]:
     }
     if said["parents"]:
         data["parents"] = said["parents"]
+    # The id of a release without a name is what it was before there were names.
+    name = said.get("release_name")
+    if name is not None:
+        data["name"] = name
     env = said["recipe"]["filters"]["env"]
     if env != "prod":
         data["env"] = env
     return {
         "specversion": "1.0",
-        "id": str(uuid5(_NAMESPACE, f"{RULE}/{said['model']}/{said['version']}/{said['content_hash']}")),
+        "id": str(uuid5(_NAMESPACE, f"{RULE}/{dataset_in(said)}/{said['version']}/{said['content_hash']}")),
         "source": SOURCE,
         "type": TYPE,
         "time": said["released_at"],
@@ -55,10 +60,10 @@ def event_of(said: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def announced(snapshot: Snapshot, model: str) -> set[int]:
-    """The versions of a model's dataset whose event is in the views."""
+def announced(snapshot: Snapshot, model: str) -> set[str]:
+    """The releases of a model, as `MODEL@N`, whose event is in the views."""
     rows = snapshot.scan(MODEL_EVENTS, {"model": model, "kind": KIND})
-    return {msgspec.json.decode(row[_DATA])["version"] for row in rows}
+    return {release_of(msgspec.json.decode(row[_DATA])) for row in rows}
 
 
 def announce(snapshot: Snapshot, shelf: Shelf, emit: Emit, model: str | None = None) -> list[str]:
@@ -67,11 +72,17 @@ def announce(snapshot: Snapshot, shelf: Shelf, emit: Emit, model: str | None = N
     Raises NotAnnounced when one cannot be sent.
     """
     sent = []
-    for each in models(shelf) if model is None else [model]:
-        there = versions(shelf, each)
-        missing = set(there) - announced(snapshot, each) if there else set()
-        for version in sorted(missing):
-            said = manifest(shelf, each, version)
+    known: dict[str, set[str]] = {}
+    for dataset in datasets(shelf) if model is None else datasets_of(shelf, model):
+        whose = owner(shelf, dataset)
+        if whose is None:
+            continue
+        if whose[0] not in known:
+            known[whose[0]] = announced(snapshot, whose[0])
+        for version in versions(shelf, dataset):
+            if f"{dataset}@{version}" in known[whose[0]]:
+                continue
+            said = manifest(shelf, dataset, version)
             try:
                 emit(event_of(said))
             except Exception as error:

@@ -1,5 +1,9 @@
 """What has been released: the names on a shelf, read without anything heavy.
 
+A dataset is what has versions: a model's releases, or those of one name (`schemas.releases`). It is the name
+of a folder, so a model `zip.web` and the releases `web` of a model `zip` cannot both be there: each release
+says whose it is.
+
 A release is there when it has a manifest: releases appear whole. Where they lie is left to `shelf`, cutting
 one to `release`, comparing two to `diff`.
 """
@@ -18,49 +22,93 @@ from feedback.datasets.shelf import Shelf
 Manifest = dict[str, Any]
 
 
-def models(shelf: Shelf) -> list[str]:
-    """The models with a release, in order of their names."""
-    return [model for model in shelf.models() if shelf.versions(model)]
+def datasets(shelf: Shelf) -> list[str]:
+    """The datasets with a release, in order of their names."""
+    return [dataset for dataset in shelf.models() if shelf.versions(dataset)]
 
 
-def versions(shelf: Shelf, model: str) -> list[int]:
-    """The versions of a model's dataset, rising."""
-    return shelf.versions(check_model(model))
+def datasets_of(shelf: Shelf, model: str) -> list[str]:
+    """The datasets of a model's releases: the plain ones, and those of each name."""
+    start = f"{check_model(model)}."
+    found = [each for each in shelf.models() if each == model or each.startswith(start)]
+    return [each for each in found if (whose := owner(shelf, each)) is not None and whose[0] == model]
 
 
-def manifest(shelf: Shelf, model: str, version: int) -> Manifest:
+def owner(shelf: Shelf, dataset: str) -> tuple[str, str | None] | None:
+    """The model whose releases these are, and their name; None where there is no release."""
+    there = versions(shelf, dataset)
+    if not there:
+        return None
+    said = manifest(shelf, dataset, there[-1])
+    return said.get("model", dataset), said.get("release_name")
+
+
+def dataset_in(said: Mapping[str, Any]) -> str:
+    """The dataset that a manifest's release is a version of."""
+    dataset: str = said["name"].rpartition("@")[0]
+    return dataset
+
+
+def versions(shelf: Shelf, dataset: str) -> list[int]:
+    """The versions of a dataset, rising."""
+    return shelf.versions(check_model(dataset))
+
+
+def manifest(shelf: Shelf, dataset: str, version: int) -> Manifest:
     """What a release says about itself. Raises ReleaseMissing."""
     try:
-        body = shelf.read(check_model(model), version, MANIFEST)
+        body = shelf.read(check_model(dataset), version, MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
-        there = [f"{model}@{each}" for each in shelf.versions(model)]
-        raise ReleaseMissing(f"{model}@{version}", there) from None
+        there = [f"{dataset}@{each}" for each in shelf.versions(dataset)]
+        raise ReleaseMissing(f"{dataset}@{version}", there) from None
     content: Manifest = msgspec.json.decode(body)
     return content
 
 
 def show(shelf: Shelf, name: str) -> Manifest:
     """The manifest of `MODEL@N` or `MODEL@latest`. Raises BadRequest and ReleaseMissing."""
-    model, version = parse_name(name)
+    dataset, version = parse_name(name)
     if version is None:
-        there = versions(shelf, model)
+        there = versions(shelf, dataset)
         if not there:
             raise ReleaseMissing(name, [])
         version = there[-1]
-    return manifest(shelf, model, version)
+    return manifest(shelf, dataset, version)
 
 
 def list_releases(shelf: Shelf, model: str | None = None) -> list[dict[str, Any]]:
-    """One item a release, by model and version: what a list of them shows."""
-    found: list[dict[str, Any]] = []
-    for each in [check_model(model)] if model is not None else models(shelf):
-        found.extend(summary(manifest(shelf, each, version)) for version in versions(shelf, each))
-    return found
+    """One item a release, by dataset and version: of a model, or of a dataset as in `MODEL.NAME`, or all."""
+    if model is None:
+        chosen = datasets(shelf)
+    else:
+        chosen = sorted({*datasets_of(shelf, model), check_model(model)})
+    return [
+        summary(manifest(shelf, dataset, version))
+        for dataset in chosen
+        for version in versions(shelf, dataset)
+    ]
 
 
 def summary(content: Mapping[str, Any]) -> dict[str, Any]:
     """A release in a few fields, from its manifest."""
-    return {
-        name: content[name]
-        for name in ("name", "model", "version", "content_hash", "as_of", "released_at", "rows", "parents")
-    } | {"splits": {split: said["rows"] for split, said in content["splits"].items()}}
+    given = {"dataset": dataset_in(content), "release_name": content.get("release_name")}
+    return (
+        given
+        | {
+            name: content[name]
+            for name in (
+                "name",
+                "model",
+                "version",
+                "content_hash",
+                "as_of",
+                "released_at",
+                "rows",
+                "parents",
+            )
+        }
+        | {
+            "release_name": content.get("release_name"),
+            "splits": {split: said["rows"] for split, said in content["splits"].items()},
+        }
+    )

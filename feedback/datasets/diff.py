@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from feedback.datasets.catalogue import Manifest, show
+from feedback.datasets.catalogue import Manifest, dataset_in, show
 from feedback.datasets.recipe import SPLITS
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shift import Shift, label_shift
@@ -127,7 +127,7 @@ def _rows(shelf: Shelf, said: Manifest) -> Any:
 
     parts = []
     for split in SPLITS:
-        with shelf.opened(said["model"], said["version"], f"{split}.parquet") as file:
+        with shelf.opened(dataset_in(said), said["version"], f"{split}.parquet") as file:
             table = pq.read_table(file, columns=["prediction_id", "label"])
         labels = as_json(table["label"], said["encoding"]["label"])
         parts.append(

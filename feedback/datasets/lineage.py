@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from feedback.datasets.catalogue import show, versions
+from feedback.datasets.catalogue import dataset_in, datasets_of, show, versions
 from feedback.datasets.names import parse_name
 from feedback.datasets.shelf import Shelf
 from streams.store.port import Snapshot
@@ -33,9 +33,14 @@ class Behind(NamedTuple):
     role: str
 
 
-def versions_with(shelf: Shelf, model: str, source: str, event_id: str) -> list[int]:
-    """The versions of a model's dataset that rest on this event, rising."""
-    return [version for version in versions(shelf, model) if _holds(shelf, model, version, source, event_id)]
+def releases_with(shelf: Shelf, model: str, source: str, event_id: str) -> list[str]:
+    """The releases of a model, as `MODEL@N`, that rest on this event: the plain ones first, each rising."""
+    return [
+        f"{dataset}@{version}"
+        for dataset in datasets_of(shelf, model)
+        for version in versions(shelf, dataset)
+        if _holds(shelf, dataset, version, source, event_id)
+    ]
 
 
 def events_behind(shelf: Shelf, name: str) -> Iterator[Behind]:
@@ -43,7 +48,7 @@ def events_behind(shelf: Shelf, name: str) -> Iterator[Behind]:
     import pyarrow.parquet as pq
 
     said = show(shelf, name)
-    with shelf.opened(said["model"], said["version"], FILE) as opened, pq.ParquetFile(opened) as file:
+    with shelf.opened(dataset_in(said), said["version"], FILE) as opened, pq.ParquetFile(opened) as file:
         for batch in file.iter_batches(columns=["prediction_id", "source", "id", "role"]):
             columns = [batch.column(name).to_pylist() for name in Behind._fields]
             yield from map(Behind, *columns)

@@ -14,19 +14,19 @@ from feedback.datasets.errors import ShelfUnreachable
 from feedback.datasets.shelf import Shelf
 
 
-def put_pages(shelf: Shelf, model: str) -> None:
-    """Write the page above a model's releases, and the one above all where there is none.
+def put_pages(shelf: Shelf, dataset: str) -> None:
+    """Write the page above a dataset's releases, and the one above all where there is none.
 
     Whoever may only read the shelf, or loses it at that moment, leaves them to the next one; a release whose
     manifest says too little has none.
     """
-    there = versions(shelf, model)
+    there = versions(shelf, dataset)
     if not there:
         return
     with contextlib.suppress(OSError, ShelfUnreachable, KeyError):
-        text = page_above_releases(manifest(shelf, model, there[-1]))
-        if shelf.page(model) != text:
-            shelf.put_page(model, text)
+        text = page_above_releases(manifest(shelf, dataset, there[-1]))
+        if shelf.page(dataset) != text:
+            shelf.put_page(dataset, text)
         # A folder that was there before may have a page of its own.
         if shelf.page(None) is None:
             shelf.put_page(None, PAGE_ABOVE_ALL)

@@ -1,7 +1,8 @@
 """The releases that a release descends from, and what became of their inputs.
 
-A parent is the newest release of the model whose as-of lies at or before: an older state that is cut
-later does not descend from a newer one. The log decides what comes before what, not the version number.
+A parent is the newest release of the same dataset (the model's plain ones, or those of one name) whose as-of
+lies at or before: an older state that is cut later does not descend from a newer one. The log decides what
+comes before what, not the version number.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ References = Callable[[], Any]
 
 
 class Family:
-    """The earlier releases of a model, seen from a state of the log: the newest ancestor comes first."""
+    """The earlier releases of a dataset, seen from a state of the log: the newest ancestor comes first."""
 
-    def __init__(self, shelf: Shelf, model: str, identity: LogIdentity, vector: Mapping[int, int]) -> None:
+    def __init__(self, shelf: Shelf, dataset: str, identity: LogIdentity, vector: Mapping[int, int]) -> None:
         self._shelf = shelf
-        self._model = model
+        self._dataset = dataset
         self.ancestors: list[Manifest] = []
         self.others: list[Manifest] = []
-        for version in reversed(versions(shelf, model)):
-            said = manifest(shelf, model, version)
+        for version in reversed(versions(shelf, dataset)):
+            said = manifest(shelf, dataset, version)
             same_log = (said["log"]["id"], said["log"]["epoch"]) == (identity.id, identity.epoch)
             # Positions of another log cannot be compared; then the number of the version decides.
             comes_before = not same_log or reaches(vector, parse_positions(said["as_of"]))
@@ -82,7 +83,7 @@ class Family:
         return int(pc.sum(pc.is_in(pc.unique(training()), value_set=pc.unique(later)), min_count=0).as_py())
 
     def _column(self, said: Manifest, split: str, name: str) -> Any:
-        with self._shelf.opened(self._model, said["version"], f"{split}.parquet") as file:
+        with self._shelf.opened(self._dataset, said["version"], f"{split}.parquet") as file:
             return pq.read_table(file, columns=[name])[name]
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from schemas.releases import dataset_of
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -37,6 +39,19 @@ class Filters(msgspec.Struct, frozen=True):
     since: int | None = None
     model_version: str | None = None
     segment: str | None = None
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is to be released: of which model, under which name, and which predictions' labels."""
+
+    model: str
+    name: str | None
+    filters: Filters
+
+    @property
+    def dataset(self) -> str:
+        """What the release is a version of."""
+        return dataset_of(self.model, self.name)
 
 
 def split_key(model: str) -> bytes:

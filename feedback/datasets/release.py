@@ -22,32 +22,36 @@ import msgspec
 from feedback.datasets import manifest as manifests
 from feedback.datasets.announce import Emit, announce
 from feedback.datasets.card import card
-from feedback.datasets.catalogue import Manifest
+from feedback.datasets.catalogue import Manifest, manifest, owner, versions
 from feedback.datasets.croissant import croissant
 from feedback.datasets.cut import Cut, cut
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
 from feedback.datasets.gate import ALLOWABLE, JUDGED_COLUMNS, Evidence, Report, failures, judge
-from feedback.datasets.names import check_model
+from feedback.datasets.names import check_dataset
 from feedback.datasets.pages import put_pages
 from feedback.datasets.parents import Family, count_labels
-from feedback.datasets.recipe import SPLITS, TRAINING, Filters
+from feedback.datasets.recipe import SPLITS, TRAINING, Filters, Wanted
 from feedback.datasets.rows import Progress
 from feedback.datasets.shelf import Bench, Shelf
 from feedback.datasets.shift import Shift, label_shift
 from feedback.datasets.standing import Scratch, Standing, Wait, parse_as_of, sqlite_scratch, standing
 from schemas.instants import nanoseconds, rfc3339
 from streams.log.port import Log, Positions, format_positions
-from streams.store.port import Store
+from streams.store.port import Snapshot, Store
 from streams.store.tables import DECLARATIONS
 
 
 class Published(NamedTuple):
-    """A release that is there: `MODEL@N`, where it lies, and what it says about itself."""
+    """A release that is there: `MODEL@N`, where it lies, and what it says about itself.
+
+    Without `new` it was there before: what was cut has the same content as the last of its name.
+    """
 
     name: str
     version: int
     place: str
     manifest: Manifest
+    new: bool = True
 
 
 def no_progress(step: str, done: int, total: int) -> None:
@@ -64,17 +68,39 @@ def parse_since(since: str | int | None) -> int | None:
         raise BadRequest(f"--since {since!r} is no day, as in 2026-11-20, and no RFC 3339 time") from None
 
 
+def wanted(
+    model: str,
+    name: str | None = None,
+    *,
+    since: str | int | None = None,
+    model_version: str | None = None,
+    segment: str | None = None,
+    env: str = "prod",
+) -> Wanted:
+    """What is to be released, as `release` takes it. Raises BadRequest."""
+    filters = Filters(env, parse_since(since), model_version, segment)
+    dataset = check_dataset(model, name)
+    if name is None and filters != Filters():
+        raise BadRequest(
+            "a release with filters carries a name, so that nobody takes it for all of the model's labels:"
+            f" add --name, as in --name web for {dataset}.web@1"
+        )
+    return Wanted(model, name, filters)
+
+
 def release(
     log: Log,
     store: Callable[[], Store],
     shelf: Shelf,
     model: str,
+    name: str | None = None,
     *,
     as_of: str | Positions | None = None,
     since: str | int | None = None,
     model_version: str | None = None,
     segment: str | None = None,
     env: str = "prod",
+    force: bool = False,
     allow: Collection[str] = (),
     wait: Wait | None = None,
     scratch: Scratch = sqlite_scratch,
@@ -88,9 +114,11 @@ def release(
         log: where inputs are, and what an older state is folded from.
         store: gives the live views; asked again while waiting, for they may be switched.
         shelf: where releases lie.
+        name: what releases with these filters are called, `MODEL.NAME@N`; needed where there are filters.
         as_of: a vector of positions, as text or not; the log's end when left out.
         since: predictions made before are left out: an RFC 3339 time, a UTC day, or nanoseconds.
         model_version, segment, env: only predictions of these.
+        force: publish what has the same content as the last release of its name, too.
         allow: checks of the gate that may fail: `label_shift`.
         wait: returns when the views have reached the positions it is given; else the views are polled.
         scratch: makes an empty store in a folder, for an older state.
@@ -104,25 +132,55 @@ def release(
     refused = sorted(set(allow) - ALLOWABLE)
     if refused:
         raise BadRequest(f"--allow {refused[0]}: only {', '.join(sorted(ALLOWABLE))} may be allowed to fail")
-    filters = Filters(env, parse_since(since), model_version, segment)
-    wanted = parse_as_of(as_of)
+    what = wanted(model, name, since=since, model_version=model_version, segment=segment, env=env)
+    vector = parse_as_of(as_of)
     waiting = partial(progress, "waiting for another release", 0, 1)
-    with shelf.releasing(check_model(model), waiting) as bench:
+    with shelf.releasing(what.dataset, waiting) as bench:
         with (
             bench.building() as aside,
             bench.building() as built,
-            standing(log, store, wanted, aside, wait=wait, scratch=scratch, progress=progress) as state,
+            standing(log, store, vector, aside, wait=wait, scratch=scratch, progress=progress) as state,
         ):
-            made = cut(log, state.snapshot, model, filters, built, aside, progress)
+            _refuse_anothers_name(shelf, state.snapshot, what)
+            made = cut(log, state.snapshot, model, what.filters, built, aside, progress)
             _refuse_empty(made, model)
             # From here on the number is taken, so the earlier releases are those that are there now.
             with bench.numbered() as version:
-                job = _Job(log, state, shelf, model, filters, made, built, now())
-                published = job.finished(bench, version, allow, progress)
+                last = _last(shelf, what.dataset)
+                if last is not None and last.manifest["content_hash"] == made.content_hash and not force:
+                    published = last
+                else:
+                    job = _Job(log, state, shelf, what, made, built, now())
+                    published = job.finished(bench, version, allow, progress)
         with store().snapshot() as snapshot:
             announce(snapshot, shelf, emit, model)
-        put_pages(shelf, model)
+        put_pages(shelf, what.dataset)
     return published
+
+
+def _last(shelf: Shelf, dataset: str) -> Published | None:
+    """The release of a dataset that is there already."""
+    there = versions(shelf, dataset)
+    if not there:
+        return None
+    said = manifest(shelf, dataset, there[-1])
+    return Published(said["name"], there[-1], shelf.place(dataset, there[-1]), said, new=False)
+
+
+def _refuse_anothers_name(shelf: Shelf, snapshot: Snapshot, what: Wanted) -> None:
+    """Raises BadRequest where the dataset's name means something else: the names of models may have dots."""
+    whose = owner(shelf, what.dataset)
+    if whose is not None and whose != (what.model, what.name):
+        model, name = whose
+        raise BadRequest(
+            f"{what.dataset} is already the name of "
+            + (f"the releases {name} of the model {model}" if name else f"the releases of the model {model}")
+            + ": give these another --name"
+        )
+    if what.name is not None and any(snapshot.get(DECLARATIONS, [(what.dataset,)])):
+        raise BadRequest(
+            f"there is a model {what.dataset}, whose releases will be called so: give these another --name"
+        )
 
 
 def _refuse_empty(made: Cut, model: str) -> None:
@@ -147,20 +205,18 @@ class _Job:
         log: Log,
         state: Standing,
         shelf: Shelf,
-        model: str,
-        filters: Filters,
+        what: Wanted,
         made: Cut,
         built: Path,
         instant: int,
     ) -> None:
         self._log = log
         self._state = state
-        self._model = model
-        self._filters = filters
+        self._what = what
         self._made = made
         self._built = built
         self._instant = instant
-        self._family = Family(shelf, model, log.identity, state.vector)
+        self._family = Family(shelf, what.dataset, log.identity, state.vector)
 
     def _column(self, splits: Collection[str], name: str) -> Any:
         return self._made.rows(self._built, [name], splits)[name]
@@ -177,15 +233,13 @@ class _Job:
     def judged(self, allow: Collection[str], progress: Progress) -> Report:
         """What the gate says; it is written down beside the files."""
         progress("judging", 0, 1)
-        versions = sorted(self._made.census.model_versions)
-        declared = {
-            row[1]: row[2]
-            for row in self._state.snapshot.get(DECLARATIONS, [(self._model, each) for each in versions])
-        }
+        serving = sorted(self._made.census.model_versions)
+        keys = [(self._what.model, each) for each in serving]
+        declared = {row[1]: row[2] for row in self._state.snapshot.get(DECLARATIONS, keys)}
         evidence = Evidence(
             schemas=self._made.schemas(self._built),
             rows=lambda: self._made.rows(self._built, JUDGED_COLUMNS),
-            shapes={version: declared.get(version) for version in versions},
+            shapes={version: declared.get(version) for version in serving},
             encoding=self._made.encoding["label"],
             shift=self._shift(),
         )
@@ -204,10 +258,12 @@ class _Job:
 
     def described(self, version: int, report: Report) -> Manifest:
         """Write card, Croissant file and manifest; gives the manifest."""
-        made, identity, parent = self._made, self._log.identity, self._family.parent
+        made, identity, parent, what = self._made, self._log.identity, self._family.parent, self._what
         content: Manifest = {
-            "name": f"{self._model}@{version}",
-            "model": self._model,
+            "name": f"{what.dataset}@{version}",
+            "dataset": what.dataset,
+            "model": what.model,
+            "release_name": what.name,
             "version": version,
             "format": manifests.FORMAT,
             "content_hash": made.content_hash,
@@ -219,7 +275,7 @@ class _Job:
                 split: {"rows": made.census.rows[split], "hash": made.split_hashes[split]} for split in SPLITS
             },
             "parents": [] if parent is None else [parent["name"]],
-            "recipe": manifests.recipe(self._model, self._filters, self._state.views_version),
+            "recipe": manifests.recipe(what.model, what.filters, self._state.views_version),
             "schema": manifests.described_columns(),
             "encoding": made.encoding,
             "inputs": {"included": made.inputs_found, "by_reference": made.census.total - made.inputs_found},

@@ -14,6 +14,7 @@ from msgspec import json
 from schemas.catalog import type_name
 from schemas.identity import pack, unpack
 from schemas.instants import nanoseconds, rfc3339
+from schemas.releases import release_of
 from streams.log.port import DEAD
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot
@@ -30,13 +31,13 @@ from streams.store.tables import (
     Prediction,
 )
 
-Lineage = Callable[[str, str, str], Sequence[int]]
-"""From (model, event id, source) to the numbers of the dataset versions that hold what the event said."""
+Lineage = Callable[[str, str, str], Sequence[str]]
+"""From (model, event id, source) to the releases, as `MODEL@N`, that hold what the event said."""
 
 Stage = dict[str, Any]
 
 
-def no_lineage(model: str, event_id: str, source: str) -> Sequence[int]:
+def no_lineage(model: str, event_id: str, source: str) -> Sequence[str]:
     """The lineage of a loop without datasets."""
     return ()
 
@@ -139,7 +140,7 @@ def _ended(fact: Fact) -> list[Stage]:
 
 def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage) -> list[Stage]:
     """Through datasets into models: where what this event said has gone."""
-    names = [f"{model}@{version}" for version in lineage(model, unpack(fact.id), fact.source)]
+    names = lineage(model, unpack(fact.id), fact.source)
     if not names:
         return []
     events = [ModelEvent(*row) for row in snapshot.scan(MODEL_EVENTS, {"model": model})]
@@ -148,8 +149,8 @@ def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage
     released, trained = [], []
     for event in events:
         said = data[id(event)]
-        if event.kind == "dataset.released" and f"{model}@{said['version']}" in names:
-            released.append(_stage("in_dataset", event.at, dataset=f"{model}@{said['version']}"))
+        if event.kind == "dataset.released" and release_of(said) in names:
+            released.append(_stage("in_dataset", event.at, dataset=release_of(said)))
         if event.kind == "model.deployed" and not set(names).isdisjoint(said.get("datasets", ())):
             trained.append(_stage("in_model", event.at, model_version=said["model_version"]))
     serving = [event for event in events if event.kind in ("model.deployed", "model.rolled_back")]

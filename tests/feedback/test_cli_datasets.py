@@ -51,18 +51,46 @@ def test_a_release_is_in_the_log(home: Home) -> None:
 
 def test_two_versions_are_compared(home: Home) -> None:
     """The same log gives the same content under the next version."""
-    released = told("--home", home.path, "dataset", "release", "m", "--as-of", "0:1")
     first = told("--home", home.path, "dataset", "show", "m@1")
+    result = loopline("--home", home.path, "dataset", "release", "m", "--as-of", "0:1")
+    assert (result.exit_code, result.stdout.partition(":")[0]) == (0, "nothing new")
+    assert told("--home", home.path, "dataset", "release", "m")["name"] == "m@1"
+    released = told("--home", home.path, "dataset", "release", "m", "--as-of", "0:1", "--force")
     assert (released["name"], released["content_hash"]) == ("m@2", first["content_hash"])
     assert "the same 60 rows" in loopline("--home", home.path, "dataset", "diff", "m@1", "m@2").stdout
     assert told("--home", home.path, "dataset", "diff", "m@1", "m@2")
+
+
+def test_what_has_a_name_has_versions_of_its_own(home: Home) -> None:
+    """Listed with its model and alone, shown, compared; never the latest of the plain ones."""
+    filters = ("--model-version", "1", "--name", "web")
+    released = told("--home", home.path, "dataset", "release", "m", *filters)
+    assert (released["name"], released["parents"], released["release_name"]) == ("m.web@1", [], "web")
+    names = [item["name"] for item in told("--home", home.path, "dataset", "list", "m")["items"]]
+    assert names[-1] == "m.web@1"
+    assert names[0] == "m@1"
+    (item,) = told("--home", home.path, "dataset", "list", "m.web")["items"]
+    assert (item["model"], item["dataset"], item["version"]) == ("m", "m.web", 1)
+    assert told("--home", home.path, "dataset", "show", "m@latest")["release_name"] is None
+    assert told("--home", home.path, "dataset", "show", "m.web@latest")["name"] == "m.web@1"
+    found = told("--home", home.path, "dataset", "diff", "m@1", "m.web@1")
+    assert (found["added"], found["removed"]) == (0, 0)
+    (item,) = told("--home", home.path, "feedback", "show", "e-c0")["items"]
+    stages = [stage["dataset"] for stage in item["timeline"] if stage["stage"] == "in_dataset"]
+    assert "m.web@1" in stages
 
 
 @pytest.mark.parametrize(
     "words,status,said",
     [
         (["release", "nobody"], 1, "there are no labels"),
-        (["release", "m", "--segment", "none"], 1, "outside_filters"),
+        (["release", "m", "--segment", "none", "--name", "none"], 1, "outside_filters"),
+        (["release", "m", "--segment", "none"], 2, "--name web for m.web@1"),
+        (["release", "m", "--env", "staging"], 2, "carries a name"),
+        (["release", "m", "--name", "a.b"], 2, "no dot"),
+        (["release", "m", "--name", ""], 2, "a name has letters"),
+        (["release", "m", "--name", "w" * 65], 2, "at most 64"),
+        (["release", "m" * 128, "--name", "web"], 2, "128"),
         (["release", "m", "--as-of", "0:99999"], 2, "99999"),
         (["release", "m", "--as-of", "yesterday"], 2, "yesterday"),
         (["release", "m", "--since", "yesterday"], 2, "yesterday"),

@@ -69,7 +69,9 @@ def test_a_release_goes_from_the_server_to_s3_and_into_a_notebook(
         assert [item["name"] for item in told("--url", running.url, "dataset", "list")["items"]] == ["m@1"]
         (item,) = told(*said, "feedback", "show", "e-c0")["items"]
         assert "in_dataset" in [stage["stage"] for stage in item["timeline"]]
-        assert told(*said, "dataset", "release", "m")["content_hash"] == released["content_hash"]
+        assert told(*said, "dataset", "release", "m")["new"] is False
+        again = told(*said, "dataset", "release", "m", "--force")
+        assert again["content_hash"] == released["content_hash"]
         assert [item["name"] for item in told(*said, "dataset", "list")["items"]] == ["m@1", "m@2"]
         assert told(*said, "dataset", "show", "m@latest")["parents"] == ["m@1"]
         assert "same 60 rows" in loopline(*said, "dataset", "diff", "m@1", "m@2").stdout

@@ -134,6 +134,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "metrics": st.lists(_METRIC, min_size=1, max_size=3),
     "dataset": DATASET,
     "split": WORD,
+    "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True),
     "version": st.integers(1, 999_999_999),
     "content_hash": TEXT,
     "as_of": TEXT,

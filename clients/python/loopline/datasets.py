@@ -43,6 +43,7 @@ def load(
     split: Split | None = None,
     as_: Literal["arrow"] = "arrow",
     *,
+    name: str | None = None,
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
     shelf: str | os.PathLike[str] | None = None,
@@ -54,6 +55,7 @@ def load(
     version: int | str = "latest",
     split: Split | None = None,
     *,
+    name: str | None = None,
     as_: Literal["pandas"],
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
@@ -67,6 +69,7 @@ def load(
     split: Split | None,
     as_: Literal["pandas"],
     *,
+    name: str | None = None,
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
     shelf: str | os.PathLike[str] | None = None,
@@ -78,6 +81,7 @@ def load(
     split: Split | None = None,
     as_: Literal["arrow", "pandas"] = "arrow",
     *,
+    name: str | None = None,
     home: str | os.PathLike[str] | None = None,
     url: str | None = None,
     shelf: str | os.PathLike[str] | None = None,
@@ -85,7 +89,9 @@ def load(
 ) -> pyarrow.Table | pandas.DataFrame:
     """A release's rows, one a prediction, as they are stored.
 
-    - ``model``: its name, or ``name@version``; ``version``: a number, or the latest.
+    - ``model``: its name, or ``model@version``; ``version``: a number, or the latest.
+    - ``name``: for what was released with filters under a name; ``model="zip.web"`` is the same as
+      ``model="zip", name="web"``.
     - ``split``: train, validation, test, audit or lineage. Without it, train, validation and test together,
       with a column ``split``; the audited rows are only in ``split="audit"``.
     - ``home``, ``url``, ``shelf``: where to look: a home, a server, or where the releases themselves lie: a
@@ -110,8 +116,10 @@ def load(
     if as_ not in ("arrow", "pandas"):
         raise DatasetError(f"as_ must be 'arrow' or 'pandas', not {as_!r}")
     need("pyarrow")
-    name, _, number = model.partition("@")
-    release = _find(check_name(name), number or version, places(home, url, shelf))
+    dataset, _, number = model.partition("@")
+    if name is not None:
+        dataset = f"{dataset}.{name}"
+    release = _find(check_name(dataset), number or version, places(home, url, shelf))
     wanted = (split,) if split is not None else _LEARNING
     tables = {each: release.read(each) for each in wanted}
     table = tables[split] if split is not None else _together(tables)
@@ -148,7 +156,9 @@ class _Release:
         self._version = version
         self._name = f"{model}@{version}"
         self._manifest = place.manifest(model, version)
-        said = f"{self._manifest.get('model')}@{self._manifest.get('version')}"
+        # A release from before there were names, or with none, is called by its model.
+        dataset = str(self._manifest.get("dataset", self._manifest.get("model")))
+        said = f"{dataset}@{self._manifest.get('version')}"
         if said != self._name:
             raise self._damaged(f"the manifest calls itself {said}")
         self._hashes = self._check_hashes()

@@ -138,7 +138,10 @@ class Server:
         while True:
             path = f"/v1/datasets?{urlencode({'next': following})}" if following else "/v1/datasets"
             page = _decode(self._get(path).body)
-            found += [int(item["version"]) for item in page["items"] if item.get("model") == model]
+            items = page["items"]
+            found += [
+                int(each["version"]) for each in items if each.get("dataset", each.get("model")) == model
+            ]
             following = page.get("next")
             if not following:
                 return sorted(found)

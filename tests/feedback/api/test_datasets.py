@@ -41,6 +41,8 @@ def test_releases_are_listed_in_pages(loop: Loop) -> None:
     assert [item["name"] for item in items] == ["digits@1", "digits@2", "digits@10", "names@1"]
     assert items[0] == {
         "model": "digits",
+        "dataset": "digits",
+        "release_name": None,
         "version": 1,
         "name": "digits@1",
         "content_hash": "hash-1",
@@ -60,6 +62,19 @@ def test_a_release_and_its_files_are_handed_out_as_they_are(loop: Loop) -> None:
     assert file.headers["x-content-type-options"] == "nosniff"
     assert loop.client.get("/v1/datasets/digits/3/files/README.md").text == "# digits"
     assert loop.client.get("/v1/datasets/digits/3/files/manifest.json").json()["version"] == 3
+
+
+def test_a_release_under_a_name_is_a_dataset_of_its_own(loop: Loop) -> None:
+    """`MODEL.NAME` stands in the paths; the list says whose it is."""
+    publish(loop.datasets, "digits", 1)
+    release = publish(loop.datasets, "digits.web", 1)
+    said = {"name": "digits.web@1", "model": "digits", "release_name": "web", "version": 1}
+    (release / "manifest.json").write_text(json.dumps(said))
+    plain, named = loop.pages("/v1/datasets", limit=1)
+    assert (plain["name"], plain["dataset"]) == ("digits@1", "digits")
+    assert named == {**said, "dataset": "digits.web"}
+    assert loop.get("/v1/datasets/digits.web/1") == said
+    assert loop.client.get("/v1/datasets/digits.web/1/files/train.parquet").content == PARQUET
 
 
 @pytest.mark.parametrize(

@@ -135,21 +135,23 @@ def test_a_correction_is_followed_into_datasets_models_and_production(loop: Loop
     loop.send(declared(), made(), correction("c-1"))
     asked: list[tuple[str, str, str]] = []
 
-    def lineage(model: str, event_id: str, source: str) -> list[int]:
+    def lineage(model: str, event_id: str, source: str) -> list[str]:
         asked.append((model, event_id, source))
-        return [2, 3]
+        return ["m@2", "m@3", "m.web@1"]
 
     loop.lineage = lineage
     assert stages(loop, "c-1") == ["received", "joined", "in_effect"]
     assert asked[-1] == ("m", "c-1", "/shop")
     for version in (1, 2, 3):
         loop.send(_released(version))
+    loop.send(_released(1, "web"), _released(2, "web"))
     loop.send(
         _deployed("2", "2026-11-22T00:00:00Z", ["m@1", "m@2"]),
         _deployed("3", "2026-11-23T00:00:00Z", ["m@1"]),
     )
     further = timeline(loop, "c-1")[3:]
     assert further == [
+        {"stage": "in_dataset", "at": "2026-11-21T01:30:00Z", "dataset": "m.web@1"},
         {"stage": "in_dataset", "at": "2026-11-21T02:00:00Z", "dataset": "m@2"},
         {"stage": "in_dataset", "at": "2026-11-21T03:00:00Z", "dataset": "m@3"},
         {"stage": "in_model", "at": "2026-11-22T00:00:00Z", "model_version": "2"},
@@ -162,16 +164,17 @@ def test_a_correction_is_followed_into_datasets_models_and_production(loop: Loop
     }
 
 
-def _released(version: int) -> dict[str, Any]:
+def _released(version: int, name: str | None = None) -> dict[str, Any]:
     return event(
         "dataset.released",
-        f"release-{version}",
+        f"release-{name}-{version}",
         model="m",
+        **({} if name is None else {"name": name}),
         version=version,
         content_hash="ab",
         as_of="0:1",
         rows=1,
-        time=f"2026-11-21T0{version}:00:00Z",
+        time=f"2026-11-21T0{version}:{'00' if name is None else '30'}:00Z",
     )
 
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from feedback.datasets.announce import announce
-from feedback.datasets.catalogue import list_releases, models, show
+from feedback.datasets.catalogue import datasets, list_releases, show
 from feedback.datasets.diff import diff
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease, ReleaseMissing
-from feedback.datasets.lineage import events_behind, versions_with
+from feedback.datasets.lineage import events_behind, releases_with
 from feedback.datasets.names import FILES, MANIFEST
 from feedback.datasets.pages import put_pages
 from feedback.datasets.release import Published
@@ -59,7 +59,7 @@ class ShelfContract:
     def test_there_is_nothing_before_the_first(self, where: Path | str) -> None:
         """That is no error; and a release that is not there has no file."""
         shelf = shelf_of(where)
-        assert (models(shelf), shelf.versions(MODEL), list_releases(shelf)) == ([], [], [])
+        assert (datasets(shelf), shelf.versions(MODEL), list_releases(shelf)) == ([], [], [])
         with pytest.raises(ReleaseMissing, match="none yet"):
             show(shelf, "reader@1")
         for look in (shelf.read, shelf.body):
@@ -105,7 +105,7 @@ class ShelfContract:
         tenth = here.release()
         again = shelf_of(here.where)
         assert again.versions(MODEL) == here.shelf.versions(MODEL) == list(range(1, 11))
-        assert models(again) == [MODEL]
+        assert datasets(again) == [MODEL]
         assert [each["name"] for each in list_releases(again)] == [f"{MODEL}@{n}" for n in range(1, 11)]
         assert show(again, "reader@latest") == show(here.shelf, tenth.name)
         assert tenth.manifest["parents"] == ["reader@9"]
@@ -126,7 +126,7 @@ class ShelfContract:
         put_pages(shelf_of(here.where), MODEL)
         assert here.shelf.page(MODEL) == page
         assert "MODEL/1" in (here.shelf.page(None) or "")
-        assert models(shelf_of(here.where)) == [MODEL]
+        assert datasets(shelf_of(here.where)) == [MODEL]
 
     def test_many_versions_are_found_by_a_fresh_eye(self, here: World) -> None:
         """More than are looked at one by one."""
@@ -151,8 +151,8 @@ class ShelfContract:
         for _ in range(2):
             here.release()
         for _ in range(2):
-            assert versions_with(here.shelf, MODEL, SOURCE, correction["id"]) == [2, 3]
-        assert versions_with(here.shelf, MODEL, "/another", correction["id"]) == []
+            assert releases_with(here.shelf, MODEL, SOURCE, correction["id"]) == ["reader@2", "reader@3"]
+        assert releases_with(here.shelf, MODEL, "/another", correction["id"]) == []
         assert len(list(events_behind(here.shelf, "reader@3"))) == 4
 
     def test_what_fails_the_gate_is_kept_aside(self, here: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ class ShelfContract:
                 here.release()
         assert refusal.value.place.rpartition("/")[0] == f"{here.shelf.name}/{MODEL}/failed"
         assert shelf_of(here.where).versions(MODEL) == []
-        assert models(here.shelf) == []
+        assert datasets(here.shelf) == []
         assert here.release().version == 1
 
     @pytest.mark.parametrize("broken", ["cut", "judge", "card"])

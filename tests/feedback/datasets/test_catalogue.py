@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from feedback.datasets.catalogue import list_releases, models, show, versions
+from feedback.datasets.catalogue import datasets, list_releases, show, versions
 from feedback.datasets.diff import Relabelled, diff
 from feedback.datasets.errors import BadRequest, ReleaseMissing
 from feedback.datasets.names import parse_name
@@ -28,7 +28,7 @@ def test_releases_are_listed_by_model_and_version(world: World) -> None:
     for other in ("notes", "failed/3-abc", "007", "11"):
         (world.folder / MODEL / other).mkdir(parents=True)
     (world.folder / "README.txt").write_text("mine")
-    assert models(world.shelf) == [MODEL]
+    assert datasets(world.shelf) == [MODEL]
     assert versions(world.shelf, MODEL) == list(range(1, 11))
     listed = list_releases(world.shelf)
     assert [each["name"] for each in listed] == [f"{MODEL}@{n}" for n in range(1, 11)]
@@ -39,7 +39,7 @@ def test_releases_are_listed_by_model_and_version(world: World) -> None:
 
 def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
     """Nothing was released yet: that is no error."""
-    assert models(shelf_of(tmp_path / "datasets")) == []
+    assert datasets(shelf_of(tmp_path / "datasets")) == []
     assert list_releases(shelf_of(tmp_path / "datasets")) == []
 
 

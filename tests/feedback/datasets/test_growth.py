@@ -80,18 +80,18 @@ def test_no_input_is_in_two_splits_of_any_release(steps: list[Any]) -> None:
                 continue
             moved = 0
             for reference, split in placed(published).items():
-                before = home.get(reference)
+                before = home.get((version, reference))
                 if before is not None and before != split:
                     assert split == "audit"
                     moved += 1
-                home[reference] = split
+                home[version, reference] = split
             assert published.manifest["moved_to_audit"]["inputs"] == moved
             assert _audited(published) <= audited
 
 
 def _released(world: World, version: str | None) -> Any:
     try:
-        return world.release(model_version=version)
+        return world.release(model_version=version, name=None if version is None else f"only-{version}")
     except NothingToRelease:
         return None
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.datasets.errors import ReleaseMissing
-from feedback.datasets.lineage import Behind, events_behind, trained_on, versions_with
+from feedback.datasets.lineage import Behind, events_behind, releases_with, trained_on
 from feedback.datasets.lineage_file import LINEAGE, ROWS_A_GROUP, LineageStage, bucket
 from feedback.datasets.shelves import shelf_of
 from schemas.canonical import canonical
@@ -48,10 +48,10 @@ def test_an_event_knows_its_releases(world: World) -> None:
         world.event("feedback.retraction", prediction_id="p-1", person="u-1", explains=correction["id"])
     )
     world.release()
-    assert versions_with(world.shelf, MODEL, SOURCE, correction["id"]) == [2, 3]
-    assert versions_with(world.shelf, MODEL, "/another", correction["id"]) == []
-    assert versions_with(world.shelf, MODEL, SOURCE, "unheard-of") == []
-    assert versions_with(world.shelf, "another", SOURCE, correction["id"]) == []
+    assert releases_with(world.shelf, MODEL, SOURCE, correction["id"]) == ["reader@2", "reader@3"]
+    assert releases_with(world.shelf, MODEL, "/another", correction["id"]) == []
+    assert releases_with(world.shelf, MODEL, SOURCE, "unheard-of") == []
+    assert releases_with(world.shelf, "another", SOURCE, correction["id"]) == []
 
 
 def test_a_model_knows_what_it_was_trained_on(world: World) -> None:
@@ -120,6 +120,6 @@ def test_one_event_costs_one_small_part_of_a_large_file(
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
     shelf = shelf_of(tmp_path / "datasets")
     for number in range(0, n, n // 7):
-        assert versions_with(shelf, MODEL, "/s", f"event {number}") == [1]
+        assert releases_with(shelf, MODEL, "/s", f"event {number}") == ["reader@1"]
     assert max(read) <= 2
     assert pq.read_metadata(place / "lineage.parquet").num_row_groups >= 5

@@ -118,10 +118,10 @@ def test_parents_and_the_recipe_are_stated(world: World) -> None:
     """A release names what it descends from, and how it was cut."""
     world.labelled(range(20))
     first = world.release()
-    second = world.release(segment=None, model_version="1")
+    second = world.release()
     assert first.manifest["parents"] == []
     assert second.manifest["parents"] == ["reader@1"]
-    recipe = second.manifest["recipe"]
+    recipe = world.release(segment=None, model_version="1").manifest["recipe"]
     assert recipe["filters"] == {"env": "prod", "since": None, "model_version": "1", "segment": None}
     assert recipe["splits"]["fractions"] == {"train": 0.8, "validation": 0.1, "test": 0.1}
     assert recipe["views_version"] == world.store.views_version

@@ -121,7 +121,10 @@ class World:
         self.say(event)
 
     def release(self, **options: Any) -> Published:
-        """Release, by this world's log, views and clock."""
+        """Release, by this world's log, views and clock: also what is not new, and what has filters."""
+        options.setdefault("force", True)
+        if options.keys() & {"since", "model_version", "segment", "env"}:
+            options.setdefault("name", "chosen")
         options.setdefault("emit", self.emit)
         options.setdefault("scratch", memory_scratch)
         options.setdefault("now", lambda: START + self._ticks * SECOND)
