@@ -24,6 +24,7 @@ from feedback.api import (
     feedback,
     labels,
     metrics,
+    models,
     openapi,
     outcomes,
     overrides,
@@ -72,8 +73,12 @@ register_url_convertor("text", _AnyText())
 
 ROUTES = (
     Route("/", page.endpoint),
-    Route("/v1/predictions/{id:text}", predictions.endpoint),
-    Route("/v1/feedback/{id:text}", feedback.endpoint),
+    Route("/v1/predictions", predictions.endpoint),
+    Route("/v1/predictions/{id:text}", predictions.one),
+    Route("/v1/feedback", feedback.endpoint),
+    Route("/v1/feedback/{id:text}", feedback.one),
+    Route("/v1/models", models.endpoint),
+    Route("/v1/models/{model:text}", models.one),
     Route("/v1/waiting", waiting.endpoint),
     Route("/v1/counts", counts.endpoint),
     Route("/v1/labels/{model:text}", labels.endpoint),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.catalog import CURRENT, PREFIX
+from schemas.catalog import CURRENT, FEEDBACK_KINDS, PREFIX
 from schemas.problems import COLLECTOR_CODES, TITLES, WORKER_CODES
 
 Schema = dict[str, Any]
@@ -26,6 +26,8 @@ STAGES = (
     "discarded",
 )
 COUNT_FIELDS = ("model", "model_version", "segment", "action", "day", "kind", "value", "env")
+SAID = rf"(feedback\.)?({'|'.join(FEEDBACK_KINDS)})(:[a-z0-9_]{{1,64}})?"
+"""A kind of feedback and perhaps a value of it: `thumb:down`, `action:copied`, `correction`."""
 OUTCOME_FIELDS = ("model_version", "segment", "action")
 ITEM_CODES = (*COLLECTOR_CODES, *WORKER_CODES)
 
@@ -138,36 +140,145 @@ FEEDBACK_STATUS: Schema = _object(
     "What is true about it now; empty while the id is unknown.",
 )
 
+_MADE: Schema = {"type": "object", "description": "The data of its `prediction.made`."}
+_SAID_OF_IT: dict[str, Schema] = {
+    "id": _TEXT,
+    "source": _TEXT,
+    "type": _TYPE,
+    "at": _TIME,
+    "person": _nullable("string"),
+    "effective": _FLAG,
+    "data": {"type": "object"},
+}
+_ITS_LABEL: Schema = {
+    "oneOf": [
+        _object(
+            {"label": _LABEL, "agreement": _SHARE, "people": _COUNT},
+            "What people say the right answer is.",
+        ),
+        {"type": "null"},
+    ]
+}
+
 PREDICTION: Schema = _object(
     {
-        "prediction": {"type": "object", "description": "The data of its `prediction.made`."},
+        "prediction": _MADE,
         "feedback": {
             "type": "array",
-            "items": _object(
-                {
-                    "id": _TEXT,
-                    "source": _TEXT,
-                    "type": _TYPE,
-                    "at": _TIME,
-                    "person": _nullable("string"),
-                    "effective": _FLAG,
-                    "data": {"type": "object"},
-                },
-                "One thing that was said about it; `effective` when it counts.",
-            ),
+            "items": _object(_SAID_OF_IT, "One thing that was said about it; `effective` when it counts."),
         },
-        "label": {
-            "oneOf": [
-                _object(
-                    {"label": _LABEL, "agreement": _SHARE, "people": _COUNT},
-                    "What people say the right answer is.",
-                ),
-                {"type": "null"},
-            ]
-        },
+        "label": _ITS_LABEL,
     },
     "A prediction with everything said about it.",
 )
+
+PREDICTIONS: Schema = _list_of(
+    _object(
+        {
+            "prediction": _MADE,
+            "at": _TIME,
+            "label": _ITS_LABEL,
+            "feedback_counts": {
+                "type": "object",
+                "additionalProperties": _COUNT,
+                "description": "What counts of what was said of it: how often, by kind and value.",
+                "examples": [{"thumb:down": 2, "correction": 1}],
+            },
+        },
+        "One prediction.",
+    ),
+    "Predictions, newest first. A page may end early, with few items or none and a `next`.",
+)
+
+FEEDBACK: Schema = _list_of(
+    _object(
+        {**_SAID_OF_IT, "prediction_id": _nullable("string", description="Null while it waits.")},
+        "One thing that somebody said.",
+    ),
+    "What people said, newest first. A page may end early, with few items or none and a `next`.",
+)
+
+_MODEL: Schema = _object(
+    {
+        "model": _TEXT,
+        "serving": _nullable("string", description="The version that serves now."),
+        "versions": {
+            "type": "array",
+            "items": _object(
+                {
+                    "model_version": _TEXT,
+                    "declared": {
+                        "oneOf": [
+                            _object(
+                                {
+                                    "output_shape": {"type": "object"},
+                                    "description": _nullable("string"),
+                                    "from": _nullable(
+                                        "string",
+                                        description="The version whose declaration serves this one;"
+                                        " null when it is its own.",
+                                    ),
+                                    "at": _TIME,
+                                },
+                                "What it may answer.",
+                            ),
+                            {"type": "null"},
+                        ]
+                    },
+                    "deployed": {
+                        "type": "array",
+                        "items": _object(
+                            {
+                                "since": _TIME,
+                                "until": _nullable("string", format="date-time"),
+                                "by": {"type": "string", "enum": ["model.deployed", "model.rolled_back"]},
+                                "why": _nullable("string"),
+                            },
+                            "A span in which it served; it still does where `until` is null.",
+                        ),
+                    },
+                    "serving": _FLAG,
+                    "evaluations": {
+                        "type": "array",
+                        "items": _object(
+                            {
+                                "at": _TIME,
+                                "metrics": {
+                                    "type": "array",
+                                    "items": _object(
+                                        {
+                                            "name": _TEXT,
+                                            "value": {"type": "number"},
+                                            "n": _nullable("integer"),
+                                            "low": _nullable("number"),
+                                            "high": _nullable("number"),
+                                        },
+                                        "A measured number, how many cases it rests on, and its interval.",
+                                    ),
+                                },
+                                "dataset": _nullable("string"),
+                                "split": _nullable("string"),
+                                "id": _TEXT,
+                                "source": _TEXT,
+                            },
+                            "How it did once, the latest first.",
+                        ),
+                    },
+                    "datasets": {
+                        "type": "array",
+                        "items": _TEXT,
+                        "description": "What it learned from, as `MODEL@N`.",
+                    },
+                    "predictions": _COUNT,
+                },
+                "One version, the one that came last first.",
+            ),
+        },
+    },
+    "A model and its versions.",
+)
+
+MODELS: Schema = _list_of(reference("Model"), "Models by name.")
 
 WAITING: Schema = _list_of(
     _object(
@@ -305,12 +416,16 @@ SCHEMAS: dict[str, Schema] = {
     "Counts": COUNTS,
     "Datasets": DATASETS,
     "DeadLetters": DEAD_LETTERS,
+    "Feedback": FEEDBACK,
     "FeedbackStatus": FEEDBACK_STATUS,
     "Labels": LABELS,
     "Manifest": MANIFEST,
+    "Model": _MODEL,
+    "Models": MODELS,
     "Outcomes": OUTCOMES,
     "Override": OVERRIDE,
     "Prediction": PREDICTION,
+    "Predictions": PREDICTIONS,
     "Readiness": READINESS,
     "Waiting": WAITING,
 }

@@ -195,6 +195,10 @@ _TYPE_NAMES = {name.rpartition(".v")[0]: PREFIX + name for name in CURRENT}
 KINDS = tuple(_TYPE_NAMES)
 """Every kind of event: its type's name without prefix and version."""
 
+FEEDBACK = "feedback."
+FEEDBACK_KINDS = tuple(sorted(kind.removeprefix(FEEDBACK) for kind in KINDS if kind.startswith(FEEDBACK)))
+"""The kinds of feedback by their short names, as readers ask for them: `thumb` is `feedback.thumb`."""
+
 
 def type_name(kind: str) -> str:
     """The CloudEvents type of a kind, current version: `feedback.thumb` -> `loopline.feedback.thumb.v1`."""

@@ -7,6 +7,7 @@ people (titles, descriptions, examples) are free. The released schemas lie in `s
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -20,6 +21,13 @@ _OF_OBJECTS = frozenset({"properties", "required", "additionalProperties"})
 _INSIDE = frozenset({"items", "propertyNames", "not"})
 _AT_LEAST = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 _AT_MOST = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
+
+AGREED = frozenset({("evaluation.recorded.v1", ".data.dataset")})
+"""Fields that take more than they did in a release, by type and path, each with a reason.
+
+`evaluation.recorded` takes a name of the team's own beside `MODEL@N`: whoever reads the field gets a text, as
+before, and no view depends on its form (docs/decisions/024-what-can-be-read-back.md).
+"""
 
 _NARROWED = "refuses what was valid"
 _WIDENED = "allows what was not valid, and readers of the released version do not know it"
@@ -37,10 +45,28 @@ def breaking_release(
     found = []
     for name, schema in sorted(released.items()):
         if name in proposed:
-            found += breaking_changes(schema, proposed[name])
+            found += breaking_changes(_with_agreed(name, schema, proposed[name]), proposed[name])
         elif name not in upcast:
             found.append(f"{name} was removed, and no upcaster reads it")
     return found
+
+
+def _with_agreed(name: str, released: Schema, proposed: Schema) -> Schema:
+    """A released schema in which the fields that were agreed on are as proposed, if those are texts."""
+    for agreed, path in AGREED:
+        before, after = _field(released, path), _field(proposed, path)
+        if agreed == name and before and after and before.get("type") == after.get("type") == "string":
+            released = copy.deepcopy(released)
+            field = _field(released, path)
+            field.clear()
+            field.update(after)
+    return released
+
+
+def _field(schema: Schema, path: str) -> Schema:
+    for part in path.split(".")[1:]:
+        schema = schema.get("properties", {}).get(part, {})
+    return schema
 
 
 def breaking_changes(released: Schema, proposed: Schema) -> list[str]:

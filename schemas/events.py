@@ -207,12 +207,12 @@ class Metric(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
 
 
 class EvaluationRecorded(Data, kw_only=True):
-    """How a model version did, on which dataset and split."""
+    """How a model version did, on which dataset and split: `MODEL@N`, or a name of the team's own."""
 
     model: Name
     model_version: Name
     metrics: Annotated[list[Metric], Meta(min_length=1, max_length=1000)]
-    dataset: DatasetVersion | UnsetType = UNSET
+    dataset: Id | UnsetType = UNSET
     split: Word | UnsetType = UNSET
 
 

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.answers import COUNT_FIELDS, ITEM_CODES, OUTCOME_FIELDS, SCHEMAS, reference
-from schemas.catalog import PREFIX
+from schemas.answers import (
+    COUNT_FIELDS,
+    ITEM_CODES,
+    OUTCOME_FIELDS,
+    SAID,
+    SCHEMAS,
+    reference,
+)
+from schemas.catalog import FEEDBACK, FEEDBACK_KINDS, PREFIX
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.json_schemas import event_schema, names
 
@@ -163,6 +170,29 @@ _WHOSE = [
 ]
 _SOURCE = _query("source", {"type": "string"}, "Only events of this source.")
 _MODEL = _query("model", {"type": "string"}, "Only this model.")
+_PERSON = _query("person", {"type": "string"}, "Only this person's, by the pseudonymous id.")
+_OF_PREDICTIONS = [
+    _MODEL,
+    _query("model_version", {"type": "string"}, "Only this version."),
+    _query("segment", {"type": "string"}, "Only this segment."),
+    _query("action", {"type": "string"}, "Only where the product did this with the answer."),
+    _PERSON,
+    _query(
+        "feedback",
+        {"type": "string", "pattern": f"^{SAID}$", "examples": ["thumb:down", "correction"]},
+        "Only those of which this was said, and counts: a kind, and perhaps a value of it.",
+    ),
+]
+_OF_FEEDBACK = [
+    _MODEL,
+    _query(
+        "kind",
+        {"type": "string", "enum": [*FEEDBACK_KINDS, *(FEEDBACK + kind for kind in FEEDBACK_KINDS)]},
+        "Only this kind.",
+    ),
+    _query("value", {"type": "string"}, "Only with this word, as `down` or `copied`."),
+    _PERSON,
+]
 
 
 def _shared(*parameters: str) -> list[Node]:
@@ -258,6 +288,26 @@ def _event_paths() -> Node:
 def _view_paths() -> Node:
     paging, days = _shared("limit", "next"), _shared("from", "to")
     return {
+        "/v1/predictions": _view(
+            "listPredictions",
+            "Predictions, newest first.",
+            "Predictions",
+            [*_OF_PREDICTIONS, *days, *_shared("env"), *paging],
+        ),
+        "/v1/feedback": _view(
+            "listFeedback",
+            "What people said, newest first.",
+            "Feedback",
+            [*_OF_FEEDBACK, *days, *_shared("env"), *paging],
+        ),
+        "/v1/models": _view("listModels", "Models and their versions.", "Models", [*_shared("env"), *paging]),
+        "/v1/models/{model}": _view(
+            "getModel",
+            "A model: its versions, which one serves, and how they did.",
+            "Model",
+            [*_path("model"), *_shared("env")],
+            missing=True,
+        ),
         "/v1/predictions/{id}": _view(
             "getPrediction",
             "A prediction and what was said of it.",

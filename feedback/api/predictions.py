@@ -1,21 +1,57 @@
-"""`GET /v1/predictions/{id}`: a prediction and everything that was said about it."""
+"""`GET /v1/predictions`, newest first, and `/v1/predictions/{id}`: one, with all that was said about it."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from feedback.api.errors import NotFound
-from feedback.api.parameters import Parameters
+from feedback.api.errors import InvalidRequest, NotFound
+from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
+from schemas.answers import SAID
+from schemas.catalog import FEEDBACK
+from streams.queries.prediction_list import TOKEN, Wanted, prediction_list
 from streams.queries.predictions import prediction
 
 
-def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
+def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
+    wanted = Wanted(
+        model=parameters.text("model"),
+        model_version=parameters.text("model_version"),
+        segment=parameters.text("segment"),
+        action=parameters.text("action"),
+        person=parameters.text("person"),
+        said=_said(parameters),
+        first_day=parameters.day("from"),
+        last_day=parameters.day("to"),
+        env=parameters.environment(),
+    )
+    return prediction_list(view.snapshot, view.originals, wanted, parameters.page(TOKEN))
+
+
+def _said(parameters: Parameters) -> tuple[str, str | None] | None:
+    text = parameters.text("feedback")
+    if text is None:
+        return None
+    if re.fullmatch(SAID, text) is None:
+        raise InvalidRequest(
+            "`feedback` is a kind and perhaps a value of it, as in thumb:down, action:copied, correction"
+        )
+    kind, sign, value = text.removeprefix(FEEDBACK).partition(":")
+    return kind, value if sign else None
+
+
+def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
     found = prediction(view.snapshot, view.originals, path["id"])
     if found is None:
         raise NotFound("this prediction is unknown; what was said about it waits, see /v1/waiting")
     return found
 
 
-endpoint = route("predictions", _query)
+endpoint = route(
+    "prediction_list",
+    _list,
+    ("model", "model_version", "segment", "action", "person", "feedback", "from", "to", "env", *PAGING),
+)
+one = route("predictions", _one)

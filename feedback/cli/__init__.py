@@ -22,10 +22,16 @@ COMMANDS = {
     "replay": Lazy("feedback.cli.checking", "replay", "Build the views anew from the log."),
     "waiting": Lazy("feedback.cli.reading", "waiting", "Show what waits, and for what."),
     "dead-letters": Lazy("feedback.cli.letters", "dead_letters", "List, show and put back refused items."),
-    "model": Lazy("feedback.cli.models", "model", "Declare, evaluate, deploy and roll back model versions."),
+    "model": Lazy(
+        "feedback.cli.models", "model", "List models; declare, evaluate, deploy and roll back versions."
+    ),
     "labels": Lazy("feedback.cli.reading", "labels", "Show what people say the right labels are."),
     "dataset": Lazy("feedback.cli.datasets", "dataset", "Release, list, show and compare dataset versions."),
-    "feedback": Lazy("feedback.cli.reading", "feedback", "Show what became of a piece of feedback."),
+    "predictions": Lazy("feedback.cli.lists", "predictions", "List predictions, and what was said of them."),
+    "feedback": Lazy(
+        "feedback.cli.reading", "feedback", "List what people said, and show what became of it."
+    ),
+    "counts": Lazy("feedback.cli.lists", "counts", "Count what was said, by whatever is asked for."),
     "backup": Lazy("feedback.cli.copies", "backup", "Copy a home while its server runs."),
     "restore": Lazy("feedback.cli.copies", "restore", "Bring a backup back into a home."),
     "doctor": Lazy(

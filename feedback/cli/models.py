@@ -13,16 +13,25 @@ from feedback.cli.answers import answer
 from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import connect
 from feedback.cli.endings import Refused
-from feedback.cli.options import Choices, Group, command
+from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.cli.sending import Sender, Tally
 from loopline.ids import MonotonicIds
 
 SOURCE = "/loopline/cli"
 
 
-@click.group(cls=Group, short_help="Declare, evaluate, deploy and roll back model versions.")
+@click.group(
+    cls=Group,
+    lazy={
+        "list": Lazy(
+            "feedback.cli.model_reading", "list_models", "List models, and which version of each serves."
+        ),
+        "show": Lazy("feedback.cli.model_reading", "show", "Show a model's versions."),
+    },
+    short_help="List models; declare, evaluate, deploy and roll back versions.",
+)
 def model() -> None:
-    """Say what is true about a model version. Each command appends one event to the log."""
+    """Look at models, or say what is true about a version: that appends one event to the log."""
 
 
 def _say(choices: Choices, kind: str, data: dict[str, Any], said: str) -> None:
@@ -126,7 +135,7 @@ def _json(text: str, where: str) -> Any:
     metavar="NAME=VALUE[,n=N][,low=L][,high=H]",
     help="A measured number; with how many cases it rests on and its interval. Once for each.",
 )
-@click.option("--dataset", metavar="MODEL@N", help="The dataset version it was measured on.")
+@click.option("--dataset", metavar="NAME", help="What it was measured on: MODEL@N, or a name of your own.")
 @click.option("--split", metavar="NAME", help="The split, as test.")
 @_environment
 def evaluated(

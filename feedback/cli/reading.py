@@ -1,4 +1,4 @@
-"""`loopline waiting`, `labels` and `feedback show`: what the views say, for people and programs."""
+"""`loopline waiting`, `labels` and `feedback`: what the views say, for people and programs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import click
 from feedback.cli.answers import answer, table
 from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.endings import Refused
-from feedback.cli.options import Choices, Group, command
+from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.service import path_of
 
-_limit = click.option(
+at_most = click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
 )
 
 
-def _first(items: Any, limit: int) -> tuple[list[Any], bool]:
+def first(items: Any, limit: int) -> tuple[list[Any], bool]:
     """Up to `limit` items, and whether there are more."""
     found: list[Any] = []
     for item in items:
@@ -27,28 +27,29 @@ def _first(items: Any, limit: int) -> tuple[list[Any], bool]:
     return found, False
 
 
-def _more(more: bool, limit: int) -> list[str]:
+def more_than(more: bool, limit: int) -> list[str]:
+    """The line that says so, if there are more."""
     return [f"There are more than {limit}: --limit shows them."] if more else []
 
 
 @command(short_help="Show what waits, and for what.")
-@_limit
+@at_most
 def waiting(choices: Choices, limit: int) -> None:
     """Show what was accepted and waits: for its prediction, a declaration, or another event.
 
     Nothing here is lost. Each joins by itself when what it waits for comes.
     """
     with connect(choices) as service:
-        items, more = _first(pages(service, "v1", "waiting", most=limit + 1), limit)
+        items, more = first(pages(service, "v1", "waiting", most=limit + 1), limit)
     rows = [(item["waits_for"], f"{item['age_s']:.0f} s", item["type"], item["id"]) for item in items]
     lines = table(("waits for", "age", "type", "id"), rows) if rows else ["Nothing waits."]
-    answer(choices, {"items": items, "more": more}, lines + _more(more, limit))
+    answer(choices, {"items": items, "more": more}, lines + more_than(more, limit))
 
 
 @command(short_help="Show what people say the right labels are.")
 @click.argument("model")
 @click.option("--disagree", is_flag=True, help="Only predictions on which people disagree.")
-@_limit
+@at_most
 def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
     """Show the labels of MODEL's predictions, each with how many people agree.
 
@@ -56,7 +57,7 @@ def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
     """
     with connect(choices) as service:
         found = pages(service, "v1", "labels", model, most=limit + 1, disagree=1 if disagree else None)
-        items, more = _first(found, limit)
+        items, more = first(found, limit)
     rows = [
         (
             item["prediction_id"],
@@ -69,12 +70,16 @@ def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
     ]
     titles = ("prediction", "label", "agreement", "people", "candidates")
     lines = table(titles, rows) if rows else [f"There are no labels for {model} yet."]
-    answer(choices, {"items": items, "more": more}, lines + _more(more, limit))
+    answer(choices, {"items": items, "more": more}, lines + more_than(more, limit))
 
 
-@click.group(cls=Group, short_help="Show what became of a piece of feedback.")
+@click.group(
+    cls=Group,
+    lazy={"list": Lazy("feedback.cli.lists", "list_feedback", "List what people said, newest first.")},
+    short_help="List what people said, and show what became of it.",
+)
 def feedback() -> None:
-    """Look at one piece of feedback."""
+    """Look at what people said: all of it, newest first, or what became of one piece."""
 
 
 @command("show", short_help="Show one event's timeline.")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +17,7 @@ from streams.log.block import DeadLetter, raw_items, read_block, read_dead_lette
 from streams.log.port import DEAD, Log
 
 _KEPT_BLOCKS = 16
+_READ_AT_ONCE = 100
 # How far back from a partition's end the latest events are looked for, and in which steps.
 _TAIL_BLOCKS, _STEP_BLOCKS = 256, 4
 
@@ -51,6 +54,16 @@ class Originals:
         """The type and data of an accepted event."""
         envelope = _decode_envelope(self.item(partition, offset, place))
         return Original(envelope.type, envelope.data)
+
+    def events(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Original]:
+        """The events at some places (partition, offset, place), in the order asked.
+
+        Some are read at a time, in the order of the log: a block is read once for all of them.
+        """
+        asked = iter(places)
+        while some := list(islice(asked, _READ_AT_ONCE)):
+            found = {where: self.event(*where) for where in sorted(set(some))}
+            yield from (found[where] for where in some)
 
     def dead_letter(self, offset: int, place: int) -> DeadLetter:
         """An item that the collector refused."""

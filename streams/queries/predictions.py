@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.identity import prediction_key, unpack
 from schemas.instants import rfc3339
-from streams.queries.originals import Originals
+from streams.queries.originals import Original, Originals
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, LABELS, PREDICTIONS, Fact, Label, Prediction
 
@@ -25,15 +25,15 @@ def prediction(snapshot: Snapshot, originals: Originals, prediction_id: str) -> 
     attached = [fact for fact in facts if fact.joined is not None and fact.kind.startswith("feedback.")]
     attached.sort(key=lambda fact: (fact.at, unpack(fact.id), fact.source, fact.key))
     return {
-        "prediction": _data(row, originals),
+        "prediction": sent_data(row, originals.event(row.partition, row.offset, row.place)),
         "feedback": [_feedback(fact, originals) for fact in attached],
-        "label": _label(snapshot.get(LABELS, [(row.model, pid)])),
+        "label": next((label_of(Label(*found)) for found in snapshot.get(LABELS, [(row.model, pid)])), None),
     }
 
 
-def _data(row: Prediction, originals: Originals) -> dict[str, Any]:
-    sent = originals.event(row.partition, row.offset, row.place).data
-    data: dict[str, Any] = msgspec.json.decode(sent, type=dict[str, msgspec.Raw])
+def sent_data(row: Prediction, original: Original) -> dict[str, Any]:
+    """A prediction's data as it was sent, with the `input_ref` that it has in the views."""
+    data: dict[str, Any] = msgspec.json.decode(original.data, type=dict[str, msgspec.Raw])
     if row.input_ref is not None:
         data["input_ref"] = row.input_ref
     return data
@@ -52,10 +52,10 @@ def _feedback(fact: Fact, originals: Originals) -> dict[str, Any]:
     }
 
 
-def _label(rows: list[tuple[Any, ...]]) -> dict[str, Any] | None:
-    if not rows:
+def label_of(label: Label | None) -> dict[str, Any] | None:
+    """A prediction's label, as it is shown beside the prediction."""
+    if label is None:
         return None
-    label = Label(*rows[0])
     return {
         "label": as_json(label.label),
         "agreement": label.agreement,

@@ -15,8 +15,8 @@ from operator import itemgetter
 from typing import Any
 
 from streams.log.port import LogIdentity
-from streams.store.port import Applied, Range
-from streams.store.tables import TABLES, VIEWS_VERSION, Row, Table
+from streams.store.port import ANY, Applied, Range
+from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table
 
 Key = tuple[Any, ...]
 Pick = Callable[[Row], Key]
@@ -164,8 +164,31 @@ class MemorySnapshot:
         found = [(*values, *total) for values, total in groups.items() if any(total)]
         return sorted(found, key=lambda row: tuple((value is not None, value) for value in row))
 
-    def count(self, table: Table, where: Mapping[str, Any] | None = None) -> int:
-        return len(self._all(table, where))
+    def count(self, table: Table, where: Mapping[str, Any] | None = None, *, most: int | None = None) -> int:
+        return len(self._all(table, where)[:most])
+
+    def newest(
+        self,
+        table: Table,
+        index: Index,
+        value: Any,
+        within: Range = ANY,
+        *,
+        before: Sequence[Any] | None = None,
+        limit: int,
+    ) -> list[Row]:
+        rest = _pick(table, index.columns[1:])
+        rows = self._all(table, {index.columns[0]: value, index.columns[1]: within})
+        if before is not None:
+            rows = [row for row in rows if rest(row) < tuple(before)]
+        return sorted(rows, key=rest, reverse=True)[:limit]
+
+    def distinct(
+        self, table: Table, column: str, within: Range = ANY, *, after: Any = None, limit: int
+    ) -> list[Any]:
+        place = table.columns.index(column)
+        values = {row[place] for row in self._all(table, {column: within})}
+        return sorted(value for value in values if after is None or value > after)[:limit]
 
 
 class MemoryTransaction(MemorySnapshot):

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from streams.log.port import LogIdentity
-from streams.store.tables import Row, Table
+from streams.store.tables import Index, Row, Table
 
 
 class Applied(NamedTuple):
@@ -28,6 +28,9 @@ class Range(NamedTuple):
 
     low: Any = None
     high: Any = None
+
+
+ANY = Range()
 
 
 class Snapshot(Protocol):
@@ -80,8 +83,35 @@ class Snapshot(Protocol):
         """The sums of a counter table for each group of `by`: (*by, *sums); groups of zeros left out."""
         ...
 
-    def count(self, table: Table, where: Mapping[str, Any] | None = None) -> int:
-        """How many rows meet `where`."""
+    def count(self, table: Table, where: Mapping[str, Any] | None = None, *, most: int | None = None) -> int:
+        """How many rows meet `where`; with `most` no more are looked for than that."""
+        ...
+
+    def newest(
+        self,
+        table: Table,
+        index: Index,
+        value: Any,
+        within: Range = ANY,
+        *,
+        before: Sequence[Any] | None = None,
+        limit: int,
+    ) -> list[Row]:
+        """The rows with a value in the first column of an index, in its order from the end.
+
+        Args:
+            within: the range of the index's second column.
+            before: the other columns of the index as some row has them: only rows before it.
+        """
+        ...
+
+    def distinct(
+        self, table: Table, column: str, within: Range = ANY, *, after: Any = None, limit: int
+    ) -> list[Any]:
+        """The different values of a column that is the first of the key or of an index, in order.
+
+        Each is searched for behind the one before, however many rows have it. Null is none of them.
+        """
         ...
 
 

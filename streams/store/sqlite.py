@@ -25,8 +25,8 @@ from typing import Any
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
 from streams.store import statements
-from streams.store.port import Applied
-from streams.store.tables import TABLES, VIEWS_VERSION, Row, Table
+from streams.store.port import ANY, Applied, Range
+from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table
 from streams.write_ahead import WriteAheadLog
 
 _PAGE_BYTES = 4096
@@ -148,9 +148,28 @@ class SqliteSnapshot:
         rows = self._connection.execute(*statements.totals(table, by, where or {}))
         return [row for row in rows if any(row[len(by) :])]
 
-    def count(self, table: Table, where: Mapping[str, Any] | None = None) -> int:
-        row = self._connection.execute(*statements.count(table, where or {})).fetchone()
+    def count(self, table: Table, where: Mapping[str, Any] | None = None, *, most: int | None = None) -> int:
+        row = self._connection.execute(*statements.count(table, where or {}, most)).fetchone()
         return int(row[0])
+
+    def newest(
+        self,
+        table: Table,
+        index: Index,
+        value: Any,
+        within: Range = ANY,
+        *,
+        before: Sequence[Any] | None = None,
+        limit: int,
+    ) -> list[Row]:
+        asked = statements.newest(table, index, value, within, before, limit)
+        return self._connection.execute(*asked).fetchall()
+
+    def distinct(
+        self, table: Table, column: str, within: Range = ANY, *, after: Any = None, limit: int
+    ) -> list[Any]:
+        rows = self._connection.execute(*statements.distinct(table, column, within, after, limit))
+        return [value for (value,) in rows]
 
     def end(self) -> None:
         """End the scans that were left half way: each would keep the read transaction open."""

@@ -184,9 +184,9 @@ def _walked(table: Table, where: Mapping[str, Any]) -> str:
     """
     index = _key_index(table)
     if table.key[0] not in where or isinstance(where[table.key[0]], Range):
-        for columns, name in ((each.columns, _index_name(table, each)) for each in table.indexes):
-            if where.get(columns[0]) is not None:
-                index = name
+        for each in table.indexes:
+            if not each.in_time and where.get(each.columns[0]) is not None:
+                index = _index_name(table, each)
     return f'"{table.name}" INDEXED BY {index}'
 
 
@@ -238,12 +238,54 @@ def totals(table: Table, by: Sequence[str], where: Mapping[str, Any]) -> tuple[s
     return f'SELECT {chosen} FROM "{table.name}"{_where(terms)}{groups}', parameters
 
 
-def count(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """The statement and parameters that count rows."""
+def count(table: Table, where: Mapping[str, Any], most: int | None = None) -> tuple[str, list[Any]]:
+    """The statement and parameters that count rows, up to `most`."""
     terms, parameters = _conditions(table, where)
-    known = {table.key[0], *(index.columns[0] for index in table.indexes)}
+    known = {table.key[0], *(index.columns[0] for index in table.indexes if not index.in_time)}
     walked = _walked(table, where) if known.intersection(where) else f'"{table.name}"'
+    if most is not None:
+        found = f"SELECT 1 FROM {walked}{_where(terms)} LIMIT ?"
+        return f"SELECT COUNT(*) FROM ({found})", [*parameters, most]
     return f"SELECT COUNT(*) FROM {walked}{_where(terms)}", parameters
+
+
+def newest(
+    table: Table, index: Index, value: Any, within: Range, before: Sequence[Any] | None, limit: int
+) -> tuple[str, list[Any]]:
+    """The statement and parameters that read along an index from its end."""
+    first, *rest = index.columns
+    where: dict[str, Any] = {first: value}
+    # Of two upper ends SQLite searches by one: the lower one has to be it.
+    below = before is not None and (within.high is None or before[0] <= within.high)
+    if within.low is not None or (within.high is not None and not below):
+        where[rest[0]] = Range(within.low, None if below else within.high)
+    terms, parameters = _conditions(table, where)
+    if below and before is not None:
+        terms.append(f"({_names(rest)}) < ({', '.join('?' * len(rest))})")
+        parameters.extend(before)
+    order = ", ".join(f'"{column}" DESC' for column in rest)
+    walked = f'"{table.name}" INDEXED BY {_index_name(table, index)}'
+    text = f"SELECT {_names(table.columns)} FROM {walked}{_where(terms)} ORDER BY {order} LIMIT ?"
+    return text, [*parameters, limit]
+
+
+def distinct(table: Table, column: str, within: Range, after: Any, limit: int) -> tuple[str, list[Any]]:
+    """The statement and parameters that read the different values of a column, each by a search."""
+    name = next((index for index in table.indexes if index.columns[0] == column), None)
+    if name is None and table.key[0] != column:
+        raise UnknownColumn(f"{table.name} has no index that begins with {column!r}")
+    walked = f'"{table.name}" INDEXED BY {_key_index(table) if name is None else _index_name(table, name)}'
+    least = f'"{column}" IS NOT NULL' if within.low is None else f'"{column}" >= ?1'
+    begins = least if after is None else f'"{column}" > ?3 AND {least}'
+    top = "" if within.high is None else f' AND "{column}" <= ?2'
+    chosen = f'SELECT "{column}" FROM {walked} WHERE {{}}{top} ORDER BY "{column}" LIMIT 1'
+    behind = chosen.format(f'"{column}" > found.value')
+    text = (
+        f"WITH RECURSIVE found (value) AS (SELECT ({chosen.format(begins)}) UNION ALL"
+        f" SELECT ({behind}) FROM found WHERE found.value IS NOT NULL LIMIT ?4)"
+        " SELECT value FROM found WHERE value IS NOT NULL"
+    )
+    return text, [within.low, within.high, after, limit]
 
 
 def _where(terms: list[str]) -> str:

@@ -18,9 +18,14 @@ Row = tuple[Any, ...]
 
 
 class Index(NamedTuple):
-    """Columns to find rows by; rows whose first such column is null are left out."""
+    """Columns to find rows by; rows whose first such column is null are left out.
+
+    `in_time`: it is read along from its end (`Snapshot.newest`), and never chosen for what is read in the
+    order of the key.
+    """
 
     columns: tuple[str, ...]
+    in_time: bool = False
 
 
 class Table(NamedTuple):
@@ -260,12 +265,17 @@ class Replayed(Struct, gc=False):
     received: int
 
 
-PREDICTIONS = Table("predictions", Prediction, ("pid",))
+PREDICTIONS_BY_TIME = Index(("model", "at", "pid"), in_time=True)
+FACTS_BY_TIME = Index(("kind", "at", "id", "partition", "offset", "place"), in_time=True)
+"""In the order of time, so that lists begin with the newest: rows come nearly in this order, so that each is
+written behind the one before."""
+
+PREDICTIONS = Table("predictions", Prediction, ("pid",), (PREDICTIONS_BY_TIME,))
 FACTS = Table(
     "facts",
     Fact,
     ("key", "id", "source"),
-    (Index(("id",)), Index(("waits_for",)), Index(("pid",))),
+    (Index(("id",)), Index(("waits_for",)), Index(("pid",)), FACTS_BY_TIME),
 )
 CASES = Table("cases", CaseEntry, ("key", "pid"))
 LABELS = Table("labels", Label, ("model", "pid"))

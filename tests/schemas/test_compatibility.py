@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.catalog import CATALOG
-from schemas.compatibility import breaking_changes, breaking_release
+from schemas.compatibility import AGREED, breaking_changes, breaking_release
 from schemas.json_schemas import event_schema, names
 
 RELEASED = Path(__file__).parents[2] / "schemas" / "released"
@@ -195,6 +195,19 @@ def test_what_was_released_still_holds(release: Path) -> None:
     proposed = {name: event_schema(name) for name in names()}
     found = breaking_release(released, proposed, CATALOG.upcasters)
     assert [each for each in found if not each.partition(" at ")[2].startswith(MADE_BY_LOOPLINE)] == []
+
+
+def test_what_was_agreed_is_needed_and_no_more_than_a_text() -> None:
+    """Each agreed field differs from a release that would refuse it, and stays a text."""
+    for name, path in AGREED:
+        *_, release = sorted(RELEASED.iterdir())
+        released = json.loads((release / f"{name}.json").read_bytes())
+        proposed = event_schema(name)
+        assert breaking_changes(released, proposed)
+        assert breaking_release({name: released}, {name: proposed}) == []
+        other = copy.deepcopy(proposed)
+        other["properties"]["data"]["properties"][path.rpartition(".")[2]]["type"] = "number"
+        assert breaking_release({name: released}, {name: other}) != []
 
 
 def test_the_guard_would_notice() -> None:

@@ -19,7 +19,12 @@ from schemas.problems import COLLECTOR_CODES, WORKER_CODES
 
 GOLDEN = Path(__file__).parents[2] / "schemas" / "golden"
 
+_LISTED = {"after", "env", "limit", "next", "from", "to", "model", "person"}
 READS = {
+    "/v1/predictions": _LISTED | {"model_version", "segment", "action", "feedback"},
+    "/v1/feedback": _LISTED | {"kind", "value"},
+    "/v1/models": {"after", "env", "limit", "next"},
+    "/v1/models/{model}": {"after", "env"},
     "/v1/predictions/{id}": {"after"},
     "/v1/feedback/{id}": {"after", "source"},
     "/v1/waiting": {"after", "env", "limit", "next"},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streams.log.port import DEAD
-from streams.store.port import Range, Store
+from streams.store.port import ANY, Range, Store
 from streams.store.tables import (
     AUDITED,
     CASES,
@@ -16,8 +16,10 @@ from streams.store.tables import (
     DEAD_LETTERS,
     EXPOSURES,
     FACTS,
+    FACTS_BY_TIME,
     LABELS,
     PREDICTIONS,
+    PREDICTIONS_BY_TIME,
     TABLES,
     VIEWS_VERSION,
     Row,
@@ -275,3 +277,74 @@ class RowsContract:
             assert list(pairs) == expected
             pairs = snapshot.pairs(LABELS, ["people"], PREDICTIONS, ["at"], {"model": "b"})
             assert list(pairs) == [(1, 1), (2, 2)]
+
+    def test_the_newest_are_read_along_an_index(self, store: Store) -> None:
+        """From the end of an index, of one value, within a range of instants, and page by page."""
+        rows = [
+            row(PREDICTIONS, pid=b"%d" % number, model="ab"[number % 2], at=number // 4 - 1)
+            for number in range(24)
+        ]
+        put(store, PREDICTIONS, rows)
+        ordered = sorted((each for each in rows if each[11] == "a"), key=lambda each: (each[8], each[0]))[
+            ::-1
+        ]
+        with store.snapshot() as snapshot:
+
+            def newest(within: Range = ANY, limit: int = 99, before: Any = None) -> list[Row]:
+                return snapshot.newest(
+                    PREDICTIONS, PREDICTIONS_BY_TIME, "a", within, before=before, limit=limit
+                )
+
+            assert newest() == ordered
+            assert newest(limit=3) == ordered[:3]
+            for low in (None, -1, 2):
+                for high in (None, 0, 3):
+                    wanted = [
+                        each
+                        for each in ordered
+                        if (low is None or each[8] >= low) and (high is None or each[8] <= high)
+                    ]
+                    paged: list[Row] = []
+                    before = None
+                    while page := newest(Range(low, high), 2, before):
+                        paged += page
+                        before = (page[-1][8], page[-1][0])
+                    assert paged == wanted
+                    assert newest(Range(low, high), 99, (99, b"")) == wanted
+            assert snapshot.newest(PREDICTIONS, PREDICTIONS_BY_TIME, "c", limit=9) == []
+
+    def test_of_one_instant_the_newest_are_in_a_fixed_order(self, store: Store) -> None:
+        """By id, then by the place in the log: a page that ends in the middle goes on right behind."""
+        rows = [
+            row(FACTS, key=b"k%d" % n, id=b"%d" % (n // 3), source="/s", kind="x", at=7, offset=n % 3)
+            for n in range(9)
+        ]
+        put(store, FACTS, rows)
+        with store.snapshot() as snapshot:
+            paged: list[Row] = []
+            before = None
+            while page := snapshot.newest(FACTS, FACTS_BY_TIME, "x", before=before, limit=2):
+                paged += page
+                before = (7, page[-1][1], 0, page[-1][6], 0)
+        assert paged == rows[::-1]
+
+    def test_different_values_come_once_each(self, store: Store) -> None:
+        """In order, within a range, behind another one, up to a limit; null is none of them."""
+        put(store, FACTS, [fact(b"k", n, waits_for=word) for n, word in enumerate([*WORDS, None, *WORDS])])
+        put(store, CASES, [case(key, b"%d" % n) for key in (b"b", b"a") for n in range(3)])
+        with store.snapshot() as snapshot:
+            assert snapshot.distinct(FACTS, "waits_for", limit=99) == list(WORDS)
+            assert snapshot.distinct(FACTS, "waits_for", limit=2) == list(WORDS[:2])
+            assert snapshot.distinct(FACTS, "waits_for", after="a", limit=99) == list(WORDS[3:])
+            within = Range("a", "é")
+            assert snapshot.distinct(FACTS, "waits_for", within, limit=99) == list(WORDS[2:6])
+            assert snapshot.distinct(FACTS, "waits_for", within, after="ab", limit=99) == ["é"]
+            assert snapshot.distinct(FACTS, "waits_for", within, after="é", limit=99) == []
+            assert snapshot.distinct(CASES, "key", limit=99) == [b"a", b"b"]
+
+    def test_counting_can_end_early(self, store: Store) -> None:
+        """With `most`, no more are counted than that."""
+        put(store, FACTS, [fact(b"k", number, waits_for="a") for number in range(5)])
+        with store.snapshot() as snapshot:
+            for most, wanted in ((0, 0), (3, 3), (5, 5), (9, 5), (None, 5)):
+                assert snapshot.count(FACTS, {"waits_for": "a"}, most=most) == wanted

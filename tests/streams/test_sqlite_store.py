@@ -25,7 +25,20 @@ from streams.store.sqlite import (
     StoreUnreadable,
     create_store,
 )
-from streams.store.tables import CASES, COUNTS, DEAD_LETTERS, FACTS, LABELS, PREDICTIONS, TABLES, Table
+from streams.store.tables import (
+    CASES,
+    COUNTS,
+    DEAD_LETTERS,
+    FACTS,
+    FACTS_BY_TIME,
+    LABELS,
+    MODEL_EVENTS,
+    PREDICTIONS,
+    PREDICTIONS_BY_TIME,
+    TABLES,
+    Index,
+    Table,
+)
 from tests.streams.rows import case, count
 from tests.streams.storing import IDENTITY, everything, put
 
@@ -116,9 +129,56 @@ def test_indexes_leave_nulls_out(planner: sqlite3.Connection) -> None:
     """Most facts wait for nothing and visit no case: they take no room in those indexes."""
     made = dict(planner.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'").fetchall())
     for table in TABLES:
-        for column in [index.columns[0] for index in table.indexes]:
-            left_out = f'WHERE "{column}" IS NOT NULL' in made[f"{table.name}_{column}"]
+        for index in table.indexes:
+            column = index.columns[0]
+            left_out = f'WHERE "{column}" IS NOT NULL' in made[f"{table.name}_{'_'.join(index.columns)}"]
             assert left_out == table.types()[column][1]
+
+
+@pytest.mark.parametrize(
+    "table, index", [(PREDICTIONS, PREDICTIONS_BY_TIME), (FACTS, FACTS_BY_TIME)], ids=["predictions", "facts"]
+)
+def test_what_is_newest_is_read_along_an_index(
+    planner: sqlite3.Connection, table: Table, index: Index
+) -> None:
+    """Wherever a page begins and whatever days are asked for, it is a search; nothing is sorted."""
+    place = [5, *(table.types()[column][0]() for column in index.columns[2:])]
+    for within in (Range(), Range(1), Range(high=9), Range(1, 9)):
+        for before in (None, place, [99, *place[1:]]):
+            plan = _plan(planner, *statements.newest(table, index, "x", within, before, 10))
+            assert f"SEARCH {table.name} USING INDEX {table.name}_{'_'.join(index.columns)}" in plan
+            assert "TEMP B-TREE" not in plan
+            if within != Range() or before:
+                assert "AND" in plan.partition("=?")[2], plan
+
+
+def test_an_index_in_time_order_is_chosen_for_nothing_else(planner: sqlite3.Connection) -> None:
+    """What is read in the order of the key is not sorted because a condition fits such an index."""
+    for table, column in [(PREDICTIONS, "model"), (FACTS, "kind")]:
+        asked = statements.scan(table, {column: "x"}, None, 10)
+        assert asked is not None
+        plan = _plan(planner, *asked)
+        assert f"INDEX {table.name}_key" in plan
+        assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    "table, column", [(PREDICTIONS, "model"), (FACTS, "waits_for"), (MODEL_EVENTS, "model")]
+)
+def test_different_values_are_searched_for(planner: sqlite3.Connection, table: Table, column: str) -> None:
+    """Each is a search behind the one before: many rows of one value are stepped over."""
+    for within in (Range(), Range("a"), Range(high="z"), Range("a", "z")):
+        for after in (None, "b"):
+            plan = _plan(planner, *statements.distinct(table, column, within, after, 10))
+            name = (
+                "key"
+                if column == table.key[0]
+                else "_".join(next(each.columns for each in table.indexes if each.columns[0] == column))
+            )
+            assert plan.count(f"USING COVERING INDEX {table.name}_{name}") == 2
+            # Without any end, the first one is where the index begins.
+            ends = within != Range() or after is not None
+            assert plan.count(f"SEARCH {table.name}") >= (2 if ends else 1), plan
 
 
 def test_pairs_search_the_other_table(planner: sqlite3.Connection) -> None:

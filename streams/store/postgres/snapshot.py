@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from streams.store.port import Applied
+from streams.store.port import ANY, Applied, Range
 from streams.store.postgres import statements
 from streams.store.postgres.arrays import PACKERS
 from streams.store.postgres.connections import Connection
-from streams.store.tables import Row, Table
+from streams.store.tables import Index, Row, Table
 
 _FETCHED_AT_ONCE = 1000
 
@@ -99,8 +99,26 @@ class PostgresSnapshot:
         rows = self._rows(*statements.totals(table, by, where or {}))
         return [row for row in rows if any(row[len(by) :])]
 
-    def count(self, table: Table, where: Mapping[str, Any] | None = None) -> int:
-        return int(self._rows(*statements.count(table, where or {}))[0][0])
+    def count(self, table: Table, where: Mapping[str, Any] | None = None, *, most: int | None = None) -> int:
+        return int(self._rows(*statements.count(table, where or {}, most))[0][0])
+
+    def newest(
+        self,
+        table: Table,
+        index: Index,
+        value: Any,
+        within: Range = ANY,
+        *,
+        before: Sequence[Any] | None = None,
+        limit: int,
+    ) -> list[Row]:
+        return self._rows(*statements.newest(table, index, value, within, before, limit))
+
+    def distinct(
+        self, table: Table, column: str, within: Range = ANY, *, after: Any = None, limit: int
+    ) -> list[Any]:
+        rows = self._rows(*statements.distinct(table, column, within, after, limit))
+        return [value for (value,) in rows]
 
     def end(self) -> None:
         """Scans that were left half way end here."""

@@ -206,7 +206,9 @@ def _source(table: Table, where: Mapping[str, Any], terms: list[str]) -> str:
     facts in key order until it has met the few that wait.
     """
     by_key = where.get(table.key[0]) is not None and not isinstance(where[table.key[0]], Range)
-    by_index = not by_key and any(where.get(index.columns[0]) is not None for index in table.indexes)
+    by_index = not by_key and any(
+        where.get(index.columns[0]) is not None for index in table.indexes if not index.in_time
+    )
     fence = " OFFSET 0" if by_index else ""
     return f'(SELECT * FROM "{table.name}"{_where(terms)}{fence}) AS it'
 
@@ -253,10 +255,50 @@ def totals(table: Table, by: Sequence[str], where: Mapping[str, Any]) -> tuple[s
     return f'SELECT {chosen} FROM "{table.name}"{_where(terms)}{groups}', parameters
 
 
-def count(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """The statement and parameters that count rows."""
+def count(table: Table, where: Mapping[str, Any], most: int | None = None) -> tuple[str, list[Any]]:
+    """The statement and parameters that count rows, up to `most`."""
     terms, parameters = _conditions(table, where)
+    if most is not None:
+        found = f'SELECT 1 FROM "{table.name}"{_where(terms)} LIMIT %b::bigint'
+        return f"SELECT count(*) FROM ({found}) AS it", [*parameters, most]
     return f"SELECT count(*) FROM {_source(table, where, terms)}", parameters
+
+
+def newest(
+    table: Table, index: Index, value: Any, within: Range, before: Sequence[Any] | None, limit: int
+) -> tuple[str, list[Any]]:
+    """The statement and parameters that read along an index from its end."""
+    first, *rest = index.columns
+    where: dict[str, Any] = {first: value}
+    if within.low is not None or within.high is not None:
+        where[rest[0]] = within
+    terms, parameters = _conditions(table, where)
+    if before is not None:
+        marks = ", ".join(f"%b::{kind(table, column)}" for column in rest)
+        terms.append(f"({names(rest)}) < ({marks})")
+        parameters.extend(before)
+    # All columns of the index, though the first has one value: so the order is plainly the index's.
+    order = ", ".join(f'"{column}" DESC' for column in index.columns)
+    text = f'SELECT {names(table.columns)} FROM "{table.name}"{_where(terms)} ORDER BY {order}'
+    return f"{text} LIMIT %b::bigint", [*parameters, limit]
+
+
+def distinct(table: Table, column: str, within: Range, after: Any, limit: int) -> tuple[str, list[Any]]:
+    """The statement and parameters that read the different values of a column, each by a search."""
+    mark = f"%b::{kind(table, column)}"
+    least, parameters = ("IS NOT NULL", []) if within.low is None else (f">= {mark}", [within.low])
+    first = f'"{column}" {least}'
+    if after is not None:
+        first, parameters = f'{first} AND "{column}" > {mark}', [*parameters, after]
+    top, high = ("", []) if within.high is None else (f' AND "{column}" <= {mark}', [within.high])
+    chosen = f'SELECT "{column}" FROM "{table.name}" WHERE {{}}{top} ORDER BY "{column}" LIMIT 1'
+    behind = chosen.format(f'"{column}" > found.value')
+    text = (
+        f"WITH RECURSIVE found (value) AS ((SELECT ({chosen.format(first)})) UNION ALL"
+        f" SELECT ({behind}) FROM found WHERE found.value IS NOT NULL)"
+        f" SELECT value FROM found WHERE value IS NOT NULL LIMIT %b::bigint"
+    )
+    return text, [*parameters, *high, *high, limit]
 
 
 def sorted_keys(keys: Iterable[Sequence[Any]]) -> list[Row]:

@@ -28,8 +28,12 @@ ROOT = Path(__file__).parents[3]
 REF = "ab" * 32
 OPERATIONS = (
     ("/v1/events", "post"),
+    ("/v1/predictions", "get"),
     ("/v1/predictions/{id}", "get"),
+    ("/v1/feedback", "get"),
     ("/v1/feedback/{id}", "get"),
+    ("/v1/models", "get"),
+    ("/v1/models/{model}", "get"),
     ("/v1/waiting", "get"),
     ("/v1/counts", "get"),
     ("/v1/labels/{model}", "get"),

@@ -11,7 +11,19 @@ from streams.store.port import Range
 from streams.store.postgres import PostgresStore, PostgresStores, statements
 from streams.store.postgres.snapshot import arrays
 from streams.store.postgres.store import _HOLD, _LOCK
-from streams.store.tables import CASES, FACTS, LABELS, PREDICTIONS, TABLES, Row, Table
+from streams.store.tables import (
+    CASES,
+    FACTS,
+    FACTS_BY_TIME,
+    LABELS,
+    MODEL_EVENTS,
+    PREDICTIONS,
+    PREDICTIONS_BY_TIME,
+    TABLES,
+    Index,
+    Row,
+    Table,
+)
 from tests.streams.postgres.working import fresh_store
 from tests.streams.rows import fact, row
 from tests.streams.storing import IDENTITY
@@ -104,3 +116,23 @@ def test_pages_search_an_index(
 def test_pairs_search_an_index(filled: PostgresStore) -> None:
     """The rows of the other table are searched for, one by one."""
     assert_searches(plan(filled, *statements.pairs(LABELS, ["label"], PREDICTIONS, ["at"], {"model": "m"})))
+
+
+@pytest.mark.parametrize(
+    "table, index", [(PREDICTIONS, PREDICTIONS_BY_TIME), (FACTS, FACTS_BY_TIME)], ids=["predictions", "facts"]
+)
+def test_the_newest_are_read_along_an_index(filled: PostgresStore, table: Table, index: Index) -> None:
+    """Wherever a page begins and whatever days are asked for: a search, and nothing is sorted."""
+    place = (5, *keys(table, index.columns[2:])[0])
+    for within in (Range(), Range(1, 9)):
+        for before in (None, place):
+            found = plan(filled, *statements.newest(table, index, "x", within, before, 10))
+            assert_searches(found)
+
+
+def test_different_values_are_searched_for(filled: PostgresStore) -> None:
+    """Each behind the one before, however many rows have it."""
+    for table, column in [(PREDICTIONS, "model"), (FACTS, "waits_for"), (MODEL_EVENTS, "model")]:
+        for within, after in [(Range(), None), (Range("a", "z"), None), (Range("a", "z"), "b")]:
+            found = plan(filled, *statements.distinct(table, column, within, after, 10))
+            assert "Seq Scan" not in found, found

@@ -1,0 +1,105 @@
+"""`loopline model list` and `show`: what is true about models, for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from feedback.cli.answers import answer, many, table
+from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.options import Choices, command
+from feedback.cli.reading import at_most, first, more_than
+from feedback.service import path_of
+
+_env = click.option("--env", metavar="NAME", help="Environment, if it is not prod.")
+_LABELS_SHOWN = 12
+
+
+@command("list", short_help="List models, and which version of each serves.")
+@_env
+@at_most
+def list_models(choices: Choices, env: str | None, limit: int) -> None:
+    """List the models that are known, and which version of each serves.
+
+    Those that nobody declared or deployed are there too, once they have answered.
+    """
+    with connect(choices) as service:
+        items, more = first(pages(service, "v1", "models", most=limit + 1, env=env), limit)
+    rows = [_row(item) for item in items]
+    titles = ("model", "serving", "since", "versions", "predictions")
+    lines = table(titles, rows) if rows else ["No model is known yet."]
+    answer(choices, {"items": items, "more": more}, lines + more_than(more, limit))
+
+
+def _row(item: Any) -> tuple[Any, ...]:
+    serving = next((each for each in item["versions"] if each["serving"]), None)
+    since = None if serving is None else serving["deployed"][-1]["since"]
+    made = sum(each["predictions"] for each in item["versions"])
+    return item["model"], item["serving"], since, len(item["versions"]), f"{made:,}"
+
+
+@command("show", short_help="Show a model's versions.")
+@click.argument("name", metavar="MODEL")
+@_env
+def show(choices: Choices, name: str, env: str | None) -> None:
+    """Show MODEL's versions: declared, deployed since and until, evaluations, and what they learned from."""
+    with connect(choices) as service:
+        found = ask(service, path_of("v1", "models", name, env=env))
+    serving = f"version {found['serving']} serves" if found["serving"] else "nothing was said to be deployed"
+    lines = [f"{found['model']}: {serving}"]
+    for version in found["versions"]:
+        lines += ["", f"version {version['model_version']}{', which serves' if version['serving'] else ''}"]
+        lines += [f"  {title:<12} {said}" for title, said in _said(version)]
+    answer(choices, found, lines)
+
+
+def _said(version: Any) -> Iterator[tuple[str, str]]:
+    """What is true about a version, line by line."""
+    declared = version["declared"]
+    if declared is None:
+        yield "declared", "no: its labels wait until somebody does (loopline model declare)"
+    else:
+        origin = f", as version {declared['from']} says" if declared["from"] else ""
+        yield "declared", _shape(declared["output_shape"]) + origin
+        if declared["description"]:
+            yield "description", declared["description"]
+    for span in version["deployed"]:
+        again = " (a rollback)" if span["by"] == "model.rolled_back" else ""
+        why = f": {span['why']}" if span["why"] else ""
+        yield "deployed", f"{span['since']} until {span['until'] or 'now'}{again}{why}"
+    if version["datasets"]:
+        yield "learned from", ", ".join(version["datasets"])
+    for each in version["evaluations"]:
+        where = ", ".join(name for name in (each["dataset"], each["split"]) if name)
+        yield "evaluated", f"{each['at']}{f' on {where}' if where else ''}"
+        for metric in each["metrics"]:
+            yield "", _metric(metric)
+    yield "predictions", many(version["predictions"], "prediction")
+
+
+def _shape(shape: Any) -> str:
+    if "text" in shape:
+        return "any text"
+    if "labels" in shape:
+        labels = shape["labels"]
+        shown = [label if isinstance(label, str) else _json(label) for label in labels[:_LABELS_SHOWN]]
+        rest = f", and {len(labels) - _LABELS_SHOWN} more" if len(labels) > _LABELS_SHOWN else ""
+        return f"{'open ' if shape.get('open') else ''}labels {', '.join(shown)}{rest}"
+    return "JSON that fits a schema"
+
+
+def _metric(metric: Any) -> str:
+    """A measured number, with how sure it is, as far as that was told."""
+    sure = []
+    if metric["low"] is not None and metric["high"] is not None:
+        sure.append(f"{metric['low']:g} to {metric['high']:g}")
+    if metric["n"] is not None:
+        sure.append(f"n = {metric['n']:,}")
+    return f"{metric['name']} {metric['value']:g} ({', '.join(sure) or 'without an interval'})"
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

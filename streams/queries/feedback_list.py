@@ -1,0 +1,90 @@
+"""What people said, newest first: by model, kind, value, person and day.
+
+An item is what a prediction's `feedback` has, with the prediction that it is joined to. What still waits for
+its prediction is there too, for it was said; it is in effect nowhere yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from schemas.catalog import FEEDBACK, FEEDBACK_KINDS
+from schemas.identity import unpack
+from schemas.instants import rfc3339
+from streams.queries.newest import days, newest_first, page_of, position_of
+from streams.queries.originals import Originals
+from streams.queries.pages import Int64, Page
+from streams.store.port import Snapshot
+from streams.store.tables import FACTS, FACTS_BY_TIME, PREDICTIONS, Fact, Prediction, Row
+
+TOKEN = tuple[Int64, bytes, Int64, Int64, Int64]
+
+Known = tuple[Fact, Prediction | None]
+"""What was said, and the prediction that it is joined to."""
+
+
+class Wanted(NamedTuple):
+    """Which feedback is asked for; None is any. Days are UTC days, both inclusive."""
+
+    model: str | None = None
+    kind: str | None = None
+    value: str | None = None
+    person: str | None = None
+    first_day: str | None = None
+    last_day: str | None = None
+    env: str = "prod"
+
+
+def feedback_list(snapshot: Snapshot, originals: Originals, wanted: Wanted, page: Page) -> dict[str, Any]:
+    """A page of what people said, newest first. `kind` is one of `FEEDBACK_KINDS`."""
+    kinds = FEEDBACK_KINDS if wanted.kind is None else (wanted.kind,)
+    rows = newest_first(
+        snapshot,
+        FACTS,
+        FACTS_BY_TIME,
+        [FEEDBACK + kind for kind in kinds],
+        days(wanted.first_day, wanted.last_day),
+        page.after,
+    )
+
+    def chosen(some: list[Row]) -> Iterable[tuple[Row, Known]]:
+        return _chosen(snapshot, wanted, some)
+
+    def shown(found: list[tuple[Row, Known]]) -> Iterator[tuple[dict[str, Any], int]]:
+        sent = originals.events((fact.partition, fact.offset, fact.place) for _, (fact, _) in found)
+        for (_, (fact, home)), original in zip(found, sent, strict=True):
+            item = {
+                "id": unpack(fact.id),
+                "source": fact.source,
+                "type": original.type,
+                "at": rfc3339(fact.at),
+                "person": fact.person,
+                "prediction_id": None if home is None else unpack(home.pid[1:]),
+                "effective": bool(fact.effective),
+                "data": original.data,
+            }
+            yield item, len(bytes(original.data))
+
+    return page_of(rows, position_of(FACTS, FACTS_BY_TIME), chosen, shown, page)
+
+
+def _chosen(snapshot: Snapshot, wanted: Wanted, rows: list[Row]) -> Iterator[tuple[Row, Known]]:
+    facts = [(row, Fact(*row)) for row in rows]
+    # What the row itself says comes first: the prediction of most need not be looked for.
+    facts = [
+        (row, fact)
+        for row, fact in facts
+        if (wanted.value is None or fact.value == wanted.value)
+        and (wanted.person is None or fact.person == wanted.person)
+        and (wanted.model is None or fact.model is None or fact.model == wanted.model)
+    ]
+    homes = {fact.pid or fact.key for _, fact in facts if fact.joined is not None}
+    predictions = {row[0]: Prediction(*row) for row in snapshot.get(PREDICTIONS, [(pid,) for pid in homes])}
+    for row, fact in facts:
+        home = predictions.get(fact.pid or fact.key) if fact.joined is not None else None
+        model = fact.model if home is None else home.model
+        # As in the counts: an environment is its prediction's.
+        env = fact.env if home is None else home.env
+        if env == wanted.env and wanted.model in (None, model):
+            yield row, (fact, home)
