@@ -200,14 +200,14 @@ def test_what_was_released_still_holds(release: Path) -> None:
 def test_what_was_agreed_is_needed_and_no_more_than_a_text() -> None:
     """Each agreed field differs from a release that would refuse it, and stays a text."""
     for name, path in AGREED:
-        *_, release = sorted(RELEASED.iterdir())
-        released = json.loads((release / f"{name}.json").read_bytes())
+        first, *_ = sorted(RELEASED.iterdir())
+        released = json.loads((first / f"{name}.json").read_bytes())
         proposed = event_schema(name)
-        assert breaking_changes(released, proposed)
-        assert breaking_release({name: released}, {name: proposed}) == []
+        assert any(path in found for found in breaking_changes(released, proposed))
+        assert not any(path in found for found in breaking_release({name: released}, {name: proposed}))
         other = copy.deepcopy(proposed)
         other["properties"]["data"]["properties"][path.rpartition(".")[2]]["type"] = "number"
-        assert breaking_release({name: released}, {name: other}) != []
+        assert any(path in found for found in breaking_release({name: released}, {name: other}))
 
 
 def test_the_guard_would_notice() -> None:
