@@ -285,7 +285,8 @@ def _event_paths() -> Node:
     }
 
 
-def _view_paths() -> Node:
+def _list_paths() -> Node:
+    """What one can read back: predictions and feedback, newest first, and models."""
     paging, days = _shared("limit", "next"), _shared("from", "to")
     return {
         "/v1/predictions": _view(
@@ -308,6 +309,12 @@ def _view_paths() -> Node:
             [*_path("model"), *_shared("env")],
             missing=True,
         ),
+    }
+
+
+def _view_paths() -> Node:
+    paging, days = _shared("limit", "next"), _shared("from", "to")
+    return {
         "/v1/predictions/{id}": _view(
             "getPrediction",
             "A prediction and what was said of it.",
