@@ -73,7 +73,9 @@ def document() -> Node:
             {"name": "datasets", "description": "Immutable releases."},
             {"name": "server", "description": "The server about itself."},
         ],
-        "paths": _behind_the_door({**_event_paths(), **_view_paths(), **_dataset_paths(), **_server_paths()}),
+        "paths": _behind_the_door(
+            {**_event_paths(), **_list_paths(), **_view_paths(), **_dataset_paths(), **_server_paths()}
+        ),
         "components": {
             "schemas": {**_event_schemas(), **SCHEMAS},
             "parameters": _PARAMETERS,
