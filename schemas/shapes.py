@@ -98,10 +98,32 @@ def fits(shape_json: str) -> Callable[[str], bool]:
     if shape.labels is not UNSET:
         known = frozenset(canonical(label) for label in shape.labels)
         if shape.open is True:
-            texts = any(isinstance(label, str) for label in shape.labels)
-            return lambda label: label in known or (texts and label.startswith('"'))
+            kinds = frozenset(_kind(label) for label in known)
+            return lambda label: label in known or _kind(label) in kinds
         return known.__contains__
     return _by_schema(shape.json_schema)
+
+
+def _kind(label: str) -> str:
+    """The JSON type of a canonical text, by its first character: a number's is a digit or a minus."""
+    first = label[0]
+    return "0" if first in "-0123456789" else "t" if first in "tf" else first
+
+
+def only_texts(shape_json: str) -> bool:
+    """Whether every label that fits a shape is a text. `shape_json` is the JSON text of an `OutputShape`."""
+    shape = json.decode(shape_json, type=OutputShape)
+    if shape.text is not UNSET:
+        return True
+    if shape.labels is not UNSET:
+        return all(isinstance(label, str) for label in shape.labels)
+    schema = shape.json_schema
+    if not isinstance(schema, dict):
+        return False
+    listed = [schema["const"]] if "const" in schema else schema.get("enum")
+    if isinstance(listed, list):
+        return all(isinstance(label, str) for label in listed)
+    return schema.get("type") in ("string", ["string"])
 
 
 def _by_schema(schema: Any) -> Callable[[str], bool]:

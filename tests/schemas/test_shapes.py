@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.canonical import canonical
-from schemas.shapes import MOST_REFERENCES, fits, schema_problem
+from schemas.shapes import MOST_REFERENCES, fits, only_texts, schema_problem
 from tests.schemas.valid import JSON, SCALAR
 
 BOMB = {
@@ -46,7 +46,37 @@ def test_open_labels_take_new_texts() -> None:
     assert fit(shape(labels=["a"], open=True), "a", "new", "") == [True] * 3
     assert fit(shape(labels=["a"], open=True), 1, None, ["a"], {"a": 1}, True) == [False] * 5
     assert fit(shape(labels=["a"], open=False), "new") == [False]
-    assert fit(shape(labels=[1, 2], open=True), 1, "new", 3) == [True, False, False]
+    assert fit(shape(labels=["a"], open=True), "1", "null") == [True, True]
+    assert fit(shape(labels=["a"]), "a", "b") == [True, False]
+
+
+def test_open_labels_take_new_ones_of_the_types_that_are_listed() -> None:
+    """A set of numbers takes new numbers, one of texts and numbers both, and nothing else."""
+    assert fit(shape(labels=[1, 2], open=True), 1, 3, -0.5, 1e300, "3", True) == [True] * 4 + [False] * 2
+    assert fit(shape(labels=["a", 1], open=True), "b", 2, None, False) == [True, True, False, False]
+    assert fit(shape(labels=[True], open=True), False, 0, "true") == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "declared, texts",
+    [
+        ({"text": True}, True),
+        ({"labels": ["a", "b"]}, True),
+        ({"labels": ["a"], "open": True}, True),
+        ({"labels": ["a", 1]}, False),
+        ({"labels": [0, 1]}, False),
+        ({"json_schema": {"type": "string", "maxLength": 3}}, True),
+        ({"json_schema": {"enum": ["a", "b"]}}, True),
+        ({"json_schema": {"const": "a"}}, True),
+        ({"json_schema": {"enum": ["a", None], "type": "string"}}, False),
+        ({"json_schema": {"type": ["string", "null"]}}, False),
+        ({"json_schema": {"type": "object"}}, False),
+        ({"json_schema": True}, False),
+    ],
+)
+def test_a_shape_says_whether_every_label_is_a_text(declared: dict[str, Any], texts: bool) -> None:
+    """What cannot be seen at once is not said to be."""
+    assert only_texts(shape(**declared)) is texts
 
 
 def test_text_is_any_text() -> None:
