@@ -149,6 +149,7 @@ def release(
         f"  folder        {published.place}",
         f"  content hash  {said['content_hash']}",
         f"  as of         {said['as_of']}",
+        *_caveats(said),
         "",
         f'  loopline.datasets.load("{published.name}", split="train", as_="pandas")',
     ]
@@ -232,10 +233,18 @@ def show_command(choices: Choices, name: str) -> None:
         f"  parents       {', '.join(said['parents']) or 'none'}",
         *(f"  {split:<13} {content['rows']:,}" for split, content in said["splits"].items()),
         f"  gate          {'passed' if said['gate']['passed'] else 'failed'}",
+        *_caveats(said),
         *_labels(said.get("labels")),
         *_counts("left out", said.get("left_out")),
     ]
     answer(choices, said, lines)
+
+
+def _caveats(said: Any) -> list[str]:
+    """What to know before training on it; older manifests say nothing of it."""
+    shift = said.get("label_shift")
+    found = [] if shift is None else [f"  against       {', '.join(said['parents'])}: {shift['means']}"]
+    return found + [f"  mind          {caveat}" for caveat in said["gate"].get("caveats", ())]
 
 
 def _labels(counted: Any) -> list[str]:

@@ -137,6 +137,9 @@ def _cut(said: Mapping[str, Any]) -> Iterator[str]:
         f" the manifest), {said['outside_filters']:,} outside the filters."
     )
     yield f"- Parents: {', '.join(said['parents']) or 'none'}."
+    if said["label_shift"] is not None:
+        yield f"- Against the parent: {said['label_shift']['means']}."
+    yield from (f"- Mind: {caveat}" for caveat in said["gate"]["caveats"])
     if said["allowed"]:
         yield f"- Allowed to fail the gate: {', '.join(said['allowed'])}; see `gate.json`."
 

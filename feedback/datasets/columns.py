@@ -1,8 +1,7 @@
 """Columns of a release: their names and types, and quick ways from stored rows to Arrow arrays.
 
-`output`, `label` and `input` come as JSON texts. A release in which all values of such a column are JSON
-strings holds plain strings there (`string`), any other holds the JSON texts (`json`); the manifest says
-which.
+`output`, `label` and `input` come as JSON texts. A release holds them as plain strings (`string`), or as the
+JSON texts (`json`); which, is decided in `write`, and the manifest says it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ them rows lie in scratch files. Nothing here knows of versions, parents or publi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from feedback.datasets.inputs import Inputs
 from feedback.datasets.lineage_file import LineageStage
 from feedback.datasets.recipe import SPLITS, Filters, Splitter
+from feedback.datasets.refused import Refused, refused_labels
 from feedback.datasets.rows import STAGED, Census, Progress, RowReader, audited_references
 from feedback.datasets.scratch import BatchFile
 from feedback.datasets.write import encodings, write_splits
@@ -25,17 +26,23 @@ from loopline.content import combined_hash
 from streams.cycles import without_cycle_collection
 from streams.log.port import Log
 from streams.store.port import Snapshot
+from streams.store.tables import DECLARATIONS, Declaration
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What was written, and how much of it."""
+    """What was written, and how much of it.
+
+    `shapes` are the declared output shapes of the model versions in it, as JSON; None where there is none.
+    """
 
     census: Census
+    shapes: dict[str, str | None]
     encoding: dict[str, str]
     split_hashes: dict[str, str]
     lineage_rows: int
     inputs_found: int
+    refused: Refused
 
     @property
     def content_hash(self) -> str:
@@ -76,12 +83,27 @@ def cut(
         try:
             places = [_column(rows, name) for name in ("partition", "offset", "place")]
             inputs.read(log, places[0], places[1], places[2], _named(progress, "reading inputs"))
-            encoding = encodings(rows, inputs)
+            shapes = declared_shapes(snapshot, model, census.model_versions)
+            refused = refused_labels(snapshot, model, filters, declared_versions(snapshot, model))
+            encoding = encodings(rows, inputs, shapes.values())
             hashes = write_splits(rows, inputs, folder, encoding, _named(progress, "writing rows"))
         finally:
             inputs.close()
             rows.close()
-    return Cut(census, encoding, hashes, lineage_rows, inputs.found)
+    return Cut(census, shapes, encoding, hashes, lineage_rows, inputs.found, refused)
+
+
+def declared_shapes(snapshot: Snapshot, model: str, versions: Iterable[str]) -> dict[str, str | None]:
+    """The output shape that each of these versions of a model declared, as JSON."""
+    keys = [(model, version) for version in sorted(versions)]
+    found = [Declaration(*row) for row in snapshot.get(DECLARATIONS, keys)]
+    declared = {each.model_version: each.shape for each in found}
+    return {version: declared.get(version) for _, version in keys}
+
+
+def declared_versions(snapshot: Snapshot, model: str) -> set[str]:
+    """The versions of a model that have a declaration."""
+    return {Declaration(*row).model_version for row in snapshot.get(DECLARATIONS, [(model,)])}
 
 
 def _column(rows: BatchFile, name: str) -> np.ndarray[Any, Any]:

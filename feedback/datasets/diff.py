@@ -49,7 +49,7 @@ class Diff(NamedTuple):
                 {"label": label, "before": before, "after": after}
                 for label, (before, after) in self.labels.items()
             ],
-            "shift": {**self.shift._asdict(), "shifted": self.shift.shifted},
+            "shift": {**self.shift._asdict(), "shifted": self.shift.shifted, "means": self.shift.sentence()},
             "examples_relabelled": [each._asdict() for each in self.examples_relabelled],
         }
 
@@ -75,11 +75,7 @@ class Diff(NamedTuple):
         ]
         if len(self.labels) > 20:
             lines.append("    and more: --json lists them")
-        verdict = "shifted" if self.shift.shifted else "no shift beyond chance"
-        lines.append(
-            f"  {verdict}: distance {self.shift.distance:.3f}, p = {self.shift.p_value:.2g},"
-            f" n = {self.shift.parent_rows:,} and {self.shift.rows:,}"
-        )
+        lines.append(f"  {self.shift.sentence()}")
         return lines
 
 

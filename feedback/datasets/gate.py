@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feedback.datasets.columns import SCHEMA, STRING
+from feedback.datasets.columns import SCHEMA, as_json
 from feedback.datasets.shift import LARGE, Shift
 from schemas.canonical import canonical
 from schemas.shapes import fits
@@ -165,7 +165,9 @@ def _suites(evidence: Evidence, rows: Any) -> Iterator[tuple[str, pd.DataFrame, 
             pd.DataFrame([{**shift._asdict(), "beyond_chance": shift.distance if shift.shifted else 0.0}]),
             [
                 gxe.ExpectColumnMaxToBeBetween(
-                    column="beyond_chance", max_value=LARGE, meta={"check": SHIFT, "shift": shift._asdict()}
+                    column="beyond_chance",
+                    max_value=LARGE,
+                    meta={"check": SHIFT, "sentence": shift.sentence()},
                 )
             ],
         )
@@ -183,15 +185,16 @@ def _labels(evidence: Evidence, rows: Any) -> pd.DataFrame:
     """Each label of each model version once, with whether it fits what that version declared."""
     pairs = rows.group_by(["model_version", "label"]).aggregate([])
     pairs = pairs.filter(pc.is_valid(pairs["label"]))
+    # A declared set may hold labels of several types: only their JSON texts can be compared.
+    labels = as_json(pairs["label"], evidence.encoding)
     fitting = []
-    for version, label in zip(pairs["model_version"].to_pylist(), pairs["label"].to_pylist(), strict=True):
+    for version, label in zip(pairs["model_version"].to_pylist(), labels.to_pylist(), strict=True):
         shape = evidence.shapes.get(version)
-        text = canonical(label) if evidence.encoding == STRING else label
-        fitting.append(shape is not None and fits(shape)(text))
+        fitting.append(shape is not None and fits(shape)(label))
     frame: pd.DataFrame = pa.table(
         {
             "model_version": pairs["model_version"],
-            "label": pairs["label"],
+            "label": labels,
             "fits": pa.array(fitting, pa.bool_()),
         }
     ).to_pandas()
@@ -212,13 +215,13 @@ def _label_expectations(evidence: Evidence) -> list[Any]:
 
 
 def _closed_labels(evidence: Evidence) -> list[str] | None:
-    """The labels that the model versions declared, as they are written; None where one takes others too."""
+    """The labels that the model versions declared, as JSON texts; None where one takes others too."""
     known: set[str] = set()
     for shape_json in evidence.shapes.values():
         shape = msgspec.json.decode(shape_json) if shape_json is not None else {}
         if "labels" not in shape or shape.get("open"):
             return None
-        known.update(label if evidence.encoding == STRING else canonical(label) for label in shape["labels"])
+        known.update(map(canonical, shape["labels"]))
     return sorted(known) if len(known) <= _MOST_LABELS_LISTED else None
 
 
@@ -235,28 +238,31 @@ def _outcome(result: Any, table: str) -> dict[str, Any]:
         "table": table,
         "on": kwargs,
         "passed": bool(result.success),
-        "detail": _sentence(check, config, found, unexpected) if not result.success else "as expected",
+        "detail": _detail(bool(result.success), check, config, found, unexpected),
         "unexpected": found.get("unexpected_count"),
+        "examples": unexpected,
         "observed": msgspec.to_builtins(found.get("observed_value"), enc_hook=str),
     }
+
+
+def _detail(passed: bool, check: str, config: Any, found: Mapping[str, Any], unexpected: list[str]) -> str:
+    """What was found, for a person."""
+    if check == SHIFT:
+        sentence: str = config.meta["sentence"]
+        return sentence
+    return "as expected" if passed else _sentence(check, config, found, unexpected)
 
 
 def _sentence(check: str, config: Any, found: Mapping[str, Any], unexpected: list[str]) -> str:
     """What did not hold, for a person."""
     count, column = found.get("unexpected_count", 0), config.kwargs.get("column")
     shown = ", ".join(unexpected[:3])
-    if check == SHIFT:
-        shift = config.meta["shift"]
-        return (
-            f"the labels differ from the parent's: distance {shift['distance']:.2f} (at most {LARGE}),"
-            f" p = {shift['p_value']:.2g}, n = {shift['rows']} against {shift['parent_rows']}"
-        )
     if check == NULLS:
-        return f"column {column} has {count} empty values" if count else f"column {column} cannot be read"
+        return f"column {column} has {count:,} empty values" if count else f"column {column} cannot be read"
     return {
-        SCHEMA_CHECK: f"{count} columns are not where or what they should be: {shown}",
-        LABEL_SET: f"{count} labels are not among what the model versions declared"
-        + (f": {shown}" if column == "label" else ""),
-        DUPLICATES: f"{count} rows share a prediction_id: {shown}",
-        LEAKAGE: f"{count} entries of inputs that are in more than one split: {shown}",
+        SCHEMA_CHECK: f"columns that are not where or what they should be: {count:,}, such as {shown}",
+        # The labels themselves may be personal: they are in the report, not in a message.
+        LABEL_SET: f"labels that do not fit what their model version declared: {count:,}",
+        DUPLICATES: f"rows that share a prediction_id with another: {count:,}, such as {shown}",
+        LEAKAGE: f"inputs that are in more than one split: {shown}",
     }[check]

@@ -33,7 +33,16 @@ def share(count: int, n: int) -> str:
     if n == 0:
         return "not enough data yet (n = 0)"
     low, high = wilson(count, n)
-    return f"{count / n:.1%} ({low:.1%} to {high:.1%}, n = {n:,})"
+    return f"{percent(count / n)} ({percent(low)} to {percent(high)}, n = {n:,})"
+
+
+def percent(rate: float) -> str:
+    """A rate in percent; none but 0 is shown as 0.0 %, and none but 1 as 100.0 %."""
+    if 0 < rate < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= rate < 1:
+        return ">99.9%"
+    return f"{rate:.1%}"
 
 
 def described(said: Mapping[str, Any]) -> str:

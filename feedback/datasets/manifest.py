@@ -23,7 +23,7 @@ from feedback.datasets.recipe import FRACTIONS, RECIPE_VERSION, RESOLVER, SPLIT_
 from feedback.datasets.rows import Census
 from schemas.instants import rfc3339
 
-FORMAT = 1
+FORMAT = 2
 MOST_LABELS_LISTED = 200
 
 
@@ -31,16 +31,21 @@ def recipe(model: str, filters: Filters, views_version: int) -> dict[str, Any]:
     """How the rows were chosen, labelled and split: what somebody needs to cut them again."""
     return {
         "version": RECIPE_VERSION,
-        "filters": {
-            "env": filters.env,
-            "since": None if filters.since is None else rfc3339(filters.since),
-            "model_version": filters.model_version,
-            "segment": filters.segment,
-        },
+        "filters": described_filters(filters),
         "resolver": RESOLVER,
         "splits": {"fractions": FRACTIONS, "method": SPLIT_METHOD, "key": split_key(model).hex()},
         "views_version": views_version,
         "loopline": platform_version(),
+    }
+
+
+def described_filters(filters: Filters) -> dict[str, str | None]:
+    """The filters as the manifest has them; null stands for all."""
+    return {
+        "env": filters.env,
+        "since": None if filters.since is None else rfc3339(filters.since),
+        "model_version": filters.model_version,
+        "segment": filters.segment,
     }
 
 

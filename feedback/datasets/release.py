@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -233,28 +233,41 @@ class _Job:
     def judged(self, allow: Collection[str], progress: Progress) -> Report:
         """What the gate says; it is written down beside the files."""
         progress("judging", 0, 1)
-        serving = sorted(self._made.census.model_versions)
-        keys = [(self._what.model, each) for each in serving]
-        declared = {row[1]: row[2] for row in self._state.snapshot.get(DECLARATIONS, keys)}
         evidence = Evidence(
             schemas=self._made.schemas(self._built),
             rows=lambda: self._made.rows(self._built, JUDGED_COLUMNS),
-            shapes={version: declared.get(version) for version in serving},
+            shapes=self._made.shapes,
             encoding=self._made.encoding["label"],
-            shift=self._shift(),
+            shift=self._shift,
         )
-        report = judge(evidence, allow)
+        report = {**judge(evidence, allow), "caveats": self._caveats()}
         (self._built / "gate.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
         )
         progress("judging", 1, 1)
         return report
 
+    @cached_property
     def _shift(self) -> Shift | None:
+        """How the labels differ from the parent's."""
         if self._family.parent is None:
             return None
         labels = count_labels(self._column(TRAINING, "label"), self._made.encoding["label"])
         return label_shift(labels, self._family.labels())
+
+    def _caveats(self) -> list[str]:
+        """What the gate lets pass, and whoever trains on it should know."""
+        refused, parent = self._made.refused, self._family.parent
+        caveats = [refused.sentence()] if refused.refused else []
+        if parent is not None:
+            here, before = manifests.described_filters(self._what.filters), parent["recipe"]["filters"]
+            changed = [f"{name} is {value}, was {before.get(name)}" for name, value in here.items()]
+            changed = [
+                each for name, each in zip(here, changed, strict=True) if here[name] != before.get(name)
+            ]
+            if changed:
+                caveats.append(f"The filters are not those of {parent['name']}: {'; '.join(changed)}.")
+        return caveats
 
     def described(self, version: int, report: Report) -> Manifest:
         """Write card, Croissant file and manifest; gives the manifest."""
@@ -281,9 +294,17 @@ class _Job:
             "inputs": {"included": made.inputs_found, "by_reference": made.census.total - made.inputs_found},
             "labels": manifests.counted_labels(made.rows(self._built, ["label"])),
             **manifests.counted_census(made.census),
+            "label_invalid": made.refused.document(),
             "moved_to_audit": self._family.moved_to_audit(lambda: self._column(("audit",), "input_ref")),
             "audited_later": self._family.audited_later(lambda: self._column(TRAINING, "input_ref")),
-            "gate": {"passed": report["passed"], "checks": manifests.checks_in_short(report)},
+            "gate": {
+                "passed": report["passed"],
+                "checks": manifests.checks_in_short(report),
+                "caveats": report["caveats"],
+            },
+            "label_shift": None
+            if self._shift is None
+            else {**self._shift._asdict(), "means": self._shift.sentence()},
             "allowed": report["allowed"],
         }
         rows = {f"{split}.parquet": made.census.rows[split] for split in SPLITS}

@@ -20,6 +20,7 @@ from feedback.datasets.inputs import Inputs
 from feedback.datasets.recipe import SPLITS
 from feedback.datasets.scratch import BatchFile
 from loopline.content import SplitHash
+from schemas.shapes import only_texts
 
 ROWS_A_GROUP = 65_536
 # Their values hardly repeat: a dictionary would be built and thrown away.
@@ -62,16 +63,18 @@ class SplitFile:
         self._writer.close()
 
 
-def encodings(rows: Iterable[Any], inputs: Inputs) -> dict[str, str]:
-    """For each column of JSON values, how its values are written: as plain strings if all are strings."""
-    strings = {"input": inputs.all_strings, "output": True, "label": True}
-    for batch in rows:
-        for name in ("output", "label"):
-            if strings[name]:
-                column = batch.column(name)
-                strings[name] = only_strings(_without_null(column) if name == "output" else column)
-        if not strings["output"] and not strings["label"]:
-            break
+def encodings(rows: Iterable[Any], inputs: Inputs, shapes: Iterable[str | None]) -> dict[str, str]:
+    """For each column of JSON values, how its values are written: as plain strings, or as JSON texts.
+
+    Output and label are written alike, so that they compare; as strings where the declared shapes say that
+    every label is a text, whatever was voted for so far, and no output is anything else. Inputs are strings
+    where there are some and all are strings: nobody knows what those will be that a product keeps to itself.
+    """
+    answers = all(shape is not None and only_texts(shape) for shape in shapes) and all(
+        only_strings(_without_null(batch.column("output"))) and only_strings(batch.column("label"))
+        for batch in rows
+    )
+    strings = {"input": inputs.found > 0 and inputs.all_strings, "output": answers, "label": answers}
     return {name: STRING if strings[name] else JSON for name in ENCODED}
 
 

@@ -161,6 +161,7 @@ def test_since_leaves_out_what_was_predicted_before(world: World) -> None:
         (["3", 'a"b\\c'], "string", {"3", 'a"b\\c'}),
         (["3", None], "string", {"3", None}),
         (["3", 4], "json", {'"3"', "4"}),
+        ([None, None], "string", {None}),
         ([{"b": 1, "a": [True]}, None], "json", {'{"a":[true],"b":1}', None}),
     ],
 )
@@ -172,7 +173,9 @@ def test_outputs_are_plain_only_if_all_are_strings(
     world.say(*(world.corrected(number, "5") for number in range(len(outputs))))
     published = world.release()
     assert published.manifest["encoding"]["output"] == encoding
+    assert published.manifest["encoding"]["label"] == encoding
     assert {row["output"] for row in rows(published)} == expected
+    assert {row["label"] for row in rows(published)} == {"5" if encoding == "string" else '"5"'}
 
 
 def test_labels_that_are_no_strings_are_json(tmp_path: Path) -> None:
@@ -184,6 +187,45 @@ def test_labels_that_are_no_strings_are_json(tmp_path: Path) -> None:
     published = world.release()
     assert published.manifest["encoding"] == {"input": "string", "output": "json", "label": "json"}
     assert {row["label"] for row in rows(published)} == {"2", '{"a":2,"b":1}'}
+
+
+def test_labels_of_mixed_types_are_typed_by_what_was_declared(tmp_path: Path) -> None:
+    """Whatever was voted for so far: JSON texts, and so are outputs, which compare with them as before."""
+    world = World(tmp_path / "datasets")
+    world.say(world.declared(["a", 1, 0, False, "0"]))
+    world.say(
+        world.predicted(1, "a"), world.predicted(2, "b"), world.corrected(1, "a"), world.corrected(2, "a")
+    )
+    first = world.release()
+    assert first.manifest["encoding"] == {"input": "string", "output": "json", "label": "json"}
+    assert [row["label"] == row["output"] for row in rows(first)] == [True, False]
+    labels = [1, 0, False, "0"]
+    world.say(*(world.predicted(10 + n, label) for n, label in enumerate(labels)))
+    world.say(*(world.corrected(10 + n, label) for n, label in enumerate(labels)))
+    second = world.release()
+    assert second.manifest["encoding"] == first.manifest["encoding"]
+    agreeing = {row["prediction_id"] for row in rows(second) if row["label"] == row["output"]}
+    assert agreeing == {"p-1", *(f"p-{10 + n}" for n in range(len(labels)))}
+    assert {row["label"] for row in rows(second)} == {'"a"', "1", "0", "false", '"0"'}
+
+
+def test_nested_labels_and_null_are_json(tmp_path: Path) -> None:
+    """Whatever a JSON Schema takes, in one canonical form; only an output of null is an empty one."""
+    world = World(tmp_path / "datasets")
+    world.say(world.declared(json_schema={"type": ["array", "object", "string"]}))
+    labels = [[None, {"k": 1}], {"b": [1.0], "a": ""}, "text"]
+    world.say(*(world.predicted(n, label) for n, label in enumerate(labels)), world.predicted(9, None))
+    world.say(*(world.corrected(n, label) for n, label in enumerate(labels)), world.corrected(9, "text"))
+    published = world.release()
+    assert published.manifest["encoding"]["label"] == "json"
+    assert {row["label"] for row in rows(published)} == {'[null,{"k":1}]', '{"a":"","b":[1]}', '"text"'}
+    assert [row["prediction_id"] for row in rows(published) if row["output"] != row["label"]] == ["p-9"]
+
+
+def test_a_column_without_a_value_is_not_typed_as_text(world: World) -> None:
+    """A product that keeps its inputs to itself fills them in when it loads: nobody knows what they are."""
+    world.say(world.predicted(1, input_ref="0" * 64), world.corrected(1, "5"))
+    assert world.release().manifest["encoding"]["input"] == "json"
 
 
 def test_inputs_come_from_the_log_wherever_they_lie(tmp_path: Path) -> None:
