@@ -1,30 +1,38 @@
-"""HTTP to one server with the standard library: a connection kept alive, a timeout, one kind of failure.
+"""HTTP to one server with the standard library: a connection kept alive, one deadline, one kind of failure.
 
-When to send again is decided elsewhere; here a request either has an answer or is :class:`Unreachable`.
+Who speaks (credentials, headers), which way (proxies) and whom to believe (certificates) is told once, when a
+transport is made. When to send again is decided elsewhere; here a request either has an answer or is
+:class:`Unreachable`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from loopline.address import Address, parse_url
 from loopline.errors import InvalidSetting, Unreachable
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from http.client import HTTPConnection
 
+    from loopline.connection import Bounded, Deadline
 
-class Address(Struct, frozen=True):
-    """A server's URL, taken apart."""
-
-    secure: bool
-    host: str
-    port: int | None
-    prefix: str
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# Printable, as far as one byte goes: no line ends, nothing that ends a header early.
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# What the client writes itself, so that a second one would contradict.
+_OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "host", "transfer-encoding"})
+# A file or folder with certificates, as requests and curl read them. OpenSSL itself reads SSL_CERT_FILE.
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Answer(Struct, frozen=True):
@@ -35,58 +43,119 @@ class Answer(Struct, frozen=True):
     body: bytes
 
 
-def parse_url(url: str) -> Address:
-    """The parts of ``http[s]://host[:port][/prefix]``; :class:`InvalidSetting` for anything else."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise InvalidSetting(f"url {url!r} cannot be read: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidSetting(f"url {url!r} must look like http://127.0.0.1:8710")
-    return Address(parts.scheme == "https", parts.hostname, port, parts.path.rstrip("/"))
+def check_headers(headers: object, address: Address) -> dict[str, str]:
+    """Headers as they are sent. Raises :class:`InvalidSetting`, which shows no value."""
+    if headers is None:
+        headers = {}
+    if not isinstance(headers, Mapping):
+        raise InvalidSetting(f"headers must be a mapping of names to values, not a {type(headers).__name__}")
+    checked: dict[str, str] = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or _HEADER_NAME.fullmatch(name) is None:
+            raise InvalidSetting(f"headers: {str(name)[:80]!r} is no name of a header")
+        if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
+            raise InvalidSetting(f"headers: the value of {name} is not text in one line of Latin-1")
+        if name.lower() in _OWN_HEADERS:
+            raise InvalidSetting(f"headers: {name} is written by the client itself")
+        checked[name] = value.strip()
+    if address.authorization is not None:
+        if any(name.lower() == "authorization" for name in checked):
+            raise InvalidSetting(
+                "headers: Authorization is there, and the url has a user too: give one of them"
+            )
+        checked["Authorization"] = address.authorization
+    return checked
 
 
 class Transport:
     """One connection to one server, used by one thread at a time.
 
-    ``timeout`` bounds connecting and each read, in seconds; ``largest`` the body of an answer, in bytes.
+    ``timeout`` bounds each step (resolve, connect, each read) in seconds; ``largest`` the body of an answer,
+    in bytes. ``headers`` go with every request; ``proxy`` is used whatever the environment says;
+    ``ca_bundle`` is a file or folder of certificates to trust. ``url`` is for people: without user and
+    password.
     """
 
-    def __init__(self, url: str, timeout: float, largest: int = 8 * 1024 * 1024) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        timeout: float,
+        largest: int = 8 * 1024 * 1024,
+        *,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> None:
         self._address = parse_url(url)
+        self.url = self._address.shown
         self._timeout = timeout
         self._largest = largest
+        own = check_headers(headers, self._address)
+        names = {name.lower() for name in own}
+        usual = {"User-Agent": "loopline-python", "Accept": "application/json"}
+        self._headers = {name: value for name, value in usual.items() if name.lower() not in names} | own
+        self._proxy = None
+        if proxy is not None:
+            from loopline.proxies import parse_proxy
+
+            self._proxy = parse_proxy(proxy, "proxy", self._address)
+        if ca_bundle is not None and not os.path.exists(ca_bundle):
+            raise InvalidSetting(f"ca_bundle {os.fspath(ca_bundle)!r} is not there")
+        self._ca_bundle = ca_bundle
+        self._through: Address | None = None
         self._connection: HTTPConnection | None = None
+        self._bounded: Bounded | None = None
         self._socket: socket.socket | None = None
         self._used = False
         self._aborted = threading.Event()
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        within: float | None = None,
     ) -> Answer:
-        """Send one request and read its whole answer, or raise :class:`Unreachable`."""
+        """Send one request and read its whole answer, or raise :class:`Unreachable`.
+
+        ``within`` bounds all of it together, in seconds.
+        """
+        from loopline.connection import Deadline
+
+        # Before anything that takes time, such as the first import of an HTTP library.
+        deadline = Deadline(self._timeout, within)
         from http.client import HTTPException
 
-        headers = {"User-Agent": "loopline-python", "Accept": "application/json"}
+        sent = {**self._headers, **(headers or {})}
         if content_type is not None:
-            headers["Content-Type"] = content_type
+            sent["Content-Type"] = content_type
         while True:
             reused = self._used and self._connection is not None
             try:
-                return self._exchange(method, self._address.prefix + path, body, headers)
+                return self._exchange(method, self._address.prefix + path, body, sent, deadline)
             except (OSError, HTTPException, ValueError) as error:
                 self.close()
                 # A server may close an idle connection at any time; that says nothing about its health.
                 if reused and isinstance(error, ConnectionError) and not self._aborted.is_set():
                     continue
-                raise Unreachable(f"{self.url} did not answer: {error!r}") from error
+                raise Unreachable(f"{self.url} did not answer: {_told(error)}") from error
 
-    def _exchange(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        connection = self._connection or self._connect()
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: Deadline
+    ) -> Answer:
+        connection = self._connection or self._connect(deadline)
+        if self._bounded is not None:
+            self._bounded.deadline = deadline
+        headers["Host"] = self._address.authority
+        through = self._through
+        if through is not None and not self._address.secure:
+            # To a proxy the whole address is said, and who we are to it.
+            path = f"http://{self._address.authority}{path}"
+            if through.authorization is not None:
+                headers["Proxy-Authorization"] = through.authorization
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         received = response.read(self._largest + 1)
@@ -100,29 +169,68 @@ class Transport:
             self.close()
         return Answer(response.status, names, received)
 
-    def _connect(self) -> HTTPConnection:
+    def _connect(self, deadline: Deadline) -> HTTPConnection:
         import http.client
 
-        kind = http.client.HTTPSConnection if self._address.secure else http.client.HTTPConnection
-        connection = kind(self._address.host, self._address.port, timeout=self._timeout)
-        connection.connect()
-        self._connection, self._socket, self._used = connection, connection.sock, False
+        from loopline.connection import dial
+        from loopline.proxies import proxy_of
+
+        self._through = self._proxy or proxy_of(self._address, os.environ)
+        self._bounded = dial(self._address, self._through, self._context, deadline, self._took)
+        # It only writes requests and reads answers; where they go was settled above.
+        connection = http.client.HTTPConnection(self._address.host, self._address.port)
+        connection.auto_open = 0
+        connection.sock = self._bounded
+        self._connection, self._used = connection, False
+        return connection
+
+    def _took(self, made: socket.socket) -> None:
+        """Note a socket, so that another thread can end what waits on it."""
+        self._socket = made
         if self._aborted.is_set():
             raise ConnectionAbortedError("given up while closing")
-        return connection
+
+    def _context(self) -> ssl.SSLContext:
+        import ssl
+
+        name, bundle = "ca_bundle", self._ca_bundle
+        for variable in _CA_VARIABLES:
+            if bundle is None and os.environ.get(variable):
+                name, bundle = variable, os.environ[variable]
+        if bundle is None:
+            return ssl.create_default_context()
+        try:
+            if os.path.isdir(bundle):
+                return ssl.create_default_context(capath=bundle)
+            return ssl.create_default_context(cafile=bundle)
+        except OSError as error:
+            raise OSError(f"{name}={os.fspath(bundle)!r} cannot be read: {error}") from error
 
     def abort(self) -> None:
         """Make a request that another thread waits for fail now; later ones fail at once."""
         self._aborted.set()
         waiting = self._socket
         if waiting is not None:
-            from socket import SHUT_RDWR
+            from socket import SHUT_RDWR, socket
 
             with contextlib.suppress(OSError):
-                waiting.shutdown(SHUT_RDWR)
+                # Below TLS, which another thread is in the middle of.
+                socket.shutdown(waiting, SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
-        connection, self._connection, self._socket = self._connection, None, None
+        connection, self._connection = self._connection, None
+        bounded, self._bounded, self._socket = self._bounded, None, None
         if connection is not None:
             connection.close()
+        if bounded is not None:
+            bounded.end()
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, in the words of whoever raised it; never with what the request carried."""
+    if isinstance(error, TimeoutError):
+        return str(error) or "timed out"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
