@@ -38,16 +38,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer from the table of pages."""
-        status, body = self.server.pages.get(self.path, (404, b'{"title":"Not Found","code":"not_found"}'))
+        status, body = self.server.pages.get(self.path, (404, encoded(problem("not_found"))))
         self.server.requests.append((self.path, dict(self.headers), b""))
         self.server.before_page()
         self.answer(status, body)
 
     def answer(self, status: int, body: bytes | object, **headers: str) -> None:
         """Send a whole answer; anything but bytes as JSON. ``Retry_After`` is the header Retry-After."""
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) else encoded(body)
+        usual = "application/json" if status == 200 else "application/problem+json"
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", headers.pop("Content_Type", usual))
         self.send_header("Content-Length", str(len(raw)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -138,6 +139,16 @@ def serving(port: int = 0) -> Iterator[FakeServer]:
         server.stop()
 
 
+def encoded(body: object) -> bytes:
+    """A body as JSON."""
+    return json.dumps(body).encode()
+
+
+def problem(code: str, detail: str = "no") -> dict[str, Any]:
+    """A problem as Loopline words it."""
+    return {"type": f"urn:loopline:problem:{code}", "title": "No", "detail": detail, "code": code}
+
+
 # ---- moves
 
 
@@ -155,7 +166,7 @@ def judge(verdicts: dict[str, str]) -> Move:
             status = verdicts.get(event["id"], "accepted")
             item: dict[str, Any] = {"index": index, "id": event["id"], "status": status}
             if status != "accepted":
-                item["problem"] = {"title": "No", "detail": f"because of {status}", "code": "invalid_value"}
+                item["problem"] = problem("invalid_value", f"because of {status}")
             items.append(item)
         good = [event for event in events if event["id"] not in verdicts]
         handler.server.take(good)
@@ -166,10 +177,19 @@ def judge(verdicts: dict[str, str]) -> Move:
 
 
 def status(code: int, **headers: str) -> Move:
-    """Answer with a bare problem, taking nothing."""
+    """Answer with a problem of Loopline's, taking nothing."""
 
     def move(handler: Handler, events: list[Event]) -> None:
-        handler.answer(code, {"title": "No", "detail": f"status {code}", "code": "x"}, **headers)
+        handler.answer(code, problem("invalid_value", f"status {code}"), **headers)
+
+    return move
+
+
+def page(code: int, body: bytes = b"<html>not here</html>", kind: str = "text/html", **headers: str) -> Move:
+    """Answer as something in between does: a proxy, a login page, another server."""
+
+    def move(handler: Handler, events: list[Event]) -> None:
+        handler.answer(code, body, Content_Type=kind, **headers)
 
     return move
 
@@ -203,7 +223,7 @@ def take_and_half_answer(handler: Handler, events: list[Event]) -> None:
 
 def greeting_page(handler: Handler, events: list[Event]) -> None:
     """Answer 200 as a proxy's log-in page does."""
-    handler.answer(200, b"<html>Welcome to the hotel</html>")
+    page(200, b"<html>Welcome to the hotel</html>")(handler, events)
 
 
 def silence(handler: Handler, events: list[Event]) -> None:

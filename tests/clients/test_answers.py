@@ -11,9 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopline.answers import MAX_RETRY_AFTER_S, judge, retry_after
+from loopline.answers import MAX_RETRY_AFTER_S, Refusal, judge, retry_after
 
-PROBLEM = {"type": "about:blank", "title": "Invalid", "detail": "no such word", "code": "invalid_value"}
+PROBLEM = {
+    "type": "urn:loopline:problem:invalid_value",
+    "title": "A value is missing or not allowed",
+    "detail": "no such word",
+    "code": "invalid_value",
+}
+OURS = {"content-type": "application/problem+json"}
+PAGE = {"content-type": "text/html; charset=utf-8"}
+
+
+def encoded(document: object) -> bytes:
+    """A document as a body."""
+    return json.dumps(document).encode()
 
 
 def answer(*statuses: str) -> bytes:
@@ -22,14 +34,14 @@ def answer(*statuses: str) -> bytes:
     for item in items:
         if item["status"] == "refused":
             item["problem"] = PROBLEM
-    return json.dumps({"accepted": 0, "refused": 0, "position": "x", "items": items}).encode()
+    return encoded({"accepted": 0, "refused": 0, "position": "x", "items": items})
 
 
 @given(st.lists(st.sampled_from(["accepted", "refused", "retry", "newly invented"])))
 def test_every_event_is_accepted_refused_or_sent_again(statuses: list[str]) -> None:
     """Each item has one fate; a status nobody knows yet means: not on disk, so again."""
     verdict = judge(200, {}, answer(*statuses), len(statuses))
-    assert [index for index, _ in verdict.refused] == [
+    assert [each.item for each in verdict.refused] == [
         index for index, each in enumerate(statuses) if each == "refused"
     ]
     assert verdict.again == [
@@ -37,65 +49,158 @@ def test_every_event_is_accepted_refused_or_sent_again(statuses: list[str]) -> N
     ]
     assert not verdict.away
     assert not verdict.divide
+    assert verdict.position == "x"
 
 
-def test_an_item_the_answer_is_silent_about_is_sent_again() -> None:
-    """Too few items, unknown indexes and repeated ones never make an event count as accepted."""
-    body = json.dumps(
-        {
-            "items": [
-                {"index": 1, "status": "accepted"},
-                {"index": 7, "status": "accepted"},
-                {"index": -1, "status": "accepted"},
-                {"index": 1, "status": "refused"},
-            ]
-        }
-    )
-    verdict = judge(200, {}, body.encode(), 3)
-    assert verdict.again == [0, 2]
+GOOD = {"index": 0, "id": "e-0", "status": "accepted"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        None,
+        [],
+        {},
+        "accepted",
+        {"status": "accepted"},
+        {"index": 1},
+        {"index": "1", "status": "accepted"},
+        {"index": True, "status": "accepted"},
+        {"index": 1.0, "status": "accepted"},
+        {"index": 7, "status": "accepted"},
+        {"index": -1, "status": "accepted"},
+        {"index": 1, "status": None},
+        {"index": 1, "status": "ACCEPTED"},
+        {"index": 1, "status": "refused"},
+        {"index": 1, "status": "refused", "problem": "no"},
+        {"index": 1, "status": "refused", "problem": {"type": "about:blank", "title": "No"}},
+        {"index": 1, "status": "refused", "problem": {**PROBLEM, "type": ["urn:loopline:problem:x"]}},
+    ],
+    ids=repr,
+)
+def test_an_item_that_is_not_as_it_should_be_is_sent_again_alone(broken: object) -> None:
+    """One broken item costs neither the good ones beside it nor the event that it should have been about."""
+    verdict = judge(200, {}, encoded({"items": [GOOD, broken]}), 2)
+    assert verdict.again == [1]
     assert verdict.refused == []
+    assert not verdict.away
+
+
+def test_an_item_the_answer_is_silent_about_or_contradicts_is_sent_again() -> None:
+    """Too few items and those told twice never make an event count as accepted or refused."""
+    items = [
+        {"index": 1, "status": "accepted"},
+        {"index": 1, "status": "refused", "problem": PROBLEM},
+        {"index": 3, "status": "refused", "problem": PROBLEM, "id": "e-3"},
+        {"index": 4, "status": "accepted"},
+    ]
+    verdict = judge(200, {}, encoded({"items": items}), 5)
+    assert verdict.again == [0, 1, 2]
+    assert verdict.refused == [Refusal(3, PROBLEM, "e-3")]
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"[]", b"{}", b'{"accepted": 3}', b'{"items": 3}', b'{"items": [{}]}', b"\xff\xfe"],
-    ids=repr,
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"accepted": 3}',
+        b'{"items": 3}',
+        b'{"items": []}',
+        b'{"items": [{}]}',
+        b'{"items": {"0": "accepted"}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+    ids=lambda body: repr(body[:30]),
 )
-def test_an_unreadable_200_is_no_acknowledgement(body: bytes) -> None:
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 206])
+def test_an_unreadable_2xx_is_no_acknowledgement(status: int, body: bytes) -> None:
     """A proxy's page, half a body or another service's answer means: all of them, again."""
-    verdict = judge(200, {}, body, 3)
+    verdict = judge(status, {}, body, 3)
     assert verdict.again == [0, 1, 2]
     assert verdict.away
+    assert verdict.foreign
 
 
-@pytest.mark.parametrize("status", [204, 301, 307, 408, 425, 429, 500, 502, 503, 504, 599])
-def test_a_moment_that_was_not_right_keeps_everything(status: int) -> None:
-    """Redirects, timeouts, limits and server errors lose nothing and are waited out."""
-    verdict = judge(status, {"retry-after": "7"}, b"", 3)
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+@pytest.mark.parametrize("headers, body", [(OURS, encoded(PROBLEM)), (PAGE, b"<html>")])
+def test_a_moment_that_was_not_right_keeps_everything(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """Timeouts, limits and server errors, whoever tells them, lose nothing and are waited out."""
+    verdict = judge(status, {**headers, "retry-after": "7"}, body, 3)
     assert verdict.again == [0, 1, 2]
-    assert verdict.away
-    assert verdict.wait_s == (0 if status < 300 else 7)
+    assert (verdict.away, verdict.foreign, verdict.wait_s) == (True, False, 7)
 
 
+FOREIGN = [
+    (PAGE, b"<html>default backend - 404</html>"),
+    ({}, b""),
+    ({"content-type": "application/json"}, encoded(PROBLEM)),
+    ({"content-type": "application/json"}, b'{"message": "no"}'),
+    (OURS, b""),
+    (OURS, b"null"),
+    (OURS, b"[1]"),
+    (OURS, encoded({"title": "No"})),
+    (OURS, encoded({**PROBLEM, "type": "about:blank"})),
+    (OURS, encoded({**PROBLEM, "type": "https://example.org/urn:loopline:problem:x"})),
+    (OURS, encoded({**PROBLEM, "type": 7})),
+    (OURS, b"\xff"),
+]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("headers, body", FOREIGN, ids=repr)
+@pytest.mark.parametrize(
+    "status", [300, 301, 302, 304, 307, 308, 400, 401, 402, 403, 404, 405, 407, 409, 410, 415, 422, 451, 499]
+)
+def test_only_loopline_itself_can_refuse(
+    status: int, headers: dict[str, str], body: bytes, count: int
+) -> None:
+    """A redirect or refusal of something in between keeps every event, whatever it looks like."""
+    verdict = judge(status, headers, body, count)
+    assert verdict.again == list(range(count))
+    assert (verdict.away, verdict.foreign, verdict.divide, verdict.refused) == (True, True, False, [])
+    assert str(status) in verdict.why
+
+
+@pytest.mark.parametrize("headers, body", FOREIGN, ids=repr)
+def test_a_proxy_s_limit_divides_and_never_drops(headers: dict[str, str], body: bytes) -> None:
+    """413 of something in between: smaller parts may pass, one event alone waits and holds up nobody."""
+    assert judge(413, headers, body, 2).divide
+    alone = judge(413, headers, body, 1)
+    assert (alone.again, alone.away, alone.foreign, alone.refused) == ([0], False, True, [])
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/problem+json", "Application/Problem+JSON; charset=utf-8"]
+)
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_body_that_was_not_taken_is_divided_down_to_one(status: int) -> None:
+def test_a_body_that_was_not_taken_is_divided_down_to_one(status: int, media_type: str) -> None:
     """Several events are tried in halves; one alone is refused, with the problem of the answer."""
-    assert judge(status, {}, b"", 2).divide
-    alone = judge(status, {}, json.dumps(PROBLEM).encode(), 1)
-    assert alone.refused == [(0, PROBLEM)]
+    headers = {"content-type": media_type}
+    assert judge(status, headers, encoded(PROBLEM), 2).divide
+    alone = judge(status, headers, encoded({**PROBLEM, "position": "0:7"}), 1)
+    assert alone.refused == [Refusal(0, {**PROBLEM, "position": "0:7"})]
+    assert alone.position == "0:7"
 
 
-def test_the_problem_of_one_event_is_found_inside_the_batch_s_body() -> None:
-    """422 for one event carries the item's problem, which is the one people want to read."""
-    assert judge(422, {}, answer("refused"), 1).refused == [(0, PROBLEM)]
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 415, 421, 426, 431])
+def test_a_request_that_loopline_does_not_serve_says_nothing_about_its_events(status: int) -> None:
+    """A wrong path, an older server, a missing right: a person can mend it, and the events wait for that."""
+    verdict = judge(status, OURS, encoded(PROBLEM), 3)
+    assert verdict.again == [0, 1, 2]
+    assert (verdict.away, verdict.foreign) == (True, False)
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[1]", b'"no"', b"<html>"], ids=repr)
-def test_a_refusal_without_a_reason_still_has_a_problem(body: bytes) -> None:
-    """on_refused always gets an object with title, detail and code."""
-    ((_, problem),) = judge(403, {}, body, 1).refused
-    assert {"title", "detail", "code"} <= set(problem)
-    assert "403" in problem["detail"]
+@given(st.integers(200, 599), st.binary(max_size=40), st.sampled_from([*OURS.values(), "text/html", ""]))
+def test_no_answer_loses_an_event_without_loopline_s_word(status: int, body: bytes, media_type: str) -> None:
+    """Whatever comes back, what was neither accepted nor refused in Loopline's own form is sent again."""
+    verdict = judge(status, {"content-type": media_type}, body, 1)
+    assert verdict.again == [0]
 
 
 @pytest.mark.parametrize(
@@ -108,9 +213,13 @@ def test_a_refusal_without_a_reason_still_has_a_problem(body: bytes) -> None:
         (" 3 ", 3),
         ("-3", 0),
         ("99999999", MAX_RETRY_AFTER_S),
+        ("9" * 400, MAX_RETRY_AFTER_S),
         ("soon", 0),
         ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER_S),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", MAX_RETRY_AFTER_S),
         ("²", 0),
+        ("٣", 0),
     ],
 )
 def test_retry_after_in_seconds(value: str | None, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The one question a product asks while it works, and the settings a client is made with."""
+"""The one question a product asks while it works: what it answers, and how long it takes at most."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import time
 import pytest
 
 from loopline import Client
-from loopline.errors import InvalidSetting, LooplineError, Refused, Unreachable
+from loopline.errors import LooplineError, Refused, Unreachable
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer
+from tests.clients.fake_server import FakeServer, encoded, problem
 
 REF = "0" * 64
 PATH = f"/v1/overrides/name-matcher?person=u+7%2F%C3%A9&input_ref={REF}"
@@ -77,7 +77,13 @@ def test_an_answer_that_drips_costs_no_more_than_the_timeout(make: Make) -> None
 
 @pytest.mark.parametrize(
     "status, body, error",
-    [(422, b'{"title":"No","detail":"no such model"}', Refused), (200, b"<html>", Unreachable)],
+    [
+        (422, encoded(problem("invalid_request", "no such model")), Refused),
+        (422, b'{"title":"No","detail":"no such model"}', Unreachable),
+        (404, b"<html>no backend</html>", Unreachable),
+        (302, b"", Unreachable),
+        (200, b"<html>", Unreachable),
+    ],
 )
 def test_a_server_that_refuses_or_talks_nonsense(
     server: FakeServer, make: Make, status: int, body: bytes, error: type[LooplineError]
@@ -91,23 +97,25 @@ def test_a_server_that_refuses_or_talks_nonsense(
         assert (raised.value.status, raised.value.problem["detail"]) == (422, "no such model")
 
 
-@pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:8710", "ftp://x", "http://", "http://x:port", "http://[::1", "/v1"]
-)
-def test_a_url_that_cannot_work_is_told_when_the_client_is_made(url: str) -> None:
-    """Settings are looked at once, at the start, where a raised error hurts nobody."""
-    with pytest.raises(InvalidSetting):
-        Client(url, "/test")
+def test_an_override_takes_no_longer_than_it_was_given_whatever_hangs(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resolver that does not answer is waited for as long as a server that does not."""
+    release = threading.Event()
 
+    def hang(*_: object, **__: object) -> object:
+        release.wait(10)
+        raise socket.gaierror(-2, "Name or service not known")
 
-def test_settings_that_are_missing_are_told() -> None:
-    """Without test=True a client needs a server and a source; a queue has room for something."""
-    with pytest.raises(InvalidSetting, match="test=True"):
-        Client()
-    with pytest.raises(InvalidSetting, match="source"):
-        Client("http://127.0.0.1:8710")
-    with pytest.raises(InvalidSetting, match="queue_size"):
-        Client("http://127.0.0.1:8710", "/test", queue_size=0)
+    client = make(url="http://loop.test:8710")
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        for seconds in (0.2, 0.4):
+            began = time.monotonic()
+            assert ask(client, timeout=seconds) is None
+            assert time.monotonic() - began < seconds + 0.4
+    finally:
+        release.set()
 
 
 def test_a_server_may_live_below_a_path(server: FakeServer, make: Make) -> None:

@@ -35,6 +35,7 @@ def test_every_example_runs(
         "prediction.made.v1",
         "feedback.confirmation.v1",
         "feedback.retraction.v1",
+        "feedback.thumb.v1",
     ]
     assert "'accepted': 7" in capsys.readouterr().out
 

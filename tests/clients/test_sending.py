@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import socket
 import subprocess
@@ -88,7 +89,8 @@ def test_what_was_not_answered_is_sent_again_with_its_id(
     first, *others = [body for _, _, body in server.requests]
     assert len(others) == 2
     assert others == [first, first]
-    assert settled(client) == {"accepted": 1, "failures": 2}
+    assert client.stats()["failures"] == 2
+    assert client.stats()["accepted"] == 1
 
 
 def test_a_server_that_is_not_there_yet_gets_everything_when_it_comes(
@@ -205,17 +207,114 @@ def test_one_poisonous_event_is_found_and_given_up(server: FakeServer, make: Mak
     assert len(server.requests) < 20
 
 
-@pytest.mark.parametrize("code", [401, 403, 404, 405, 415])
-def test_an_answer_that_means_never_is_not_tried_for_ever(server: FakeServer, make: Make, code: int) -> None:
-    """A server that will not have any of it says so once, and the product hears of every event."""
-    heard: list[str] = []
-    server.otherwise = moves.status(code)
-    client = make(on_refused=lambda event, problem: heard.append(problem["detail"]))
-    for number in range(7):
-        client.thumb(f"p-{number}", "up")
+IN_BETWEEN = {
+    "a login page": moves.page(401),
+    "a firewall": moves.page(403, b'{"error": "forbidden"}', "application/json"),
+    "an ingress without backends": moves.page(404, b"default backend - 404", "text/plain"),
+    "a static site": moves.page(405),
+    "a proxy that is full": moves.page(413),
+    "a site that is gone": moves.page(410),
+    "a censor": moves.page(451),
+    "a proxy's own login": moves.page(407),
+    "a redirect": moves.page(308, b"", Location="https://elsewhere/"),
+    "another service's 400": moves.page(400, b'{"type":"about:blank"}', "application/problem+json"),
+    "another service's 422": moves.page(422, b'{"detail": []}', "application/json"),
+    "another service's 201": moves.page(201, b'{"id": 7}', "application/json"),
+    "a wrong path": moves.page(404, moves.encoded(moves.problem("not_found")), "application/problem+json"),
+}
+
+
+@pytest.mark.parametrize("spooled", [False, True], ids=["memory", "spool"])
+@pytest.mark.parametrize("in_between", IN_BETWEEN.values(), ids=IN_BETWEEN.keys())
+def test_what_is_not_loopline_s_word_drops_nothing(
+    server: FakeServer, make: Make, tmp_path: Path, in_between: moves.Move, spooled: bool
+) -> None:
+    """Events wait while something else answers, flush() says so, and all arrive once Loopline answers."""
+    heard: list[object] = []
+    server.otherwise = in_between
+    client = make(
+        spool=tmp_path / "spool" if spooled else None, on_refused=lambda *refusal: heard.append(refusal)
+    )
+    ids = [client.thumb(f"p-{number}", "up") for number in range(3)]
+    assert not client.flush(0.1)
+    stats = client.stats()
+    assert stats["queued"] + stats["spooled"] == 3
+    assert stats["failures"] > 0
+    assert (stats["refused"], stats["dropped"], heard) == (0, 0, [])
+    server.otherwise = moves.accept
     assert client.flush(5)
-    assert heard == [f"status {code}"] * 7
-    assert len(server.requests) == 1
+    assert server.times_accepted == dict.fromkeys(ids, 1)
+
+
+def test_what_is_not_loopline_is_told_loudly_and_not_with_every_attempt(
+    server: FakeServer, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One error says how many events wait, where and for what; further attempts say it once a minute."""
+    server.otherwise = moves.page(403)
+    client = make()
+    client.thumb("p-1", "up", person="u-secret")
+    for _ in range(5):
+        client.flush(0.05)
+    assert client.stats()["foreign"] == client.stats()["failures"] > 1
+    (line,) = [record for record in caplog.records if record.name == "loopline"]
+    assert line.levelno == logging.ERROR
+    assert "1 events wait" in line.getMessage()
+    assert "answered 403 (text/html)" in line.getMessage()
+    assert server.url in line.getMessage()
+    assert "u-secret" not in line.getMessage()
+
+
+def test_an_event_that_a_proxy_never_lets_through_holds_up_no_other(
+    server: FakeServer, make: Make, tmp_path: Path
+) -> None:
+    """A proxy with a small limit: everything below it arrives, now and later; what is above it waits."""
+
+    def small(handler: moves.Handler, events: list[moves.Event]) -> None:
+        size = int(handler.headers["Content-Length"])
+        (moves.page(413) if size > 1_000 else moves.accept)(handler, events)
+
+    server.otherwise = small
+    for spool in (None, tmp_path / "spool"):
+        client = make(spool=spool)
+        large = client.comment("p-1", "x" * 2_000)
+        ids = {client.thumb(f"p-{number}", "up") for number in range(20)}
+        assert not client.flush(0.5)
+        ids |= {client.thumb(f"p-{number}", "down") for number in range(5)}
+        assert not client.flush(0.5)
+        assert ids <= set(server.accepted)
+        assert large not in server.accepted
+        assert client.stats()["queued"] + client.stats()["spooled"] == 1
+
+
+def test_an_item_that_is_put_off_for_ever_holds_up_no_other(server: FakeServer, make: Make) -> None:
+    """Without a spool too, what is to be tried again travels with what is new."""
+    server.otherwise = moves.judge({"e-never": "retry"})
+    client = make()
+    client.thumb("p-1", "up", id="e-never")
+    assert not client.flush(0.1)
+    ids = {client.thumb(f"p-{number}", "up") for number in range(20)}
+    assert not client.flush(0.5)
+    assert set(server.accepted) == ids
+
+
+def test_who_speaks_is_said_with_each_request_and_shown_nowhere(
+    make: Make, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """User and password of the URL and given headers are sent; neither log, repr nor stats() has them."""
+    url = server.url.replace("http://", "http://al%69ce:s3%2Fcr%40t@")
+    client = make(url=url, headers={"X-Token": "t0ken"})
+    client.thumb("p-1", "up")
+    assert client.flush(5)
+    _, headers, _ = server.requests[0]
+    assert headers["Authorization"] == "Basic " + base64.b64encode(b"alice:s3/cr@t").decode()
+    assert headers["X-Token"] == "t0ken"
+    server.otherwise = moves.page(401)
+    client.thumb("p-1", "down")
+    client.flush(0.1)
+    client.override("m", "u", "r")
+    told = f"{caplog.text} {client!r} {client.url} {client.stats()} {client._transport._address!r}"
+    assert server.url in told
+    assert not [each for each in ("alice", "al%69ce", "s3/cr@t", "s3%2F", "t0ken") if each in told]
 
 
 def test_a_connection_the_server_closed_while_idle_is_replaced_at_once(

@@ -67,15 +67,18 @@ def test_a_damaged_line_is_seen(event: bytes, data: st.DataObject) -> None:
 
 
 def test_events_come_back_in_order_and_leave_no_file(spool: Spool, folder: Path) -> None:
-    """What was appended is read once, oldest first; a segment read to its end is removed."""
+    """What was appended is read once, oldest first; at its end a segment is emptied, and removed by close."""
     assert spool.append(EVENTS[:60]) == 60
     assert spool.append(EVENTS[60:]) == 40
     assert spool.waiting == 100
     assert drain(spool) == EVENTS
     assert spool.waiting == 0
-    assert list(folder.iterdir()) == []
+    (path,) = folder.iterdir()
+    assert path.stat().st_size == len(b"loopline-spool 1 ") + 21
     assert spool.append(EVENTS[:3]) == 3
     assert drain(spool) == EVENTS[:3]
+    spool.close()
+    assert list(folder.iterdir()) == []
 
 
 def test_what_was_not_acknowledged_is_read_again(spool: Spool) -> None:
@@ -250,7 +253,9 @@ def test_a_closed_spool_is_synced_and_free(folder: Path, monkeypatch: pytest.Mon
     """close() asks the disk to keep what was written and lets others adopt it."""
     synced: list[int] = []
     sync = os.fsync
-    monkeypatch.setattr(spools.os, "fsync", lambda descriptor: (synced.append(descriptor), sync(descriptor)))
+    monkeypatch.setattr(
+        spools, "_fdatasync", lambda descriptor: (synced.append(descriptor), sync(descriptor))
+    )
     first = Spool(folder)
     first.append(EVENTS[:10])
     first.close()

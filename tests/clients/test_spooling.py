@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from loopline import Client, outbox
+from loopline import outbox
+from loopline.errors import SpoolUnavailable
 from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
 from tests.clients.fake_server import FakeServer, serving
@@ -51,27 +53,31 @@ def test_events_go_to_disk_while_the_server_is_away_and_out_when_it_is_back(
     assert not files(tmp_path / "spool")
 
 
-def test_a_server_that_is_there_costs_no_disk(server: FakeServer, tmp_path: Path, make: Make) -> None:
-    """While sending works, nothing is ever written to the spool."""
+def test_what_was_answered_for_does_not_stay_on_disk(server: FakeServer, tmp_path: Path, make: Make) -> None:
+    """While sending works, one file is emptied again and again, and close() removes it."""
     client = make(spool=tmp_path / "spool")
-    for number in range(500):
-        client.thumb(f"p-{number}", "up")
-    assert client.flush(5)
+    for _ in range(3):
+        for number in range(500):
+            client.thumb(f"p-{number}", "up")
+        assert client.flush(5)
+        (path,) = files(tmp_path / "spool")
+        assert b"p-1" not in path.read_bytes()
+    client.close()
     assert os.listdir(tmp_path / "spool") == []
 
 
 def test_a_queue_that_overflows_goes_to_disk_and_nothing_is_dropped(
     server: FakeServer, tmp_path: Path, make: Make
 ) -> None:
-    """With a server that hangs, a small queue and a spool, every event is kept."""
+    """With a server that hangs, a small queue and a spool, every event is on disk and none in memory."""
     server.script = [moves.silence]
     client = make(spool=tmp_path / "spool", queue_size=50, timeout=30)
     ids = {client.thumb("p-0", "up")}
     until(lambda: len(server.requests) == 1)
     ids |= {client.thumb(f"p-{number}", "up") for number in range(5_000)}
-    until(lambda: client.stats()["queued"] <= 51)
+    assert client.stats()["queued"] == 0
     assert client.stats()["dropped"] == 0
-    assert client.stats()["spooled"] >= 4_950
+    assert client.stats()["spooled"] == 5_001
     server.released.set()
     assert client.flush(10)
     assert set(server.accepted) == ids
@@ -104,6 +110,7 @@ def test_items_to_retry_wait_in_the_spool(server: FakeServer, tmp_path: Path, ma
         client.thumb("p-1", "up", id=f"e-{number}")
     assert client.flush(5)
     assert server.times_accepted == {f"e-{number}": 1 for number in range(4)}
+    client.close()
     assert not files(tmp_path / "spool")
 
 
@@ -147,11 +154,8 @@ def test_a_refusal_in_the_spool_does_not_hold_up_the_rest(tmp_path: Path, make: 
     assert heard == ["e-700"]
 
 
-def test_a_full_spool_falls_back_to_memory_and_then_counts(
-    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_spool_falls_back_to_memory_and_then_counts(tmp_path: Path, make: Make) -> None:
     """When neither disk nor memory has room, the newest are dropped and counted, and calls stay quick."""
-    monkeypatch.setattr("loopline.client._HANDOVER", 100)
     client = make(
         url=f"http://127.0.0.1:{free_port()}",
         spool=tmp_path / "spool",
@@ -169,17 +173,25 @@ def test_a_full_spool_falls_back_to_memory_and_then_counts(
     assert sum(path.stat().st_size for path in files(tmp_path / "spool")) <= 20_000 + 38
 
 
-def test_a_spool_that_cannot_be_used_is_logged_or_raised(
-    server: FakeServer, tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture
+def test_a_spool_that_cannot_be_used_now_is_logged_or_raised(
+    server: FakeServer,
+    tmp_path: Path,
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A product whose spool folder is broken still starts and sends, unless it asked to be told."""
-    (tmp_path / "taken").write_text("")
-    client = make(spool=tmp_path / "taken")
+    """A product on a disk that fails still starts and sends, unless it asked to be told."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    client = make(spool=tmp_path / "spool")
     assert "going on without a spool" in caplog.text
     client.thumb("p-1", "up")
     assert client.flush(5)
-    with pytest.raises(OSError, match="taken"):
-        Client(server.url, "/test", spool=tmp_path / "taken", strict=True)
+    with pytest.raises(SpoolUnavailable, match="Read-only"):
+        make(spool=tmp_path / "spool", strict=True)
 
 
 PRODUCT = """

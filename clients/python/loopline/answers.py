@@ -1,13 +1,16 @@
 """What the server's answer to a batch means for each event in it.
 
-Pure: status, headers and body in, a verdict out. Acting on it (waiting, dividing, telling the product) is the
-sender's part.
+Only Loopline itself can refuse an event: with an RFC 9457 problem of a type that begins with
+``urn:loopline:problem:``. Whatever else comes back (a proxy's page, a login, another server on the port) says
+nothing about the events, and they wait. Pure: status, headers and body in, a verdict out. Acting on it
+(waiting, dividing, telling the product) is the sender's part.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -15,93 +18,146 @@ from msgspec import Struct
 # Longer than this a server may not silence a client, whatever it asks for.
 MAX_RETRY_AFTER_S = 300.0
 
+PROBLEM_TYPE = "application/problem+json"
+PROBLEM_URN = "urn:loopline:problem:"
+
 # The request was fine and the moment was not: timeout, too early, too many, and everything above 499.
 _PASSING = frozenset({408, 425, 429})
-# The body as a whole was not taken; a part of it may be.
-_DIVISIBLE = frozenset({400, 413, 422})
+# Loopline judges the request and not what is in it: who asks, where, and in which form.
+_ABOUT_THE_REQUEST = frozenset({401, 403, 404, 405, 407, 415, 421, 426, 431})
+_TOO_LARGE = 413
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
+
+
+class Refusal(NamedTuple):
+    """What Loopline will never take: the place in the batch, why, and the id as the server read it."""
+
+    item: int
+    problem: dict[str, Any]
+    id: str | None = None
 
 
 class Verdict(Struct):
     """One place per event of the batch: refused ones with their problem, those to send again.
 
     ``again`` with everything in it means the server is away or busy (``away``); ``divide`` asks for the
-    batch in halves. Whatever is in neither list was accepted.
+    batch in halves. Whatever is in neither list was accepted. ``foreign``: what answered is no Loopline.
     """
 
-    refused: list[tuple[int, dict[str, Any]]] = []
+    refused: list[Refusal] = []
     again: list[int] = []
     away: bool = False
     divide: bool = False
+    foreign: bool = False
     wait_s: float = 0.0
     why: str = ""
+    position: str | None = None
 
 
-class _Item(Struct):
-    index: int
-    status: str
-    problem: dict[str, Any] | None = None
-
-
-class _Answer(Struct):
-    items: list[_Item]
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes, count: int) -> Verdict:
     """The verdict on a batch of ``count`` events; the headers' names are in lower case."""
     if 200 <= status < 300:
-        return _judge_items(body, count)
-    if status < 400 or status >= 500 or status in _PASSING:
-        wait_s = retry_after(headers.get("retry-after"))
-        return Verdict(again=list(range(count)), away=True, wait_s=wait_s, why=f"answered {status}")
-    if status in _DIVISIBLE and count > 1:
-        return Verdict(divide=True, why=f"answered {status}")
-    problem = read_problem(status, body)
-    return Verdict(refused=[(index, problem) for index in range(count)], why=f"answered {status}")
+        return _judge_items(status, headers, body, count)
+    problem = loopline_problem(headers, body)
+    everything = list(range(count))
+    wait_s = retry_after(headers.get("retry-after"))
+    if status >= 500 or status in _PASSING:
+        return Verdict(again=everything, away=True, wait_s=wait_s, why=f"answered {status}")
+    if problem is None:
+        if status == _TOO_LARGE and count > 1:
+            # A proxy with a smaller limit than ours lets parts through.
+            return Verdict(divide=True, foreign=True, why=_no_loopline(status, headers))
+        alone = status == _TOO_LARGE
+        return Verdict(
+            again=everything, away=not alone, foreign=True, wait_s=wait_s, why=_no_loopline(status, headers)
+        )
+    why = f"answered {status}: {problem.get('detail') or problem.get('title') or problem['type']}"
+    if status < 400 or status in _ABOUT_THE_REQUEST:
+        return Verdict(again=everything, away=True, wait_s=wait_s, why=why)
+    if count > 1:
+        return Verdict(divide=True, why=why)
+    position = problem.get("position")
+    return Verdict(
+        refused=[Refusal(index, problem) for index in everything],
+        why=why,
+        position=position if isinstance(position, str) else None,
+    )
 
 
-def _judge_items(body: bytes, count: int) -> Verdict:
-    try:
-        items = _decode_answer(body).items
-    except (msgspec.DecodeError, UnicodeDecodeError):
+def _judge_items(status: int, headers: Mapping[str, str], body: bytes, count: int) -> Verdict:
+    """A 2xx names each event's fate; an event whose fate is missing, unreadable or told twice goes again."""
+    document = _decoded(body)
+    items = document.get("items") if isinstance(document, dict) else None
+    fates: dict[int, Refusal | bool | None] = {}
+    for item in items if isinstance(items, list) else []:
+        index = item.get("index") if isinstance(item, dict) else None
+        if type(index) is int and 0 <= index < count:
+            fates[index] = _fate(index, item) if index not in fates else None
+    if count and not fates:
         # A proxy's greeting page is a 200 too. Nothing in it says that an event is on disk.
-        everything = list(range(count))
-        return Verdict(again=everything, away=True, why="answered what is not Loopline's answer to a batch")
-    refused: list[tuple[int, dict[str, Any]]] = []
-    silent = set(range(count))
-    for item in items:
-        if item.index not in silent:
-            continue
-        if item.status == "accepted":
-            silent.discard(item.index)
-        elif item.status == "refused":
-            silent.discard(item.index)
-            refused.append((item.index, item.problem or _nameless(200)))
-    why = "asked to send some again" if silent else ""
-    return Verdict(refused=refused, again=sorted(silent), why=why)
+        why = _no_loopline(status, headers)
+        return Verdict(again=list(range(count)), away=True, foreign=True, why=why)
+    again = [index for index in range(count) if fates.get(index) is None]
+    position = document.get("position") if isinstance(document, dict) else None
+    return Verdict(
+        refused=[fate for _, fate in sorted(fates.items()) if isinstance(fate, Refusal)],
+        again=again,
+        why=f"asked to send {len(again)} of {count} again" if again else "",
+        position=position if isinstance(position, str) else None,
+    )
+
+
+def _fate(index: int, item: dict[str, Any]) -> Refusal | bool | None:
+    """True for accepted, the refusal, or None for whatever means: again."""
+    if item.get("status") == "accepted":
+        return True
+    problem = item.get("problem")
+    if item.get("status") == "refused" and isinstance(problem, dict) and _is_ours(problem):
+        id = item.get("id")
+        return Refusal(index, problem, id if isinstance(id, str) else None)
+    return None
+
+
+def loopline_problem(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | None:
+    """Loopline's own problem in an answer; None for whatever else says no."""
+    if _media_type(headers) != PROBLEM_TYPE:
+        return None
+    problem = _decoded(body)
+    return problem if isinstance(problem, dict) and _is_ours(problem) else None
+
+
+def _is_ours(problem: Mapping[str, Any]) -> bool:
+    kind = problem.get("type")
+    return isinstance(kind, str) and kind.startswith(PROBLEM_URN)
+
+
+def _no_loopline(status: int, headers: Mapping[str, str]) -> str:
+    media_type = _media_type(headers)
+    form = f" ({media_type})" if _MEDIA_TYPE.fullmatch(media_type) else ""
+    return (
+        f"answered {status}{form}, which is not how Loopline answers: another server, a proxy or a login page"
+    )
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return _decode_any(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def read_problem(status: int, body: bytes) -> dict[str, Any]:
     """The RFC 9457 object in a body, or one made from the status where there is none."""
-    try:
-        problem = _decode_any(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        problem = None
-    if not isinstance(problem, dict):
-        return _nameless(status)
-    # One event sent alone is answered with the batch's body, its problem inside.
-    items = problem.get("items")
-    if isinstance(items, list) and items and isinstance(items[0], dict):
-        inner = items[0].get("problem")
-        if isinstance(inner, dict):
-            return inner
-    return problem
-
-
-def _nameless(status: int) -> dict[str, Any]:
+    problem = _decoded(body)
+    if isinstance(problem, dict):
+        return problem
     return {
         "type": "about:blank",
         "title": f"HTTP {status}",
@@ -114,15 +170,16 @@ def retry_after(value: str | None) -> float:
     """Seconds to wait as a ``Retry-After`` header says, in seconds or as a date; 0 where it says nothing."""
     if not value:
         return 0.0
-    if value.strip().isdecimal():
-        seconds = float(value)
+    text = value.strip()
+    if text.isdecimal() and text.isascii():
+        seconds = float(text)
     else:
         from datetime import UTC, datetime
         from email.utils import parsedate_to_datetime
 
         try:
-            moment = parsedate_to_datetime(value)
-        except (TypeError, ValueError):
+            moment = parsedate_to_datetime(text)
+            seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError, OverflowError):
             return 0.0
-        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

@@ -12,28 +12,30 @@ import os
 import threading
 import time as clock
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 
 from loopline import events
 from loopline.announcements import Announcements
-from loopline.answers import read_problem
+from loopline.answers import loopline_problem
 from loopline.errors import (
     Closed,
     InvalidSetting,
     LooplineError,
     QueueFull,
     Refused,
+    SpoolRefused,
     SpoolUnavailable,
     Unreachable,
 )
 from loopline.lifetime import EXIT_S
 from loopline.outbox import Outbox
 from loopline.sender import OnRefused, Sender
+from loopline.settings import check_callback, check_seconds, check_size, check_spool, check_text
 from loopline.transport import Transport
 
 if TYPE_CHECKING:
@@ -42,8 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("loopline")
 
 _COMPLAIN_EVERY_S = 10.0
-# Room above queue_size for what is on its way to the disk, where there is a spool.
-_HANDOVER = 10_000
+_LEAST_SPOOL_BYTES = 1024
 
 _decode = msgspec.json.Decoder().decode
 
@@ -53,16 +54,26 @@ class Client(Announcements):
 
     - ``url``: the server, as ``http://127.0.0.1:8710``; ``source``: who speaks, as ``/shop/name-matcher``.
       Both may be left out with ``test=True``, which records events in ``client.events`` and sends nothing.
+      User and password in the URL are sent as basic authentication, and shown nowhere.
     - ``env``: the environment of every event that names none; only ``prod`` counts and trains.
-    - ``spool``: a folder that keeps events while the server is away, also when this process dies. One folder
-      belongs to one server; any number of processes may share it. ``spool_bytes`` bounds it.
+    - ``spool``: a folder that keeps each event from the call on until the server has answered for it. One
+      folder belongs to one server; any number of processes may share it. ``spool_bytes`` bounds it.
+    - ``spool_sync``: what a call waits for. ``"soon"``: the event is in the file, which survives the death of
+      the process; the disk is asked to keep it within a second. ``"call"``: the disk has it, which survives
+      a power cut too, and costs a call what the disk costs.
     - ``on_refused``: called with ``(event, problem)`` in the background for what the server refused.
     - ``strict``: raise :class:`~loopline.errors.LooplineError` for what is otherwise logged and counted: an
       event that lacks something or cannot be JSON, a full queue, a spool that cannot be used.
     - ``queue_size`` and ``queue_bytes`` bound the memory; a full queue without a spool drops and counts.
     - ``linger``: seconds the first event of a batch waits for company; ``timeout``: seconds for a request.
+    - ``headers``: sent with each request, as for a proxy that asks for a token.
+    - ``proxy``: the proxy to use; without it the one that ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY``
+      name, which never applies to this machine itself.
+    - ``ca_bundle``: certificates to trust; without it those of ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` or
+      ``SSL_CERT_FILE``, or the system's.
 
-    Settings that can never work raise :class:`~loopline.errors.InvalidSetting` right here.
+    Settings that can never work raise :class:`~loopline.errors.InvalidSetting` right here. Any number of
+    threads may use one client; a forked child has a client of its own from then on.
     """
 
     def __init__(
@@ -78,15 +89,35 @@ class Client(Announcements):
         queue_size: int = 10_000,
         queue_bytes: int = 64 * 1024 * 1024,
         spool_bytes: int = 256 * 1024 * 1024,
+        spool_sync: Literal["soon", "call"] = "soon",
         linger: float = 0.05,
         timeout: float = 10.0,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not test and (not url or not source):
+        if not test and (url is None or source is None):
             raise InvalidSetting("say url= and source=, or test=True to record without sending")
-        if queue_size < 1:
-            raise InvalidSetting("queue_size must be at least 1")
-        self.url = url or "http://127.0.0.1:8710"
-        self.source = source or "/test"
+        check_text("source", "/test" if source is None else source)
+        check_text("env", env)
+        check_size("queue_size", queue_size, 1)
+        check_size("queue_bytes", queue_bytes, 1)
+        check_size("spool_bytes", spool_bytes, _LEAST_SPOOL_BYTES)
+        check_seconds("linger", linger)
+        check_seconds("timeout", timeout, above=True)
+        check_spool(spool, spool_sync)
+        check_callback(on_refused)
+        self._connect: Callable[[float], Transport] = lambda seconds: Transport(
+            "http://127.0.0.1:8710" if url is None else url,
+            seconds,
+            headers=headers,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
+        )
+        self._transport = self._connect(timeout)
+        #: The server's address, without user and password.
+        self.url = self._transport.url
+        self.source = "/test" if source is None else source
         self.env = env
         self.test = test
         self.strict = strict
@@ -97,12 +128,12 @@ class Client(Announcements):
         self._complain_at = 0.0
         self._complaints = 0
         kept = None if test else self._open_spool(spool, spool_bytes)
-        hard = queue_size if kept is None else queue_size + _HANDOVER
-        self._outbox = Outbox(queue_size, hard, queue_bytes)
-        self._transport = Transport(self.url, timeout)
+        self._outbox = Outbox(queue_size, queue_bytes)
         self._sender: Sender | None = None
         if not test:
-            self._sender = Sender(self._transport, self._outbox, kept, on_refused, linger)
+            self._sender = Sender(
+                self._transport, self._outbox, kept, on_refused, linger, timeout, spool_sync == "call"
+            )
             if kept is not None:
                 # At once: an earlier process may have left something to send.
                 self._sender.start()
@@ -116,6 +147,8 @@ class Client(Announcements):
 
         try:
             return Spool(folder, limit)
+        except SpoolRefused:
+            raise
         except SpoolUnavailable:
             if self.strict:
                 raise
@@ -172,7 +205,8 @@ class Client(Announcements):
     ) -> dict[str, Any] | None:
         """What this person said is right for this input: ``{"label", "id", "source", "at"}``, or None.
 
-        Waits for the answer, about ``timeout`` seconds at most. None also when the server is
+        Waits for the answer, ``timeout`` seconds at most for all of it: the resolver, every address, a proxy,
+        TLS, the answer. None also when the server is
         unreachable or refuses the question, unless ``strict`` (the client's own by default) asks for
         :class:`~loopline.errors.Unreachable` or :class:`~loopline.errors.Refused`.
         """
@@ -192,27 +226,28 @@ class Client(Announcements):
         return None
 
     def _ask_override(self, model: str, person: str, input_ref: str, timeout: float) -> dict[str, Any] | None:
+        end = clock.monotonic() + timeout
         from urllib.parse import quote, urlencode
 
         query = urlencode({"person": person, "input_ref": input_ref})
-        transport = Transport(self.url, timeout)
-        # A timeout of the socket starts anew with every byte; somebody waits for this answer.
-        watch = threading.Timer(timeout, transport.abort)
-        watch.daemon = True
-        watch.start()
+        transport = self._connect(timeout)
         try:
-            answer = transport.request("GET", f"/v1/overrides/{quote(model, safe='')}?{query}")
+            path = f"/v1/overrides/{quote(model, safe='')}?{query}"
+            answer = transport.request("GET", path, within=end - clock.monotonic())
         finally:
-            watch.cancel()
             transport.close()
-        if answer.status == 404:
+        problem = loopline_problem(answer.headers, answer.body)
+        if problem is not None and answer.status == 404:
             return None
+        if problem is not None:
+            raise Refused(answer.status, problem)
+        foreign = f"{self.url} answered {answer.status}, and not as a Loopline server does"
         if answer.status != 200:
-            raise Refused(answer.status, read_problem(answer.status, answer.body))
+            raise Unreachable(foreign)
         try:
             return msgspec.json.decode(answer.body, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise Unreachable(f"{self.url} does not answer as a Loopline server: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Unreachable(foreign) from error
 
     # ---- state
 
@@ -233,7 +268,8 @@ class Client(Announcements):
 
         ``accepted`` and ``refused`` by the server; ``dropped`` for want of room or time; ``invalid`` never
         sent; ``queued`` in memory; ``spooled`` on disk; ``torn`` lines of the spool that a crash had cut;
-        ``requests`` made, and ``failures`` among them after which something had to be sent again.
+        ``requests`` made, ``failures`` among them after which something had to be sent again, and ``foreign``
+        answers that were not Loopline's: of a proxy, a login page, another server on the port.
         """
         box = self._outbox
         spool = self._sender.spool if self._sender is not None else None
@@ -249,6 +285,7 @@ class Client(Announcements):
             "torn": spool.torn if spool is not None else 0,
             "requests": box.requests,
             "failures": box.failures,
+            "foreign": box.foreign,
         }
 
     def __enter__(self) -> Self:

@@ -54,7 +54,11 @@ class Closed(LooplineError):
 
 
 class SpoolUnavailable(LooplineError, OSError):
-    """The spool folder cannot be used (strict clients only; others go on without it and log why)."""
+    """The spool folder cannot be used now (strict clients only; others go on without it and log why)."""
+
+
+class SpoolRefused(SpoolUnavailable, InvalidSetting):
+    """The spool folder can never be used: it is no folder, or others own it or may write there."""
 
 
 class Unreachable(LooplineError):

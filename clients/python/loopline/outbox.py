@@ -1,8 +1,8 @@
 """The queue in memory between the product and the sender, and the counts of everything that passed.
 
-The product's thread only takes one short lock here: no disk, no network, no waiting. Two limits: beyond
-``soft`` events the spool is asked to take some to disk (where there is one); beyond ``hard`` events or
-``most_bytes`` the newest is dropped and counted.
+The product's thread only takes one short lock here: no disk, no network, no waiting. Beyond ``most`` events
+or ``most_bytes`` the newest is dropped and counted. Where there is a spool, only what the disk would not take
+comes here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ BATCH_BYTES = 512 * 1024
 class Outbox:
     """Events waiting in memory, in order, each as the bytes that go over the wire."""
 
-    def __init__(self, soft: int, hard: int, most_bytes: int) -> None:
-        self.soft = soft
-        self._hard = hard
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
         self._most_bytes = most_bytes
         self.closed = False
         self.start_over()
@@ -45,6 +44,7 @@ class Outbox:
         self.invalid = 0
         self.requests = 0
         self.failures = 0
+        self.foreign = 0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -54,7 +54,7 @@ class Outbox:
         with self.lock:
             count = len(self._queue)
             size = self._bytes + len(event)
-            if count >= self._hard or size > self._most_bytes or self.closed:
+            if count >= self._most or size > self._most_bytes or self.closed:
                 self.dropped += 1
                 return False
             self._queue.append(event)
@@ -62,18 +62,26 @@ class Outbox:
             if self.sender_waits or count + 1 == BATCH_ITEMS:
                 self.sender_waits = False
                 self.work.notify()
-            if self.spooler_waits and (self.away or count >= self.soft):
+            if self.spooler_waits:
                 self.spooler_waits = False
                 self.overflow.notify()
         return True
 
-    def take(self, most: int = BATCH_ITEMS, most_bytes: int = BATCH_BYTES) -> list[bytes]:
-        """The oldest events that fit one request; the caller holds the lock."""
+    def wake(self) -> None:
+        """Tell a sender that waits for events that there is one, in the spool."""
+        with self.lock:
+            self.sender_waits = False
+            self.work.notify()
+
+    def take(
+        self, most: int = BATCH_ITEMS, most_bytes: int = BATCH_BYTES, *, at_least: int = 1
+    ) -> list[bytes]:
+        """The oldest events that fit one request, ``at_least`` so many; the caller holds the lock."""
         taken: list[bytes] = []
         size = 0
         while self._queue and len(taken) < most:
             size += len(self._queue[0]) + 1
-            if taken and size > most_bytes:
+            if len(taken) >= at_least and size > most_bytes:
                 break
             event = self._queue.popleft()
             self._bytes -= len(event)

@@ -1,8 +1,10 @@
 """The background half of the client: batches, sends, waits and sends again, in a daemon thread.
 
-It sends what failed before first, then the spool, then the queue. An event leaves memory and disk only when
-the server has accepted or refused it, or when it is counted as dropped. What an answer means is judged in
-:mod:`loopline.answers`, how long to wait in :mod:`loopline.backoff`; :mod:`loopline.spooler` fills the spool.
+With a spool every event is in its file before the product's call returns, and is sent from there; memory
+holds only what the disk would not take. Without one the queue in memory is all there is. An event leaves
+memory and disk only when the server has accepted or refused it, or when it is counted as dropped. What an
+answer means is judged in :mod:`loopline.answers`, how long to wait in :mod:`loopline.backoff`;
+:mod:`loopline.spooler` keeps the spool.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ import msgspec
 
 from loopline.answers import Verdict, judge
 from loopline.backoff import Backoff
+from loopline.dividing import deliver
 from loopline.errors import Unreachable
-from loopline.lifetime import end_with_worker, look_after
+from loopline.lifetime import end_with_pool, look_after
 from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
-from loopline.spooler import SYNC_EVERY_S, Spooler
+from loopline.spooler import Spooler
 from loopline.transport import Transport
 
 if TYPE_CHECKING:
@@ -33,8 +36,10 @@ log = logging.getLogger("loopline")
 OnRefused = Callable[[dict[str, Any], dict[str, Any]], object]
 
 _BREATH_S = 0.1
-_ADOPT_EVERY_S = 30.0
+_ADOPT_EVERY_S = 10.0
 _REPORT_EVERY_S = 10.0
+# Between two lines of the log that say that events still wait.
+_REMIND_EVERY_S = 60.0
 
 _decode = msgspec.json.Decoder().decode
 
@@ -42,7 +47,8 @@ _decode = msgspec.json.Decoder().decode
 class Sender:
     """Delivers what is put into its outbox. Threads start with the first event, and anew after a fork.
 
-    ``linger`` is how long the first event of a batch waits for company, in seconds.
+    ``linger`` is how long the first event of a batch waits for company, ``timeout`` what a request may take
+    in all, both in seconds. ``sync_calls``: a call returns when the disk has its event, not only the system.
     """
 
     def __init__(
@@ -52,12 +58,16 @@ class Sender:
         spool: Spool | None,
         on_refused: OnRefused | None,
         linger: float,
+        timeout: float,
+        sync_calls: bool = False,
     ) -> None:
         self.outbox = outbox
         self.spool = spool
         self._transport = transport
         self._on_refused = on_refused
         self._linger = linger
+        self._timeout = timeout
+        self._sync_calls = sync_calls
         self._begin_process()
         look_after(self)
 
@@ -69,13 +79,16 @@ class Sender:
         self._spooler: Spooler | None = None
         self._stopping = False
         self._hurried = False
+        self._from_memory = False
         # Sent before and to be sent again, where there is no spool; and what is under way right now.
         self._pending: list[bytes] = []
         self._in_flight: list[bytes] = []
         self._ended = threading.Event()
         self._report_at = 0.0
         self._reported = 0
-        # What earlier processes left is not known before the first look into the folder.
+        self._remind_at = 0.0
+        # What other processes left is not known before a look into the folder.
+        self._adopt_at = 0.0
         self._looked = self.spool is None
 
     def after_fork(self) -> None:
@@ -89,13 +102,24 @@ class Sender:
     # ---- the product's side
 
     def put(self, event: bytes) -> bool:
-        """Queue one event and return at once; False when it was dropped and counted."""
+        """Keep one event, on disk or in memory, and return at once; False when it was dropped and counted."""
         if self._pid != os.getpid():
             self.after_fork()
-        queued = self.outbox.put(event)
+        kept = self._keep(event) or self.outbox.put(event)
         if self._thread is None:
             self.start()
-        return queued
+        return kept
+
+    def _keep(self, event: bytes) -> bool:
+        """Write one event into the spool; False where there is none, or where it cannot be written now."""
+        spool = self.spool
+        if spool is None or self.outbox.closed or not spool.put(event):
+            return False
+        if self._sync_calls:
+            spool.sync()
+        if self.outbox.sender_waits:
+            self.outbox.wake()
+        return True
 
     def start(self) -> None:
         """Start the threads, once; late in an interpreter's life that may fail, and closing sends instead."""
@@ -106,7 +130,7 @@ class Sender:
             if self.spool is not None:
                 self._spooler = Spooler(self.outbox, self.spool)
         try:
-            end_with_worker()
+            end_with_pool()
             self._thread.start()
             if self._spooler is not None:
                 self._spooler.thread.start()
@@ -115,7 +139,7 @@ class Sender:
 
     def idle(self) -> bool:
         """Whether there is nothing to wait for: no events, and no thread at work."""
-        return self._thread is None and not len(self.outbox)
+        return self._thread is None and not self.unfinished()
 
     def unfinished(self) -> int:
         """Events that are neither answered for nor given up: in memory, under way and on disk."""
@@ -129,6 +153,7 @@ class Sender:
         if threading.current_thread() is self._thread:
             return False
         with self.outbox.lock:
+            self._look_around()
             self._hurry()
             while self.unfinished() or not (self._looked or self._thread is None):
                 left = deadline - time.monotonic()
@@ -136,6 +161,11 @@ class Sender:
                     return False
                 self.outbox.settled.wait(min(left, 0.5))
         return True
+
+    def _look_around(self) -> None:
+        """Ask for a look at what processes left that are gone by now: a pool's workers, a child of a fork."""
+        if self.spool is not None and self._thread is not None:
+            self._looked, self._adopt_at = False, 0.0
 
     def _hurry(self) -> None:
         """Cut lingering and a backoff of our own short (never a wait the server asked for)."""
@@ -155,16 +185,19 @@ class Sender:
             return False
         with outbox.lock:
             already, outbox.closed = outbox.closed, True
+            self._look_around()
             self._hurry()
         if already:
             # Somebody else is at it: a process that ends right now must not overtake them.
             self._ended.wait(timeout)
             return self.unfinished() == 0
-        if self._thread is None and len(outbox):
+        if self._thread is None and self.unfinished():
             self._send_here(deadline)
         with outbox.lock:
             # With a disk to keep them there is no use in waiting for a server that is away.
-            while self.unfinished() and not (self.spool is not None and outbox.away and not self._in_flight):
+            while self.unfinished() or not (self._looked or self._thread is None):
+                if self.spool is not None and outbox.away and not self._in_flight and not len(outbox):
+                    break
                 left = deadline - time.monotonic()
                 if left <= 0 or self._thread is None:
                     break
@@ -210,28 +243,23 @@ class Sender:
     def _send_here(self, deadline: float) -> None:
         """Deliver in the calling thread, when the interpreter would not start another."""
         while time.monotonic() < deadline:
-            with self.outbox.lock:
-                events = self._pending or self.outbox.take()
-                self._pending = []
-                self._in_flight = events
-            if not events:
+            if not self._send_some():
                 return
-            self._deliver(events, None)
-            if self._pending:
+            if self._backoff.failures:
                 moment = time.monotonic()
                 time.sleep(max(0.0, min(self._backoff.pause(moment), deadline - moment)))
 
     # ---- the sender thread
 
     def _run(self) -> None:
-        adopt_at = 0.0
         while not self._stopping:
             try:
-                if self.spool is not None and time.monotonic() >= adopt_at:
-                    adopt_at = time.monotonic() + _ADOPT_EVERY_S
+                if self.spool is not None and self._due_to_adopt():
+                    self._adopt_at = time.monotonic() + _ADOPT_EVERY_S
                     self._adopt(self.spool)
                 self._report_drops()
-                self._turn(_ADOPT_EVERY_S if self.spool is not None else None)
+                if self._ready(_ADOPT_EVERY_S if self.spool is not None else None):
+                    self._send_some()
             except Exception:
                 # The thread must outlive anything; what was under way is sent again after a pause.
                 log.exception("the sender stumbled and goes on")
@@ -239,78 +267,78 @@ class Sender:
                     self._pending, self._in_flight = self._in_flight + self._pending, []
                 time.sleep(_BREATH_S)
 
+    def _due_to_adopt(self) -> bool:
+        return self.spool is not None and time.monotonic() >= self._adopt_at
+
     def _adopt(self, spool: Spool) -> None:
         adopted = spool.adopt()
-        self._looked = True
+        with self.outbox.lock:
+            # Unless somebody asked for another look meanwhile.
+            self._looked = self._adopt_at > 0
+            self.outbox.settled.notify_all()
         if adopted:
-            log.info("found %d events that an earlier process left in %s", adopted, spool.folder)
+            log.info("found %d events that another process left in %s", adopted, spool.folder)
 
-    def _turn(self, longest_wait: float | None) -> None:
-        """Wait for something to send, and send one batch of it."""
+    def _send_some(self) -> bool:
+        """Send one batch: from memory, what failed before first, and from the spool, in turns."""
         outbox = self.outbox
-        with outbox.lock:
-            if not self._ready(longest_wait):
-                return
-            events, self._pending = self._pending[:BATCH_ITEMS], self._pending[BATCH_ITEMS:]
-            self._in_flight = events
-        if events:
-            self._deliver(events, None)
-            return
-        batch = self.spool.peek(BATCH_ITEMS, BATCH_BYTES) if self.spool is not None else None
+        self._from_memory = not self._from_memory and bool(self._pending or len(outbox))
+        batch = None
+        if self.spool is not None and not self._from_memory:
+            batch = self.spool.peek(BATCH_ITEMS, BATCH_BYTES)
         if batch is not None:
             self._deliver(batch.events, batch)
-            return
+            return True
         with outbox.lock:
-            events = outbox.take()
+            events, self._pending = self._pending[:BATCH_ITEMS], self._pending[BATCH_ITEMS:]
+            room = BATCH_BYTES - sum(map(len, events)) - len(events)
+            if len(events) < BATCH_ITEMS and (not events or room > 0):
+                events += outbox.take(BATCH_ITEMS - len(events), room, at_least=0 if events else 1)
             self._in_flight = events
         if events:
             self._deliver(events, None)
+        return bool(events)
 
     def _ready(self, longest_wait: float | None) -> bool:
-        """Under the lock: wait out a backoff, an empty queue and the linger; False to look around again."""
+        """Wait out a backoff, an empty queue and the linger; False to look around again."""
         outbox = self.outbox
-        pause = self._backoff.pause(time.monotonic())
-        if pause > 0:
-            outbox.work.wait(pause)
-            return False
-        if self._pending or (self.spool is not None and self.spool.waiting):
-            return not self._stopping
-        if not len(outbox):
-            self._hurried = False
-            outbox.settled.notify_all()
+        with outbox.lock:
+            if self._due_to_adopt():
+                return False
+            pause = self._backoff.pause(time.monotonic())
+            if pause > 0:
+                outbox.work.wait(min(pause, longest_wait or pause))
+                return False
+            # Before the look at the spool, which calls fill without this lock: one of the two sees the other.
             outbox.sender_waits = not self._stopping
-            if outbox.sender_waits:
-                outbox.work.wait(longest_wait)
+            if not self._to_send():
+                self._hurried = False
+                outbox.settled.notify_all()
+                if outbox.sender_waits:
+                    outbox.work.wait(longest_wait)
             outbox.sender_waits = False
-        if len(outbox) and len(outbox) < BATCH_ITEMS and not self._hurried and not outbox.closed:
-            outbox.work.wait(self._linger)
-        return len(outbox) > 0 and not self._stopping
+            if self._spooler is not None and self.spool is not None and self.spool.unsynced:
+                self._spooler.look()
+            if 0 < self._to_send() < BATCH_ITEMS and not self._hurried and not outbox.closed:
+                outbox.work.wait(self._linger)
+            return self._to_send() > 0 and not self._stopping
+
+    def _to_send(self) -> int:
+        return len(self.outbox) + len(self._pending) + (self.spool.waiting if self.spool is not None else 0)
 
     # ---- one batch
 
     def _deliver(self, events: list[bytes], batch: Batch | None) -> None:
         """Send these events, in smaller parts where the server wants that, and settle every one of them."""
-        parts = [events]
-        again: list[bytes] = []
-        verdict = Verdict()
-        while parts:
-            part = parts.pop()
-            verdict = self._attempt(part)
-            if verdict.divide:
-                half = len(part) // 2
-                parts += [part[half:], part[:half]]
-                continue
-            self._settle(part, verdict)
-            again += [part[index] for index in verdict.again]
-            if verdict.away:
-                while parts:
-                    again += parts.pop()
+        again, verdict = deliver(events, self._attempt, self._settle)
         self._postpone(again, batch, len(events), verdict)
 
     def _attempt(self, events: list[bytes]) -> Verdict:
         body = b"[" + b",".join(events) + b"]"
         try:
-            answer = self._transport.request("POST", "/v1/events", body, "application/cloudevents-batch+json")
+            answer = self._transport.request(
+                "POST", "/v1/events", body, "application/cloudevents-batch+json", within=self._timeout
+            )
         except Unreachable as error:
             return Verdict(again=list(range(len(events))), away=True, why=str(error))
         return judge(answer.status, answer.headers, answer.body, len(events))
@@ -320,10 +348,13 @@ class Sender:
         refused = len(verdict.refused)
         with self.outbox.lock:
             self.outbox.requests += 1
+            self.outbox.foreign += verdict.foreign
+            if verdict.divide:
+                return
             self.outbox.refused += refused
             self.outbox.accepted += len(events) - refused - len(verdict.again)
-        for index, problem in verdict.refused:
-            event = _decode(events[index])
+        for index, problem, _ in verdict.refused:
+            event = _read(events[index])
             log.error(
                 "the server refused %s %s: %s",
                 event.get("type"),
@@ -339,19 +370,15 @@ class Sender:
 
     def _postpone(self, again: list[bytes], batch: Batch | None, count: int, verdict: Verdict) -> None:
         """Put what must be sent again where it waits best, and say how long."""
-        if batch is not None and self.spool is not None and len(again) < count:
-            # Some of it is settled: the rest moves to the end of the spool.
-            again = again[self.spool.append(again) :]
-            self.spool.acknowledge(batch)
-        elif batch is not None:
-            again = []
+        if batch is not None and self.spool is not None:
+            again = self._postpone_spooled(again, batch, count, verdict)
         elif again and self.spool is not None:
             again = again[self.spool.append(again) :]
         outbox = self.outbox
-        failed = bool(verdict.again) or verdict.away
+        failed = bool(verdict.again) or verdict.away or verdict.foreign
         # Never under the lock: the product's log handlers may be slow, or speak through this client.
-        if failed and self._backoff.failures == 0:
-            log.warning("events wait, will try again: %s", verdict.why)
+        if failed:
+            self._remind(verdict)
         with outbox.lock:
             self._pending = again + self._pending
             self._in_flight = []
@@ -359,15 +386,39 @@ class Sender:
                 self._backoff.failed(time.monotonic(), verdict.wait_s)
                 self._hurried = False
                 outbox.failures += 1
-                outbox.away = verdict.away
             else:
                 self._backoff.succeeded()
-                outbox.away = False
-            if outbox.away and self.spool is not None:
-                outbox.overflow.notify_all()
+            outbox.away = verdict.away
             outbox.settled.notify_all()
-        if self.spool is not None:
-            self.spool.sync(SYNC_EVERY_S)
+
+    def _postpone_spooled(
+        self, again: list[bytes], batch: Batch, count: int, verdict: Verdict
+    ) -> list[bytes]:
+        """What of a batch from the spool has to wait in memory; the rest stays there or moves to its end."""
+        assert self.spool is not None
+        if len(again) == count and verdict.away:
+            return []
+        # Some of it is settled, or it is not for these to hold up what lies behind them.
+        stored = self.spool.append(again)
+        if self._sync_calls and stored:
+            self.spool.sync()
+        self.spool.acknowledge(batch)
+        return again[stored:]
+
+    def _remind(self, verdict: Verdict) -> None:
+        """Say that events wait, and why: at the first failure, and each minute as long as it lasts."""
+        moment = time.monotonic()
+        if self._backoff.failures and moment < self._remind_at:
+            return
+        self._remind_at = moment + _REMIND_EVERY_S
+        level = logging.ERROR if verdict.foreign else logging.WARNING
+        log.log(
+            level,
+            "%d events wait, will try again: %s: %s",
+            self.unfinished(),
+            self._transport.url,
+            verdict.why,
+        )
 
     def _report_drops(self) -> None:
         dropped = self.outbox.dropped
@@ -376,3 +427,12 @@ class Sender:
             log.warning("%d events dropped because the queue was full", dropped - self._reported)
             self._reported = dropped
             self._report_at = moment + _REPORT_EVERY_S
+
+
+def _read(event: bytes) -> dict[str, Any]:
+    """An event as the product hears of it; nothing where a spool held what is no event."""
+    try:
+        decoded = _decode(event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return decoded if isinstance(decoded, dict) else {}

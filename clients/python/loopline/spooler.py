@@ -1,4 +1,4 @@
-"""The thread that takes events from memory to disk while the server is away, or when the queue is too long.
+"""The thread that keeps the spool: it asks the disk to keep what calls wrote, and empties memory into it.
 
 It exists so that neither the product's threads nor the sender, which may hang in a request, ever wait for the
 disk. Only there with a spool.
@@ -30,6 +30,7 @@ class Spooler:
         self._outbox = outbox
         self._spool = spool
         self._stopping = False
+        self._idle = False
         self.moving = 0
         self.thread = threading.Thread(target=self._run, name="loopline-spooler", daemon=True)
 
@@ -38,24 +39,33 @@ class Spooler:
         self._stopping = True
         self._outbox.overflow.notify_all()
 
+    def look(self) -> None:
+        """Something was written that will want a sync; the caller holds the outbox's lock."""
+        if self._idle:
+            self._idle = False
+            self._outbox.overflow.notify_all()
+
     def _run(self) -> None:
         while not self._stopping:
             try:
-                if not self._move():
+                if not self._turn():
                     time.sleep(_BREATH_S)
             except Exception:
                 log.exception("the spooler stumbled and goes on")
                 time.sleep(_BREATH_S)
 
-    def _move(self) -> bool:
-        """Wait for something to move and move some of it; False when the disk would not take it."""
+    def _turn(self) -> bool:
+        """Wait for something to do and do it; False when the disk would not take what memory holds."""
         outbox = self._outbox
+        due = True
         with outbox.lock:
-            if not self._due():
+            if not len(outbox):
+                # What was written gets a second to be answered for: then it needs no sync.
+                self._idle = not self._spool.unsynced
                 outbox.spooler_waits = True
-                outbox.overflow.wait(SYNC_EVERY_S if self._spool.unsynced else None)
-                outbox.spooler_waits = False
-            events = outbox.take(2 * BATCH_ITEMS, 2 * BATCH_BYTES) if self._due() else []
+                due = not outbox.overflow.wait(None if self._idle else SYNC_EVERY_S)
+                outbox.spooler_waits = self._idle = False
+            events = outbox.take(2 * BATCH_ITEMS, 2 * BATCH_BYTES)
             self.moving = len(events)
         stored = 0
         try:
@@ -66,9 +76,6 @@ class Spooler:
                 outbox.put_back(events[stored:])
                 if stored:
                     outbox.work.notify()
-        self._spool.sync(SYNC_EVERY_S)
+        if due and self._spool.unsynced:
+            self._spool.sync(SYNC_EVERY_S)
         return stored == len(events)
-
-    def _due(self) -> bool:
-        waiting = len(self._outbox)
-        return waiting > 0 and (self._outbox.away or waiting > self._outbox.soft)
