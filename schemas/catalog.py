@@ -20,6 +20,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas import events
 from schemas.fields import DeadLetterName, Id
+from schemas.rules import NAMING_A_TARGET, rule_of
 
 PREFIX = "loopline."
 REPLAY_ATTRIBUTE = "looplinereplay"
@@ -65,6 +66,10 @@ CURRENT: dict[str, type[events.Data]] = {
     "evaluation.recorded.v1": events.EvaluationRecorded,
     "dataset.released.v1": events.DatasetReleased,
 }
+
+
+class TypeWithoutKey(ValueError):
+    """Events of a type may name nothing that they are about: they would have no place in the log."""
 
 
 class UnreadableTypes(Exception):
@@ -130,6 +135,16 @@ def _bare(hint: Any) -> Any:
     return get_origin(hint)[*parts] if parts else hint
 
 
+def _check_key(name: str, data: type[Struct]) -> None:
+    """Raises TypeWithoutKey unless every event of a type names a prediction, a case, a subject or a model."""
+    required = {field.name for field in msgspec.structs.fields(data) if field.required}
+    if required.isdisjoint(("prediction_id", "subject", "model")) and (rule_of(data) not in NAMING_A_TARGET):
+        raise TypeWithoutKey(
+            f"{PREFIX}{name} needs `prediction_id`, `subject` or `model` among its required fields, or a rule"
+            " that asks for a target: without one its events have no place in the log"
+        )
+
+
 _SHARED = ("prediction_id", "join_key", "subject", "person", "model", "explains", "gold", "text")
 
 
@@ -140,11 +155,15 @@ class Catalog:
         current: the newest version of each type, by name and version, to the Struct of its data.
         upcasters: for each older version that may still arrive or lie in a log, by name and version,
             the function that turns its data into the next version's.
+
+    Raises TypeWithoutKey.
     """
 
     def __init__(
         self, current: Mapping[str, type[Struct]], upcasters: Mapping[str, Upcaster] | None = None
     ) -> None:
+        for name, data in current.items():
+            _check_key(name, data)
         self.current = dict(current)
         self.upcasters = dict(upcasters or {})
         self.types = frozenset(PREFIX + name for name in self.current)

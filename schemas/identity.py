@@ -56,18 +56,28 @@ def model_key(model: str) -> bytes:
     return MODEL + model.encode()
 
 
+class NoKey(ValueError):
+    """Data names nothing that it is about: no prediction, join key, subject or model."""
+
+
 def partition_key(data: Any) -> bytes:
-    """The typed key of an event's data: its prediction, else join key, else subject, else model."""
+    """The typed key of an event's data: its prediction, else join key, else subject, else model.
+
+    Raises NoKey.
+    """
     prediction_id = getattr(data, "prediction_id", None)
     if isinstance(prediction_id, str):
         return prediction_key(prediction_id)
+    model = getattr(data, "model", None)
     key = getattr(data, "join_key", None)
-    if isinstance(key, str):
-        return join_key(data.model, key)
+    if isinstance(key, str) and isinstance(model, str):
+        return join_key(model, key)
     subject = getattr(data, "subject", None)
     if isinstance(subject, str):
         return subject_key(subject)
-    return model_key(data.model)
+    if not isinstance(model, str):
+        raise NoKey("it names no prediction, no case by `model` and `join_key`, no subject and no model")
+    return model_key(model)
 
 
 def partition_of(key: bytes, partitions: int) -> int:

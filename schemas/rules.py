@@ -67,6 +67,10 @@ RULES: dict[type[events.Data], Rule] = {
 }
 
 
+NAMING_A_TARGET: tuple[Rule, ...] = (target, target_or_subject)
+"""The rules that let nothing pass which names nothing that it is about."""
+
+
 class _ByClass(dict[type, Rule | None]):
     """The rule of each class of data: its own, or that of what it is a kind of."""
 

@@ -1,15 +1,15 @@
 """Declared output shapes: does a label fit what a model version may answer?
 
 A shape is the JSON of `events.OutputShape`: a set of labels (open or closed), any text, or a JSON
-Schema. jsonschema is imported only for the third, and never follows a reference out of the schema, nor
-references without end. Patterns are Python's, which a pattern like `(a+)+$` can keep busy for ever:
-whoever declares a version is trusted with that.
+Schema, which `schemas.validator` checks in counted steps. Whether a label fits depends on shape and label
+alone: it is the same on every engine, and each time the log is folded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from enum import Enum
+from hashlib import blake2b
 from typing import Any
 
 from msgspec import UNSET, json
@@ -17,90 +17,92 @@ from msgspec import UNSET, json
 from schemas.canonical import canonical
 from schemas.events import OutputShape
 
-MOST_REFERENCES = 20_000
-"""So many references are followed to test one label: a few dozen can double each other into millions."""
+_REMEMBERED_LABELS = 4096
+_SHORT = 64
+_REMEMBERED_BYTES = 2 * 1024 * 1024
+
+
+class Verdict(Enum):
+    """Whether a label fits; if not, the text says why."""
+
+    FITS = ""
+    OTHER = "the label does not fit the output that the prediction's version declared"
+    TOO_COSTLY = (
+        "whether the label fits the declared JSON Schema cannot be said within the steps that one label may"
+        " take: declare a simpler schema with the next version of the model, or send a smaller label"
+    )
+    UNUSABLE = (
+        "the declared JSON Schema cannot be used by this version, so no label fits it: declare the next"
+        " version of the model with another one"
+    )
+
+
+class Shape:
+    """The test of a shape: canonical JSON text of a label -> whether the label fits."""
+
+    def __init__(self, judge: Callable[[str], Verdict]) -> None:
+        self.verdict = judge
+
+    def __call__(self, label: str) -> bool:
+        """Whether a label fits."""
+        return self.verdict(label) is Verdict.FITS
 
 
 def schema_problem(schema: Any) -> str | None:
     """What is wrong with a JSON Schema of a declaration, or None."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-    from referencing.exceptions import Unresolvable
+    from schemas.validator.compiler import CannotBeUsed, NotASchema, Outside
+    from schemas.validator.keywords import compiled
 
     try:
-        Draft202012Validator.check_schema(schema)
-        _follow_references(schema)
-        _test(schema)(None)
-    except SchemaError as error:
-        return f"`json_schema` is not a JSON Schema: {error.message[:200]}"
-    except Unresolvable as error:
-        return f"`json_schema` refers to {error.ref[:200]!r}, which is not inside it"
-    except Exception as error:
-        # A pattern that does not compile, references that never end: the schema cannot be used.
-        return f"`json_schema` cannot be used: {str(error)[:200] or type(error).__name__}"
+        compiled(schema)
+    except NotASchema as error:
+        return f"`json_schema` is not a JSON Schema: {str(error)[:400]}"
+    except Outside as error:
+        return f"`json_schema` refers to {str(error)[:200]!r}, which is not inside it"
+    except CannotBeUsed as error:
+        return f"`json_schema` cannot be used: {str(error)[:400]}"
     return None
 
 
-def _follow_references(schema: Any) -> None:
-    """Raises `referencing.exceptions.Unresolvable` for a reference that leads out of the schema."""
-    from jsonschema_specifications import REGISTRY
-    from referencing.jsonschema import DRAFT202012
+class _Shapes(dict[str, Shape]):
+    """The shapes that were asked for, by their JSON text; all are let go of when they are many bytes."""
 
-    root = DRAFT202012.create_resource(schema)
-    waiting = [(root, REGISTRY.resolver_with_root(root))]
-    while waiting:
-        resource, resolver = waiting.pop()
-        if isinstance(resource.contents, dict) and "$ref" in resource.contents:
-            resolver.lookup(resource.contents["$ref"])
-        waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
 
-
-def _test(schema: Any) -> Callable[[Any], bool]:
-    """The test of a JSON Schema: a value -> whether it is valid. It raises rather than go on for ever."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.validators import extend
-    from referencing import Registry
-
-    followed = 0
-
-    def counted(word: str) -> Any:
-        follow = Draft202012Validator.VALIDATORS[word]
-
-        def reference(validator: Any, target: Any, value: Any, within: Any) -> Any:
-            nonlocal followed
-            followed += 1
-            if followed > MOST_REFERENCES:
-                raise RecursionError(f"over {MOST_REFERENCES} references are to be followed")
-            return follow(validator, target, value, within)
-
-        return reference
-
-    bounded = extend(Draft202012Validator, {word: counted(word) for word in ("$ref", "$dynamicRef")})
-    validator = bounded(schema, registry=Registry())
-
-    def valid(value: Any) -> bool:
-        nonlocal followed
-        followed = 0
-        return bool(validator.is_valid(value))
-
-    return valid
+    def __missing__(self, text: str) -> Shape:
+        shape = _shape(text)
+        if self._bytes + len(text) > _REMEMBERED_BYTES:
+            self.clear()
+            self._bytes = 0
+        self._bytes += len(text) + _SHORT
+        self[text] = shape
+        return shape
 
 
-@lru_cache(maxsize=256)
-def fits(shape_json: str) -> Callable[[str], bool]:
-    """The test of a shape: canonical JSON text of a label -> whether the label fits.
+_shapes = _Shapes()
 
-    `shape_json` is the JSON text of an `OutputShape`. Raises `msgspec.ValidationError` for other text.
+
+def fits(shape_json: str) -> Shape:
+    """The test of a shape, by the JSON text of an `OutputShape`.
+
+    Raises `msgspec.ValidationError` for other text. A JSON Schema that cannot be used fits nothing: it was
+    declared when more was taken.
     """
+    return _shapes[shape_json]
+
+
+def _shape(shape_json: str) -> Shape:
     shape = json.decode(shape_json, type=OutputShape)
     if shape.text is not UNSET:
-        return lambda label: label.startswith('"')
+        return _among(lambda label: label.startswith('"'))
     if shape.labels is not UNSET:
         known = frozenset(canonical(label) for label in shape.labels)
         if shape.open is True:
             kinds = frozenset(_kind(label) for label in known)
-            return lambda label: label in known or _kind(label) in kinds
-        return known.__contains__
+            return _among(lambda label: label in known or _kind(label) in kinds)
+        return _among(known.__contains__)
     return _by_schema(shape.json_schema)
 
 
@@ -126,15 +128,33 @@ def only_texts(shape_json: str) -> bool:
     return schema.get("type") in ("string", ["string"])
 
 
-def _by_schema(schema: Any) -> Callable[[str], bool]:
-    test = _test(schema)
+def _among(is_known: Callable[[str], bool]) -> Shape:
+    return Shape(lambda label: Verdict.FITS if is_known(label) else Verdict.OTHER)
 
-    @lru_cache(maxsize=4096)
-    def valid(label: str) -> bool:
-        try:
-            return test(json.decode(label))
-        except Exception:
-            # It cannot be said whether it fits: references that only this label follows never end.
-            return False
 
-    return valid
+def _by_schema(schema: Any) -> Shape:
+    from schemas.validator.compiler import CannotBeUsed, NotASchema, Outside
+    from schemas.validator.keywords import compiled
+    from schemas.validator.steps import Run, TooCostly
+
+    try:
+        root = compiled(schema)
+    except (NotASchema, Outside, CannotBeUsed):
+        return Shape(lambda label: Verdict.UNUSABLE)
+    known: dict[str | bytes, Verdict] = {}
+
+    def judged(label: str) -> Verdict:
+        # Labels may be long, and what is told again is mostly short.
+        key = label if len(label) <= _SHORT else blake2b(label.encode(), digest_size=16).digest()
+        verdict = known.get(key)
+        if verdict is None:
+            try:
+                verdict = Verdict.FITS if root.holds(json.decode(label), Run()) else Verdict.OTHER
+            except TooCostly:
+                verdict = Verdict.TOO_COSTLY
+            if len(known) >= _REMEMBERED_LABELS:
+                known.clear()
+            known[key] = verdict
+        return verdict
+
+    return Shape(judged)

@@ -9,6 +9,7 @@ clock: the instant of receipt comes in.
 
 from __future__ import annotations
 
+import contextlib
 import json as standard_json
 import math
 import re
@@ -23,6 +24,7 @@ from schemas import problems
 from schemas.canonical import whole
 from schemas.catalog import CATALOG, FIRST_YEAR, Catalog, Event
 from schemas.fields import MAX_DEPTH, MAX_EVENT_BYTES, MAX_INPUT_BYTES
+from schemas.identity import NoKey, partition_key
 from schemas.problems import Problem, problem
 from schemas.rules import input_size, rule_of
 from streams.splitting import nesting
@@ -35,6 +37,7 @@ _BRACKETS_OF_ONE = 2
 _SMALLEST_EVENT = 100
 # Escapes that need a look at what they stand for: U+0000, and a colon that counting would not see.
 _HIDING = re.compile(rb"\\u00(?:00|3[aA])")
+_SPELT = re.compile(rb"\\u00[2-7]")
 _OFFSET_WITHOUT_COLON = re.compile(rb'[+-][0-9]{4}"')
 # A number that may be out of a float's range: a long exponent, or a short one and very many digits.
 _PERHAPS_TOO_LARGE = re.compile("[0-9](?:[eE][+]?[0-9]{3}|[0-9]{200})")
@@ -48,6 +51,8 @@ class Verdict(msgspec.Struct, gc=False):
     problem: Problem | None = None
     id: str | None = None
     source: str | None = None
+    key: bytes = b""
+    """The event's partition key: what has none is refused, and never a matter of the worker's."""
 
 
 class Refused(Exception):
@@ -66,9 +71,10 @@ def admit_batch(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG)
     events = _plainly_good(body, items, catalog)
     if events is None:
         return [admit(item, catalog) for item in items]
-    return [
-        Verdict(item, event, None, event.id, event.source) for item, event in zip(items, events, strict=True)
-    ]
+    try:
+        return list(map(_admitted, items, events))
+    except NoKey:
+        return [_admit_thoroughly(item, catalog) for item in items]
 
 
 def admit(item: bytes, catalog: Catalog = CATALOG) -> Verdict:
@@ -76,9 +82,22 @@ def admit(item: bytes, catalog: Catalog = CATALOG) -> Verdict:
     if len(item) <= MAX_INPUT_BYTES:
         events = _plainly_good(b"[" + item + b"]", [item], catalog)
         if events is not None:
-            event = events[0]
-            return Verdict(item, event, None, event.id, event.source)
+            with contextlib.suppress(NoKey):
+                return _admitted(item, events[0])
     return _admit_thoroughly(item, catalog)
+
+
+def takes_long(sent: bytes) -> bool:
+    """Whether a JSON Schema may be declared in here: to read one takes long, for an event loop.
+
+    Its key may be spelt with escapes.
+    """
+    return b"json_schema" in sent or (b"\\u00" in sent and _SPELT.search(sent) is not None)
+
+
+def _admitted(item: bytes, event: Event) -> Verdict:
+    """The verdict on what was found good. Raises NoKey."""
+    return Verdict(item, event, None, event.id, event.source, partition_key(event.data))
 
 
 def _plainly_good(body: bytes, items: Sequence[bytes], catalog: Catalog) -> list[Event] | None:
@@ -140,11 +159,13 @@ def _admit_thoroughly(item: bytes, catalog: Catalog) -> Verdict:
             known = {name: value.get(name) for name in ("id", "source") if name not in twice}
         if twice:
             raise Refused(problems.DUPLICATE_KEY, f"the key {twice[0][:200]!r} is there twice")
-        event = _understood(item, value, catalog)
+        return _admitted(item, _understood(item, value, catalog))
+    except NoKey as error:
+        refused = problem(problems.INVALID_VALUE, f"{error} - at `$.data`")
     except Refused as refusal:
-        names = _readable(known.get("id")), _readable(known.get("source"))
-        return Verdict(item, None, refusal.problem, *names)
-    return Verdict(item, event, None, event.id, event.source)
+        refused = refusal.problem
+    names = _readable(known.get("id")), _readable(known.get("source"))
+    return Verdict(item, None, refused, *names)
 
 
 def _readable(value: Any) -> str | None:

@@ -7,6 +7,7 @@ verdicts to publish or withdraw as dead letters.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from schemas import problems
 from schemas.catalog import type_name
@@ -46,7 +47,6 @@ from streams.store.tables import (
 
 _DETAILS = {
     problems.MODEL_MISMATCH: "the prediction was made by another model than `model` says",
-    problems.LABEL_INVALID: "the label does not fit the output that the prediction's version declared",
     problems.PREDICTION_CONFLICT: "this prediction id was used before, with other data",
 }
 
@@ -57,10 +57,14 @@ Tally = defaultdict[Word, list[int]]
 
 
 class Changes:
-    """What a batch writes: rows put and deleted by table, and differences of the counts."""
+    """What a batch writes: rows put and deleted by table, and differences of the counts.
 
-    def __init__(self, shard: int) -> None:
+    `why` tells for a fact whose label does not fit what its dead letter says of it.
+    """
+
+    def __init__(self, shard: int, why: Callable[[Fact], str]) -> None:
         self._shard = shard
+        self._why = why
         self._predictions: list[Row] = []
         self._cases: list[Row] = []
         self._facts: list[Row] = []
@@ -125,7 +129,7 @@ class Changes:
                 fact.offset,
                 fact.place,
                 fact.code,
-                _DETAILS[fact.code],
+                self._why(fact) if fact.code == problems.LABEL_INVALID else _DETAILS[fact.code],
                 unpack(fact.id),
                 fact.source,
                 type_name(fact.kind),

@@ -21,8 +21,9 @@ from schemas import problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.problems import Problem, problem
-from streams.admission import Verdict, admit, admit_batch
+from streams.admission import Verdict, admit, admit_batch, takes_long
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
+from streams.aside import Aside
 from streams.keeper import Keeper, Writer
 from streams.log.port import DEAD, NotDurable, PartlyDurable
 from streams.metrics import Metrics
@@ -109,6 +110,7 @@ class Collector:
         catalog: Catalog = CATALOG,
     ) -> None:
         self._metrics = metrics or Metrics()
+        self._aside = Aside()
         self.keeper = Keeper(appender, partitions, first=first, metrics=self._metrics, catalog=catalog)
         self._clock = clock
 
@@ -149,7 +151,11 @@ class Collector:
 
     async def _one(self, body: bytes) -> tuple[int, bytes]:
         received = self._clock()
-        verdict = admit(body.strip(_JSON_SPACE), self.keeper.catalog)
+        item = body.strip(_JSON_SPACE)
+        if takes_long(item):
+            verdict = await self._aside.call(admit, item, self.keeper.catalog)
+        else:
+            verdict = admit(item, self.keeper.catalog)
         if verdict.problem is None:
             position = await self.keeper.keep(received, [verdict], [])
             return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
@@ -168,7 +174,10 @@ class Collector:
             return 400, _with_position(unreadable, 400, position)
         if len(items) > MAX_BATCH_ITEMS:
             raise TooLarge(f"{len(items)} items; a batch has at most {MAX_BATCH_ITEMS}")
-        verdicts = _judge(body, items, form, self.keeper.catalog)
+        if takes_long(body):
+            verdicts = await self._aside.call(_judge, body, items, form, self.keeper.catalog)
+        else:
+            verdicts = _judge(body, items, form, self.keeper.catalog)
         refused = [verdict for verdict in verdicts if verdict.problem is not None]
         accepted = [verdict for verdict in verdicts if verdict.problem is None] if refused else verdicts
         try:

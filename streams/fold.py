@@ -309,7 +309,7 @@ class Fold:
     # 6. write
 
     def _write(self, shapes: dict[Version, Fits]) -> None:
-        changes = Changes(self._tx.shard)
+        changes = Changes(self._tx.shard, lambda fact: self._why_invalid(fact, shapes))
         changes.letters.extend(self._letters)
         for entry in self._new_cases:
             changes.new_case(as_row(entry))
@@ -326,6 +326,13 @@ class Fold:
             if group.prediction is not None:
                 _write_label(changes, pid, group, group.prediction, shapes)
         changes.write(self._tx)
+
+    def _why_invalid(self, fact: Fact, shapes: dict[Version, Fits]) -> str:
+        """Why a label does not fit."""
+        prediction = self._groups[fact.pid or fact.key].prediction
+        assert prediction is not None
+        assert fact.label is not None
+        return shapes[prediction.model, prediction.model_version].verdict(fact.label).value
 
     def _write_fact(
         self, changes: Changes, fact: Fact, before: Row | None, affected: dict[bytes, Group]

@@ -15,7 +15,7 @@ import msgspec
 
 from schemas import problems
 from schemas.catalog import CATALOG, Catalog
-from schemas.identity import partition_key, partition_of
+from schemas.identity import partition_of
 from streams.admission import Verdict, clocks_ahead
 from streams.appender import Batch, Part, dead_letters
 from streams.log.block import DeadLetter
@@ -121,8 +121,7 @@ class Keeper:
 
     def partition(self, verdict: Verdict) -> int:
         """The partition of an accepted event."""
-        assert verdict.event is not None
-        return self._first + partition_of(partition_key(verdict.event.data), self._partitions)
+        return self._first + partition_of(verdict.key, self._partitions)
 
     def _parts(self, accepted: Sequence[Verdict]) -> Sequence[Part]:
         if not accepted:

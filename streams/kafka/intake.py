@@ -32,7 +32,7 @@ from aiokafka.errors import (
 
 from schemas.catalog import Catalog
 from schemas.fields import MAX_EVENT_BYTES
-from streams.admission import Verdict, admit
+from streams.admission import Verdict, admit, takes_long
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
 from streams.kafka.tolerant import PlainRecord, read_tolerantly
@@ -242,8 +242,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             received = self._clock()
             judged = Judged([], [], [])
             for start in range(0, len(records), _JUDGED_AT_ONCE):
-                judge(records[start : start + _JUDGED_AT_ONCE], self._keeper.catalog, judged)
-                await asyncio.sleep(0)
+                some = records[start : start + _JUDGED_AT_ONCE]
+                if any(takes_long(record.value or b"") for record in some):
+                    await asyncio.to_thread(judge, some, self._keeper.catalog, judged)
+                else:
+                    judge(some, self._keeper.catalog, judged)
+                    await asyncio.sleep(0)
             await self._write(received, judged, seen)
             reached("intake.3")
             await self._commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})

@@ -8,17 +8,18 @@ override for the same input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct, json
 
 from models.labels import CONFIRMATION, CORRECTION, GOLD, Vote, resolve
 from schemas.identity import unpack
 from schemas.problems import LABEL_INVALID
+from schemas.shapes import Shape
 from streams.processors.amend import later
 from streams.store.tables import Fact, Label, Override, Prediction
 
-Fits = Callable[[str], bool]
+Fits = Shape
 """Whether a label, as canonical JSON text, fits a declared shape."""
 
 CORRECTING = "feedback.correction"

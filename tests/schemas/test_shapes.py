@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.canonical import canonical
-from schemas.shapes import MOST_REFERENCES, fits, only_texts, schema_problem
+from schemas.shapes import Verdict, fits, only_texts, schema_problem
 from tests.schemas.valid import JSON, SCALAR
 
 BOMB = {
@@ -147,7 +147,10 @@ def test_a_schema_that_is_whole_can_be_declared(schema: Any) -> None:
         ({"properties": {"a": {"$ref": "http://127.0.0.1:1/"}}}, "http://127.0.0.1:1/"),
         ({"$ref": "#"}, "cannot be used"),
         ({"allOf": [{"$ref": "#"}]}, "cannot be used"),
-        ({**BOMB, "$ref": "#/$defs/d0"}, str(MOST_REFERENCES)),
+        ({**BOMB, "$ref": "#/$defs/d0"}, "steps for any value"),
+        ({**BOMB, "properties": {"a": {"$ref": "#/$defs/d0"}}}, "steps for any value"),
+        ({"pattern": "(?=a)"}, "linear time"),
+        ({"patternProperties": {r"(a)\1": True}}, "linear time"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_refused(schema: Any, says: str) -> None:
@@ -159,19 +162,42 @@ def test_a_schema_that_cannot_be_used_is_refused(schema: Any, says: str) -> None
     assert time.process_time() - started < 10
 
 
-def test_references_that_only_some_labels_follow_end_too() -> None:
-    """Such a label fits nothing, the others are told as ever."""
-    schema = {**BOMB, "properties": {"a": {"$ref": "#/$defs/d0"}, "b": {"$ref": "#/$defs/list"}}}
+def test_a_label_that_takes_too_many_steps_fits_nothing_and_says_why() -> None:
+    """The others are told as ever."""
+    twice = {"allOf": [{"items": {"$ref": "#/$defs/list"}}] * 2, "type": "array"}
+    schema = {"$defs": {"list": twice}, "$ref": "#/$defs/list"}
     assert schema_problem(schema) is None
     deep: Any = []
-    for _ in range(20):
+    for _ in range(28):
         deep = [deep]
-    assert fit(shape(json_schema=schema), {"a": 1}, {"b": deep}, {"b": [1]}, "c") == [
-        False,
-        True,
-        False,
-        True,
+    judge = fits(shape(json_schema=schema)).verdict
+    assert [judge(canonical(label)) for label in ([[], [[]]], [1], deep, deep)] == [
+        Verdict.FITS,
+        Verdict.OTHER,
+        Verdict.TOO_COSTLY,
+        Verdict.TOO_COSTLY,
     ]
+
+
+def test_a_schema_that_was_declared_when_more_was_taken_fits_nothing() -> None:
+    """It lies in a log: whoever folds that goes on, and the dead letter says what to do."""
+    assert fits(shape(json_schema={"pattern": "(?=a)"})).verdict('"a"') is Verdict.UNUSABLE
+
+
+def test_prices_are_multiples_of_a_cent() -> None:
+    """Compared as they are written, each of 10,000."""
+    cents = fits(shape(json_schema={"type": "number", "multipleOf": 0.01}))
+    assert all(cents(canonical(number / 100)) for number in range(1, 10_001))
+    assert not cents("0.075")
+
+
+def test_many_shapes_are_remembered_by_their_bytes() -> None:
+    """A thousand models are no reason to read each one's shape again, nor to keep all of the largest ones."""
+    small = [shape(labels=[f"l{number}"]) for number in range(1000)]
+    first = [fits(text) for text in small]
+    assert all(fits(text) is test for text, test in zip(small, first, strict=True))
+    for number in range(40):
+        assert fits(shape(labels=[f"{number}" * 60_000]))("1") is False
 
 
 def test_an_unusable_text_is_no_shape() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.admission import admit_batch
+from schemas.catalog import CURRENT, Catalog
+from streams.admission import admit, admit_batch, takes_long
 from tests.streams.sent import WRITTEN_AS_FLOATS, code, event, item, judged, made, spelt, thumb
 
 INVALID = {
@@ -278,3 +279,31 @@ def test_a_problem_says_what_to_do() -> None:
     assert problem.type == "urn:loopline:problem:invalid_value"
     assert problem.title
     assert "$.data.score" in problem.detail
+
+
+class Loose(msgspec.Struct, kw_only=True):
+    """Data that may name nothing."""
+
+    person: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def test_what_cannot_be_keyed_is_refused_at_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is written down, alone and in a batch, however many partitions there are."""
+    monkeypatch.setattr("schemas.catalog._check_key", lambda name, data: None)
+    catalog = Catalog({**CURRENT, "odd.v1": Loose})
+    odd = item(event(id="e", type="loopline.odd.v1", data={"person": "ann"}))
+    for verdict in (admit(odd, catalog), *admit_batch(b"[" + odd + b"," + odd + b"]", [odd, odd], catalog)):
+        assert verdict.problem is not None
+        assert verdict.problem.code == "invalid_value"
+        assert verdict.id == "e"
+        assert "ann" not in verdict.problem.detail
+
+
+def test_what_may_declare_a_json_schema_is_judged_beside_the_loop() -> None:
+    """However its key is spelt."""
+    shape = {"json_schema": {"type": "string"}}
+    sent = item(event("model.declared.v1", data={"model": "m", "model_version": "1", "output_shape": shape}))
+    assert takes_long(sent)
+    assert takes_long(sent.replace(b"json_schema", b"json\\u005fschema"))
+    assert judged(sent.replace(b"json_schema", b"json\\u005fschema")).problem is None
+    assert not takes_long(item(thumb(person="M\u00fcller")))
