@@ -19,11 +19,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from feedback.home import Home, HomeMissing, HomeRefused
+from feedback.processes.logging import configure, quieter
 from feedback.service import Answer
 from feedback.settings import value
 from feedback.views import ready_store
@@ -108,7 +109,8 @@ def serve(app: Server, listening: socket.socket, log_level: str) -> None:
     from feedback import door
 
     hosts = door.hosts_of(listening, value("host"))
-    config = door.config(app, hosts, refused=app.refused, log_level=log_level, lifespan="on")
+    config = door.config(app, hosts, refused=app.refused, log_level=quieter(log_level), lifespan="on")
+    _log.info("the collector runs", address="{}:{}".format(*listening.getsockname()[:2]))
     ignore_hangups()
     server = uvicorn.Server(config)
     # uvicorn raises the signal again after it has ended; by then nothing is left to do.
@@ -192,6 +194,7 @@ def run_worker(home: Home, signs: int = -1) -> int:
 
         ready_store(home, log, _now_and_then(rebuilding))
         home.say_worker("running")
+        _log.info("the worker runs", views=home.store_name())
         Worker(log, lambda: home.current_store(writable=True), each_turn=lambda store: store.shorten()).run(
             stop
         )
@@ -350,38 +353,6 @@ def ignore_hangups() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-class _Steadfast:
-    """A stream that may be gone, as a closed terminal is: what cannot be said there ends nobody."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
-
-
-def configure_logs(level: str) -> None:
-    """Logs as lines on standard error, from this level on."""
-    import logging
-
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Steadfast(sys.stderr))),
-    )
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Be one of the two processes."""
     parser = argparse.ArgumentParser(prog="feedback.bootstrap", description=__doc__)
@@ -391,7 +362,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--signs", type=int, default=-1)
     parser.add_argument("--log-level", default="warning")
     chosen = parser.parse_args(arguments)
-    configure_logs(chosen.log_level)
+    configure(chosen.log_level, value("log_format"), chosen.process)
     ignore_hangups()
     show_stacks_on_request()
     orphaned = end_with_parent()

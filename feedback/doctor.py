@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import sqlite3
 import stat
@@ -19,9 +20,12 @@ from collections.abc import Callable
 
 from feedback.cluster import Cluster
 from feedback.doctor_cluster import examine_cluster
+from feedback.door import files_for
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
+from feedback.redaction import redacted
 from feedback.service import address_of
+from feedback.settings import value
 from feedback.supervisor import listen
 from streams.log.port import format_positions
 from streams.projection import OtherViews, StoreRefused, check
@@ -40,10 +44,12 @@ def examine(place: Home | Cluster, url: str | None, host: str, port: int) -> lis
         url: the server that was named, if any.
         host, port: where a server would listen that is started now.
     """
-    found = [*checked("python", _python), *checked("sqlite", _sqlite)]
+    found = [*checked("python", _python), *checked("sqlite", _sqlite), *checked("files", _files)]
     if isinstance(place, Home):
-        return found + _home(place, url, host, port)
-    return found + examine_cluster(place, url or address_of(host, port))
+        found += _home(place, url, host, port)
+    else:
+        found += examine_cluster(place, url or address_of(host, port))
+    return [finding._replace(said=redacted(finding.said), do=redacted(finding.do)) for finding in found]
 
 
 def _home(home: Home, url: str | None, host: str, port: int) -> list[Finding]:
@@ -82,6 +88,18 @@ def _sqlite() -> Findings:
     else:
         threads = next((option for option in options if option.startswith("THREADSAFE")), "threads unknown")
         yield Finding("sqlite", OK, f"{version}, {threads}")
+
+
+def _files() -> Findings:
+    """Each connection of a server is an open file; it raises its own bound as far as it may."""
+    connections = value("max_connections")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = files_for(connections)
+    if most != resource.RLIM_INFINITY and most < needed:
+        do = f"raise the hard limit (ulimit -Hn {needed}, LimitNOFILE={needed}), or lower max_connections"
+        yield Finding("files", WARN, f"{most} may be open, and {connections} connections need {needed}", do)
+    else:
+        yield Finding("files", OK, f"room for {connections:,} connections")
 
 
 # ---------------------------------------------------------------------------------------------- the home

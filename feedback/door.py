@@ -73,12 +73,17 @@ def hosts_of(listening: socket.socket, host: str | None = None) -> Hosts:
     return Hosts([str(listening.getsockname()[0]), *named], value("allowed_hosts"))
 
 
+def files_for(connections: int) -> int:
+    """How many files a server with so many connections may have open."""
+    return connections + SPARE + OWN_FILES
+
+
 def fitting_connections(wanted: int) -> int:
     """How many connections this process can bear with the files that it may have open; makes room first.
 
     Raises the process's own bound (RLIMIT_NOFILE) as far as it may; what is missing then is logged.
     """
-    needed = wanted + SPARE + OWN_FILES
+    needed = files_for(wanted)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         able = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -111,6 +116,7 @@ def config(
     return uvicorn.Config(
         cast(Any, Door(application, hosts, refused)),
         interface="asgi3",
+        # Its lines are lines of ours, and requests are counted, not told: a path may name a person.
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACEFUL_S,

@@ -31,6 +31,7 @@ import msgspec
 
 from feedback.disk import replace_file, sync_folder
 from feedback.place import NothingHere, PlaceRefused
+from feedback.redaction import redacted
 from streams.log.port import LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
 from streams.store.sqlite import SqliteStore, StoreMissing, StoreUnreadable, create_store
@@ -349,7 +350,7 @@ class Home:
 
     def say_worker(self, state: str, reason: str | None = None) -> None:
         """Write down what the worker does. It is no truth: a full disk only leaves it old."""
-        said = WorkerState(state, reason, time.time(), os.getpid())
+        said = WorkerState(state, reason and redacted(reason), time.time(), os.getpid())
         with contextlib.suppress(OSError):
             replace_file(self.path / "worker.json", msgspec.json.encode(said))
 

@@ -37,6 +37,7 @@ from feedback.api.services import Appending, Ends, Services, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
 from feedback.readers import Readers
+from feedback.refusals import Refusals
 from streams.asgi import Receive, Scope, Send
 from streams.collector import Collector
 from streams.keeper import Keeper
@@ -194,6 +195,7 @@ def _site(
     site.state.services = services
     site.state.progress = readiness.Progress(stuck_after_s=stuck_after_s)
     site.state.beside = beside
+    site.state.refusals = Refusals(services.metrics)
     services.metrics.registry.register(metrics.ViewNumbers(services))
     return site
 
@@ -210,11 +212,16 @@ async def _lifespan(site: Starlette) -> AsyncIterator[None]:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
+            site.state.refusals.tell()
 
 
 async def _watch(site: Starlette) -> None:
-    """Look at the progress of the views now and then, so that `/readyz` knows since when they stand still."""
+    """Look at the progress of the views now and then, so that `/readyz` knows since when they stand still.
+
+    And tell what was refused meanwhile.
+    """
     while True:
+        site.state.refusals.tell()
         with suppress(Exception):
             await readiness.looked(site.state.services, site.state.progress)
         await asyncio.sleep(_WATCH_S)

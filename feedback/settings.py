@@ -10,25 +10,17 @@ names it; without them it is `loopline.toml` in the working folder, if there is 
 
 from __future__ import annotations
 
+import logging
 import os
-import re
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SECONDS_PER_DAY = 86_400
-MAX_PARTITIONS = 1024
-MAX_REPLICATION = 7
-LOG_LEVELS = ("debug", "info", "warning", "error")
-FILE_NAME = "loopline.toml"
-_LAST_PORT = 65_535
+from feedback import setting_values as values
+from feedback.redaction import redacted, remember
 
-_PASSWORD = re.compile(r"(//[^:@/\s]*:)[^@\s]*(?=@)|(password=)[^&\s]*")
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# Stricter than the client library, which takes what stands before a stray @ or / for the host and shows it.
-_HOST = r"(?:\[[^\s@/?\[\]]+\]|[^\s@/?:,\[\]]*)(?::\d*)?"
-_STORE = re.compile(rf"postgres(?:ql)?://(?:[^\s@/?]*@)?({_HOST}(?:,{_HOST})*)(?:/[^\s@/?]*)?(?:\?[^\s@]*)?")
-_STORE_PORT = re.compile(r":(\d+)(?=,|$)")
+FILE_NAME = "loopline.toml"
 
 
 class BadSetting(ValueError):
@@ -39,7 +31,7 @@ class Setting(NamedTuple):
     """One setting. `read` turns text into its value; `flag` is None where there is none.
 
     `shared`: every command accepts the flag, else only those that declare it. `secret`: it may hold a
-    password, so its value is never shown, and a variable `<env>_FILE` may name a file that holds it.
+    password, so a variable `<env>_FILE` may name a file that holds it.
     `inherited`: what a flag says is known to the processes too that this one starts.
     """
 
@@ -55,114 +47,8 @@ class Setting(NamedTuple):
     inherited: bool = False
 
 
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("it is a whole number") from None
-
-
-def _port(text: str) -> int:
-    number = _whole(text)
-    if not 0 <= number <= _LAST_PORT:
-        raise ValueError("a port is 0 to 65535; 0 takes a free one")
-    return number
-
-
-def _partitions(text: str) -> int:
-    number = _whole(text)
-    if not 1 <= number <= MAX_PARTITIONS:
-        raise ValueError(f"partitions are 1 to {MAX_PARTITIONS}")
-    return number
-
-
-def _days(text: str) -> int:
-    number = _whole(text)
-    if not 1 <= number <= 3650:
-        raise ValueError("days are 1 to 3650")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("it is a number of seconds") from None
-    if not 0 <= number <= SECONDS_PER_DAY:
-        raise ValueError("seconds are 0 to 86400")
-    return number
-
-
-def _yes(text: str) -> bool:
-    answer = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
-    if text.lower() not in answer:
-        raise ValueError("it is 1 or 0")
-    return answer[text.lower()]
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("an address starts with http:// or https://")
-    return text.rstrip("/")
-
-
-def _replication(text: str) -> int:
-    number = _whole(text)
-    if not 1 <= number <= MAX_REPLICATION:
-        raise ValueError(f"replication is 1 to {MAX_REPLICATION}")
-    return number
-
-
-def _log_url(text: str) -> str:
-    from streams.kafka.address import Address
-
-    Address.parse(text)
-    return text
-
-
-def _store_url(text: str) -> str:
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("a store's address is postgresql://USER@HOST:PORT/DATABASE")
-    # The client library would show the password in its complaint.
-    if _BAD_PERCENT.search(text):
-        raise ValueError("a percent sign in it is written %25, and every other special character likewise")
-    found = _STORE.fullmatch(text)
-    if found is None or any(not 1 <= int(port) <= _LAST_PORT for port in _STORE_PORT.findall(found[1])):
-        raise ValueError(
-            "it looks like postgresql://USER:...@HOST:5432/DATABASE, and characters like @ : / ? and spaces"
-            " in a password are written as %40 %3A %2F %3F %20"
-        )
-    return text
-
-
-def _datasets(text: str) -> str:
-    from feedback.datasets.errors import BadRequest
-    from feedback.datasets.shelves import shelf_of
-
-    try:
-        shelf_of(text)
-    except BadRequest as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def _hosts(text: str) -> Any:
-    from feedback.hosts import allowed_hosts
-
-    return allowed_hosts(text)
-
-
-def _connections(text: str) -> int:
-    number = _whole(text)
-    if not 1 <= number <= 1_000_000:
-        raise ValueError("connections are 1 to 1000000")
-    return number
-
-
-def _level(text: str) -> str:
-    if text.lower() not in LOG_LEVELS:
-        raise ValueError(f"it is one of {', '.join(LOG_LEVELS)}")
-    return text.lower()
+# What Loopline's libraries read from the environment themselves.
+LIBRARY_SECRETS = ("PGPASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 SETTINGS = (
@@ -190,7 +76,7 @@ SETTINGS = (
         "LOOPLINE_LOG",
         "--log",
         "URL",
-        _log_url,
+        values.log_url,
         "Kafka that holds the log, for more than one machine: kafka://HOST:PORT[,HOST:PORT...][/PREFIX]."
         " Goes together with the store. Without both: the home's files.",
     ),
@@ -200,7 +86,7 @@ SETTINGS = (
         "LOOPLINE_STORE",
         "--store",
         "URL",
-        _store_url,
+        values.store_url,
         "PostgreSQL that holds the views: postgresql://USER@HOST:PORT/DATABASE. A password in it belongs in"
         " the environment or in a file, since others on the machine can read command lines:"
         " LOOPLINE_STORE_FILE may name a file that holds the address.",
@@ -212,8 +98,9 @@ SETTINGS = (
         "LOOPLINE_DATASETS",
         "--datasets",
         "URL",
-        _datasets,
+        values.datasets,
         "Where dataset releases lie: s3://BUCKET/PREFIX, or a folder. Without it: the home's folder.",
+        secret=True,
     ),
     Setting(
         "url",
@@ -221,9 +108,10 @@ SETTINGS = (
         "LOOPLINE_URL",
         "--url",
         "URL",
-        _url,
+        values.url,
         "Server to speak to. Without it: the server that runs on the home, or none; with a log on Kafka, the"
         " collector at the host and port.",
+        secret=True,
     ),
     Setting(
         "host",
@@ -241,7 +129,7 @@ SETTINGS = (
         "LOOPLINE_ALLOWED_HOSTS",
         "--allowed-hosts",
         "NAMES",
-        _hosts,
+        values.hosts,
         "Names that a server is reached by besides localhost and the addresses at which it listens, separated"
         " by commas: loopline.example.com, collector-1:8710, *.example.com. A request whose Host is none of"
         " them is refused with 421.",
@@ -254,7 +142,7 @@ SETTINGS = (
         "LOOPLINE_MAX_CONNECTIONS",
         "--max-connections",
         "N",
-        _connections,
+        values.connections,
         "Connections that a server has at a time; one more is answered with 503 and closed.",
         shared=False,
         inherited=True,
@@ -265,7 +153,7 @@ SETTINGS = (
         "LOOPLINE_PORT",
         "--port",
         "PORT",
-        _port,
+        values.port,
         "Port that a server listens on; 0 takes a free one.",
     ),
     Setting(
@@ -274,7 +162,7 @@ SETTINGS = (
         "LOOPLINE_PARTITIONS",
         "--partitions",
         "N",
-        _partitions,
+        values.partitions,
         "Partitions of the log. Fixed when the home is made; on Kafka until a new epoch is begun.",
     ),
     Setting(
@@ -283,7 +171,7 @@ SETTINGS = (
         "LOOPLINE_REPLICATION",
         "--replication",
         "N",
-        _replication,
+        values.replication,
         "Copies of each topic that Kafka keeps. Without it: 3, or 1 where there are fewer brokers.",
         shared=False,
     ),
@@ -293,7 +181,7 @@ SETTINGS = (
         "LOOPLINE_WORKER_PORT",
         None,
         "PORT",
-        _port,
+        values.port,
         "Port on which `loopline worker` answers /healthz, /readyz and /metrics; its --port goes before.",
     ),
     Setting(
@@ -302,18 +190,28 @@ SETTINGS = (
         "LOOPLINE_INSECURE",
         "--insecure",
         "",
-        _yes,
+        values.yes,
         "Allow a host that other machines can reach. There are no keys yet: anyone there may read and write.",
     ),
-    Setting("json", False, "LOOPLINE_JSON", "--json", "", _yes, "Answer with one JSON document."),
+    Setting("json", False, "LOOPLINE_JSON", "--json", "", values.yes, "Answer with one JSON document."),
     Setting(
         "log_level",
         "warning",
         "LOOPLINE_LOG_LEVEL",
         "--log-level",
         "LEVEL",
-        _level,
-        f"What a server logs on standard error: {', '.join(LOG_LEVELS)}.",
+        values.level,
+        f"What a server logs on standard error: {', '.join(values.LOG_LEVELS)}.",
+    ),
+    Setting(
+        "log_format",
+        "console",
+        "LOOPLINE_LOG_FORMAT",
+        "--log-format",
+        "FORM",
+        values.log_format,
+        f"How a server logs, in all its processes: {' or '.join(values.LOG_FORMATS)}, a line each.",
+        inherited=True,
     ),
     Setting(
         "retry_for",
@@ -321,7 +219,7 @@ SETTINGS = (
         "LOOPLINE_RETRY_FOR",
         "--retry-for",
         "SECONDS",
-        _seconds,
+        values.seconds,
         "How long to go on trying when the server cannot be reached or cannot write.",
     ),
     Setting(
@@ -330,7 +228,7 @@ SETTINGS = (
         "LOOPLINE_OUTCOME_WINDOW",
         None,
         "DAYS",
-        _days,
+        values.days,
         "Days after an exposure in which an outcome of the same subject is attributed to it.",
     ),
     Setting(
@@ -339,7 +237,7 @@ SETTINGS = (
         "LOOPLINE_MATURITY",
         None,
         "DAYS",
-        _days,
+        values.days,
         "Days after which the feedback of a day is taken as nearly complete. Later feedback still counts.",
     ),
     Setting(
@@ -348,7 +246,7 @@ SETTINGS = (
         "LOOPLINE_STUCK_AFTER",
         None,
         "SECONDS",
-        _seconds,
+        values.seconds,
         "How long the views may stand still behind the log before /readyz answers 503.",
     ),
     Setting(
@@ -357,7 +255,7 @@ SETTINGS = (
         "LOOPLINE_HANG_AFTER",
         None,
         "SECONDS",
-        _seconds,
+        values.seconds,
         "How long a process of a server may give no sign of life before it is ended and started again; 0: for"
         " ever.",
     ),
@@ -375,10 +273,13 @@ def value(name: str, given: str | None = None, environ: Mapping[str, str] | None
     text, origin = _said(setting, given, os.environ if environ is None else environ)
     if text is None:
         return setting.default
+    if setting.secret:
+        remember(text)
     try:
         return setting.read(text)
     except ValueError as error:
-        shown = origin if setting.secret else f"{origin}={without_password(text)!r}"
+        # What is no store's address may have its password anywhere.
+        shown = origin if setting.name == "store" else f"{origin}={redacted(text)!r}"
         raise BadSetting(f"{shown} cannot be used: {error}") from None
 
 
@@ -401,10 +302,34 @@ def _said(setting: Setting, given: str | None, environ: Mapping[str, str]) -> tu
 
 
 def _secret(path: Path, origin: str) -> str:
+    """What a file holds, without the end of its line. Raises BadSetting."""
     try:
-        return path.read_text().strip()
+        mode = path.stat().st_mode
+        secret = path.read_text().strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"{origin}={str(path)!r} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BadSetting(f"{origin}={str(path)!r} cannot be read: {reason}") from None
+    if not secret:
+        raise BadSetting(f"{origin}={str(path)!r} is empty")
+    if stat.S_IMODE(mode) & 0o007 and path not in _told:
+        _told.add(path)
+        _log.warning("%s can be read by every user of this machine: chmod 600 %s", origin, path)
+    return secret
+
+
+_told: set[Path] = set()
+_log = logging.getLogger("loopline")
+
+
+def adopt_library_secrets(environ: MutableMapping[str, str]) -> None:
+    """Give libraries the secrets that lie in files: PGPASSWORD from PGPASSWORD_FILE, and so on.
+
+    Raises BadSetting.
+    """
+    for name in LIBRARY_SECRETS:
+        named = environ.get(f"{name}_FILE")
+        if named and name not in environ:
+            environ[name] = _secret(Path(named), f"{name}_FILE")
 
 
 # ----------------------------------------------------------------------------------------------- the file
@@ -454,5 +379,5 @@ def _as_text(content: Any, origin: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """A text, such as an address or a library's complaint about one, with passwords in it hidden."""
-    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
+    """A text, such as an address or a library's complaint about one, with what is secret in it hidden."""
+    return redacted(text)

@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from feedback.bootstrap import FAILED, STOPPED, configure_logs, end_with_parent, ignore_hangups
+from feedback.bootstrap import FAILED, STOPPED, end_with_parent, ignore_hangups
 from feedback.cluster import Cluster
 from feedback.door import InThread, hosts_of
 from feedback.home import HomeRefused
 from feedback.place import PlaceRefused
+from feedback.processes.logging import configure
+from feedback.redaction import redacted
 from feedback.settings import value
 from feedback.supervisor import listen
 from streams.log.port import Log, LogIdentity
@@ -131,10 +133,11 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
     progress = Progress(stuck_after_s=value("stuck_after"))
     try:
         listening = listen(host, port)
-        health = InThread(Health(progress), listening, hosts_of(listening, host))
+        health = InThread(Health(progress, redacted), listening, hosts_of(listening, host))
     except (HomeRefused, OSError) as error:
         _log.error("the worker does not run", reason=str(error))
         return CANNOT_LISTEN
+    _log.info("the worker runs", log=cluster.log_url, address=f"{host}:{listening.getsockname()[1]}")
     views = Views(cluster)
     try:
         while not stop.is_set():
@@ -224,7 +227,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log-level", default="warning")
     chosen = parser.parse_args(arguments)
-    configure_logs(chosen.log_level)
+    configure(chosen.log_level, value("log_format"), "worker")
     end_with_parent()
     return run_worker(
         Cluster(value("log"), value("store"), value("datasets") or ""), chosen.host, chosen.port

@@ -7,14 +7,16 @@ a sender is told to the way in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from schemas import problems
 from schemas.catalog import CATALOG, Catalog
+from schemas.events import DatasetReleased
 from schemas.identity import partition_of
 from streams.admission import Verdict, clocks_ahead
 from streams.appender import Batch, Part, dead_letters
@@ -58,6 +60,25 @@ class _Typed(msgspec.Struct):
 
 
 _decode_type = msgspec.json.Decoder(_Typed).decode
+
+
+_log = structlog.get_logger("loopline")
+
+_TOLD = {
+    "loopline.dataset.released.v1": "a dataset was released",
+    "loopline.model.deployed.v1": "a model was deployed",
+    "loopline.model.rolled_back.v1": "a model was rolled back",
+}
+
+
+def _tell(events: Iterable[Any]) -> None:
+    """Log what operators look for: none of it holds a personal value."""
+    for event in events:
+        told = _TOLD.get(_type_name(type(event)))
+        if told is not None:
+            data = event.data
+            version = data.version if isinstance(data, DatasetReleased) else data.model_version
+            _log.info(told, model=data.model, version=version)
 
 
 class Keeper:
@@ -146,6 +167,8 @@ class Keeper:
         if accepted:
             self._metrics.accepted.inc(len(accepted))
             events: list[Any] = [verdict.event for verdict in accepted]
+            if not _TOLD.keys().isdisjoint(map(_type_name, set(map(type, events)))):
+                _tell(events)
             ahead = clocks_ahead(events, datetime.fromtimestamp(received / 1e9, UTC))
             if ahead:
                 self._metrics.clock_ahead.inc(ahead)

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from feedback.redaction import redacted
 from schemas.problems import problem
 from streams.asgi import PROBLEM_TYPE, problem_body
 
@@ -55,7 +56,7 @@ def problem_response(
 ) -> Response:
     """A problem as a response."""
     return Response(
-        problem_body(status, problem(code, detail)),
+        problem_body(status, problem(code, redacted(detail))),
         status,
         headers={"x-content-type-options": "nosniff", **(headers or {})},
         media_type=PROBLEM_TYPE.decode(),

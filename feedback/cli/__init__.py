@@ -5,9 +5,12 @@ Exit status: 0 done; 1 refused, different, or a gate failed; 2 usage; 3 unreacha
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from feedback.cli.options import Choices, Group, Lazy
+from feedback.settings import BadSetting, adopt_library_secrets
 
 COMMANDS = {
     "up": Lazy("feedback.cli.serving", "up", "Run the server on a home: collector and worker."),
@@ -54,6 +57,10 @@ def main(context: click.Context) -> None:
       loopline dataset release MODEL    cut a dataset from the corrections
     """
     context.ensure_object(Choices)
+    try:
+        adopt_library_secrets(os.environ)
+    except BadSetting as error:
+        raise click.UsageError(str(error)) from None
 
 
 __all__ = ["main"]

@@ -11,6 +11,8 @@ import click
 import msgspec
 
 from feedback.cli.options import Choices
+from feedback.cli.output import say
+from feedback.escaping import for_terminal
 
 _WIDEST = 60
 
@@ -21,13 +23,8 @@ def answer(choices: Choices, document: Any, text: str | Iterable[str]) -> None:
         encoded = msgspec.json.format(msgspec.json.encode(document), indent=2)
         click.echo(encoded.decode())
         return
-    for line in [text] if isinstance(text, str) else text:
-        click.echo(line)
-
-
-def note(text: str) -> None:
-    """Say something beside the answer, on standard error."""
-    click.echo(text, err=True)
+    for line in text.split("\n") if isinstance(text, str) else text:
+        say(line)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
@@ -59,7 +56,7 @@ def many(count: int, one: str, more: str | None = None) -> str:
 @contextlib.contextmanager
 def progress(label: str, length: int | None = None) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error; the function given is called with (done, in all)."""
-    with click.progressbar(length=length or 1, label=label, file=sys.stderr, width=30) as bar:
+    with click.progressbar(length=length or 1, label=for_terminal(label), file=sys.stderr, width=30) as bar:
         shown = 0
 
         def show(done: int, total: int) -> None:

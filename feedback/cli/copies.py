@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from feedback.cli.answers import Stages, answer, note
+from feedback.cli.answers import Stages, answer
 from feedback.cli.connecting import cluster_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
+from feedback.cli.output import note
 from feedback.home import Home
 
 

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from feedback.cli.answers import Stages, answer, note, table
+from feedback.cli.answers import Stages, answer, table
 from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import ask, connect, pages, place_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, command
+from feedback.cli.output import note
 from feedback.cli.sending import Sender, Tally
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of

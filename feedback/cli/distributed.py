@@ -9,10 +9,12 @@ import sys
 
 import click
 
-from feedback.cli.answers import answer, note
+from feedback.cli.answers import answer
 from feedback.cli.connecting import must_be_cluster
 from feedback.cli.options import Choices, command, serving_options
+from feedback.cli.output import note
 from feedback.cli.serving import check_server
+from feedback.processes.logging import configure
 from feedback.service import address_of
 from feedback.settings import value
 
@@ -28,12 +30,12 @@ def collector(choices: Choices, no_intake: bool) -> None:
     Any number of them run on one log. Ctrl-C or SIGTERM ends it, when what it took is in the log. Exit status
     4 says that the log went on to a new epoch: start it again.
     """
-    from feedback.bootstrap import configure_logs, ignore_hangups
+    from feedback.bootstrap import ignore_hangups
     from feedback.collecting import Collecting
 
     cluster = must_be_cluster(choices, _ON_ONE)
     check_server(choices)
-    configure_logs(choices["log_level"])
+    configure(choices["log_level"], choices["log_format"], "collector")
     ignore_hangups()
     collecting = Collecting(
         cluster,
@@ -61,13 +63,12 @@ def worker(choices: Choices) -> None:
     where it answers /healthz, /readyz and /metrics. One that refuses to run says why there and on standard
     error, and goes on when its views were replaced, or the topics that it missed were made.
     """
-    from feedback.bootstrap import configure_logs
     from feedback.supervisor import stopped_by_signals
     from feedback.working import Watcher
 
     cluster = must_be_cluster(choices, _ON_ONE)
     check_server(choices)
-    configure_logs(choices["log_level"])
+    configure(choices["log_level"], choices["log_format"], "supervisor")
     # What LOOPLINE_PORT says is meant for collectors.
     port = value("worker_port", choices.given.get("port"))
     watcher = Watcher(cluster.variables(), choices["host"], port, choices["log_level"])

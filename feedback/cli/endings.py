@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from feedback.cli.output import note
+from feedback.redaction import redacted
+
 REFUSED, UNREACHABLE = 1, 3
 
 
@@ -16,7 +19,7 @@ class Refused(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Say it on standard error."""
-        click.echo(f"loopline: {self.format_message()}", err=True)
+        note(f"loopline: {redacted(self.format_message())}")
 
 
 class Unreachable(Refused):

@@ -89,7 +89,7 @@ def show(choices: Choices, name: str, only_bytes: bool) -> None:
         f"  source    {item['source'] or '(could not be read)'}",
         f"  put back  {'yes, and accepted' if item.get('replayed') else what}",
         "",
-        sent.decode(errors="backslashreplace"),
+        *sent.decode(errors="backslashreplace").split("\n"),
     ]
     answer(choices, item, lines)
 

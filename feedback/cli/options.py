@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from feedback.escaping import for_terminal
+from feedback.redaction import redacted
 from feedback.settings import BY_NAME, SETTINGS, BadSetting, Setting, value, was_said
 
 SERVING = ("allowed_hosts", "max_connections")
@@ -101,6 +103,12 @@ def serving_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _readable(refusal: click.ClickException) -> click.ClickException:
+    """A refusal without secrets, and without what a terminal would obey."""
+    refusal.message = for_terminal(redacted(refusal.message), lines=True)
+    return refusal
+
+
 class _Sections(click.Command):
     """Help that shows a command's own options first, and the shared ones apart."""
 
@@ -121,7 +129,9 @@ class _Sections(click.Command):
         """Run; an expected failure ends in a message and an exit status, not in a traceback."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.ClickException as said:
+            raise _readable(said) from said.__cause__
+        except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             # Loaded late: it knows the failures of every room.
@@ -130,7 +140,14 @@ class _Sections(click.Command):
             refusal = told(error)
             if refusal is None:
                 raise
-            raise refusal from error
+            raise _readable(refusal) from error
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read what was typed; what is wrong with it is told in the same way."""
+        try:
+            return super().make_context(*args, **more)
+        except click.ClickException as refusal:
+            raise _readable(refusal) from refusal.__cause__
 
 
 class Command(_Sections):
@@ -139,6 +156,15 @@ class Command(_Sections):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.params = [*self.params, *shared_options()]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run. What is logged meanwhile is told on standard error; a server says what it wants told."""
+        from feedback.processes.logging import configure
+
+        choices = ctx.ensure_object(Choices)
+        level = choices["log_level"] if choices.was_set("log_level") else "warning"
+        configure(level, choices["log_format"], "command", hooks=False)
+        return super().invoke(ctx)
 
 
 class Lazy(NamedTuple):

@@ -15,11 +15,12 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from feedback.cli.answers import answer, many, note, table
+from feedback.cli.answers import answer, many, table
 from feedback.cli.batches import Batch, Unsplittable, batches, read_items
 from feedback.cli.connecting import connect, refusal
 from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices, command
+from feedback.cli.output import note
 from feedback.service import Answer, NoAnswer, Service
 
 BACKFILL = {"Loopline-Backfill": "1"}

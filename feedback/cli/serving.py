@@ -12,6 +12,7 @@ from feedback.cli.connecting import cluster_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import SERVING, Choices, command, serving_options
 from feedback.home import Home
+from feedback.processes.logging import configure
 from feedback.settings import value
 from feedback.supervisor import Supervisor, is_loopback, stopped_by_signals
 
@@ -59,15 +60,13 @@ def up(choices: Choices) -> None:
     brings them into the views. One that dies, or gives no sign of life, is started again. Logs go to
     standard error.
     """
-    from feedback.bootstrap import configure_logs
-
     if cluster_of(choices) is not None:
         raise click.UsageError(
             "LOOPLINE_LOG and LOOPLINE_STORE name a Kafka and a PostgreSQL: there `loopline collector` and"
             " `loopline worker` run. For a server on this machine's files name its --home."
         )
     check_server(choices)
-    configure_logs(choices["log_level"])
+    configure(choices["log_level"], choices["log_format"], "supervisor")
     home = Home(choices.home)
     server = Supervisor(
         home,

@@ -13,6 +13,8 @@ from feedback.demo.examweek import exam_week
 from feedback.demo.stage import Stage
 from feedback.demo.telling import Teller
 from feedback.demo.venues import Venue, typed_command
+from feedback.processes.logging import configure
+from feedback.settings import value
 from feedback.supervisor import stopped_by_signals
 
 _HEAD = """\
@@ -47,9 +49,7 @@ def run(venue: Venue, *, serve: bool = True, as_json: bool = False, size: Size =
         as_json: one document of figures on standard output, the prose on standard error.
         size: how many pictures take part.
     """
-    from feedback.bootstrap import configure_logs
-
-    configure_logs("warning")
+    configure("warning", value("log_format"), "demo")
     teller = Teller(as_json=as_json)
     try:
         url = venue.start()

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import msgspec
 
+from feedback.cli.output import say
 from models.intervals import wilson
 
 _WIDTH = 96
@@ -30,13 +31,13 @@ class Teller:
 
     def line(self, text: str = "") -> None:
         """One line as it is."""
-        click.echo(text, err=self._as_json)
+        say(text, err=self._as_json)
 
     def step(self, title: str) -> None:
         """Begin the next step."""
         self._steps += 1
         self.line()
-        self.line(f"{self._steps:>2} {click.style(title, bold=True)}")
+        say(f"{self._steps:>2} {title}", err=self._as_json, bold=True)
 
     def say(self, text: str) -> None:
         """Sentences, wrapped."""

@@ -14,6 +14,7 @@ from feedback.api.errors import Unavailable
 from feedback.api.reading import on_thread, view_of
 from feedback.api.services import Services, services_of
 from feedback.datasets.errors import ShelfUnreachable
+from feedback.escaping import for_terminal
 from feedback.page.figures import describe_age, described_rate, tables
 
 SHOWN = 8
@@ -23,11 +24,19 @@ _SECURITY = (
 )
 
 
+def _seen(value: Any) -> Any:
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return for_terminal(value, lines=True)
+    return value
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("feedback.page", "."),
         autoescape=True,
+        # Marks that turn a line around, or hide, are shown.
+        finalize=_seen,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

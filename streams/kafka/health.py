@@ -7,6 +7,7 @@ a broker or each other. The port and the thread it is served on are left to whoe
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -19,10 +20,16 @@ from streams.log.port import format_positions
 
 
 class Health:
-    """The application; `progress` is what the worker says."""
+    """The application.
 
-    def __init__(self, progress: Progress) -> None:
+    Args:
+        progress: what the worker says.
+        shown: takes from a reason what nobody may see.
+    """
+
+    def __init__(self, progress: Progress, shown: Callable[[str], str] = str) -> None:
         self._worker = progress
+        self._shown = shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -41,7 +48,7 @@ class Health:
             await send_problem(send, 404, problem("not_found", detail))
 
     async def _ready(self, send: Send) -> None:
-        reasons = self._worker.reasons()
+        reasons = [self._shown(reason) for reason in self._worker.reasons()]
         state, positions, lag = self._worker.state, self._worker.positions, self._worker.lag()
         said: dict[str, Any] = {
             "status": "unavailable" if reasons else "ready",

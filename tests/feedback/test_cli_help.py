@@ -38,6 +38,9 @@ def test_help_loads_click_and_no_room_but_settings() -> None:
         "feedback",
         "feedback.cli",
         "feedback.cli.options",
+        "feedback.escaping",
+        "feedback.redaction",
+        "feedback.setting_values",
         "feedback.settings",
     }
     assert not HEAVY_FOR_HELP.union({"msgspec", "starlette", "uvicorn"}).intersection(loaded)

@@ -1,0 +1,1 @@
+"""What runs: how the processes of an installation are set up."""
