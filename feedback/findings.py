@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, ParamSpec
 
+from feedback.remedies import remedies
 from feedback.service import NoAddress, NoAnswer, OverHttp
 from feedback.settings import without_password
 from streams.queries.dead_letters import settled_count
-from streams.queries.waiting import waiting_count
+from streams.queries.parked import parked
 from streams.store.port import Snapshot
 from streams.store.tables import DEAD_LETTERS
 
@@ -44,7 +45,13 @@ def checked(subject: str, look: Callable[P, Findings], *args: P.args, **kwargs: 
 
 def contents(snapshot: Snapshot) -> Findings:
     """What waits, and what was refused."""
-    yield Finding("waiting", OK, f"{waiting_count(snapshot):,} events (`loopline waiting`)")
+    groups = parked(snapshot)
+    over = "over " if any(group["more"] for group in groups) else ""
+    yield Finding(
+        "waiting", OK, f"{over}{sum(group['events'] for group in groups):,} events (`loopline waiting`)"
+    )
+    for each in remedies(groups):
+        yield Finding("waits for", WARN if each.urgent else OK, each.said, each.do)
     codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
     put_back = settled_count(snapshot)
     if not codes:

@@ -48,9 +48,14 @@ def _object(
     }
 
 
-def _list_of(item: Schema, description: str, more: dict[str, Schema] | None = None) -> Schema:
+def _list_of(
+    item: Schema,
+    description: str,
+    more: dict[str, Schema] | None = None,
+    optional: dict[str, Schema] | None = None,
+) -> Schema:
     required = {"items": {"type": "array", "items": item}, "next": _NEXT, **(more or {})}
-    return _object(required, description)
+    return _object(required, description, optional)
 
 
 def _nullable(kind: str, **more: Any) -> Schema:
@@ -296,6 +301,23 @@ WAITING: Schema = _list_of(
         "One parked event.",
     ),
     "What is parked, and for what.",
+    optional={
+        "groups": {
+            "type": "array",
+            "description": "On the first page of all environments: how much waits for what.",
+            "items": _object(
+                {
+                    "waits_for": {
+                        "type": "string",
+                        "description": "`declaration:MODEL@VERSION`, or `prediction`, `join_key`, `event`.",
+                    },
+                    "events": _COUNT,
+                    "more": {"type": "boolean", "description": "There are more than were counted."},
+                },
+                "What waits for the same, or for the same kind of thing.",
+            ),
+        }
+    },
 )
 
 COUNTS: Schema = _list_of(
@@ -336,6 +358,13 @@ LABELS: Schema = _list_of(
         "The label of one prediction.",
     ),
     "What people say the right labels are, one item a prediction.",
+    optional={
+        "refused": _object(
+            {"label_invalid": _COUNT, "corrections": _COUNT},
+            "On the first page: how many of all corrections have a label that does not fit what their"
+            " prediction's version declared. They count as feedback, and are no labels.",
+        )
+    },
 )
 
 OUTCOMES: Schema = _list_of(

@@ -103,7 +103,7 @@ class Changes:
         self._facts.append(row)
         self._count(fact, home, 1)
         if fact.code is not None:
-            self._verdict(fact)
+            self._verdict(fact, home)
         if fact.effective and fact.kind == OUTCOME:
             self._add(OUTCOMES, as_row(outcome_row(fact, self._shard, 1)))
 
@@ -115,11 +115,11 @@ class Changes:
         self._count(old, old_home, -1)
         self._count(new, new_home, 1)
         if new.code != old.code:
-            self._verdict(new)
+            self._verdict(new, new_home)
         if new.effective != old.effective and new.kind == OUTCOME:
             self._add(OUTCOMES, as_row(outcome_row(new, self._shard, new.effective - old.effective)))
 
-    def _verdict(self, fact: Fact) -> None:
+    def _verdict(self, fact: Fact, home: Prediction | None) -> None:
         if fact.code is None:
             self.deletes[DEAD_LETTERS.name][fact.partition, fact.offset, fact.place] = None
             return
@@ -134,6 +134,8 @@ class Changes:
                 fact.source,
                 type_name(fact.kind),
                 fact.received,
+                fact.model if home is None else home.model,
+                fact.env if home is None else home.env,
             )
         )
 

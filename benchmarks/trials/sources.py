@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from feedback.shares import share
 from loopline import Client
 
 TIE = object()
@@ -145,8 +146,8 @@ def suggestions(client: Client, folder: Path) -> Expected:
                 word = _ACTIONS[row["state"]]
                 sent(client.action(latest[person], word, person=person, time=when))
                 expected.counts["feedback.action", word] += 1
-    share = expected.counts["feedback.action", "accepted"] / expected.counts["prediction.made", ""]
-    expected.notes.append(f"{len(latest)} people accepted {share:.1%} of what they were shown")
+    accepted = share(expected.counts["feedback.action", "accepted"], expected.counts["prediction.made", ""])
+    expected.notes.append(f"{len(latest)} people accepted {accepted} of what they were shown")
     return expected
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from feedback.cli.answers import answer, table
+from feedback.cli.answers import answer, many, table
 from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, Lazy, command
+from feedback.remedies import remedies
 from feedback.service import path_of
+from feedback.shares import share
 
 at_most = click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."
@@ -35,15 +37,17 @@ def more_than(more: bool, limit: int) -> list[str]:
 @command(short_help="Show what waits, and for what.")
 @at_most
 def waiting(choices: Choices, limit: int) -> None:
-    """Show what was accepted and waits: for its prediction, a declaration, or another event.
+    """Show what was accepted and waits: how much for what, what to do about it, and each event.
 
     Nothing here is lost. Each joins by itself when what it waits for comes.
     """
     with connect(choices) as service:
+        groups = ask(service, path_of("v1", "waiting", limit=1)).get("groups", [])
         items, more = first(pages(service, "v1", "waiting", most=limit + 1), limit)
+    told = [line for each in remedies(groups) for line in (each.said, f"  -> {each.do}")]
     rows = [(item["waits_for"], f"{item['age_s']:.0f} s", item["type"], item["id"]) for item in items]
-    lines = table(("waits for", "age", "type", "id"), rows) if rows else ["Nothing waits."]
-    answer(choices, {"items": items, "more": more}, lines + more_than(more, limit))
+    lines = [*told, "", *table(("waits for", "age", "type", "id"), rows)] if rows else ["Nothing waits."]
+    answer(choices, {"groups": groups, "items": items, "more": more}, lines + more_than(more, limit))
 
 
 @command(short_help="Show what people say the right labels are.")
@@ -53,24 +57,45 @@ def waiting(choices: Choices, limit: int) -> None:
 def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
     """Show the labels of MODEL's predictions, each with how many people agree.
 
-    A tie has no label. Only labels that fit the output that `loopline model declare` declared are there.
+    A tie has no label. Only labels that fit the output that `loopline model declare` declared are there;
+    how many were refused is said below them. The range of an agreement is its 95% interval.
     """
     with connect(choices) as service:
+        begins = ask(service, path_of("v1", "labels", model, limit=1))
         found = pages(service, "v1", "labels", model, most=limit + 1, disagree=1 if disagree else None)
         items, more = first(found, limit)
+    refused = begins.get("refused")
     rows = [
         (
             item["prediction_id"],
             item["label"],
-            f"{item['agreement']:.0%}",
+            share(round(item["agreement"] * item["people"]), item["people"], digits=0),
             item["people"],
             ", ".join(f"{candidate['label']} ({candidate['people']})" for candidate in item["candidates"]),
         )
         for item in items
     ]
     titles = ("prediction", "label", "agreement", "people", "candidates")
-    lines = table(titles, rows) if rows else [f"There are no labels for {model} yet."]
-    answer(choices, {"items": items, "more": more}, lines + more_than(more, limit))
+    if rows:
+        lines = table(titles, rows)
+    elif begins["items"]:
+        lines = [f"Nobody disagrees: people say one label for each prediction of {model} that has any."]
+    else:
+        lines = [f"There are no labels for {model} yet."]
+    lines += more_than(more, limit) + _refused(refused)
+    answer(choices, {"items": items, "more": more, "refused": refused}, lines)
+
+
+def _refused(refused: Any) -> list[str]:
+    """How many labels were refused and why, if any were."""
+    if not refused or not refused["label_invalid"]:
+        return []
+    invalid, corrections = refused["label_invalid"], refused["corrections"]
+    return [
+        f"{invalid:,} of {many(corrections, 'correction')} gave no label (label_invalid): it does not fit what",
+        f"the version declared. That is {share(invalid, max(corrections, invalid))}. They count as feedback that",
+        "the output was wrong; `loopline dead-letters list --code label_invalid` lists them.",
+    ]
 
 
 @click.group(

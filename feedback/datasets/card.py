@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from feedback.datasets.columns import SCHEMA
-from feedback.datasets.limits import LIMITS, described, share
+from feedback.datasets.limits import LIMITS, described
 from feedback.datasets.recipe import TRAINING
+from feedback.shares import share
 
 _MOST_LABELS_SHOWN = 20
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

@@ -1,4 +1,4 @@
-"""What a release does not tell, in words; and how sure its shares are.
+"""What a release does not tell, in words.
 
 Said once, for the card and for the Croissant file. The numbers behind it are in the manifest.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-from models.intervals import wilson
 
 SELECTION = (
     "Labels come from people who answered. Whom the product asked, and who took the trouble, is not random:"
@@ -26,23 +24,6 @@ REPEATS = (
 )
 PERSONAL = "`input`, `output` and `label` may hold personal data of the people who used the product."
 LIMITS = (SELECTION, MAJORITY, REPEATS, PERSONAL)
-
-
-def share(count: int, n: int) -> str:
-    """The share that `count` has of `n` cases, with its 95 % interval."""
-    if n == 0:
-        return "not enough data yet (n = 0)"
-    low, high = wilson(count, n)
-    return f"{percent(count / n)} ({percent(low)} to {percent(high)}, n = {n:,})"
-
-
-def percent(rate: float) -> str:
-    """A rate in percent; none but 0 is shown as 0.0 %, and none but 1 as 100.0 %."""
-    if 0 < rate < 0.0005:
-        return "<0.1%"
-    if 0.9995 <= rate < 1:
-        return ">99.9%"
-    return f"{rate:.1%}"
 
 
 def described(said: Mapping[str, Any]) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from feedback.datasets.limits import share
 from feedback.datasets.recipe import Filters
+from feedback.shares import share
 from models.intervals import wilson
 from schemas.identity import pack
 from schemas.instants import rfc3339

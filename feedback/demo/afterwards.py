@@ -106,7 +106,7 @@ def _honest_numbers(stage: Stage) -> None:
             [
                 [what, rate(yes, yes + no)],
                 ["right in the audited sample", rate(agreed, len(audited))],
-                ["right in truth, which only a demo knows", f"{right / len(forms):6.1%}"],
+                ["right in truth, which only a demo knows", rate(right, len(forms))],
             ]
         )
         teller.figures[f"in_use_{action}"] = {

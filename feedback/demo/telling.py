@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from feedback.cli.output import say
+from feedback.shares import share
 from models.intervals import wilson
 
 _WIDTH = 96
@@ -76,10 +77,7 @@ def _cell(value: Any) -> str:
 
 def rate(hits: int, cases: int) -> str:
     """A share with what it rests on and its 95% interval; too few cases get no number."""
-    if cases < 5:
-        return f"not enough data yet (n {cases})"
-    low, high = wilson(hits, cases)
-    return f"{hits / cases:6.1%}  (n {cases:,}, 95% interval {low:.1%} to {high:.1%})"
+    return share(hits, cases, enough=5)
 
 
 def measured(name: str, hits: int, cases: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from feedback.api.services import View
+from feedback.shares import share
 from models.intervals import wilson
 from schemas import problems
 from streams.log.port import DEAD
@@ -112,5 +113,5 @@ def describe_age(seconds: float) -> str:
 def described_rate(rate: dict[str, Any]) -> str:
     """A share with its interval and its n, or that there is too little data for one."""
     if rate["rate"] is None:
-        return f"not enough data yet (n = {rate['n']})"
-    return f"{rate['rate']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}, n = {rate['n']})"
+        return f"not enough data yet (n = {rate['n']:,})"
+    return share(round(rate["rate"] * rate["n"]), rate["n"], digits=0)

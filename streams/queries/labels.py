@@ -8,10 +8,12 @@ from msgspec import json
 
 from schemas.identity import unpack
 from schemas.instants import rfc3339
+from schemas.problems import LABEL_INVALID
 from streams.queries.pages import Page, listing
+from streams.queries.parked import MOST_COUNTED
 from streams.queries.predictions import as_json
 from streams.store.port import Range, Snapshot
-from streams.store.tables import LABELS, OVERRIDES, Label, Override
+from streams.store.tables import COUNTS, DEAD_LETTERS, LABELS, OVERRIDES, Label, Override
 
 TOKEN = tuple[str, bytes]
 
@@ -41,6 +43,16 @@ def labels(
     ]
     last = shown[-1] if len(rows) > page.limit else None
     return listing(items, None if last is None else (last.model, last.pid))
+
+
+def refused(snapshot: Snapshot, model: str, env: str = "prod") -> dict[str, int] | None:
+    """How many of how many corrections of a model have a label that is refused; None where none has."""
+    where = {"model": model, "env": env}
+    invalid = snapshot.count(DEAD_LETTERS, {**where, "code": LABEL_INVALID}, most=MOST_COUNTED)
+    if not invalid:
+        return None
+    rows = snapshot.totals(COUNTS, [], {**where, "kind": "feedback.correction"})
+    return {LABEL_INVALID: invalid, "corrections": rows[0][1] if rows else invalid}
 
 
 def override(

@@ -239,7 +239,10 @@ class Declaration(Struct, gc=False):
 
 
 class DeadLetterRow(Struct, gc=False):
-    """A refused item, by its place in the log: refused by the collector, or judged by the worker."""
+    """A refused item, by its place in the log: refused by the collector, or judged by the worker.
+
+    `model` and `env` are those of the prediction that an event was judged by, if it was judged by one.
+    """
 
     partition: int
     offset: int
@@ -250,6 +253,8 @@ class DeadLetterRow(Struct, gc=False):
     source: str | None
     type: str | None
     received: int
+    model: str | None = None
+    env: str | None = None
 
 
 class Replayed(Struct, gc=False):
@@ -287,7 +292,10 @@ OUTCOMES = Table("outcomes", Outcome, ("subject", "dims", "day", "shard"), sums=
 MODEL_EVENTS = Table("model_events", ModelEvent, ("model", "id", "source"))
 DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"))
 DEAD_LETTERS = Table(
-    "dead_letters", DeadLetterRow, ("partition", "offset", "place"), (Index(("code",)), Index(("id",)))
+    "dead_letters",
+    DeadLetterRow,
+    ("partition", "offset", "place"),
+    (Index(("code",)), Index(("id",)), Index(("model", "env", "code"))),
 )
 REPLAYED = Table("replayed", Replayed, ("dead_letter", "claim", "partition"))
 

@@ -303,3 +303,67 @@ def test_doctor_warns_of_an_open_home(home: Home) -> None:
     by_subject = {finding["subject"]: finding for finding in told("doctor")["findings"]}
     assert by_subject["home"]["state"] == "warn"
     assert "chmod 700" in by_subject["home"]["do"]
+
+
+def test_what_waits_is_told_in_groups_with_what_to_do(home: Home) -> None:
+    """One line a group: labels of an undeclared version, with the command; events without a prediction."""
+    loopline("send", "-", stdin=lines(prediction(1), CORRECTION, EARLY))
+    said = told("waiting")
+    assert said["groups"] == [
+        {"waits_for": "declaration:m@1", "events": 1, "more": False},
+        {"waits_for": "prediction", "events": 1, "more": False},
+    ]
+    text = loopline("waiting").stdout
+    assert "declaration:m@1: 1 label\n" in text
+    assert "loopline model declare m 1 --label" in text
+    assert "prediction: 1 event\n" in text
+    findings = [each for each in told("doctor")["findings"] if each["subject"] == "waits for"]
+    assert [(each["state"], each["said"]) for each in findings] == [
+        ("warn", "declaration:m@1: 1 label"),
+        ("ok", "prediction: 1 event"),
+    ]
+    assert "loopline model declare m 1" in findings[0]["do"]
+
+
+def test_labels_without_a_dispute_say_so(home: Home) -> None:
+    """Nobody disagrees, which is another thing than that there are no labels."""
+    assert "There are no labels for m yet." in loopline("labels", "m", "--disagree").stdout
+    loopline("send", "-", stdin=lines(prediction(1), CORRECTION))
+    loopline("model", "declare", "m", "1", "--label", "b")
+    assert "Nobody disagrees" in loopline("labels", "m", "--disagree").stdout
+
+
+def test_labels_that_were_refused_are_counted_below_the_others(home: Home) -> None:
+    """How many of how many, how sure the share is, and why."""
+    loopline("model", "declare", "m", "1", "--label", "a")
+    loopline("send", "-", stdin=lines(prediction(1), CORRECTION))
+    text = loopline("labels", "m").stdout
+    assert "1 of 1 correction gave no label (label_invalid)" in text
+    assert "20.7% to 100% (n = 1)" in text
+    assert told("labels", "m")["refused"] == {"label_invalid": 1, "corrections": 1}
+
+
+def test_models_predictions_feedback_and_counts_are_read_back(home: Home) -> None:
+    """What was sent is listed, newest first, as text and as one document."""
+    loopline("send", "-", stdin=lines(prediction(1), prediction(2), THUMB, CORRECTION))
+    metric = "accuracy=0.9,n=10,low=0.6,high=0.99"
+    loopline("model", "declare", "m", "1", "--label", "a", "--label", "b")
+    loopline("model", "evaluated", "m", "1", "--metric", metric, "--dataset", "our set")
+    loopline("model", "deployed", "m", "1", "--dataset", "m@1")
+    (model,) = told("model", "list")["items"]
+    assert (model["model"], model["serving"]) == ("m", "1")
+    shown = loopline("model", "show", "m").stdout
+    for words in ("m: version 1 serves", "labels a, b", "until now", "m@1", "our set"):
+        assert words in shown
+    assert "accuracy 0.9 (0.6 to 0.99, n = 10)" in shown
+    assert loopline("model", "show", "other").exit_code == 1
+    (listed,) = told("predictions", "list", "--feedback", "thumb:down")["items"]
+    assert listed["prediction"]["prediction_id"] == "p-1"
+    assert "correction, thumb:down" in loopline("predictions", "list", "--model", "m").stdout
+    assert [item["id"] for item in told("feedback", "list", "--kind", "thumb")["items"]] == ["e-1"]
+    assert "u-1" in loopline("feedback", "list", "--limit", "1").stdout
+    counted = told("counts", "--by", "kind,value")
+    assert {"kind": "feedback.thumb", "value": "down", "n": 1, "events": 1} in counted["items"]
+    assert counted["complete_up_to"]
+    assert "feedback.thumb" in loopline("counts", "--by", "kind").stdout
+    assert loopline("counts", "--by", "colour").exit_code == 1

@@ -61,7 +61,7 @@ def test_the_page_shows_the_state(loop: Loop) -> None:
         "2 refused, and kept",
         "views are up to date",
         "feedback.thumb 6 6",
-        "Thumbs up 100% (61% to 100%, n = 6)",
+        "Thumbs up 61% to 100% (n = 6)",
         "feedback.thumb prediction:p-99 3 h",
         "waiting for prediction:p-99",
         "discarded label_invalid",
