@@ -91,10 +91,11 @@ def _refused(refused: Any) -> list[str]:
     if not refused or not refused["label_invalid"]:
         return []
     invalid, corrections = refused["label_invalid"], refused["corrections"]
+    sure = share(invalid, max(corrections, invalid))
     return [
-        f"{invalid:,} of {many(corrections, 'correction')} gave no label (label_invalid): it does not fit what",
-        f"the version declared. That is {share(invalid, max(corrections, invalid))}. They count as feedback that",
-        "the output was wrong; `loopline dead-letters list --code label_invalid` lists them.",
+        f"{invalid:,} of {many(corrections, 'correction')} gave no label (label_invalid): it does not fit",
+        f"what the version declared. That is {sure}. They count as feedback that the",
+        "output was wrong; `loopline dead-letters list --code label_invalid` lists them.",
     ]
 
 
