@@ -33,9 +33,9 @@ from schemas.catalog import UnreadableTypes
 from streams.engines.embedded import Worker
 from streams.log.block import UnreadableBlock
 from streams.log.port import Log
-from streams.projection import StoreRefused, advance
+from streams.projection import advance
 from streams.rebuild import Progress
-from streams.store.port import Store
+from streams.store.port import Store, StoreRefused
 
 if TYPE_CHECKING:
     from feedback.api.services import Appending

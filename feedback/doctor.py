@@ -28,8 +28,9 @@ from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen
 from streams.log.port import format_positions
-from streams.projection import OtherViews, StoreRefused, check
+from streams.projection import OtherViews, check
 from streams.queries.freshness import lag
+from streams.store.port import StoreRefused
 from streams.store.sqlite import SqliteStore
 
 _LEAST_SQLITE = (3, 37, 0)

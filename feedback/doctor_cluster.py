@@ -16,8 +16,9 @@ from feedback.place import NothingHere
 from feedback.settings import without_password
 from streams.kafka.topics import show
 from streams.log.port import format_positions
-from streams.projection import StoreRefused, check
+from streams.projection import check
 from streams.queries.freshness import lag
+from streams.store.port import StoreRefused
 from streams.store.tables import VIEWS_VERSION
 
 _SLOW_STORE_S = 0.05

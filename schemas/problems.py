@@ -22,6 +22,7 @@ LABEL_INVALID = "label_invalid"
 ID_CONFLICT = "id_conflict"
 PREDICTION_CONFLICT = "prediction_conflict"
 DECLARATION_CONFLICT = "declaration_conflict"
+CANNOT_FOLD = "cannot_fold"
 
 COLLECTOR_CODES = (
     INVALID_JSON,
@@ -33,7 +34,14 @@ COLLECTOR_CODES = (
     TOO_LARGE,
     TOO_DEEP,
 )
-WORKER_CODES = (MODEL_MISMATCH, LABEL_INVALID, ID_CONFLICT, PREDICTION_CONFLICT, DECLARATION_CONFLICT)
+WORKER_CODES = (
+    MODEL_MISMATCH,
+    LABEL_INVALID,
+    ID_CONFLICT,
+    PREDICTION_CONFLICT,
+    DECLARATION_CONFLICT,
+    CANNOT_FOLD,
+)
 
 TITLES = {
     INVALID_JSON: "This is not JSON",
@@ -49,6 +57,7 @@ TITLES = {
     ID_CONFLICT: "This id was used before, with other content",
     PREDICTION_CONFLICT: "This prediction was made before, with other content",
     DECLARATION_CONFLICT: "This model version was declared before, with another shape",
+    CANNOT_FOLD: "This event could not be brought into the views",
     # Answers of the HTTP interface that are about a request, not about an event.
     "not_found": "There is no such thing here",
     "invalid_request": "The request cannot be answered as it stands",

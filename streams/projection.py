@@ -17,15 +17,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+import structlog
+
 from schemas.canonical import ContentHash
 from schemas.catalog import CATALOG, Catalog, UnreadableTypes
 from streams.cycles import without_cycle_collection
 from streams.fold import Fold
-from streams.log.block import UnreadableBlock, digest, items_of, read_block, read_dead_letters
+from streams.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
+from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, LogIdentity, Positions
 from streams.processors.once import Arrivals, arrivals
 from streams.sentinels import reached
-from streams.store.port import Applied, Snapshot, Store, Transaction
+from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
 from streams.store.tables import (
     DEAD_LETTERS,
     FACTS,
@@ -42,9 +46,7 @@ _READ_BLOCKS = 20
 _MOST_BYTES = 16 * 1024 * 1024
 _REJUDGED_AT_ONCE = 10_000
 
-
-class StoreRefused(Exception):
-    """The store and the log do not belong together as they are; the message says what to do."""
+_log = structlog.get_logger("loopline")
 
 
 class AnotherLog(StoreRefused):
@@ -63,8 +65,15 @@ class OtherViews(StoreRefused):
     """The store was built by another version of the views."""
 
 
+class BlockRefused(StoreRefused):
+    """A block cannot be applied for a reason inside it; the message names it."""
+
+
 class Gap(Exception):
     """Between the store's position and the blocks read, some are missing."""
+
+
+_OUT_OF_STEP = (Gap, StoreRefused)
 
 
 def check(log: Log, store: Store) -> None:
@@ -140,6 +149,8 @@ class Batch:
         self.contents: list[Arrivals] = []
         """What is in each of the blocks."""
         self.size = 0
+        self.set_aside = 0
+        """How many of its events were set aside, because they could not be folded."""
         self._catalog = catalog
         self._contents = ContentHash(log.id)
 
@@ -151,16 +162,52 @@ class Batch:
         """
         header, body = read_block(block.record)
         if block.partition == DEAD:
-            content = Arrivals([], [], [], _letter_rows(block))
+            content = Arrivals([], [], {}, _letter_rows(block))
         else:
-            events = self._catalog.read(body, header.types)
-            content = arrivals(
-                events, block.partition, block.offset, header.instants(), self._contents, _sent_in(body)
-            )
+            content = self._events(block, header, body)
         self.blocks.append(block)
         self.contents.append(content)
         self.size += len(content)
         return len(body)
+
+    def _events(self, block: Block, header: Header, body: bytes) -> Arrivals:
+        """What is in a block of events; one that cannot be read is set aside."""
+        place = block.partition, block.offset
+        try:
+            events = self._catalog.read(body, header.types)
+            return arrivals(events, *place, header.instants(), self._contents, _sent_in(body))
+        except (UnreadableTypes, MemoryError):
+            raise
+        except Exception:
+            try:
+                items = items_of(body)
+            except msgspec.MsgspecError as error:
+                raise UnreadableBlock(f"this block is damaged: {error}") from error
+
+            def failed(error: Exception) -> None:
+                self.set_aside += 1
+                _say_set_aside(block, error)
+
+            return read_one_by_one(self._catalog, items, place, header.instants(), self._contents, failed)
+
+
+def _say_set_aside(block: Block, error: Exception) -> None:
+    # The kind of error only: its text may repeat what the event says.
+    _log.error(
+        "an event cannot be folded and is set aside",
+        partition=block.partition,
+        offset=block.offset,
+        error=type(error).__name__,
+        at=_raised_at(error),
+    )
+
+
+def _raised_at(error: BaseException) -> str:
+    """The function and line in which an error arose."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return "" if last is None else f"{last.tb_frame.f_code.co_qualname}:{last.tb_lineno}"
 
 
 def _sent_in(body: bytes) -> Callable[[int], bytes]:
@@ -219,11 +266,71 @@ def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
 def apply(store: Store, batch: Batch) -> int:
     """Apply a batch in one transaction. Returns how many of its blocks the store did not have yet.
 
-    Raises Gap when blocks are missing before the first one that it does not have.
+    What cannot be folded for a reason inside it is looked for block by block, then event by event, so
+    that neither the batch nor the engine matters for what is set aside.
+
+    Raises Gap when blocks are missing before the first one that it does not have, and BlockRefused for a
+    block that cannot be applied at all.
     """
     reached("project.1")
     if not batch.blocks:
         return 0
+    try:
+        return _apply_whole(store, batch)
+    except Exception as error:
+        if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
+            raise
+    applied = 0
+    for block, content in zip(batch.blocks, batch.contents, strict=True):
+        applied += _apply_block(store, batch, block, content)
+    return applied
+
+
+def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals) -> int:
+    """Apply one block, in which there may be an event that cannot be folded. Returns 1 if it was new."""
+    alone = Batch(store.log)
+    alone.blocks, alone.contents = [block], [content]
+    try:
+        return _apply_whole(store, alone)
+    except Exception as error:
+        if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
+            raise
+    try:
+        # Join keys may be held again and again by who is alone.
+        with store.transaction([block.partition], alone=True) as transaction:
+            if not _still_to_apply(alone, _offsets(transaction, [block.partition])):
+                return 0
+            set_aside = sum(
+                _fold_or_set_aside(store, transaction, block, part) for part in one_by_one(content)
+            )
+            transaction.advance({block.partition: _after(block)})
+    except Exception as error:
+        if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
+            raise
+        raise BlockRefused(
+            f"block {block.offset} of partition {block.partition} cannot be applied, not even without its"
+            f" events ({type(error).__name__}): nothing of it was skipped. Upgrade, or build the views anew"
+            " with `loopline replay`; if that ends here too, report it."
+        ) from error
+    batch.set_aside += set_aside
+    return 1
+
+
+def _fold_or_set_aside(store: Store, transaction: Transaction, block: Block, part: Arrivals) -> int:
+    """Fold one event, or make a dead letter of it. Returns 1 if it was set aside."""
+    try:
+        with transaction.savepoint():
+            _fold(transaction, [part])
+    except Exception as error:
+        if not is_of_the_data(store, error):
+            raise
+        _say_set_aside(block, error)
+        transaction.put(DEAD_LETTERS, [as_row(letter_of(part))])
+        return 1
+    return 0
+
+
+def _apply_whole(store: Store, batch: Batch) -> int:
     partitions = {block.partition for block in batch.blocks}
     # A declaration touches what waited for it, in any partition.
     declares = any(model.event.kind == "model.declared" for come in batch.contents for model in come.models)
@@ -295,7 +402,10 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
     letters = [as_row(letter) for content in contents for letter in content.letters]
     if letters:
         transaction.put(DEAD_LETTERS, letters)
-    _mark_replayed(transaction, [Replayed(*row) for content in contents for row in content.replayed])
+    _mark_replayed(
+        transaction,
+        [Replayed(*row) for content in contents for rows in content.replayed.values() for row in rows],
+    )
     fold = Fold(transaction)
     declared = fold.enter_models([arrival for content in contents for arrival in content.models])
     fold.enter([row for content in contents for row in content.rows])

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from feedback.api.errors import Unavailable
 from feedback.api.reading import on_thread, view_of
 from feedback.api.services import Services, services_of
+from streams.queries.dead_letters import set_aside_count
 from streams.queries.freshness import lag
 from streams.queries.waiting import waiting_count
 
@@ -34,11 +35,15 @@ class ViewNumbers(Collector):
             with view_of(self._services) as view:
                 parked = waiting_count(view.snapshot)
                 behind = lag(view.snapshot.positions(), view.ends)
+                aside = set_aside_count(view.snapshot)
         except Unavailable:
             return
         yield GaugeMetricFamily("loopline_waiting", "Events that wait for something, visibly.", parked)
         yield GaugeMetricFamily(
             "loopline_worker_lag_blocks", "Blocks of the log that the views have not seen.", behind
+        )
+        yield GaugeMetricFamily(
+            "loopline_set_aside", "Events that could not be brought into the views: dead letters.", aside
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -22,8 +22,11 @@ from feedback.api.reading import json_response, view_of
 from feedback.api.services import Services, services_of
 from feedback.readers import Readers
 from feedback.settings import without_password
+from schemas.problems import CANNOT_FOLD
 from streams.log.port import Positions, format_positions, parse_positions
+from streams.queries.dead_letters import set_aside_count
 from streams.queries.freshness import lag
+from streams.store.port import Snapshot
 
 STUCK_AFTER_S = 15.0
 # Whoever asks has less patience than a machine that hangs.
@@ -83,11 +86,12 @@ class Progress:
 
 
 class Assessment(NamedTuple):
-    """Why nothing can be written, why the views do not move, if so; and what was looked at."""
+    """Why nothing can be written, why the views do not move, if so; what they lack; what was looked at."""
 
     writing: list[str]
     views: list[str]
     looked_at: dict[str, Any]
+    lacking: Sequence[str] = ()
 
 
 def assess(services: Services, progress: Progress) -> Assessment:
@@ -100,6 +104,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
     standing: dict[int, int] = {}
     ends = _acknowledged(services)
     behind = 0
+    lacking: list[str] = []
     try:
         progress.waits_for = _LOG
         # What others have appended is in it too, the views may stand there already; what was acknowledged
@@ -111,6 +116,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
             positions = view.snapshot.positions()
             standing = {partition: applied.offset for partition, applied in positions.items()}
             behind = lag(positions, ends)
+            lacking = set_aside(view.snapshot)
     except Unavailable as missing:
         reasons.append(missing.detail)
     except services.away as error:
@@ -121,7 +127,20 @@ def assess(services: Services, progress: Progress) -> Assessment:
             f"the views are {behind} blocks behind and have not moved for {still:.0f} s: "
             + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
         )
-    return Assessment(writing, reasons, _looked_at(ends, standing, behind, says.state))
+    return Assessment(writing, reasons, _looked_at(ends, standing, behind, says.state), lacking)
+
+
+def set_aside(snapshot: Snapshot) -> list[str]:
+    """That some events could not be brought into the views, if so."""
+    count = set_aside_count(snapshot)
+    if not count:
+        return []
+    said = (
+        f"{count} {'event' if count == 1 else 'events'} could not be brought into the views and"
+        f" {'was' if count == 1 else 'were'} set aside: `loopline dead-letters list --code {CANNOT_FOLD}`"
+        " lists them; upgrade, then `loopline replay`"
+    )
+    return [said]
 
 
 def _acknowledged(services: Services) -> dict[int, int]:
@@ -181,8 +200,8 @@ async def readyz(request: Request) -> Response:
     services: Services = services_of(request)
     progress: Progress = request.app.state.progress
     found = await looked(services, progress)
-    reasons = [*found.writing, *found.views]
-    unavailable = bool(reasons if services.own_views else found.writing)
+    unavailable = bool([*found.writing, *found.views] if services.own_views else found.writing)
+    reasons = [*found.writing, *found.views, *found.lacking]
     status = "unavailable" if unavailable else "degraded" if reasons else "ready"
     body = {"status": status, "reasons": reasons, **found.looked_at}
     return json_response(body, 503 if unavailable else 200)

@@ -20,8 +20,8 @@ from schemas.catalog import UnreadableTypes
 from streams.log.block import UnreadableBlock
 from streams.log.port import LogRefused, LogUnavailable, MalformedPosition, NotDurable
 from streams.log.sqlite import LogMissing
-from streams.projection import StoreRefused
 from streams.rebuild import BeyondTheLog
+from streams.store.port import StoreRefused
 from streams.store.sqlite import StoreMissing, StoreUnreadable
 
 SAYS_WHAT_TO_DO = (

@@ -69,6 +69,8 @@ class Applier:
         self._progress.apply_seconds.observe(time.perf_counter() - started)
         self._progress.blocks.inc(new)
         self._progress.events.inc(batch.size)
+        if batch.set_aside:
+            self._progress.was_set_aside(batch.set_aside)
         return batch.blocks
 
     def _batch(self, blocks: Iterable[Block]) -> Batch:

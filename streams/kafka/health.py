@@ -50,9 +50,10 @@ class Health:
     async def _ready(self, send: Send) -> None:
         reasons = [self._shown(reason) for reason in self._worker.reasons()]
         state, positions, lag = self._worker.state, self._worker.positions, self._worker.lag()
+        lacking = self._worker.lacking()
         said: dict[str, Any] = {
-            "status": "unavailable" if reasons else "ready",
-            "reasons": reasons,
+            "status": "unavailable" if reasons else "degraded" if lacking else "ready",
+            "reasons": [*reasons, *lacking],
             "worker": state.name,
             "partitions": format_positions(positions),
             "lag_blocks": sum(lag.values()),

@@ -66,6 +66,12 @@ class Progress:
             "Times that the worker had to try again: the store or the broker was away.",
             registry=self.registry,
         )
+        self.set_aside = Counter(
+            "loopline_worker_set_aside_total",
+            "Events that this worker could not fold, and set aside as dead letters.",
+            registry=self.registry,
+        )
+        self._set_aside = 0
         self.rebalances = Counter(
             "loopline_worker_assignments_total",
             "Times that the worker was given partitions.",
@@ -101,6 +107,12 @@ class Progress:
             # Moved: the time for which nothing did starts anew.
             self._still_since = None
             self._settle()
+
+    def was_set_aside(self, events: int) -> None:
+        """So many events could not be folded."""
+        self.set_aside.inc(events)
+        with self._guard:
+            self._set_aside += events
 
     def ended(self, ends: Mapping[int, int]) -> None:
         """The log has answered: its partitions end here."""
@@ -163,6 +175,18 @@ class Progress:
         """Why the worker is not ready; empty when it is."""
         with self._guard:
             return list(self._reasons())
+
+    def lacking(self) -> list[str]:
+        """What the views lack, although the worker is ready."""
+        with self._guard:
+            count = self._set_aside
+        if not count:
+            return []
+        said = (
+            f"since this worker started, {count} events could not be folded and were set aside as dead"
+            " letters: upgrade, then `loopline replay`"
+        )
+        return [said]
 
     def _reasons(self) -> Iterable[str]:
         name, why = self._state

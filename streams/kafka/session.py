@@ -27,7 +27,8 @@ from streams.kafka.progress import RUNNING, WAITING, Progress
 from streams.kafka.transport import App
 from streams.log.block import UnreadableBlock
 from streams.log.port import DEAD, Log, LogRefused
-from streams.projection import Block, Gap, StoreRefused
+from streams.projection import Block, Gap
+from streams.store.port import StoreRefused
 
 P = ParamSpec("P")
 R = TypeVar("R")

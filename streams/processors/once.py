@@ -50,12 +50,13 @@ class Arrivals(Struct, gc=False):
     """What is in one block, as it comes to the fold.
 
     `rows` are those that stand for what is about a prediction, a case or a subject, in the order of the
-    log: they are made at once, so that the events need not be kept.
+    log: they are made at once, so that the events need not be kept. `replayed` holds what the event at an
+    index claims to have been.
     """
 
     rows: list[Prediction | Fact]
     models: list[Arrival]
-    replayed: list[Row]
+    replayed: dict[int, list[Row]]
     letters: list[DeadLetterRow]
 
     def __len__(self) -> int:
@@ -69,18 +70,20 @@ def arrivals(
     received: Iterable[int],
     contents: ContentHash,
     sent: Callable[[int], bytes],
+    first: int = 0,
 ) -> Arrivals:
     """The events of one block, as they come to the fold.
 
     Args:
         contents: makes the digests of this log's events.
         sent: gives the bytes of the event at an index as they were sent.
+        first: the index of the first of these events in the block.
     """
-    come = Arrivals([], [], [], [])
-    for place, (event, instant) in enumerate(zip(events, received, strict=True)):
+    come = Arrivals([], [], {}, [])
+    for place, (event, instant) in enumerate(zip(events, received, strict=True), first):
         arrival = arrival_of(event, partition, offset, place, instant, contents)
         if event.looplinereplay is not UNSET:
-            come.replayed += replayed_rows(arrival, sent(place))
+            come.replayed[place] = replayed_rows(arrival, sent(place))
         if arrival.key[:1] == MODEL and event.data.prediction_id is None:
             come.models.append(arrival)
         else:

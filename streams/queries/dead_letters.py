@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from schemas.instants import rfc3339
-from schemas.problems import problem
+from schemas.problems import CANNOT_FOLD, problem
 from streams.dead_letters import claim_of_bytes, claim_of_identity, parse_name
 from streams.log.port import DEAD
 from streams.queries.originals import Originals
@@ -71,6 +71,11 @@ def _is_settled(snapshot: Snapshot, name: str, letter: DeadLetterRow, sent: byte
         claims.append(claim_of_identity(letter.source, letter.id))
     rows = snapshot.get(REPLAYED, [(name, claim) for claim in claims])
     return any(Replayed(*row).received >= letter.received for row in rows)
+
+
+def set_aside_count(snapshot: Snapshot) -> int:
+    """How many events could not be folded."""
+    return snapshot.count(DEAD_LETTERS, {"code": CANNOT_FOLD})
 
 
 def settled_count(snapshot: Snapshot) -> int:

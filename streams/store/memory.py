@@ -225,12 +225,23 @@ class MemoryTransaction(MemorySnapshot):
                 row = tuple(grown)
             beside[key] = row
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        before = {name: dict(rows) for name, rows in self.beside.items()}
+        try:
+            yield
+        except BaseException:
+            self.beside = before
+            raise
+
     def advance(self, positions: Mapping[int, Applied]) -> None:
         self.applied.update(positions)
 
 
 class MemoryStore:
     """Dicts of rows. Nothing survives the process."""
+
+    failures: tuple[type[Exception], ...] = ()
 
     def __init__(self, log_identity: LogIdentity, views_version: int = VIEWS_VERSION) -> None:
         self.log = log_identity

@@ -15,6 +15,14 @@ from streams.log.port import LogIdentity
 from streams.store.tables import Index, Row, Table
 
 
+class RefusedValue(Exception):
+    """The store cannot hold a value that it was given: the reason lies in the data, not in the store."""
+
+
+class StoreRefused(Exception):
+    """The store cannot be moved on as it is, and a person must act; the message says what to do."""
+
+
 class Applied(NamedTuple):
     """How far a partition was applied: before `offset`; the last block's digest and receipt (ns)."""
 
@@ -155,6 +163,13 @@ class Transaction(Snapshot, Protocol):
         """Add the sums of rows to those with the same keys, inserting what is missing."""
         ...
 
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What is written inside is taken back when it ends with an error; the transaction goes on.
+
+        Raises RefusedValue for what the store cannot hold.
+        """
+        ...
+
     def advance(self, positions: Mapping[int, Applied]) -> None:
         """Move partitions to these positions, in this transaction."""
         ...
@@ -162,6 +177,11 @@ class Transaction(Snapshot, Protocol):
 
 class Store(Protocol):
     """The views of one log."""
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """By which errors the store says that it cannot be used now: no event is to blame for them."""
+        ...
 
     @property
     def log(self) -> LogIdentity:

@@ -25,7 +25,7 @@ from typing import Any
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
 from streams.store import statements
-from streams.store.port import ANY, Applied, Range
+from streams.store.port import ANY, Applied, Range, RefusedValue
 from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table
 from streams.write_ahead import WriteAheadLog
 
@@ -82,6 +82,19 @@ def create_store(path: Path, log_identity: LogIdentity, views_version: int = VIE
         raise StoreUnreadable(f"no store can be made at {path}: {error}") from error
     finally:
         connection.close()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What SQLite says of a value that it cannot hold is RefusedValue; its other errors stay."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError) as error:
+        raise RefusedValue(f"SQLite cannot hold a value: {type(error).__name__}") from error
+    except sqlite3.ProgrammingError as error:
+        if "binding" not in str(error):
+            raise
+        raise RefusedValue("SQLite cannot hold a value of this kind") from error
 
 
 class SqliteSnapshot:
@@ -208,6 +221,20 @@ class SqliteTransaction(SqliteSnapshot):
         if keys:
             self._connection.executemany(statements.delete(table), keys)
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        self._connection.execute("SAVEPOINT one")
+        try:
+            with _refusals():
+                yield
+        except BaseException:
+            # Some errors, a full disk among them, have rolled back all of it already.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO one")
+                self._connection.execute("RELEASE one")
+            raise
+        self._connection.execute("RELEASE one")
+
     def advance(self, positions: Mapping[int, Applied]) -> None:
         self._connection.executemany(
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
@@ -222,6 +249,8 @@ class SqliteStore:
     wait for each other. A new store gets a new name: moving it onto the name of one that is open would
     mix their write-ahead logs. Raises StoreMissing or StoreUnreadable.
     """
+
+    failures: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         if not path.exists():
@@ -312,7 +341,8 @@ class SqliteStore:
             transaction = SqliteTransaction(connection)
             try:
                 reached("project.2")
-                yield transaction
+                with _refusals():
+                    yield transaction
                 transaction.end()
                 reached("project.4")
                 connection.execute("COMMIT")

@@ -22,13 +22,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
+from psycopg.pq import TransactionStatus
+
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
 from streams.store.port import Applied
 from streams.store.postgres import statements
 from streams.store.postgres.arrays import PACKERS
 from streams.store.postgres.connections import Connection, Connections
-from streams.store.postgres.errors import StoreReplaced, translated
+from streams.store.postgres.errors import PostgresError, StoreReplaced, translated
 from streams.store.postgres.locks import DECLARING
 from streams.store.postgres.snapshot import PostgresSnapshot, arrays
 from streams.store.tables import VIEWS_VERSION, Row, Table
@@ -62,6 +65,7 @@ INSERT INTO positions SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bytea
  ORDER BY p ON CONFLICT ("partition") DO UPDATE
    SET "offset" = excluded."offset", digest = excluded.digest, received = excluded.received
 """
+_IN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 # So many rows are cheaper copied: 1.6 us of the client's CPU a fact and 4 of the server's, where arrays take
 # 4 and 12; below, the round trips of a copy cost more.
 _COPIED = 60
@@ -134,6 +138,21 @@ class PostgresTransaction(PostgresSnapshot):
         if keys:
             self._cursor.execute(statements.delete(table).encode(), arrays(table, table.key, keys))
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        staged, filled = set(self.staged), set(self._filled)
+        self._cursor.execute(b"SAVEPOINT one", prepare=False)
+        try:
+            with translated("the store"):
+                yield
+        except BaseException:
+            if self._connection.info.transaction_status in _IN_TRANSACTION:
+                self._cursor.execute(b"ROLLBACK TO SAVEPOINT one", prepare=False)
+                self._cursor.execute(b"RELEASE SAVEPOINT one", prepare=False)
+                self.staged, self._filled = staged, filled
+            raise
+        self._cursor.execute(b"RELEASE SAVEPOINT one", prepare=False)
+
     def advance(self, positions: Mapping[int, Applied]) -> None:
         if positions:
             rows = [(partition, *applied) for partition, applied in sorted(positions.items())]
@@ -147,6 +166,8 @@ class PostgresStore:
     Its snapshots and transactions raise StoreReplaced when another store took its place, and
     StoreUnavailable when the server is away; both are for trying again, the first with a store opened anew.
     """
+
+    failures: tuple[type[Exception], ...] = (PostgresError, psycopg.Error)
 
     def __init__(
         self, dsn: str, number: int, log_identity: LogIdentity, views_version: int = VIEWS_VERSION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 
@@ -15,7 +16,8 @@ from feedback.home import HomeMissing
 from streams.log.block import write_block
 from streams.log.port import NotDurable, parse_positions
 from tests.feedback.api.conftest import Loop, made
-from tests.streams.asking import SINGLE, encoded, thumb
+from tests.streams import faulty
+from tests.streams.asking import SINGLE, encoded, event, thumb
 
 
 def test_alive_is_not_ready(loop: Loop) -> None:
@@ -202,3 +204,23 @@ def test_what_was_acknowledged_here_is_behind_until_it_is_shown(
     assert (said["position"], said["lag_blocks"]) == (position, 1)
     loop.project()
     assert loop.get("/readyz")["lag_blocks"] == 0
+
+
+def test_an_event_that_was_set_aside_is_told_and_stops_nothing(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Degraded, with what to do; counted; and a dead letter with its bytes, like any other."""
+    assert loop.get("/readyz")["status"] == "ready"
+    with monkeypatch.context() as patch:
+        faulty.put_in(patch)
+        boom = event("feedback.comment", "c1", prediction_id="p-1", text="boom", person="ann")
+        loop.send(made(), boom, event("feedback.comment", "c2", prediction_id="p-1", text="fine"))
+    body = loop.get("/readyz")
+    assert body["status"] == "degraded"
+    assert "1 event could not be brought into the views" in body["reasons"][0]
+    assert "loopline replay" in body["reasons"][0]
+    assert "loopline_set_aside 1.0" in loop.client.get("/metrics").text
+    (letter,) = loop.get("/v1/dead-letters", code="cannot_fold")["items"]
+    assert base64.b64decode(letter["bytes"]) == encoded(boom)
+    assert letter["type"] == "loopline.feedback.comment.v1"
+    assert [each["id"] for each in loop.get("/v1/predictions/p-1")["feedback"]] == ["c2"]

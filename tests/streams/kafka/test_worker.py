@@ -21,6 +21,7 @@ from streams.store.memory import MemoryStore
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
 from tests.kafka.jars import KafkaMissing
+from tests.streams import faulty
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of
 from tests.streams.kafka.working import (
@@ -66,6 +67,22 @@ def test_what_is_appended_is_applied_once(address: Address, log: KafkaLog) -> No
         caught_up(log, store)
         assert worker.partitions == {0, 1, DEAD}
         until(lambda: not worker.engine.progress.reasons(), "the worker to be ready")
+    assert_folded_once(log, store)
+    assert worker.failure is None
+
+
+def test_an_event_that_cannot_be_folded_is_set_aside_and_told(
+    address: Address, log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker goes on, and its health says what the views lack."""
+    faulty.put_in(monkeypatch)
+    fill(log, faulty.log_in_blocks(3))
+    store = MemoryStore(log.identity)
+    with Working(address, store) as worker:
+        caught_up(log, store)
+        until(lambda: not worker.engine.progress.reasons(), "the worker to be ready")
+        assert "2 events could not be folded" in worker.engine.progress.lacking()[0]
+    assert [letter.id for letter in faulty.judged(store)] == ["c1", "c4"]
     assert_folded_once(log, store)
     assert worker.failure is None
 

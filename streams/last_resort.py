@@ -1,0 +1,153 @@
+"""The last resort: an event that cannot be folded is set aside, visibly, and the others go on.
+
+What is to blame is told apart here: an error inside an event's data, our own defect about it included, or the
+store and the machine, which no event is to blame for. Who folds event by event is `streams.projection`. The
+dead letter says the same on every engine: no message of a library, and no value of the event's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from schemas import problems
+from schemas.canonical import ContentHash
+from schemas.catalog import Catalog, UnreadableTypes, type_name
+from schemas.identity import unpack
+from streams.log.block import UnreadableBlock
+from streams.processors.join import PREDICTION_MADE
+from streams.processors.once import Arrivals, arrivals
+from streams.store.port import RefusedValue, Store
+from streams.store.tables import DeadLetterRow, Fact, Prediction
+
+DETAIL = (
+    "this version of Loopline cannot bring the event into the views; nothing else is held up by it. The event"
+    " is kept: upgrade, and `loopline replay` folds it again"
+)
+
+# The machine's and the reader's troubles. A block of a newer version is nobody's fault, and never skipped.
+_NOT_OF_THE_DATA = (OSError, MemoryError, UnreadableBlock, UnreadableTypes)
+
+
+def is_of_the_data(store: Store, error: Exception) -> bool:
+    """Whether an error while folding lies in what was folded, and not in the store or the machine."""
+    if isinstance(error, RefusedValue):
+        return True
+    return not isinstance(error, (*_NOT_OF_THE_DATA, *store.failures))
+
+
+def one_by_one(content: Arrivals) -> list[Arrivals]:
+    """What is in a block, each event or refused item by itself, in the order of the log."""
+    parts: defaultdict[int, Arrivals] = defaultdict(lambda: Arrivals([], [], {}, []))
+    for row in content.rows:
+        parts[row.place].rows.append(row)
+    for arrival in content.models:
+        parts[arrival.place].models.append(arrival)
+    for place, rows in content.replayed.items():
+        parts[place].replayed[place] = rows
+    for letter in content.letters:
+        parts[letter.place].letters.append(letter)
+    return [parts[place] for place in sorted(parts)]
+
+
+def letter_of(part: Arrivals) -> DeadLetterRow:
+    """The dead letter of the one event in `part`."""
+    for row in part.rows:
+        kind = PREDICTION_MADE if isinstance(row, Prediction) else row.kind
+        return _letter(row, _id_of(row), row.source, kind)
+    for arrival in part.models:
+        return _letter(arrival, arrival.event.id, arrival.event.source, arrival.event.kind)
+    # A refused item of which the store cannot hold what it says of itself.
+    [letter] = part.letters
+    return _letter(letter, None, None, None)
+
+
+def _id_of(row: Prediction | Fact) -> str:
+    return row.id if isinstance(row, Prediction) else unpack(row.id)
+
+
+def _letter(at: Any, event_id: str | None, source: str | None, kind: str | None) -> DeadLetterRow:
+    """`at` has the place in the log."""
+    return DeadLetterRow(
+        at.partition,
+        at.offset,
+        at.place,
+        problems.CANNOT_FOLD,
+        DETAIL,
+        event_id,
+        source,
+        None if kind is None else type_name(kind),
+        at.received,
+    )
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+    id: Any = None
+    source: Any = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def read_one_by_one(
+    catalog: Catalog,
+    items: list[bytes],
+    place: tuple[int, int],
+    received: Iterable[int],
+    contents: ContentHash,
+    failed: Callable[[Exception], None],
+) -> Arrivals:
+    """The events of a block of which some cannot even be read: those become dead letters.
+
+    Args:
+        place: the block's partition and offset.
+        failed: called with each error, for the log.
+
+    Raises UnreadableBlock when header and items do not fit together, UnreadableTypes for a type that this
+    version does not know.
+    """
+    instants = list(received)
+    if len(instants) != len(items):
+        raise UnreadableBlock("this block is damaged: its header tells another number of items")
+    come = Arrivals([], [], {}, [])
+    for index, (item, instant) in enumerate(zip(items, instants, strict=True)):
+        envelope = _envelope_of(item)
+        try:
+            events = catalog.read(b"[" + item + b"]", [envelope.type] if envelope else catalog.types)
+            one = arrivals(events, *place, [instant], contents, items.__getitem__, first=index)
+        except (*_NOT_OF_THE_DATA,):
+            raise
+        except Exception as error:
+            failed(error)
+            one = Arrivals([], [], {}, [_unreadable(envelope, place, index, instant)])
+        come.rows += one.rows
+        come.models += one.models
+        come.replayed.update(one.replayed)
+        come.letters += one.letters
+    return come
+
+
+def _envelope_of(item: bytes) -> _Envelope | None:
+    try:
+        return _decode_envelope(item)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _unreadable(
+    envelope: _Envelope | None, place: tuple[int, int], index: int, received: int
+) -> DeadLetterRow:
+    event_id, source, kind = (
+        (None, None, None)
+        if envelope is None
+        else (_text(envelope.id), _text(envelope.source), envelope.type)
+    )
+    return DeadLetterRow(*place, index, problems.CANNOT_FOLD, DETAIL, event_id, source, kind, received)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and len(value) <= 256 and "\x00" not in value else None
