@@ -21,6 +21,8 @@ from feedback.datasets.shelves import shelf_of
 from feedback.home import Home
 from feedback.service import Service, path_of
 
+_MOST_LABELS = 10
+
 
 @click.group(cls=Group, short_help="Release, list, show and compare dataset versions.")
 def dataset() -> None:
@@ -251,9 +253,16 @@ def _caveats(said: Any) -> list[str]:
 def _labels(counted: Any) -> list[str]:
     if not isinstance(counted, dict) or not counted.get("listed"):
         return []
-    listed = ", ".join(f"{each['label']} {each['rows']:,}" for each in counted["listed"])
-    others = counted.get("others", {}).get("labels", 0)
+    shown = counted["listed"][:_MOST_LABELS]
+    listed = ", ".join(f"{_one_line(each['label'])} {each['rows']:,}" for each in shown)
+    others = counted.get("others", {}).get("labels", 0) + len(counted["listed"]) - len(shown)
     return [f"  {'labels':<13} {listed}" + (f" and {others:,} others" if others else "")]
+
+
+def _one_line(label: str) -> str:
+    """A label as part of a line, however long it is."""
+    text = " ".join(label.split())
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _counts(title: str, counted: Any) -> list[str]:

@@ -104,7 +104,7 @@ def _content(said: Mapping[str, Any], config: str) -> str:
 def _body(said: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"# {said['name']}", "", described(said), "")
     yield from ("```python", "from loopline import datasets", "")
-    yield f'train = datasets.load("{said["model"]}", version={said["version"]}, split="train", as_="pandas")'
+    yield f'train = datasets.load("{said["name"]}", split="train", as_="pandas")'
     yield from (
         "```",
         "",

@@ -21,7 +21,7 @@ from feedback.datasets.recipe import SPLITS, Filters, Splitter
 from feedback.datasets.refused import Refused, refused_labels
 from feedback.datasets.rows import STAGED, Census, Progress, RowReader, audited_references
 from feedback.datasets.scratch import BatchFile
-from feedback.datasets.write import encodings, write_splits
+from feedback.datasets.write import Written, encodings, write_splits
 from loopline.content import combined_hash
 from streams.cycles import without_cycle_collection
 from streams.log.port import Log
@@ -39,7 +39,7 @@ class Cut:
     census: Census
     shapes: dict[str, str | None]
     encoding: dict[str, str]
-    split_hashes: dict[str, str]
+    splits: dict[str, Written]
     lineage_rows: int
     inputs_found: int
     refused: Refused
@@ -47,7 +47,7 @@ class Cut:
     @property
     def content_hash(self) -> str:
         """The hash of the rows of all splits."""
-        return combined_hash(self.split_hashes)
+        return combined_hash({split: written.hash for split, written in self.splits.items()})
 
     def schemas(self, folder: Path) -> dict[str, Any]:
         """The schema of each split's file."""
@@ -86,11 +86,11 @@ def cut(
             shapes = declared_shapes(snapshot, model, census.model_versions)
             refused = refused_labels(snapshot, model, filters, declared_versions(snapshot, model))
             encoding = encodings(rows, inputs, shapes.values())
-            hashes = write_splits(rows, inputs, folder, encoding, _named(progress, "writing rows"))
+            splits = write_splits(rows, inputs, folder, encoding, _named(progress, "writing rows"))
         finally:
             inputs.close()
             rows.close()
-    return Cut(census, shapes, encoding, hashes, lineage_rows, inputs.found, refused)
+    return Cut(census, shapes, encoding, splits, lineage_rows, inputs.found, refused)
 
 
 def declared_shapes(snapshot: Snapshot, model: str, versions: Iterable[str]) -> dict[str, str | None]:

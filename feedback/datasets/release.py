@@ -285,7 +285,7 @@ class _Job:
             "released_at": rfc3339(self._instant),
             "rows": made.census.total,
             "splits": {
-                split: {"rows": made.census.rows[split], "hash": made.split_hashes[split]} for split in SPLITS
+                split: {"rows": made.census.rows[split], "hash": made.splits[split].hash} for split in SPLITS
             },
             "parents": [] if parent is None else [parent["name"]],
             "recipe": manifests.recipe(what.model, what.filters, self._state.views_version),
@@ -310,6 +310,8 @@ class _Job:
         rows = {f"{split}.parquet": made.census.rows[split] for split in SPLITS}
         rows["lineage.parquet"] = made.lineage_rows
         files = manifests.described_files(self._built, rows)
+        for split, written in made.splits.items():
+            files[f"{split}.parquet"]["decoded_bytes"] = written.decoded_bytes
         described = croissant(content, files)
         (self._built / "croissant.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,13 @@ _UNIQUE_TEXTS = frozenset({"prediction_id", "input_ref", "input"})
 _UNIQUE = _UNIQUE_TEXTS | {"at"}
 
 
+class Written(NamedTuple):
+    """A split's hash, and how many bytes its rows take when they are read."""
+
+    hash: str
+    decoded_bytes: int
+
+
 class SplitFile:
     """One split's Parquet file, its row count and its hash."""
 
@@ -43,10 +50,12 @@ class SplitFile:
         self._pending: list[Any] = []
         self._pending_rows = 0
         self.hash = SplitHash()
+        self.decoded_bytes = 0
 
     def write(self, batch: Any) -> None:
         """Append rows."""
         self.hash.update(batch)
+        self.decoded_bytes += batch.nbytes
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
         if self._pending_rows >= ROWS_A_GROUP:
@@ -89,8 +98,8 @@ def write_splits(
     folder: Path,
     encoding: dict[str, str],
     progress: Callable[[int, int], None],
-) -> dict[str, str]:
-    """Write the files of all splits; gives each split's hash."""
+) -> dict[str, Written]:
+    """Write the files of all splits; gives what each is."""
     files = [SplitFile(folder / f"{name}.parquet") for name in SPLITS]
     try:
         start = 0
@@ -109,7 +118,8 @@ def write_splits(
     finally:
         for file in files:
             file.close()
-    return {name: file.hash.digest() for name, file in zip(SPLITS, files, strict=True)}
+    written = (Written(file.hash.digest(), file.decoded_bytes) for file in files)
+    return dict(zip(SPLITS, written, strict=True))
 
 
 def _finished(batch: Any, inputs: Sequence[bytes | None], encoding: dict[str, str]) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +27,7 @@ from loopline.errors import (
     ReleaseNotFound,
     Unreachable,
 )
-from tests.clients.fake_server import FakeServer
+from tests.clients.fake_server import FakeServer, problem
 
 COLUMNS = pa.schema(
     [
@@ -121,17 +123,24 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def url(server: FakeServer, home: Path) -> str:
     """A server that hands out the same releases, its list in two pages."""
-    found = [(path, path.read_bytes()) for path in (home / "datasets").rglob("*") if path.is_file()]
-    for path, body in found:
-        model, version, name = path.parts[-3:]
-        server.pages[f"/v1/datasets/{model}/{version}/files/{name}"] = (200, body)
-        if name == "manifest.json":
-            server.pages[f"/v1/datasets/{model}/{version}"] = (200, body)
+    for manifest in (home / "datasets").rglob("manifest.json"):
+        serve(server, manifest.parent)
     items = [{"model": "name-matcher", "version": version} for version in (1, 2, 10)]
+    items.append({"model": "name-matcher", "dataset": "name-matcher.web", "version": 11})
     other = [{"model": "other", "version": 99}]
     server.pages["/v1/datasets"] = (200, json.dumps({"items": other + items[:1], "next": "b=/"}).encode())
     server.pages["/v1/datasets?next=b%3D%2F"] = (200, json.dumps({"items": items[1:]}).encode())
     return server.url
+
+
+def serve(server: FakeServer, folder: Path) -> None:
+    """Let a server hand out a release, and list it alone."""
+    model, version = folder.parts[-2:]
+    for path in folder.iterdir():
+        server.pages[f"/v1/datasets/{model}/{version}/files/{path.name}"] = (200, path.read_bytes())
+    server.pages[f"/v1/datasets/{model}/{version}"] = (200, (folder / "manifest.json").read_bytes())
+    items = [{"model": model, "version": int(version)}]
+    server.pages["/v1/datasets"] = (200, json.dumps({"items": items, "next": None}).encode())
 
 
 def test_a_split_is_an_arrow_table_as_it_was_written(home: Path) -> None:
@@ -178,6 +187,19 @@ def test_a_release_comes_over_http_too(url: str, server: FakeServer) -> None:
     assert datasets.load("name-matcher@1", url=url).num_rows == 12
     asked = [path for path, _, _ in server.requests]
     assert asked[:3] == ["/v1/datasets", "/v1/datasets?next=b%3D%2F", "/v1/datasets/name-matcher/10"]
+
+
+def test_a_server_is_told_who_asks(url: str, server: FakeServer) -> None:
+    """By user and password in the address, or by headers, with every request; the error shows neither."""
+    known = url.replace("http://", "http://ann:secret@")
+    datasets.load("name-matcher", url=known, split="test")
+    assert {headers["Authorization"] for _, headers, _ in server.requests} == {"Basic YW5uOnNlY3JldA=="}
+    server.requests.clear()
+    datasets.load("name-matcher", url=url, split="test", headers={"X-Tenant": "shop"})
+    assert {headers["X-Tenant"] for _, headers, _ in server.requests} == {"shop"}
+    with pytest.raises(ReleaseNotFound) as missing:
+        datasets.load("nobody", url=known)
+    assert "secret" not in str(missing.value)
 
 
 def test_where_to_look_is_said_by_the_caller_then_the_environment_then_the_folder(
@@ -294,12 +316,74 @@ def test_inputs_are_filled_in_where_the_release_has_none(home: Path) -> None:
 
 
 def test_inputs_of_a_release_of_plain_text_are_text(tmp_path: Path) -> None:
-    """Where inputs are stored as strings, the function gives strings, or is told."""
-    write(tmp_path, "m", 1, encoding={"input": "string"})
+    """Where all are text they are plain; one that is not, and the whole column is JSON text, and says so."""
+    texts = SPLITS["audit"].set_column(2, "input", pa.array(["Smith", None, None]))
+    write(tmp_path, "m", 1, {**SPLITS, "audit": texts}, encoding={"input": "string"})
     table = datasets.load("m", split="audit", home=tmp_path, inputs=lambda ref: "Smth")
-    assert set(table.column("input").to_pylist()) == {"Smth"}
-    with pytest.raises(DatasetError, match="plain text"):
-        datasets.load("m", split="audit", home=tmp_path, inputs=lambda ref: 7)
+    assert table.column("input").to_pylist() == ["Smith", "Smth", "Smth"]
+    assert table.schema.field("input").metadata == {b"encoding": b"string"}
+    table = datasets.load("m", split="audit", home=tmp_path, inputs=lambda ref: 7)
+    assert table.column("input").to_pylist() == ['"Smith"', "7", "7"]
+    assert table.schema.field("input").metadata == {b"encoding": b"json"}
+
+
+@dataclass
+class Case:
+    """A product's own kind of input."""
+
+    name: str
+    scores: list[float]
+
+
+@pytest.mark.parametrize("where", ["home", "url"])
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({"text": "a", "n": 1}, {"text": "a", "n": 1}),
+        ([1, 2.5, None], [1, 2.5, None]),
+        (5, 5),
+        (False, False),
+        (np.arange(3), [0, 1, 2]),
+        (np.float64(0.5), 0.5),
+        (np.array([[1.5], [2.5]]), [[1.5], [2.5]]),
+        (pd.Timestamp("2026-11-20T09:12:31Z"), "2026-11-20T09:12:31Z"),
+        (Case("x", [0.25]), {"name": "x", "scores": [0.25]}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_inputs_of_any_kind_fill_a_column_without_a_value(
+    home: Path, server: FakeServer, where: str, given: Any, expected: Any
+) -> None:
+    """A product that sends references only gives what it has; from a folder and over HTTP alike."""
+    empty = {**SPLITS, "train": rows(8)}
+    folder = write(home, "kept", 1, empty, encoding={"input": "string"}, inputs={"included": 0})
+    serve(server, folder)
+    place: dict[str, Any] = {"home": home} if where == "home" else {"url": server.url}
+    for as_ in ("arrow", "pandas"):
+        loaded = datasets.load("kept", split="train", as_=as_, inputs=lambda ref: given, **place)
+        values = list(loaded["input"]) if as_ == "pandas" else loaded["input"].to_pylist()
+        text = isinstance(expected, str)
+        assert [value if text else json.loads(value) for value in values] == [expected] * 8
+    assert loaded.attrs["encoding"]["input"] == ("string" if text else "json")
+
+
+def test_inputs_of_mixed_types_are_json_texts(home: Path) -> None:
+    """Text among them too, so that one reading fits the whole column; what is not known stays empty."""
+    write(home, "kept", 1, {**SPLITS, "train": rows(8)}, inputs={"included": 0})
+    mixed = {f"{0:064x}": "text", f"{1:064x}": {"a": 1}}
+    table = datasets.load("kept", split="train", home=home, inputs=mixed.get)
+    assert table["input"].to_pylist()[:3] == ['"text"', '{"a":1}', None]
+    texts = {f"{0:064x}": "text", f"{1:064x}": "more"}
+    table = datasets.load("kept", split="train", home=home, inputs=texts.get)
+    assert table["input"].to_pylist()[:3] == ["text", "more", None]
+
+
+@pytest.mark.parametrize("given", [float("nan"), object(), {"a": 1 + 2j}, b"bytes", pd.NaT])
+def test_an_input_that_is_no_json_is_told_without_its_value(home: Path, given: object) -> None:
+    """With its path and kind: nothing is nulled, rounded or encoded on the way."""
+    write(home, "kept", 1, {**SPLITS, "train": rows(8)}, inputs={"included": 0})
+    with pytest.raises(DatasetError, match=r"^inputs\(\.\.\.\)"):
+        datasets.load("kept", split="train", home=home, inputs=lambda ref: given)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +404,7 @@ def test_what_makes_no_sense_is_told(home: Path, arguments: dict[str, Any]) -> N
 
 def test_a_server_that_is_away_or_refuses_is_told(url: str, server: FakeServer) -> None:
     """Over HTTP, what can go wrong is Unreachable or Refused, both LooplineError."""
-    server.pages["/v1/datasets"] = (503, b'{"title":"Busy","detail":"later"}')
+    server.pages["/v1/datasets"] = (503, json.dumps(problem("unavailable", "later")).encode())
     with pytest.raises(Refused, match="later"):
         datasets.load("name-matcher", url=url)
     with pytest.raises(Unreachable) as away:

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 import msgspec
 
-from loopline.content import CONTENT_SPLITS, combined_hash, need, split_hash
+from loopline.content import CONTENT_SPLITS, combined_hash, need
 from loopline.errors import DatasetError, ReleaseDamaged, ReleaseNotFound
+from loopline.inputs import Inputs, fill_inputs
+from loopline.parquet import NotAsStated, Stated, read_table
 from loopline.releases import Place, check_name, places
 
 if TYPE_CHECKING:
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 Split = Literal["train", "validation", "test", "audit", "lineage"]
-Inputs = Callable[[str], object]
-
 _LEARNING = ("train", "validation", "test")
 _ALL = (*CONTENT_SPLITS, "lineage")
-_encode = msgspec.json.Encoder().encode
+_ENCODED = ("input", "output", "label")
+# What a file may be decoded to where its manifest does not say it: ids and references hardly compress.
+_MOST_TIMES_DECODED, _LEAST_DECODED = 1_000, 64 * 1024 * 1024
 
 
 @overload
@@ -48,6 +50,7 @@ def load(
     url: str | None = None,
     shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> pyarrow.Table: ...
 @overload
 def load(
@@ -61,6 +64,7 @@ def load(
     url: str | None = None,
     shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> pandas.DataFrame: ...
 @overload
 def load(
@@ -74,6 +78,7 @@ def load(
     url: str | None = None,
     shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> pandas.DataFrame: ...
 def load(
     model: str,
@@ -86,6 +91,7 @@ def load(
     url: str | None = None,
     shelf: str | os.PathLike[str] | None = None,
     inputs: Inputs | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> pyarrow.Table | pandas.DataFrame:
     """A release's rows, one a prediction, as they are stored.
 
@@ -98,18 +104,24 @@ def load(
       folder, or an object store as in ``s3://BUCKET/PREFIX?region=...``. Else ``LOOPLINE_DATASETS``, then
       ``LOOPLINE_HOME``, then ``LOOPLINE_URL``, then ``.loopline``.
     - ``inputs``: a function from ``input_ref`` to the input, for products that keep inputs to themselves; it
-      is asked once per reference and fills ``input`` where that is null. What it does not know it gives as
-      None.
+      is asked once per reference and fills ``input`` where that is null. It gives what could be sent as
+      ``input`` (:mod:`loopline.values`), and None for what it does not know.
+    - ``headers``: sent to a server with each request. User and password may stand in the ``url``; proxies and
+      certificates are those that the environment names, as for :class:`loopline.Client`.
 
-    What is read is checked: each file against its SHA-256, its rows against the split's hash, and the splits'
-    hashes against the release's content hash.
+    What is read is checked: each file against the size and SHA-256 in the manifest before it is opened, its
+    rows against their number and the split's hash, and the splits' hashes against the release's content hash.
+    From another machine no more is taken than the manifest states.
 
-    ``output``, ``label`` and ``input`` hold JSON text where the manifest's ``encoding`` says ``json``, plain
-    text where it says ``string``.
+    ``output``, ``label`` and ``input`` hold plain text or JSON text, a whole column alike: as the manifest's
+    ``encoding`` says, but that an ``input`` filled in is plain text where all inputs are text, and JSON text
+    as soon as one is something else. The metadata of the Arrow fields (``encoding``), or the frame's
+    ``attrs["encoding"]``, say what a column holds.
 
     Raises :class:`~loopline.errors.ReleaseNotFound`, :class:`~loopline.errors.ReleaseDamaged`,
-    :class:`~loopline.errors.DependencyMissing`, from other machines :class:`~loopline.errors.Unreachable` and
-    :class:`~loopline.errors.Refused`; all are :class:`~loopline.errors.LooplineError`.
+    :class:`~loopline.errors.DependencyMissing`, from other machines :class:`~loopline.errors.Unreachable`,
+    :class:`~loopline.errors.NotLoopline` and :class:`~loopline.errors.Refused`; all are
+    :class:`~loopline.errors.LooplineError`.
     """
     if split is not None and split not in _ALL:
         raise DatasetError(f"there is no split {split!r}; there are {', '.join(_ALL)}")
@@ -119,13 +131,32 @@ def load(
     dataset, _, number = model.partition("@")
     if name is not None:
         dataset = f"{dataset}.{name}"
-    release = _find(check_name(dataset), number or version, places(home, url, shelf))
+    release = _find(check_name(dataset), number or version, places(home, url, shelf, headers))
     wanted = (split,) if split is not None else _LEARNING
     tables = {each: release.read(each) for each in wanted}
     table = tables[split] if split is not None else _together(tables)
-    if inputs is not None and split != "lineage":
-        table = _fill_inputs(table, inputs, release.encoding("input"))
-    return table.to_pandas() if as_ == "pandas" and need("pandas") else table
+    if split == "lineage":
+        return _as_wanted(table, as_, {})
+    encoding = {name: release.encoding(name) for name in _ENCODED}
+    if inputs is not None:
+        # Of a column without any value the manifest cannot know what its values will be.
+        known = encoding["input"] if release.has_inputs else None
+        table, encoding["input"] = fill_inputs(table, inputs, known)
+    return _as_wanted(table, as_, encoding)
+
+
+def _as_wanted(table: Any, as_: str, encoding: Mapping[str, str]) -> Any:
+    """The table or frame; each column of JSON values says how they are written."""
+    if as_ == "pandas":
+        need("pandas")
+        frame = table.to_pandas()
+        frame.attrs["encoding"] = dict(encoding)
+        return frame
+    fields = [
+        field.with_metadata({"encoding": encoding[field.name]}) if field.name in encoding else field
+        for field in table.schema
+    ]
+    return table.cast(need("pyarrow").schema(fields))
 
 
 def _find(model: str, version: int | str, where: list[Place]) -> _Release:
@@ -147,18 +178,27 @@ def _number(version: int | str) -> int:
     return int(text)
 
 
+class _Listed(msgspec.Struct):
+    """What a manifest says of a file."""
+
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: str
+    rows: Annotated[int, msgspec.Meta(ge=0)]
+    decoded_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
 class _Release:
     """One release in one place."""
 
-    def __init__(self, place: Place, model: str, version: int) -> None:
+    def __init__(self, place: Place, dataset: str, version: int) -> None:
         self._place = place
-        self._model = model
+        self._dataset = dataset
         self._version = version
-        self._name = f"{model}@{version}"
-        self._manifest = place.manifest(model, version)
+        self._name = f"{dataset}@{version}"
+        self._manifest = place.manifest(dataset, version)
         # A release from before there were names, or with none, is called by its model.
-        dataset = str(self._manifest.get("dataset", self._manifest.get("model")))
-        said = f"{dataset}@{self._manifest.get('version')}"
+        called = self._manifest.get("dataset", self._manifest.get("model"))
+        said = f"{called}@{self._manifest.get('version')}"
         if said != self._name:
             raise self._damaged(f"the manifest calls itself {said}")
         self._hashes = self._check_hashes()
@@ -167,23 +207,41 @@ class _Release:
         """How the values of a column are written: ``string`` or ``json``."""
         return str(self._manifest.get("encoding", {}).get(column, "json"))
 
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the product sent any inputs."""
+        inputs = self._manifest.get("inputs")
+        return not (isinstance(inputs, dict) and inputs.get("included") == 0)
+
     def read(self, split: str) -> Any:
         """The table of one split, of which file and rows are what was released."""
-        pa, parquet = need("pyarrow"), need("pyarrow.parquet")
         name = f"{split}.parquet"
-        listed = self._manifest["files"].get(name)
-        if not isinstance(listed, dict):
-            raise self._damaged(f"the manifest does not list {name}")
-        body = self._place.file(self._model, self._version, name)
-        found = hashlib.sha256(body).hexdigest()
-        if found != str(listed.get("sha256")).removeprefix("sha256:"):
-            raise self._damaged(f"{name} has SHA-256 {found}, its manifest says {listed.get('sha256')}")
-        table = parquet.read_table(pa.BufferReader(body))
-        if split in self._hashes and split_hash(table) != self._hashes[split]:
-            raise self._damaged(
-                f"the rows in {name} have hash {split_hash(table)}, not {self._hashes[split]}"
-            )
+        listed = self._listed(name)
+        with self._place.file(self._dataset, self._version, name, listed.bytes) as path:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != listed.sha256.removeprefix("sha256:"):
+                raise self._damaged(f"{name} has SHA-256 {found}, its manifest says {listed.sha256}")
+            try:
+                table, rows_hash = read_table(path, Stated(listed.rows, self._decoded(listed)))
+            except NotAsStated as error:
+                raise self._damaged(f"{name}: {error}") from error
+        if split in self._hashes and rows_hash != self._hashes[split]:
+            raise self._damaged(f"the rows in {name} have hash {rows_hash}, not {self._hashes[split]}")
         return table
+
+    def _listed(self, name: str) -> _Listed:
+        """What the manifest says of a file."""
+        try:
+            return msgspec.convert(self._manifest["files"].get(name), _Listed)
+        except msgspec.ValidationError as error:
+            raise self._damaged(f"the manifest does not say what {name} is ({error})") from error
+
+    def _decoded(self, listed: _Listed) -> int | None:
+        """How many bytes a file may be decoded to: manifests of before did not say it."""
+        if listed.decoded_bytes is not None or not self._place.remote:
+            return listed.decoded_bytes
+        return max(_LEAST_DECODED, _MOST_TIMES_DECODED * listed.bytes)
 
     def _check_hashes(self) -> dict[str, str]:
         """The hashes of the splits, which together are the content hash."""
@@ -209,32 +267,3 @@ def _together(tables: dict[str, Any]) -> Any:
         for split in _LEARNING
     ]
     return pa.concat_tables(parts, promote_options="default")
-
-
-def _fill_inputs(table: Any, inputs: Inputs, encoding: str) -> Any:
-    """The table with its null inputs asked for by reference, in the encoding of the column."""
-    pa = need("pyarrow")
-    refs = table.column("input_ref").to_pylist()
-    values = table.column("input").to_pylist()
-    known: dict[str, str | None] = {}
-    for place, (ref, value) in enumerate(zip(refs, values, strict=True)):
-        if value is None and ref is not None:
-            if ref not in known:
-                known[ref] = _as_stored(inputs(ref), encoding)
-            values[place] = known[ref]
-    column = table.schema.get_field_index("input")
-    kind = table.schema.field(column).type
-    kind = pa.string() if pa.types.is_null(kind) else kind
-    return table.set_column(column, pa.field("input", kind), pa.array(values, kind))
-
-
-def _as_stored(value: object, encoding: str) -> str | None:
-    if value is None:
-        return None
-    if encoding == "string":
-        if not isinstance(value, str):
-            raise DatasetError(
-                f"inputs gave {type(value).__name__}, but this release stores plain text: give a str"
-            )
-        return value
-    return _encode(value).decode()

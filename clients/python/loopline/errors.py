@@ -65,6 +65,16 @@ class Unreachable(LooplineError):
     """The server did not answer in time, or what answered was not a Loopline server."""
 
 
+class NotLoopline(Unreachable):
+    """What answered at this address is no Loopline server."""
+
+    def __init__(self, url: str, what: str) -> None:
+        super().__init__(
+            f"{url} {what}, and not as a Loopline server does: is the address right,"
+            " or is a proxy or a login page in between?"
+        )
+
+
 class Refused(LooplineError):
     """The server answered, and said no.
 

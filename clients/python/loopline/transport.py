@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -31,6 +31,8 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # What the client writes itself, so that a second one would contradict.
 _OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "host", "transfer-encoding"})
+# What is handed on at a time, in bytes.
+_PIECE = 1024 * 1024
 # A file or folder with certificates, as requests and curl read them. OpenSSL itself reads SSL_CERT_FILE.
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -118,10 +120,12 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         within: float | None = None,
+        into: Callable[[bytes], object] | None = None,
     ) -> Answer:
         """Send one request and read its whole answer, or raise :class:`Unreachable`.
 
-        ``within`` bounds all of it together, in seconds.
+        ``within`` bounds all of it together, in seconds. The body of a 200 goes ``into`` a function piece by
+        piece where there is one, however long it is, and is not in the answer; what that raises ends it.
         """
         from loopline.connection import Deadline
 
@@ -135,7 +139,7 @@ class Transport:
         while True:
             reused = self._used and self._connection is not None
             try:
-                return self._exchange(method, self._address.prefix + path, body, sent, deadline)
+                return self._exchange(method, self._address.prefix + path, body, sent, deadline, into)
             except (OSError, HTTPException, ValueError) as error:
                 self.close()
                 # A server may close an idle connection at any time; that says nothing about its health.
@@ -144,7 +148,13 @@ class Transport:
                 raise Unreachable(f"{self.url} did not answer: {_told(error)}") from error
 
     def _exchange(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: Deadline
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        deadline: Deadline,
+        into: Callable[[bytes], object] | None,
     ) -> Answer:
         connection = self._connection or self._connect(deadline)
         if self._bounded is not None:
@@ -158,9 +168,14 @@ class Transport:
                 headers["Proxy-Authorization"] = through.authorization
         connection.request(method, path, body, headers)
         response = connection.getresponse()
-        received = response.read(self._largest + 1)
-        if len(received) > self._largest:
-            raise ValueError(f"the answer is over {self._largest} bytes")
+        received = b""
+        if into is not None and response.status == 200:
+            while piece := response.read(_PIECE):
+                into(piece)
+        else:
+            received = response.read(self._largest + 1)
+            if len(received) > self._largest:
+                raise ValueError(f"the answer is over {self._largest} bytes")
         if response.length:
             raise ConnectionResetError("the answer ended early")
         names = {name.lower(): value for name, value in response.getheaders()}
