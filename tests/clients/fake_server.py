@@ -31,7 +31,8 @@ class Handler(BaseHTTPRequestHandler):
         """Take a batch and let the script's next move answer it."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append((self.path, dict(self.headers), body))
-        events = json.loads(body)
+        lines = self.headers["Content-Type"] == "application/x-ndjson"
+        events = [json.loads(line) for line in body.splitlines()] if lines else json.loads(body)
         with self.server.lock:
             move = self.server.script.pop(0) if self.server.script else self.server.otherwise
         move(self, events)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from loopline import spool as spools
 from loopline.errors import SpoolUnavailable
-from loopline.spool import Spool, frame, unframe
+from loopline.segments import frame, unframe
+from loopline.spool import Spool
 
 EVENTS = [b'{"id":"e-%d","text":"%s"}' % (number, b"x" * number) for number in range(100)]
 
@@ -240,7 +241,7 @@ def test_a_full_disk_tears_nothing(spool: Spool, folder: Path, monkeypatch: pyte
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, blob[: len(blob) // 2], offset)
 
-    monkeypatch.setattr(spools.os, "pwrite", fail_later)
+    monkeypatch.setattr(os, "pwrite", fail_later)
     assert spool.append(EVENTS[3:8]) == 0
     monkeypatch.undo()
     assert sum(path.stat().st_size for path in folder.iterdir()) == size
@@ -253,9 +254,7 @@ def test_a_closed_spool_is_synced_and_free(folder: Path, monkeypatch: pytest.Mon
     """close() asks the disk to keep what was written and lets others adopt it."""
     synced: list[int] = []
     sync = os.fsync
-    monkeypatch.setattr(
-        spools, "_fdatasync", lambda descriptor: (synced.append(descriptor), sync(descriptor))
-    )
+    monkeypatch.setattr(spools, "fdatasync", lambda descriptor: (synced.append(descriptor), sync(descriptor)))
     first = Spool(folder)
     first.append(EVENTS[:10])
     first.close()

@@ -42,6 +42,7 @@ class Verdict(Struct):
 
     ``again`` with everything in it means the server is away or busy (``away``); ``divide`` asks for the
     batch in halves. Whatever is in neither list was accepted. ``foreign``: what answered is no Loopline.
+    ``lasting``: it will answer like that again until a person does something.
     """
 
     refused: list[Refusal] = []
@@ -49,6 +50,7 @@ class Verdict(Struct):
     away: bool = False
     divide: bool = False
     foreign: bool = False
+    lasting: bool = False
     wait_s: float = 0.0
     why: str = ""
     position: str | None = None
@@ -70,13 +72,12 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, count: int) -> V
         if status == _TOO_LARGE and count > 1:
             # A proxy with a smaller limit than ours lets parts through.
             return Verdict(divide=True, foreign=True, why=_no_loopline(status, headers))
+        why = _no_loopline(status, headers)
         alone = status == _TOO_LARGE
-        return Verdict(
-            again=everything, away=not alone, foreign=True, wait_s=wait_s, why=_no_loopline(status, headers)
-        )
+        return Verdict(again=everything, away=not alone, foreign=True, lasting=True, wait_s=wait_s, why=why)
     why = f"answered {status}: {problem.get('detail') or problem.get('title') or problem['type']}"
     if status < 400 or status in _ABOUT_THE_REQUEST:
-        return Verdict(again=everything, away=True, wait_s=wait_s, why=why)
+        return Verdict(again=everything, away=True, lasting=True, wait_s=wait_s, why=why)
     if count > 1:
         return Verdict(divide=True, why=why)
     position = problem.get("position")
@@ -99,7 +100,7 @@ def _judge_items(status: int, headers: Mapping[str, str], body: bytes, count: in
     if count and not fates:
         # A proxy's greeting page is a 200 too. Nothing in it says that an event is on disk.
         why = _no_loopline(status, headers)
-        return Verdict(again=list(range(count)), away=True, foreign=True, why=why)
+        return Verdict(again=list(range(count)), away=True, foreign=True, lasting=True, why=why)
     again = [index for index in range(count) if fates.get(index) is None]
     position = document.get("position") if isinstance(document, dict) else None
     return Verdict(

@@ -29,7 +29,8 @@ from loopline.spooler import Spooler
 from loopline.transport import Transport
 
 if TYPE_CHECKING:
-    from loopline.spool import Batch, Spool
+    from loopline.segments import Batch
+    from loopline.spool import Spool
 
 log = logging.getLogger("loopline")
 
@@ -341,7 +342,9 @@ class Sender:
             )
         except Unreachable as error:
             return Verdict(again=list(range(len(events))), away=True, why=str(error))
-        return judge(answer.status, answer.headers, answer.body, len(events))
+        verdict = judge(answer.status, answer.headers, answer.body, len(events))
+        verdict.why = f"{self._transport.url} {verdict.why}"
+        return verdict
 
     def _settle(self, events: list[bytes], verdict: Verdict) -> None:
         """Count, log and hand on what the server has decided."""
@@ -412,13 +415,7 @@ class Sender:
             return
         self._remind_at = moment + _REMIND_EVERY_S
         level = logging.ERROR if verdict.foreign else logging.WARNING
-        log.log(
-            level,
-            "%d events wait, will try again: %s: %s",
-            self.unfinished(),
-            self._transport.url,
-            verdict.why,
-        )
+        log.log(level, "%d events wait, will try again: %s", self.unfinished(), verdict.why)
 
     def _report_drops(self) -> None:
         dropped = self.outbox.dropped

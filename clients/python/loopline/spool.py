@@ -19,14 +19,29 @@ import os
 import stat
 import threading
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec import Struct
-
 from loopline.errors import SpoolRefused, SpoolUnavailable
 from loopline.ids import uuid7
+from loopline.segments import (
+    FRESH,
+    HEADER_BYTES,
+    SUFFIX,
+    Batch,
+    Segment,
+    bytes_of_others,
+    clear_away,
+    fault_of,
+    fdatasync,
+    frame,
+    header,
+    read_all,
+    read_header,
+    sync_folder,
+    unframe,
+    write_whole,
+)
 
 try:
     import fcntl
@@ -35,49 +50,8 @@ except ImportError:  # Windows has no flock, and a spool without a lock would se
 
 log = logging.getLogger("loopline")
 
-_MAGIC = b"loopline-spool 1 "
-_HEADER_BYTES = len(_MAGIC) + 21
-_SUFFIX = ".spool"
-_FRESH = ".new"
-_ABANDONED_S = 3600.0
-_LARGEST_LINE = 64 * 1024 + 32
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 # Between two looks for room in a folder that was full, in a product's call.
 _LOOK_EVERY_S = 0.05
-
-
-class Segment(Struct, eq=False):
-    """One open and locked file: acknowledged up to ``start``, written up to ``end``, ``records`` between."""
-
-    path: str
-    descriptor: int
-    start: int
-    end: int
-    records: int
-
-
-class Batch(Struct):
-    """Events read from one segment, and where it goes on after them."""
-
-    segment: Segment
-    events: list[bytes]
-    end: int
-
-
-def frame(event: bytes) -> bytes:
-    """The line that holds one event, which must not contain a line end (JSON never does)."""
-    return b"%d %08x %b\n" % (len(event), zlib.crc32(event), event)
-
-
-def unframe(line: bytes) -> bytes | None:
-    """The event in a line without its line end; None when the line is torn or damaged."""
-    length, _, rest = line.partition(b" ")
-    checksum, _, event = rest.partition(b" ")
-    try:
-        whole = int(length) == len(event) and int(checksum, 16) == zlib.crc32(event)
-    except ValueError:
-        return None
-    return event if whole else None
 
 
 class Spool:
@@ -114,7 +88,7 @@ class Spool:
         except OSError as error:
             raise SpoolUnavailable(f"the spool folder {self.folder} cannot be used: {error}") from error
         found = self.folder.stat()
-        if (fault := _fault(found)) is not None:
+        if (fault := fault_of(found)) is not None:
             raise SpoolRefused(
                 f"the spool folder {self.folder} {fault}, and what lies in it is sent in your name:"
                 " make it yours alone (chown, chmod 700), or name another"
@@ -221,7 +195,7 @@ class Spool:
             lines.append(line)
             size += len(line)
         if lines:
-            _write_whole(segment.descriptor, b"".join(lines), segment.end)
+            write_whole(segment.descriptor, b"".join(lines), segment.end)
             segment.end += size
             segment.records += len(lines)
             self._budget -= size
@@ -231,19 +205,19 @@ class Spool:
     def _begin(self) -> Segment:
         """A new segment, locked before its name can be seen by others."""
         name = self.folder / f"{os.getpid()}-{uuid7()}"
-        fresh = f"{name}{_FRESH}"
+        fresh = f"{name}{FRESH}"
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_whole(descriptor, _header(_HEADER_BYTES), 0)
-            path = f"{name}{_SUFFIX}"
+            write_whole(descriptor, header(HEADER_BYTES), 0)
+            path = f"{name}{SUFFIX}"
             os.rename(fresh, path)
         except OSError:
             os.close(descriptor)
             with contextlib.suppress(OSError):
                 os.unlink(fresh)
             raise
-        segment = Segment(path, descriptor, _HEADER_BYTES, _HEADER_BYTES, 0)
+        segment = Segment(path, descriptor, HEADER_BYTES, HEADER_BYTES, 0)
         self._segments.append(segment)
         self._dirty.append(segment)
         self._writing, self._named = segment, True
@@ -252,7 +226,7 @@ class Spool:
     def _room(self) -> int:
         """Bytes that may still be written, as the folder is now."""
         own = {os.path.basename(each.path) for each in self._segments}
-        self._elsewhere = _bytes_of_others(self.folder, own)
+        self._elsewhere = bytes_of_others(self.folder, own)
         return self._limit - self._elsewhere - sum(each.end for each in self._segments)
 
     @property
@@ -280,9 +254,9 @@ class Spool:
             self._synced_at = time.monotonic()
             try:
                 for copy in copies:
-                    _fdatasync(copy)
+                    fdatasync(copy)
                 if named:
-                    _sync_folder(self.folder)
+                    sync_folder(self.folder)
                 self._synced = reached
             except OSError as error:
                 with self._lock:
@@ -347,7 +321,7 @@ class Spool:
             segment.records = max(segment.records - len(batch.events), 0)
             try:
                 if segment.start < segment.end:
-                    os.pwrite(segment.descriptor, _header(segment.start), 0)
+                    os.pwrite(segment.descriptor, header(segment.start), 0)
                 elif segment is self._writing and segment.end < self._segment_bytes:
                     self._empty(segment)
                 else:
@@ -359,11 +333,11 @@ class Spool:
 
     def _empty(self, segment: Segment) -> None:
         """Forget what was acknowledged and keep the file: the next call needs no new one."""
-        self._budget += segment.end - _HEADER_BYTES
-        segment.start = segment.end = _HEADER_BYTES
+        self._budget += segment.end - HEADER_BYTES
+        segment.start = segment.end = HEADER_BYTES
         segment.records = 0
-        os.ftruncate(segment.descriptor, _HEADER_BYTES)
-        os.pwrite(segment.descriptor, _header(_HEADER_BYTES), 0)
+        os.ftruncate(segment.descriptor, HEADER_BYTES)
+        os.pwrite(segment.descriptor, header(HEADER_BYTES), 0)
 
     def _remove(self, segment: Segment) -> None:
         self._segments.remove(segment)
@@ -382,14 +356,14 @@ class Spool:
         with self._lock:
             own = {each.path for each in self._segments}
         for path in sorted(self.folder.iterdir()):
-            if path.suffix == _SUFFIX and str(path) not in own:
+            if path.suffix == SUFFIX and str(path) not in own:
                 segment = self._take_over(path)
                 if segment is not None:
                     adopted += segment.records
                     with self._lock:
                         self._segments.append(segment)
-            elif path.suffix == _FRESH:
-                _clear_away(path)
+            elif path.suffix == FRESH:
+                clear_away(path)
         self._tell()
         return adopted
 
@@ -401,8 +375,8 @@ class Spool:
             return None
         try:
             found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode) or (fault := _fault(found)) is not None:
-                fault = fault if stat.S_ISREG(found.st_mode) else "is no file"
+            fault = fault_of(found) if stat.S_ISREG(found.st_mode) else "is no file"
+            if fault is not None:
                 self._complain(
                     f"{path} {fault}: its events are not sent. Is it yours? Then chown and chmod 600 it"
                 )
@@ -411,8 +385,8 @@ class Spool:
             # Another adopter may have sent and removed it between our open and our lock.
             if found.st_ino != os.stat(path).st_ino:
                 raise FileNotFoundError(path)
-            blob = _read_all(descriptor)
-            start = _read_header(blob)
+            blob = read_all(descriptor)
+            start = read_header(blob)
             records = sum(unframe(line) is not None for line in blob[start:].split(b"\n")[:-1])
             if records == 0:
                 os.unlink(path)
@@ -464,76 +438,3 @@ class Spool:
         what, self._complaint = self._complaint, None
         if what is not None:
             log.error("%s", what)
-
-
-def _header(acknowledged: int) -> bytes:
-    return _MAGIC + b"%020d\n" % acknowledged
-
-
-def _write_whole(descriptor: int, blob: bytes, offset: int) -> None:
-    """Write all of the bytes at the offset or, when the disk says no, none of them."""
-    written = 0
-    try:
-        while written < len(blob):
-            written += os.pwrite(descriptor, blob[written:], offset + written)
-    except OSError:
-        os.ftruncate(descriptor, offset)
-        raise
-
-
-def _bytes_of_others(folder: Path, own: set[str]) -> int:
-    total = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(_SUFFIX) and entry.name not in own:
-                with contextlib.suppress(OSError):
-                    total += entry.stat().st_size
-    return total
-
-
-def _fault(found: os.stat_result) -> str | None:
-    """What is wrong with the owner or the mode of a folder or file; None where it is this user's alone."""
-    if found.st_uid != os.geteuid():
-        return f"belongs to user {found.st_uid} and not to {os.geteuid()}"
-    if found.st_mode & _OTHERS_MAY_WRITE:
-        return f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
-    return None
-
-
-def _fdatasync(descriptor: int) -> None:
-    """Content and length to the disk; where the system knows no such call, everything."""
-    getattr(os, "fdatasync", os.fsync)(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The names of new files to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_all(descriptor: int) -> bytes:
-    size = os.fstat(descriptor).st_size
-    pieces: list[bytes] = []
-    place = 0
-    while place < size and (piece := os.pread(descriptor, size - place, place)):
-        pieces.append(piece)
-        place += len(piece)
-    return b"".join(pieces)
-
-
-def _read_header(blob: bytes) -> int:
-    """How far a segment was acknowledged; its beginning when the header was torn (ids make that harmless)."""
-    head = blob[:_HEADER_BYTES]
-    if head.startswith(_MAGIC) and head[len(_MAGIC) : -1].isdigit():
-        return min(max(int(head[len(_MAGIC) : -1]), _HEADER_BYTES), len(blob))
-    return min(_HEADER_BYTES, len(blob))
-
-
-def _clear_away(path: Path) -> None:
-    """Remove what a process left that died between making a segment and naming it."""
-    with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime > _ABANDONED_S:
-            path.unlink()

@@ -73,7 +73,8 @@ class Transport:
     """One connection to one server, used by one thread at a time.
 
     ``timeout`` bounds each step (resolve, connect, each read) in seconds; ``largest`` the body of an answer,
-    in bytes. ``headers`` go with every request; ``proxy`` is used whatever the environment says;
+    in bytes. ``headers`` go with every request; ``proxy`` is used whatever the environment says, none where
+    it is ``direct``;
     ``ca_bundle`` is a file or folder of certificates to trust. ``url`` is for people: without user and
     password.
     """
@@ -86,6 +87,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
+        direct: bool = False,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
         self._address = parse_url(url)
@@ -96,7 +98,8 @@ class Transport:
         names = {name.lower() for name in own}
         usual = {"User-Agent": "loopline-python", "Accept": "application/json"}
         self._headers = {name: value for name, value in usual.items() if name.lower() not in names} | own
-        self._proxy = None
+        self._proxy: Address | None = None
+        self._direct = direct
         if proxy is not None:
             from loopline.proxies import parse_proxy
 
@@ -145,7 +148,7 @@ class Transport:
                 # A server may close an idle connection at any time; that says nothing about its health.
                 if reused and isinstance(error, ConnectionError) and not self._aborted.is_set():
                     continue
-                raise Unreachable(f"{self.url} did not answer: {_told(error)}") from error
+                raise Unreachable(f"{self.url} does not answer: {_told(error)}") from error
 
     def _exchange(
         self,
@@ -190,7 +193,9 @@ class Transport:
         from loopline.connection import dial
         from loopline.proxies import proxy_of
 
-        self._through = self._proxy or proxy_of(self._address, os.environ)
+        self._through = self._proxy
+        if self._proxy is None and not self._direct:
+            self._through = proxy_of(self._address, os.environ)
         self._bounded = dial(self._address, self._through, self._context, deadline, self._took)
         # It only writes requests and reads answers; where they go was settled above.
         connection = http.client.HTTPConnection(self._address.host, self._address.port)
