@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, ParamSpec
 
 from feedback.remedies import remedies
-from feedback.service import NoAddress, NoAnswer, OverHttp
+from feedback.service import NoAddress, NoAnswer, reach
 from feedback.settings import without_password
 from streams.queries.dead_letters import settled_count
 from streams.queries.parked import parked
@@ -78,7 +78,7 @@ def clock(newest: float) -> Findings:
 def server(url: str, start: str) -> Findings:
     """Whether the server there is ready; `start` says what to do when it does not answer."""
     try:
-        with contextlib.closing(OverHttp(url, timeout_s=10.0)) as service:
+        with contextlib.closing(reach(url, timeout_s=10.0)) as service:
             answer = service.request("GET", "/readyz")
     except (NoAnswer, NoAddress) as error:
         yield Finding("server", FAIL, str(error), start)

@@ -6,14 +6,19 @@ them a command takes is left to `feedback.cli.connecting`.
 
 from __future__ import annotations
 
-import http.client
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
+from feedback.settings import value
+from loopline.errors import InvalidSetting, Unreachable
+from loopline.transport import Transport
+
 TIMEOUT_S = 30.0
+_LARGEST_ANSWER = 1024 * 1024 * 1024
 
 
 class Answer(NamedTuple):
@@ -56,44 +61,56 @@ class Service(Protocol):
 
 
 class OverHttp:
-    """A server elsewhere: one connection, kept alive. Raises NoAddress."""
+    """A server elsewhere: one connection, kept alive, over the client's own transport. Raises NoAddress.
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
-        self.name = url
+    Args:
+        url: its address; a user and a password in it are sent, and are not in `name`.
+        timeout_s: how long each step may take: resolving, connecting, a piece of the answer.
+        headers: sent with each request.
+        ca_bundle: certificates to trust instead of those that are usual.
+        proxies: whether those of the environment are used; our own servers are reached directly.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = TIMEOUT_S,
+        *,
+        headers: Mapping[str, str] | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+        proxies: bool = False,
+    ) -> None:
         try:
-            parts = urlsplit(url)
-            kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-            self._connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-        except (ValueError, http.client.InvalidURL) as error:
-            raise NoAddress(f"{url} is no address of a server: {error}") from None
-        self._prefix = parts.path.rstrip("/")
-        self._used = False
+            self._transport = Transport(
+                url,
+                timeout_s,
+                largest=_LARGEST_ANSWER,
+                headers=headers,
+                ca_bundle=ca_bundle,
+                direct=not proxies,
+            )
+        except InvalidSetting as error:
+            raise NoAddress(str(error)) from None
+        self.name = self._transport.url
 
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
         """One request and its answer. Raises NoAnswer."""
-        while True:
-            try:
-                self._connection.request(method, self._prefix + path, body or None, dict(headers or {}))
-                response = self._connection.getresponse()
-                content = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                self._connection.close()
-                # An idle connection may be closed at any time; sending again is safe, ids count once.
-                if self._used and isinstance(error, ConnectionError):
-                    self._used = False
-                    continue
-                raise NoAnswer(
-                    f"{self.name} does not answer: {str(error) or type(error).__name__}"
-                ) from error
-            self._used = True
-            names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, content)
+        try:
+            answer = self._transport.request(method, path, body or None, headers=headers)
+        except Unreachable as error:
+            raise NoAnswer(str(error)) from error
+        return Answer(answer.status, answer.headers, answer.body)
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self._transport.close()
+
+
+def reach(url: str, timeout_s: float = TIMEOUT_S) -> OverHttp:
+    """A server somewhere, by the headers, certificates and proxies that are named here. Raises NoAddress."""
+    return OverHttp(url, timeout_s, headers=value("headers"), ca_bundle=value("ca_bundle"), proxies=True)
 
 
 def address_of(host: str, port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 SECONDS_PER_DAY = 86_400
@@ -72,9 +73,29 @@ def yes(text: str) -> bool:
 
 def url(text: str) -> str:
     """An address of a server."""
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("an address starts with http:// or https://")
+    from loopline.address import parse_url
+
+    parse_url(text)
     return text.rstrip("/")
+
+
+def headers(text: str) -> dict[str, str]:
+    """Headers of a request, one a line."""
+    lines = [line.partition(":") for line in text.splitlines() if line.strip()]
+    if not all(separator for _, separator, _ in lines):
+        raise ValueError("it is one `NAME: VALUE` a line")
+    from loopline.address import Address
+    from loopline.transport import check_headers
+
+    written = {name.strip(): said.strip() for name, _, said in lines}
+    return check_headers(written, Address(False, "localhost", 80))
+
+
+def bundle(text: str) -> str:
+    """A file or a folder with certificates."""
+    if not Path(text).exists():
+        raise ValueError("there is no such file or folder")
+    return text
 
 
 def replication(text: str) -> int:

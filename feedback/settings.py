@@ -110,8 +110,32 @@ SETTINGS = (
         "URL",
         values.url,
         "Server to speak to. Without it: the server that runs on the home, or none; with a log on Kafka, the"
-        " collector at the host and port.",
+        " collector at the host and port. A user and a password in it (https://USER:PASSWORD@HOST) are sent"
+        " as basic authentication; they belong in the environment or in a file: LOOPLINE_URL_FILE may name a"
+        " file that holds the address.",
         secret=True,
+    ),
+    Setting(
+        "headers",
+        None,
+        "LOOPLINE_HEADERS",
+        None,
+        "NAME: VALUE",
+        values.headers,
+        "Headers that go with each request to the server of --url, one `NAME: VALUE` a line: what a proxy or"
+        " a login in front of it asks for. LOOPLINE_HEADERS_FILE may name a file that holds them.",
+        secret=True,
+    ),
+    Setting(
+        "ca_bundle",
+        None,
+        "LOOPLINE_CA_BUNDLE",
+        None,
+        "FILE",
+        values.bundle,
+        "Certificates to trust when --url is https://, in a file or a folder. Without it: those that"
+        " REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE name, or the system's. Proxies are those of"
+        " HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
     ),
     Setting(
         "host",

@@ -50,14 +50,6 @@ class Batch(NamedTuple):
         sent = [item.sent for item in self.items]
         return b"\n".join(sent) if self.lines else b"[" + b",".join(sent) + b"]"
 
-    def only(self, items: list[Item]) -> Batch:
-        """The same with these items alone."""
-        return Batch(items)
-
-    def singles(self) -> list[Batch]:
-        """Each item as a batch of its own."""
-        return [Batch([item]) for item in self.items]
-
 
 def batches(items: Iterable[bytes | None]) -> Iterator[Batch]:
     """Items in batches, in order; None says that nothing more comes for now, so what is there goes out."""

@@ -18,7 +18,7 @@ import click
 from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices
 from feedback.home import Home, HomeMissing, Locked
-from feedback.service import Answer, NoAnswer, OverHttp, Service, address_of, path_of
+from feedback.service import Answer, NoAnswer, OverHttp, Service, address_of, path_of, reach
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
@@ -88,9 +88,9 @@ def connect(choices: Choices) -> Iterator[Service]:
 def _find(choices: Choices) -> Service:
     url = choices["url"]
     if url is not None:
-        return OverHttp(url)
+        return reach(url)
     if cluster_of(choices) is not None:
-        return OverHttp(address_of(choices["host"], choices["port"]))
+        return reach(address_of(choices["host"], choices["port"]))
     home = Home(choices.home)
     running = running_server(home)
     if running is not None:

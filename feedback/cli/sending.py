@@ -1,8 +1,9 @@
 """`loopline send`: events from a file or a pipe to the server, in order, each counted once.
 
-What is refused is listed and does not stop the rest. A server that is away or cannot write is tried
-again with the same batch: ids make a second arrival harmless. What an event must look like is judged by
-the server alone.
+What is refused is listed and does not stop the rest. A server that is away or cannot write is tried again
+with the same batch: ids make a second arrival harmless. What an answer means, how long to wait and how a
+batch is halved is the client's (`loopline.answers`, `backoff`, `dividing`); what an event must look like is
+judged by the server alone.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from typing import IO, Any, NamedTuple
 import click
 
 from feedback.cli.answers import answer, many, table
-from feedback.cli.batches import Batch, Unsplittable, batches, read_items
-from feedback.cli.connecting import connect, refusal
+from feedback.cli.batches import Batch, Item, Unsplittable, batches, read_items
+from feedback.cli.connecting import connect
 from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
-from feedback.service import Answer, NoAnswer, Service
+from feedback.service import NoAnswer, Service
+from loopline.answers import Verdict, judge
+from loopline.backoff import Backoff
+from loopline.dividing import deliver
 
 BACKFILL = {"Loopline-Backfill": "1"}
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
 _LISTED = 50
 _REPORTED = ("index", "id", "code", "detail")
 
@@ -45,6 +48,16 @@ class Tally:
         self.accepted = 0
         self.refused: list[RefusedItem] = []
         self.position: str | None = None
+
+    def note(self, items: list[Item], verdict: Verdict) -> None:
+        """Note what the server decided about these items; those that go again are not in it."""
+        self.position = verdict.position or self.position
+        if verdict.divide:
+            return
+        self.accepted += len(items) - len(verdict.refused) - len(verdict.again)
+        for index, problem, id in verdict.refused:
+            code, detail = str(problem.get("code", "refused")), str(problem.get("detail", ""))
+            self.refused.append(RefusedItem(items[index].place, id, code, detail))
 
     def document(self) -> dict[str, Any]:
         """The answer for `--json`."""
@@ -90,6 +103,8 @@ def send(choices: Choices, file: IO[bytes], backfill: bool) -> None:
         except Unsplittable as error:
             raise Refused(f"{file.name}: {error}. Nothing of it was sent.") from None
         except Unreachable:
+            if not tally.accepted:
+                raise
             note(f"{many(tally.accepted, 'event')} were accepted before; send the same file again to go on.")
             raise
         name = service.name
@@ -104,6 +119,7 @@ class Sender:
     Args:
         patience_s: how long to go on trying one batch.
         headers: sent with each request.
+        uniform: draws a number between two, for the pauses.
     """
 
     def __init__(
@@ -112,69 +128,49 @@ class Sender:
         patience_s: float,
         headers: dict[str, str],
         sleep: Callable[[float], None] = time.sleep,
+        uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._service = service
         self._patience_s = patience_s
         self._headers = headers
         self._sleep = sleep
+        self._uniform = uniform
 
     def send(self, batch: Batch, tally: Tally) -> None:
-        """Send one batch until each item has its answer. Raises Unreachable when patience ends."""
-        left = batch
+        """Send one batch until each item has its answer.
+
+        Raises Unreachable when patience ends or what answers is no Loopline, Refused when the server does not
+        serve such requests.
+        """
+        left = batch.items
         given_up = time.monotonic() + self._patience_s
-        pause_s = _FIRST_PAUSE_S
-        while left.items:
-            try:
-                reply = self._service.request(
-                    "POST", "/v1/events", left.body(), {"Content-Type": left.content_type, **self._headers}
-                )
-                why = f"{self._service.name} answered {reply.status}"
-                if reply.status < 500:
-                    left = self._take(reply, left, tally)
-                    continue
-                pause_s = max(pause_s, _retry_after(reply))
-            except NoAnswer as error:
-                why = str(error)
-            if time.monotonic() + pause_s > given_up:
-                raise Unreachable(f"{why}; tried for {self._patience_s:g} s (--retry-for)")
-            self._sleep(pause_s * random.uniform(0.8, 1.2))
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        backoff = Backoff(self._uniform)
+        while True:
+            left, verdict = deliver(left, self._attempt, tally.note)
+            if not left:
+                return
+            if verdict.foreign and verdict.lasting:
+                raise Unreachable(f"{verdict.why}. Is the address right?")
+            if verdict.lasting:
+                raise Refused(verdict.why)
+            now = time.monotonic()
+            backoff.failed(now, verdict.wait_s)
+            if now >= given_up or now + verdict.wait_s > given_up:
+                asks = f", and asks for {verdict.wait_s:.0f} s of silence" if verdict.wait_s else ""
+                raise Unreachable(f"{verdict.why}{asks}; tried for {self._patience_s:g} s (--retry-for)")
+            self._sleep(min(backoff.pause(now), given_up - now))
 
-    def _take(self, reply: Answer, batch: Batch, tally: Tally) -> Batch:
-        """Note what was answered; returns what has to be sent again."""
-        document = reply.json()
-        if reply.status in (400, 413) and len(batch.items) > 1:
-            # The body as a whole was not taken; one by one, each gets an answer of its own.
-            for single in batch.singles():
-                self.send(single, tally)
-            return batch.only([])
-        if reply.status in (400, 413, 422) and isinstance(document, dict) and "code" in document:
-            place = batch.items[0].place
-            tally.refused.append(RefusedItem(place, None, document["code"], document.get("detail", "")))
-            return batch.only([])
-        if reply.status != 200 or not isinstance(document, dict) or "items" not in document:
-            raise refusal(self._service, reply)
-        again = []
-        for said in document["items"]:
-            item = batch.items[said["index"]]
-            if said["status"] == "accepted":
-                tally.accepted += 1
-            elif said["status"] == "refused":
-                problem = said.get("problem") or {}
-                tally.refused.append(
-                    RefusedItem(
-                        item.place, said.get("id"), problem.get("code", "refused"), problem.get("detail", "")
-                    )
-                )
-            else:
-                again.append(item)
-        tally.position = document.get("position", tally.position)
-        return batch.only(again)
-
-
-def _retry_after(reply: Answer) -> float:
-    text = reply.headers.get("retry-after", "")
-    return min(float(text), _LONGEST_PAUSE_S) if text.isdecimal() else 0.0
+    def _attempt(self, items: list[Item]) -> Verdict:
+        batch = Batch(items)
+        try:
+            reply = self._service.request(
+                "POST", "/v1/events", batch.body(), {"Content-Type": batch.content_type, **self._headers}
+            )
+        except NoAnswer as error:
+            return Verdict(again=list(range(len(items))), away=True, why=str(error))
+        verdict = judge(reply.status, reply.headers, reply.body, len(items))
+        verdict.why = f"{self._service.name} {verdict.why}"
+        return verdict
 
 
 class _Bar:

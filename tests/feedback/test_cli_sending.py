@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -15,6 +17,13 @@ from feedback.service import Answer, NoAnswer
 
 Reply = Callable[[list[bytes]], Answer]
 
+OURS = {"content-type": "application/problem+json"}
+
+
+def problem(code: str, detail: str) -> dict[str, str]:
+    """A problem as Loopline words it."""
+    return {"type": f"urn:loopline:problem:{code}", "title": "No", "code": code, "detail": detail}
+
 
 def takes_all(items: list[bytes]) -> Answer:
     """Every item is accepted."""
@@ -25,7 +34,7 @@ def taken(statuses: list[str], position: str = "0:1,dead:0") -> Answer:
     """A 200 with these statuses."""
     items = [
         {"index": index, "id": f"e-{index}", "status": status}
-        | ({"problem": {"code": "invalid_value", "detail": "no"}} if status == "refused" else {})
+        | ({"problem": problem("invalid_value", "no")} if status == "refused" else {})
         for index, status in enumerate(statuses)
     ]
     document = {
@@ -38,9 +47,11 @@ def taken(statuses: list[str], position: str = "0:1,dead:0") -> Answer:
 
 
 def fails(status: int, code: str | None = None, **headers: str) -> Reply:
-    """An answer of this status."""
-    body = json.dumps({"code": code, "title": "No", "detail": "why"}).encode() if code else b""
-    return lambda items: Answer(status, headers, body)
+    """An answer of this status: a problem of ours with a code, else a page of something in between."""
+    if code is None:
+        return lambda items: Answer(status, {"content-type": "text/html", **headers}, b"<html>")
+    body = json.dumps(problem(code, "why")).encode()
+    return lambda items: Answer(status, {**OURS, **headers}, body)
 
 
 def away(items: list[bytes]) -> Answer:
@@ -80,13 +91,16 @@ def send(
     """Send the three events in one batch; gives what became of them, and the pauses made."""
     pauses: list[float] = []
     tally = Tally()
-    sender = Sender(service, patience_s, headers or {}, sleep=pauses.append)
+    sender = Sender(service, patience_s, headers or {}, sleep=pauses.append, uniform=lambda low, high: high)
     for batch in batches(EVENTS):
         sender.send(batch, tally)
     return tally, pauses
 
 
-@pytest.mark.parametrize("trouble", [away, fails(503, "not_durable"), fails(500), fails(502)])
+@pytest.mark.parametrize(
+    "trouble",
+    [away, fails(503, "not_durable"), *(fails(status) for status in (408, 425, 429, 500, 502, 503, 504))],
+)
 def test_a_server_that_is_away_is_tried_again_with_the_same(trouble: Reply) -> None:
     """The same bytes in the same order, with longer pauses, until they are taken."""
     service = Scripted(trouble, trouble, trouble)
@@ -97,12 +111,21 @@ def test_a_server_that_is_away_is_tried_again_with_the_same(trouble: Reply) -> N
     assert pauses[2] > pauses[0]
 
 
-def test_retry_after_is_heeded() -> None:
-    """A pause is at least as long as the server asks, within reason."""
-    _, pauses = send(Scripted(fails(503, "not_durable", **{"retry-after": "2"})))
-    assert 1.5 < pauses[0] < 2.5
-    _, pauses = send(Scripted(fails(503, "not_durable", **{"retry-after": "86400"})))
-    assert pauses[0] < 4
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_retry_after_is_heeded(status: int) -> None:
+    """A pause is as long as the server asks, in seconds or as a date."""
+    _, pauses = send(Scripted(fails(status, **{"retry-after": "2"})))
+    assert pauses == [2]
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    _, pauses = send(Scripted(fails(status, **{"retry-after": then})))
+    assert 25 < pauses[0] <= 30
+
+
+def test_a_server_that_asks_for_more_silence_than_there_is_patience_is_told_of_at_once() -> None:
+    """Waiting would be in vain, and trying sooner is not what was asked."""
+    with pytest.raises(Unreachable, match="asks for 300 s of silence") as refusal:
+        send(Scripted(fails(503, "not_durable", **{"retry-after": "86400"})))
+    assert refusal.value.exit_code == 3
 
 
 def test_patience_ends() -> None:
@@ -131,21 +154,40 @@ def test_a_refused_item_keeps_its_place() -> None:
 
 
 @pytest.mark.parametrize("status,code", [(400, "invalid_json"), (413, "too_large")])
-def test_a_body_that_is_not_taken_is_sent_item_by_item(status: int, code: str) -> None:
+def test_a_body_that_is_not_taken_is_halved(status: int, code: str) -> None:
     """One item at fault does not keep the others out."""
-    service = Scripted(fails(status, code), takes_all, fails(status, code), takes_all)
+    no = fails(status, code)
+    service = Scripted(no, takes_all, no, no, takes_all)
     tally, _ = send(service)
-    assert service.sent == [EVENTS, *([each] for each in EVENTS)]
+    assert service.sent == [EVENTS, EVENTS[:1], EVENTS[1:], EVENTS[1:2], EVENTS[2:]]
     assert tally.accepted == 2
     assert tally.refused == [RefusedItem(1, None, code, "why")]
 
 
-def test_a_page_that_is_no_answer_is_told() -> None:
-    """A 200 of something else is not taken for an acknowledgement."""
+NO_LOOPLINE = [*(fails(status) for status in (200, 201, 301, 302, 400, 401, 403, 404, 405, 410, 422, 451))]
+
+
+@pytest.mark.parametrize("answer", NO_LOOPLINE)
+def test_what_is_no_loopline_is_told_at_once_in_one_sentence(answer: Reply) -> None:
+    """Nothing is taken for an acknowledgement or a refusal, and nothing is tried again; exit status 3."""
+    service = Scripted(answer)
+    with pytest.raises(
+        Unreachable, match=r"^scripted answered \d+ \(text/html\), which is not how"
+    ) as refusal:
+        send(service)
+    assert refusal.value.exit_code == 3
+    assert len(service.sent) == 1
+
+
+def test_a_request_that_the_server_does_not_serve_is_told_in_its_words() -> None:
+    """A wrong path below the address, say: the server is there, and trying again would not help."""
     from feedback.cli.endings import Refused
 
-    with pytest.raises(Refused, match="scripted answered 200"):
-        send(Scripted(lambda items: Answer(200, {}, b"<html>")))
+    service = Scripted(fails(404, "not_found"))
+    with pytest.raises(Refused, match="scripted answered 404: why") as refusal:
+        send(service)
+    assert refusal.value.exit_code == 1
+    assert len(service.sent) == 1
 
 
 def test_backfill_is_said_in_a_header() -> None:

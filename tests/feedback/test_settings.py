@@ -246,3 +246,39 @@ def test_a_stale_page_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert reference.main(["--check"]) == 0
     (tmp_path / "cli.md").write_text("old")
     assert reference.main(["--check"]) == 1
+
+
+def test_who_speaks_to_the_server_is_a_secret() -> None:
+    """A refused address or header shows neither user, password nor value; a file may hold them."""
+    for name, text in (
+        ("LOOPLINE_URL", "http://alice:s3cret@host:0"),
+        ("LOOPLINE_URL", "alice:s3cret@host"),
+        ("LOOPLINE_HEADERS", "X-Token s3cret"),
+        ("LOOPLINE_HEADERS", "X-Token: s3cret\x01"),
+        ("LOOPLINE_HEADERS", "X Token: s3cret"),
+        ("LOOPLINE_HEADERS", "Host: s3cret"),
+    ):
+        with pytest.raises(BadSetting) as refusal:
+            value(name.removeprefix("LOOPLINE_").lower(), None, {name: text})
+        assert name in str(refusal.value)
+        assert "s3cret" not in str(refusal.value)
+        assert "alice" not in str(refusal.value)
+
+
+def test_headers_are_one_a_line(tmp_path: Path) -> None:
+    """In the variable, in a file that a variable names, and in the file of settings."""
+    text = "Authorization: Bearer a:b\n\nX-Tenant:shop\n"
+    expected = {"Authorization": "Bearer a:b", "X-Tenant": "shop"}
+    (tmp_path / "headers").write_text(text)
+    (tmp_path / "loopline.toml").write_text(f'headers = """\n{text}"""\n')
+    assert value("headers", None, {}) is None
+    assert value("headers", None, {"LOOPLINE_HEADERS": text}) == expected
+    assert value("headers", None, {"LOOPLINE_HEADERS_FILE": str(tmp_path / "headers")}) == expected
+    assert value("headers", None, {"LOOPLINE_CONFIG": str(tmp_path / "loopline.toml")}) == expected
+
+
+def test_a_bundle_of_certificates_is_there(tmp_path: Path) -> None:
+    """One that is not is refused by name."""
+    with pytest.raises(BadSetting, match="LOOPLINE_CA_BUNDLE"):
+        value("ca_bundle", None, {"LOOPLINE_CA_BUNDLE": str(tmp_path / "none.pem")})
+    assert value("ca_bundle", None, {"LOOPLINE_CA_BUNDLE": str(tmp_path)}) == str(tmp_path)
