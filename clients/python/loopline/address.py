@@ -22,7 +22,7 @@ _URL = re.compile(
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 # What RFC 3986 lets stand in a path, and percent signs that escape something.
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
-_SECRET = re.compile(r"(//|^).*@", re.DOTALL)
+_SECRET = re.compile(r"^([A-Za-z]*://)?.*@", re.DOTALL)
 
 
 class Address(Struct, frozen=True):
@@ -129,4 +129,4 @@ def _invalid(name: str, url: str, why: str) -> InvalidSetting:
 
 def without_secret(text: str) -> str:
     """A text with whatever may be a user and a password in a URL hidden, however the URL is broken."""
-    return _SECRET.sub(r"\1***@", text)
+    return _SECRET.sub(lambda found: f"{found[1] or ''}***@", text)

@@ -125,15 +125,13 @@ class Client(Announcements):
         self.events: list[dict[str, Any]] = []
         # Written with the event only where the server would not assume it.
         self._env = None if env == "prod" else env
-        self._complain_at = 0.0
-        self._complaints = 0
+        self._complain_at, self._complaints = 0.0, 0
         kept = None if test else self._open_spool(spool, spool_bytes)
         self._outbox = Outbox(queue_size, queue_bytes)
         self._sender: Sender | None = None
         if not test:
-            self._sender = Sender(
-                self._transport, self._outbox, kept, on_refused, linger, timeout, spool_sync == "call"
-            )
+            settings = on_refused, linger, timeout, spool_sync == "call"
+            self._sender = Sender(self._transport, self._outbox, kept, *settings)
             if kept is not None:
                 # At once: an earlier process may have left something to send.
                 self._sender.start()
