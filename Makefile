@@ -12,7 +12,7 @@ CLIENT  := clients/python/loopline
 TYPED   := $(ROOMS) $(CLIENT) $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format bench lock clean
+.PHONY: help env demo test lint format bench lock clean soak
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,3 +92,6 @@ $(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 	fi
 	@touch $@
+
+soak: $(STAMP) ## run real servers under load for a while: does anything of them grow?
+	$(BIN)/python -m benchmarks.soak $(ARGS)
