@@ -149,7 +149,11 @@ def _every_second(work: Callable[[], None]) -> Iterator[None]:
 
     def run() -> None:
         while not over.wait(1.0):
-            work()
+            try:
+                work()
+            except Exception as error:
+                # Whatever it was: the next second is another try.
+                _log.warning("tidying up went wrong", reason=repr(error))
 
     thread = threading.Thread(target=run, name="each second", daemon=True)
     thread.start()
@@ -195,9 +199,7 @@ def run_worker(home: Home, signs: int = -1) -> int:
         ready_store(home, log, _now_and_then(rebuilding))
         home.say_worker("running")
         _log.info("the worker runs", views=home.store_name())
-        Worker(log, lambda: home.current_store(writable=True), each_turn=lambda store: store.shorten()).run(
-            stop
-        )
+        Worker(log, lambda: home.current_store(writable=True), each_turn=each_turn).run(stop)
         _catch_up(log, home.current_store(writable=True))
     except _Stopped:
         pass

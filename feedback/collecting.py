@@ -5,6 +5,7 @@ the intake topic, and ends
 
 - with `STOPPED` when it is told to: what it took is in the log, and answered;
 - with `NEW_EPOCH` when the log went on to another epoch: a collector that is started now writes there;
+- with 1, and what its threads do on standard error, when it does not answer itself any more;
 - with a refusal, which says what to do, when the log is not the one it was, or not that of the views, or
   when its topics would not keep what is acknowledged.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import time
@@ -25,7 +27,10 @@ from feedback.api.services import WorkerSays
 from feedback.bootstrap import STOPPED, application, serve
 from feedback.cluster import Cluster, ClusterRefused, away
 from feedback.place import NothingHere
+from feedback.service import address_of
+from feedback.settings import value
 from feedback.supervisor import listen
+from feedback.watchdog import ends_when_silent
 from streams.keeper import Keeper
 from streams.log.port import LogRefused, LogUnavailable
 from streams.metrics import Metrics
@@ -80,6 +85,7 @@ class Collecting:
         self._with_intake = intake
         self._metrics = Metrics()
         self.listening = listen(host, port)
+        self.url = address_of(host, self.listening.getsockname()[1])
         self._closing = contextlib.ExitStack()
         self._closing.callback(self.listening.close)
         try:
@@ -113,7 +119,8 @@ class Collecting:
                     *([self._reading] if self._with_intake else []),
                 ],
             )
-            serve(app, self.listening, self._log_level)
+            with ends_when_silent(self.url, value("hang_after") or math.inf):
+                serve(app, self.listening, self._log_level)
             if not (appender.ended or self._is_over()):
                 return STOPPED
             # Only one that starts now can go on, if it is still the same log.

@@ -38,10 +38,9 @@ from feedback.home import Home, HomeLock, HomeRefused, ServerInfo
 from feedback.restarts import STEADY_S, Restarts
 from feedback.service import NoAnswer, OverHttp, address_of
 from feedback.settings import value
-from feedback.watchdog import LOOK_S, HealthLooks, Signs, end_silent, tell_manager
+from feedback.watchdog import LOOK_S, START_S, HealthLooks, Signs, end_silent, tell_manager
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_START_S = 30.0
 _FIRST_ANSWER_S = 1.0
 _END_S = 5.0
 _POLL_S = 0.05
@@ -118,6 +117,7 @@ class Supervisor:
             if self._wait_until_it_answers(stop or threading.Event()):
                 self._say_where()
                 self._looks = HealthLooks(self.url)
+                self._looks.answered = True
                 tell_manager("READY=1")
         except BaseException:
             self.stop()
@@ -189,6 +189,10 @@ class Supervisor:
             process_group=0,
         )
 
+    def _long_s(self, *, started: bool) -> float:
+        """For how long a child may be silent: one that has just begun has what it takes to load."""
+        return self._hang_after_s if started else max(self._hang_after_s, START_S)
+
     # -------------------------------------------------------------------------------------- the collector
 
     def _start_collector(self) -> None:
@@ -196,7 +200,7 @@ class Supervisor:
         self._collector_starts.started()
         self._collector = self._spawn("collector", "--socket", self._listening.fileno())
         if self._looks is not None:
-            self._looks.silence.heard()
+            self._looks.begin()
 
     def _say_where(self) -> None:
         assert self._collector is not None
@@ -210,8 +214,8 @@ class Supervisor:
             return
         if self._collector.poll() is None:
             if self._looks is not None:
-                silence = self._looks.silence
-                if (silent_s := silence.seconds()) >= self._hang_after_s:
+                silence, long_s = self._looks.silence, self._long_s(started=self._looks.answered)
+                if (silent_s := silence.seconds()) >= long_s:
                     silence.heard()
                     _end_silent("collector", self._collector, silent_s)
             return
@@ -234,7 +238,7 @@ class Supervisor:
 
     def _wait_until_it_answers(self, stop: threading.Event) -> bool:
         """Whether it answers; not when `stop` was set before."""
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + START_S
         with contextlib.closing(OverHttp(self.url, timeout_s=_FIRST_ANSWER_S)) as service:
             while not stop.is_set():
                 if self._collector is None or self._collector.poll() is not None:
@@ -246,7 +250,7 @@ class Supervisor:
                     return True
                 except NoAnswer:
                     if time.monotonic() > deadline:
-                        raise ServerDied(f"the collector did not answer within {_START_S:.0f} s") from None
+                        raise ServerDied(f"the collector did not answer within {START_S:.0f} s") from None
                     stop.wait(_POLL_S)
         return False
 
@@ -278,7 +282,8 @@ class Supervisor:
         status = self._worker.poll()
         if status is None:
             signs = self._signs
-            if signs is not None and (silent_s := signs.silent_s(self._hang_after_s)) >= self._hang_after_s:
+            long_s = self._long_s(started=signs is not None and signs.any)
+            if signs is not None and (silent_s := signs.silent_s(long_s)) >= long_s:
                 signs.heard()
                 _end_silent("worker", self._worker, silent_s)
             return

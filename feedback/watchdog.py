@@ -13,20 +13,28 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import http.client
+import math
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
+
 LOOK_S = 1.0
+START_S = 30.0
+"""What a process that was just started has to give its first sign, at least."""
+HUNG = 1
 _ANSWER_S = 5.0
 _AT_ONCE_S = 2 * _ANSWER_S
 _LEAST_CPU = 0.01
 """Of the time in which it says nothing, a process that works uses this much of a CPU at least."""
+
+_log = structlog.get_logger("loopline")
 
 
 class Silence:
@@ -74,9 +82,16 @@ class HealthLooks:
         self._well = well
         self._then = then
         self.silence = Silence()
+        self.answered = False
+        """Whether it has answered since `begin`: one that starts is given more time."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="health looks", daemon=True)
         self._thread.start()
+
+    def begin(self) -> None:
+        """It was started anew."""
+        self.answered = False
+        self.silence.heard()
 
     def close(self) -> None:
         """Look no more."""
@@ -86,6 +101,7 @@ class HealthLooks:
         while not self._over.wait(LOOK_S):
             answered = self._look()
             if answered:
+                self.answered = True
                 self.silence.heard()
             with contextlib.suppress(Exception):
                 self._then(answered)
@@ -114,6 +130,8 @@ class Signs:
         os.set_blocking(self.theirs, False)
         self._silence = Silence(clock)
         self._pid = 0
+        self.any = False
+        """Whether there was one at all: a child that starts is given more time."""
         self._cpu_s: float | None = None
 
     def given_by(self, pid: int) -> None:
@@ -126,6 +144,7 @@ class Signs:
         """For how long it has given none; after `long_s` it is looked at what CPU it used meanwhile."""
         with contextlib.suppress(BlockingIOError):
             if os.read(self._ours, 65536):
+                self.any = True
                 self.heard()
         seconds = self._silence.seconds()
         if seconds >= long_s:
@@ -178,6 +197,40 @@ def end_silent(pid: int) -> None:
         os.kill(pid, signal.SIGUSR1)
         time.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def ends_when_silent(url: str, hang_after_s: float) -> Iterator[None]:
+    """End this process when its own server does not answer for so long; whoever started it starts another.
+
+    A thread asks, and tells the service manager each time that it was answered. Should even that not come to
+    its turn, because one thread keeps all others from running, the process ends after four times as long.
+    """
+    told = False
+
+    def then(answered: bool) -> None:
+        nonlocal told
+        if answered:
+            tell_manager("WATCHDOG=1" if told else "READY=1")
+            told = True
+        long_s = hang_after_s if told else max(hang_after_s, START_S)
+        silent_s = looks.silence.seconds()
+        if silent_s >= long_s:
+            _log.error("this process does not answer and ends", for_s=round(silent_s, 1))
+            faulthandler.dump_traceback(all_threads=True)
+            os._exit(HUNG)
+        faulthandler.dump_traceback_later(4 * long_s, exit=True)
+
+    if not math.isfinite(hang_after_s):
+        yield
+        return
+    looks = HealthLooks(url, then=then)
+    try:
+        yield
+    finally:
+        looks.close()
+        faulthandler.cancel_dump_traceback_later()
+        tell_manager("STOPPING=1")
 
 
 def tell_manager(*lines: str) -> None:

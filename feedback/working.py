@@ -3,7 +3,8 @@
     python -P -m feedback.working --host HOST --port PORT
 
 is the first of them; the cluster comes in by the environment, never by the command line, which others on the
-machine can read. `loopline worker` is the second: it starts the first again when it dies, later each time.
+machine can read. `loopline worker` is the second: it starts the first again when it dies, later each time,
+and ends it when it gives no sign of life.
 One that refuses to run stays, says why on its `/readyz`, and goes on when its views were replaced or its log
 can be opened. How blocks are applied is left to `streams.kafka.engine`.
 """
@@ -12,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -30,8 +32,18 @@ from feedback.home import HomeRefused
 from feedback.place import PlaceRefused
 from feedback.processes.logging import configure
 from feedback.redaction import redacted
+from feedback.restarts import Restarts
+from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen
+from feedback.watchdog import (
+    LOOK_S,
+    START_S,
+    HealthLooks,
+    end_silent,
+    show_stacks_on_request,
+    tell_manager,
+)
 from streams.log.port import Log, LogIdentity
 from streams.projection import check
 
@@ -44,7 +56,6 @@ _LOOK_S = 1.0
 _REFUSED_LOOK_S = 2.0
 _END_S = 30.0
 _POLL_S = 0.1
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _STEADY_S = 0.1, 10.0, 30.0
 CANNOT_LISTEN = 65
 
 _log = structlog.get_logger("loopline")
@@ -106,12 +117,13 @@ class Views:
             self._cluster.stores.switch(self._store)
         self._cluster.stores.drop_stale()
 
-    def mended(self, stop: threading.Event) -> None:
-        """Wait until what could not be used may be there now, or until `stop`.
+    def mended(self, stop: threading.Event, each_turn: Callable[[], None] = lambda: None) -> None:
+        """Wait until what could not be used may be there now, or until `stop`; tell of each turn.
 
         That is a log which could not even be opened, or another store in the place of the refused one.
         """
         while not stop.wait(_REFUSED_LOOK_S):
+            each_turn()
             with contextlib.suppress(Exception):
                 if self._log is None:
                     self._cluster.open_log().close()
@@ -153,7 +165,7 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
             except WILL_NOT_RUN as error:
                 # Said on /readyz too, for as long as it is so.
                 _log.error("the worker does not run", reason=str(error))
-                views.mended(stop)
+                views.mended(stop, progress.turned)
     except Exception:
         _log.exception("the worker failed")
         return FAILED
@@ -171,7 +183,7 @@ class Watcher:
 
     Args:
         variables: the environment of the worker, besides this process's own.
-        host, port: where the worker answers about its health.
+        host, port: where the worker answers about its health, and is asked; on port 0 nobody can.
     """
 
     def __init__(self, variables: Mapping[str, str], host: str, port: int, log_level: str) -> None:
@@ -179,22 +191,31 @@ class Watcher:
         self._command = [sys.executable, "-P", "-m", "feedback.working", "--host", host, "--port", str(port)]
         self._command += ["--log-level", log_level]
         self._where = f"{host}:{port}"
+        self._url = address_of(host, port) if port else ""
+        self._hang_after_s: float = value("hang_after") or math.inf
+        self._looks: HealthLooks | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Start the worker, and again when it ends, until `stop` is set. Raises CannotListen."""
-        pause_s = _FIRST_PAUSE_S
-        while not stop.is_set():
-            since = time.monotonic()
-            status = self._one(stop)
-            if stop.is_set():
-                return
-            if status == CANNOT_LISTEN:
-                raise CannotListen(f"cannot listen on {self._where}: choose another --port")
-            if time.monotonic() - since > _STEADY_S:
-                pause_s = _FIRST_PAUSE_S
-            _log.warning("the worker ended", status=status, starts_again_in_s=pause_s)
-            stop.wait(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        restarts = Restarts()
+        if self._url:
+            self._looks = HealthLooks(self._url, well=lambda status: status != 500)
+        tell_manager("READY=1")
+        try:
+            while not stop.is_set():
+                restarts.started()
+                status = self._one(stop)
+                if stop.is_set():
+                    return
+                if status == CANNOT_LISTEN:
+                    raise CannotListen(f"cannot listen on {self._where}: choose another --port")
+                pause_s = restarts.ended()
+                _log.warning("the worker ended", status=status, starts_again_in_s=pause_s)
+                stop.wait(pause_s)
+        finally:
+            tell_manager("STOPPING=1")
+            if self._looks is not None:
+                self._looks.close()
 
     def _one(self, stop: threading.Event) -> int:
         """One life of the worker; its exit status."""
@@ -203,10 +224,11 @@ class Watcher:
             self._command, stdin=subprocess.PIPE, stdout=2, env=self._environment, process_group=0
         )
         try:
-            while process.poll() is None and not stop.wait(_POLL_S):
-                pass
+            self._watch(process, stop)
             if process.poll() is None:
                 process.terminate()
+                # One that was stopped hears nothing before it goes on.
+                process.send_signal(signal.SIGCONT)
                 try:
                     process.wait(_END_S)
                 except subprocess.TimeoutExpired:
@@ -219,6 +241,28 @@ class Watcher:
                 process.stdin.close()
         return process.returncode
 
+    def _watch(self, process: subprocess.Popen[bytes], stop: threading.Event) -> None:
+        """Until it ends, by itself or because it does not answer, or `stop` is set."""
+        told = 0.0
+        if self._looks is not None:
+            self._looks.begin()
+        while process.poll() is None and not stop.wait(_POLL_S):
+            if (now := time.monotonic()) - told >= LOOK_S:
+                told = now
+                tell_manager("WATCHDOG=1")
+            if self._looks is None:
+                continue
+            silent_s = self._looks.silence.seconds()
+            long_s = self._hang_after_s if self._looks.answered else max(self._hang_after_s, START_S)
+            if silent_s >= long_s:
+                _log.error(
+                    "the worker gives no sign of life and is killed",
+                    pid=process.pid,
+                    for_s=round(silent_s, 1),
+                )
+                self._looks.begin()
+                end_silent(process.pid)
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Be the process that applies."""
@@ -228,6 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--log-level", default="warning")
     chosen = parser.parse_args(arguments)
     configure(chosen.log_level, value("log_format"), "worker")
+    show_stacks_on_request()
     end_with_parent()
     return run_worker(
         Cluster(value("log"), value("store"), value("datasets") or ""), chosen.host, chosen.port

@@ -45,7 +45,7 @@ def collector(choices: Choices, no_intake: bool) -> None:
         intake=not no_intake,
         patience_s=choices["retry_for"],
     )
-    url = address_of(choices["host"], collecting.listening.getsockname()[1])
+    url = collecting.url
     answer(choices, {"url": url, "log": cluster.log_url}, f"A collector of {cluster.log_url} runs at {url}")
     sys.stdout.flush()
     status = collecting.run()

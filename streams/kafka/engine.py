@@ -32,6 +32,7 @@ from streams.store.port import Store
 from streams.store.tables import VIEWS_VERSION
 
 _WATCH_S = 2.0
+_TURN_S = 1.0
 
 _log = structlog.get_logger("loopline")
 
@@ -88,6 +89,13 @@ class Engine:
     async def _run(self, stop: threading.Event) -> None:
         backoff = Backoff(stop)
         self.progress.says(STARTING)
+        turning = asyncio.create_task(_turning(self.progress))
+        try:
+            await self._memberships(stop, backoff)
+        finally:
+            turning.cancel()
+
+    async def _memberships(self, stop: threading.Event, backoff: Backoff) -> None:
         while not stop.is_set():
             try:
                 await self._membership(stop, backoff)
@@ -124,6 +132,13 @@ class Engine:
                 except TimeoutError:
                     raise EngineStuck("the store did not finish the batch in hand") from None
             thread.close()
+
+
+async def _turning(progress: Progress) -> None:
+    """Say each second that the event loop turns."""
+    while True:
+        progress.turned()
+        await asyncio.sleep(_TURN_S)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,9 @@ class Health:
             refusal = problem("method_not_allowed", "a worker is only asked")
             await send_problem(send, 405, refusal, [(b"allow", b"GET, HEAD")])
         elif path == "/healthz":
-            await _answer(send, 200, {"status": "ok"})
+            # Not 503, which says that there are too many who ask.
+            turns = self._worker.turns()
+            await _answer(send, 200 if turns else 500, {"status": "ok" if turns else "the worker hangs"})
         elif path == "/readyz":
             await self._ready(send)
         elif path == "/metrics":

@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from streams.log.port import DEAD, format_positions
 
 STUCK_AFTER_S = 15.0
+TURN_S = 5.0
 
 STARTING, RUNNING, WAITING, REFUSED, STOPPED = "starting", "running", "waiting", "refused", "stopped"
 
@@ -50,6 +51,7 @@ class Progress:
         self._ends: dict[int, int] = {}
         self._still_since: float | None = None
         self._silent: tuple[float, str] | None = None
+        self._turned = clock()
         self.registry = CollectorRegistry()
         self.blocks = Counter(
             "loopline_worker_blocks_applied_total",
@@ -86,6 +88,10 @@ class Progress:
         self.registry.register(_Gauges(self))
 
     # ------------------------------------------------------------------------------ told by the engine
+
+    def turned(self) -> None:
+        """The worker's event loop, or what stands for it between two memberships, has come round."""
+        self._turned = self._clock()
 
     def says(self, name: str, reason: str = "") -> None:
         """The worker is in another state."""
@@ -142,6 +148,10 @@ class Progress:
         }
 
     # ------------------------------------------------------------------------------- read by everybody
+
+    def turns(self) -> bool:
+        """Whether the worker came round within the last seconds; a store that is away does not hinder it."""
+        return self._clock() - self._turned < TURN_S
 
     @property
     def state(self) -> State:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from feedback import cluster, collecting
+from feedback import cluster, collecting, working
 from feedback.api.services import Ends
 from feedback.cluster import Cluster, ViewsMissing
 from feedback.readers import Readers
@@ -153,6 +153,17 @@ def test_a_worker_is_told_to_end_and_waited_for(monkeypatch: pytest.MonkeyPatch,
     )
     watched(watcher(monkeypatch, code), began.exists)
     assert ended.exists()
+
+
+def test_a_worker_that_does_not_answer_is_ended_and_started_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is there, and nobody answers for it."""
+    monkeypatch.setenv("LOOPLINE_HANG_AFTER", "0.3")
+    monkeypatch.setattr(working, "START_S", 0.6)
+    starts = tmp_path / "starts"
+    code = f"import time; open({str(starts)!r}, 'a').write('x'); time.sleep(60)"
+    watched(watcher(monkeypatch, code), lambda: starts.exists() and len(starts.read_text()) >= 3)
 
 
 def test_a_port_that_is_taken_is_told_and_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,6 @@ class _Server(http.server.BaseHTTPRequestHandler):
 def test_any_answer_is_a_sign_and_none_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is busy answers 503; one that takes no connection, or says nothing, does not answer."""
     monkeypatch.setattr(watchdog, "LOOK_S", 0.01)
-    monkeypatch.setattr(watchdog, "_ANSWER_S", 0.2)
     with http.server.HTTPServer(("127.0.0.1", 0), _Server) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -155,6 +154,7 @@ def test_any_answer_is_a_sign_and_none_is_silence(monkeypatch: pytest.MonkeyPatc
         assert _answers(HealthLooks(url, well=lambda status: status == 200)) == [False, False]
         server.shutdown()
     assert _answers(HealthLooks(url)) == [False, False]
+    monkeypatch.setattr(watchdog, "_ANSWER_S", 0.2)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -191,3 +191,51 @@ def test_the_service_manager_is_told_where_it_listens(
         assert manager.recv(100) == b"READY=1\nSTATUS=x"
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     tell_manager("READY=1")
+
+
+_WATCHED = """
+import ctypes, http.server, threading, time
+from feedback import watchdog
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+watchdog.LOOK_S, watchdog._ANSWER_S = 0.05, 1.0
+server = http.server.HTTPServer(("127.0.0.1", 0), Answers)
+threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+with watchdog.ends_when_silent(f"http://127.0.0.1:{server.server_address[1]}", 3.0):
+    time.sleep(4)
+    print("well", flush=True)
+    HANGS
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "hangs,status,said",
+    [
+        ("pass", 0, "well\nended\n"),
+        ("server.shutdown(); time.sleep(60)", 1, "well\n"),
+        # It keeps the interpreter to itself: no thread of Python's runs meanwhile.
+        ("ctypes.PyDLL(None).sleep(60)", 1, "well\n"),
+    ],
+    ids=["well", "no answer", "nobody else runs"],
+)
+def test_a_process_that_does_not_answer_itself_ends(hangs: str, status: int, said: str) -> None:
+    """With status 1, and with what its threads do on standard error; one that answers goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHED.replace("HANGS", hangs)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == status, done.stderr
+    assert done.stdout.startswith(said)
+    assert ("Thread 0x" in done.stderr) == bool(status)

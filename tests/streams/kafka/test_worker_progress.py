@@ -126,8 +126,21 @@ def test_whoever_waits_or_refuses_is_not_ready() -> None:
     assert progress.reasons() == ["the worker refuses to run: another log"]
 
 
+def test_a_worker_that_does_not_come_round_is_not_well() -> None:
+    """/healthz says so, for whoever ends it; one that waits for its store comes round."""
+    progress, clock = working()
+    with served(progress) as connection:
+        progress.says(WAITING, "the store is away")
+        clock.now += 4
+        assert asked(connection, "/healthz")[0] == 200
+        clock.now += 2
+        assert asked(connection, "/healthz") == (500, '{"status": "the worker hangs"}')
+        progress.turned()
+        assert asked(connection, "/healthz")[0] == 200
+
+
 def test_health_is_served_as_people_and_machines_read_it() -> None:
-    """/healthz is 200 while the process answers, /readyz 200 or 503 with reasons, /metrics text."""
+    """/healthz is 200 while the worker turns, /readyz 200 or 503 with reasons, /metrics text."""
     progress, _ = working()
     with served(progress) as connection:
         assert asked(connection, "/healthz") == (200, '{"status": "ok"}')
