@@ -25,6 +25,7 @@ GROUPS = {
     "http-batches": ("benchmarks.over_http", "measure_batches"),
     "http-single": ("benchmarks.over_http", "measure_singles"),
     "worker": ("benchmarks.worker", "measure"),
+    "hot": ("benchmarks.hot", "measure"),
     "growth": ("benchmarks.growth", "measure"),
     "replay": ("benchmarks.replay", "measure"),
     "release": ("benchmarks.release", "measure"),

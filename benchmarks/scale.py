@@ -26,6 +26,8 @@ class Scale(msgspec.Struct, kw_only=True):
     sustained_seconds: float = 60.0
     cluster_growth: int = 1_000_000
     plot: str = ""
+    hot_events: int = 100_000
+    hot_rounds: int = 40
 
 
 def quick(folder: str) -> Scale:
@@ -48,4 +50,6 @@ def quick(folder: str) -> Scale:
         cluster_requests=10,
         sustained_seconds=2.0,
         cluster_growth=10_000,
+        hot_events=300,
+        hot_rounds=3,
     )

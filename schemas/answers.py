@@ -175,6 +175,7 @@ PREDICTION: Schema = _object(
         "label": _ITS_LABEL,
     },
     "A prediction with everything said about it.",
+    {"feedback_next": {"type": "string", "description": "The token of the next page of `feedback`."}},
 )
 
 PREDICTIONS: Schema = _list_of(
@@ -353,9 +354,12 @@ LABELS: Schema = _list_of(
                     },
                     "One label that somebody says is right.",
                 ),
+                "description": "Most votes first; where there are very many, the first 100 labels, and 100"
+                " events of each.",
             },
         },
         "The label of one prediction.",
+        {"rivals": {"type": "integer", "minimum": 1, "description": "How many labels there are, if more."}},
     ),
     "What people say the right labels are, one item a prediction.",
     optional={

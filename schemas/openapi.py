@@ -171,6 +171,11 @@ _WHOSE = [
     _query("input_ref", {"type": "string", "pattern": "^[0-9a-f]{64}$"}, "Its hash.", required=True),
 ]
 _SOURCE = _query("source", {"type": "string"}, "Only events of this source.")
+_FEEDBACK_LIMIT = _query(
+    "limit",
+    {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": LARGEST_PAGE},
+    "So much of `feedback` on a page.",
+)
 _MODEL = _query("model", {"type": "string"}, "Only this model.")
 _PERSON = _query("person", {"type": "string"}, "Only this person's, by the pseudonymous id.")
 _OF_PREDICTIONS = [
@@ -321,7 +326,7 @@ def _view_paths() -> Node:
             "getPrediction",
             "A prediction and what was said of it.",
             "Prediction",
-            _path("id"),
+            [*_path("id"), _FEEDBACK_LIMIT, *_shared("next")],
             missing=True,
         ),
         "/v1/feedback/{id}": _view(

@@ -27,6 +27,7 @@ from streams.processors.join import PREDICTION_MADE
 from streams.store.port import Transaction
 from streams.store.tables import (
     AUDITED,
+    CANDIDATES,
     CASES,
     COUNTS,
     DEAD_LETTERS,
@@ -168,7 +169,7 @@ class Changes:
 
     def write(self, transaction: Transaction) -> None:
         """Write everything; a row that is put again is not deleted before."""
-        for table in (LABELS, OVERRIDES, DEAD_LETTERS):
+        for table in (LABELS, CANDIDATES, OVERRIDES, DEAD_LETTERS):
             doomed = self.deletes[table.name]
             for row in self._puts[table.name][1]:
                 doomed.pop(row[: len(table.key)], None)

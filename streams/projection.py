@@ -36,7 +36,6 @@ from streams.store.tables import (
     REPLAYED,
     VIEWS_VERSION,
     DeadLetterRow,
-    Fact,
     Replayed,
     as_row,
 )
@@ -427,17 +426,15 @@ def _mark_replayed(transaction: Transaction, come: Sequence[Replayed]) -> None:
 
 
 def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
-    """Settle what waited for a declaration that has come; a bounded number of predictions at a time."""
+    """Settle what waited for a declaration that has come; a bounded number of facts at a time."""
     last = None
     while True:
         rows = list(transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_REJUDGED_AT_ONCE))
         if not rows:
             return
         last = rows[-1][:3]
-        facts = [Fact(*row) for row in rows]
-        predictions = {fact.pid or fact.key for fact in facts}
         fold = Fold(transaction)
-        fold.load(predictions, ())
+        fold.load(rows)
         fold.settle()
 
 

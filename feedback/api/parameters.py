@@ -81,9 +81,9 @@ class Parameters:
             raise InvalidRequest(f"`{name}` names a field twice, or has two empty ones")
         return [field for field in fields if field]
 
-    def page(self, shape: Any) -> Page:
+    def page(self, shape: Any, *, default: int = DEFAULT_LIMIT) -> Page:
         """`limit` and `next`, empty for the first page; `shape` is the type of the key in a token."""
-        text = self._values.get("limit", str(DEFAULT_LIMIT))
+        text = self._values.get("limit", str(default))
         if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_ITEMS):
             raise InvalidRequest(f"`limit` is 1 to {MOST_ITEMS}")
         following = self._values.get("next")

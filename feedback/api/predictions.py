@@ -12,7 +12,8 @@ from feedback.api.services import View
 from schemas.answers import SAID
 from schemas.catalog import FEEDBACK
 from streams.queries.prediction_list import TOKEN, Wanted, prediction_list
-from streams.queries.predictions import prediction
+from streams.queries.predictions import MOST_FEEDBACK, prediction
+from streams.queries.predictions import TOKEN as FEEDBACK_TOKEN
 
 
 def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
@@ -43,7 +44,8 @@ def _said(parameters: Parameters) -> tuple[str, str | None] | None:
 
 
 def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
-    found = prediction(view.snapshot, view.originals, path["id"])
+    page = parameters.page(FEEDBACK_TOKEN, default=MOST_FEEDBACK)
+    found = prediction(view.snapshot, view.originals, path["id"], page)
     if found is None:
         raise NotFound("this prediction is unknown; what was said about it waits, see /v1/waiting")
     return found
@@ -54,4 +56,4 @@ endpoint = route(
     _list,
     ("model", "model_version", "segment", "action", "person", "feedback", "from", "to", "env", *PAGING),
 )
-one = route("predictions", _one)
+one = route("predictions", _one, PAGING)

@@ -20,6 +20,7 @@ from feedback.datasets.lineage_file import LineageStage
 from feedback.datasets.recipe import SPLITS, Filters, Splitter
 from feedback.datasets.scratch import BatchFile, Gathered
 from schemas.identity import unpack
+from streams.queries.votes import all_candidates
 from streams.store.port import Snapshot
 from streams.store.tables import AUDITED, LABELS, PREDICTIONS, Row
 
@@ -75,6 +76,7 @@ _MADE = (
 _COLUMNS = (*_SAID, *_MADE)
 _PLACE = {name: place for place, name in enumerate(_COLUMNS)}
 _PID, _TEXT, _REFERENCE = _PLACE["pid"], _PLACE["label"], _PLACE["input_ref"]
+_CANDIDATES, _OUTPUT = _PLACE["candidates"], _PLACE["output"]
 _AT, _VERSION, _SEGMENT = _PLACE["at"], _PLACE["model_version"], _PLACE["segment"]
 
 
@@ -122,7 +124,9 @@ class RowReader:
         total = snapshot.count(LABELS, where)
         done = 0
         for chunk in _chunks(snapshot.pairs(LABELS, _SAID, PREDICTIONS, _MADE, where)):
-            self._stage(chunk)
+            self._stage(
+                [row if row[_CANDIDATES] is not None else _with_votes(snapshot, row) for row in chunk]
+            )
             done += len(chunk)
             progress("reading labels", done, total)
         self._put(self._gathered.rest())
@@ -178,6 +182,12 @@ class RowReader:
         census.disagreements += sum(rivals > 1 for rivals in columns["rivals"])
         census.model_versions.update(columns["model_version"])
         census.channels.update(columns["channel"])
+
+
+def _with_votes(snapshot: Snapshot, row: Row) -> Row:
+    """A row whose votes are too many to lie with the label, with all of them."""
+    listed = all_candidates(snapshot, row[_PID], row[_OUTPUT])
+    return (*row[:_CANDIDATES], listed, *row[_CANDIDATES + 1 :])
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:

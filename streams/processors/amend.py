@@ -1,11 +1,12 @@
-"""Amend and retract: which facts are taken back, and which one of a person's votes counts.
+"""Amend and retract: which facts are taken back, and for what a fact stands as its person's candidate.
 
-Both are functions of the set of facts, whatever order they came in.
+A person has slots on a prediction: one thumb, one confirmation, one correction; one action and one
+reason of each word. What stands for a slot is settled by the set of its candidates: the latest counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from schemas.identity import unpack
 from streams.store.tables import Fact
@@ -13,9 +14,17 @@ from streams.store.tables import Fact
 RETRACTION = "feedback.retraction"
 THUMB = "feedback.thumb"
 REASON = "feedback.reason"
+CORRECTING = "feedback.correction"
+CONFIRMING = "feedback.confirmation"
 
-_ONE_A_PERSON = frozenset({THUMB, "feedback.confirmation", "feedback.correction"})
-_ONE_A_WORD = frozenset({"feedback.action", REASON})
+CORRECTION_SLOT, CONFIRMATION_SLOT = "correction", "confirmation"
+FITS, REFUSED, WAITS = "+", "-", "?"
+"""Of a correction's slot: whether the label fits what was declared, or waits for that."""
+
+_ONE_A_PERSON = {THUMB: "thumb", CONFIRMING: CONFIRMATION_SLOT, CORRECTING: CORRECTION_SLOT}
+_ONE_A_WORD = {"feedback.action": "action", REASON: "reason"}
+# Packed ids of UUIDs and of other texts are each in the order of their texts, but not among each other.
+_TEXT_ID = "~"
 
 
 def rank(fact: Fact) -> tuple[int, str, str, bytes]:
@@ -30,64 +39,46 @@ def later(fact: Fact, other: Fact) -> bool:
     return rank(fact) > rank(other)
 
 
-def mark_retracted(facts: Mapping[tuple[bytes, str], Fact]) -> None:
-    """Settle `retracted` for all facts of one partition key, and what its retractions wait for.
-
-    A retraction counts from the same person, or when it names none. It marks one feedback event of the
-    same source and key; a thumb takes the reasons that explain it along.
-    """
-    retractions = [fact for fact in facts.values() if fact.kind == RETRACTION]
-    for fact in facts.values():
-        fact.retracted, fact.retracted_at = 0, None
-    for retraction in retractions:
-        if retraction.code is not None:
-            retraction.effective = 0
-            continue
-        assert retraction.explains is not None
-        marked = facts.get((retraction.explains, retraction.source))
-        retraction.waits_for = None if marked else f"event:{unpack(retraction.explains)}"
-        counts = marked is not None and _may_retract(retraction, marked)
-        retraction.effective = int(counts)
-        if counts and marked is not None:
-            _retract(marked, retraction.at)
-    for fact in facts.values():
-        if fact.kind == REASON and fact.explains is not None:
-            thumb = facts.get((fact.explains, fact.source))
-            if thumb is not None and thumb.kind == THUMB and thumb.retracted_at is not None:
-                _retract(fact, thumb.retracted_at)
-
-
-def _may_retract(retraction: Fact, marked: Fact) -> bool:
+def may_retract(retraction: Fact, marked: Fact) -> bool:
+    """Whether a retraction counts: from the same person, or from a server, which names none."""
     retractable = marked.kind.startswith("feedback.") and marked.kind != RETRACTION
     return retractable and retraction.person in (None, marked.person)
 
 
-def _retract(fact: Fact, at: int) -> None:
-    fact.retracted = 1
-    fact.waits_for = None
-    fact.retracted_at = at if fact.retracted_at is None else min(at, fact.retracted_at)
+def slot_of(fact: Fact) -> str | None:
+    """The slot that a fact stands for, while it is joined and not retracted; None where all count.
 
-
-def settle_effective(facts: Iterable[Fact]) -> None:
-    """Settle `effective` among the facts joined to one prediction: what counts in `n`.
-
-    Per person one thumb, one confirmation, one correction: the latest. Per person and word one action
-    and one reason. Everything else counts each time. Without a person, each event is its own voter.
+    Without a person, each event is its own voter.
     """
-    best: dict[tuple[str, str, str | None], Fact] = {}
-    for fact in facts:
-        if fact.kind == RETRACTION:
-            continue
-        fact.effective = 0
-        if fact.retracted or fact.joined is None:
-            continue
-        by_word = fact.kind in _ONE_A_WORD
-        if fact.person is None or not (by_word or fact.kind in _ONE_A_PERSON):
-            fact.effective = 1
-            continue
-        voter = (fact.person, fact.kind, fact.value if by_word else None)
-        other = best.get(voter)
-        if other is None or later(fact, other):
-            best[voter] = fact
-    for fact in best.values():
-        fact.effective = 1
+    if fact.person is None:
+        return None
+    name = _ONE_A_PERSON.get(fact.kind)
+    if name is None:
+        word = _ONE_A_WORD.get(fact.kind)
+        if word is None:
+            return None
+        name = f"{word}:{fact.value}"
+    return name + _TEXT_ID if fact.id[:1] == b"t" else name
+
+
+def judged_slot(slot: str | None, judgement: str) -> str | None:
+    """A correction's slot with what was judged about its label."""
+    return None if slot is None else slot + judgement
+
+
+@lru_cache(maxsize=4096)
+def slot_name(slot: str) -> str:
+    """What candidates compete for, whatever their ids look like and was judged about them."""
+    return slot.rstrip(_TEXT_ID + FITS + REFUSED + WAITS)
+
+
+def slots(name: str) -> tuple[str, ...]:
+    """Every slot of a name."""
+    if name != CORRECTION_SLOT:
+        return name, name + _TEXT_ID
+    return tuple(name + text + judgement for text in ("", _TEXT_ID) for judgement in (FITS, REFUSED, WAITS))
+
+
+def fits_slot(slot: str | None) -> bool:
+    """Whether a slot is that of corrections whose label fits."""
+    return slot is not None and slot[-1] == FITS

@@ -22,7 +22,6 @@ _MOST_BYTES = 512
 
 OUTCOME = "feedback.outcome"
 _UNCOUNTED = frozenset({RETRACTION, PREDICTION_MADE})
-_WITHOUT_VALUE = frozenset({"prompt.shown", "prompt.dismissed", OUTCOME})
 
 
 Group = tuple[str | None, str | None, str | None, str | None, int, str]
@@ -57,7 +56,7 @@ def word_of(fact: Fact) -> Word | None:
     kind = fact.kind
     if fact.retracted or kind in _UNCOUNTED:
         return None
-    return kind, None if kind in _WITHOUT_VALUE else fact.value
+    return kind, None if kind == OUTCOME else fact.value
 
 
 def count_row(group: Group, word: Word, shard: int, n: int, events: int) -> Count:

@@ -12,52 +12,49 @@ from collections.abc import Iterable
 
 from schemas.identity import unpack
 from schemas.problems import MODEL_MISMATCH
-from streams.processors.amend import RETRACTION
 from streams.store.tables import CaseEntry, Fact, Prediction
 
 PREDICTION_MADE = "prediction.made"
 
 
-def join_by_id(facts: Iterable[Fact], prediction: Prediction | None) -> None:
-    """Settle `joined`, `code` and `waits_for` of the facts that name this prediction by its id."""
-    for fact in facts:
-        if fact.kind == PREDICTION_MADE:
-            continue
-        fact.code = None
-        if prediction is None:
-            fact.joined = None
-            fact.waits_for = f"prediction:{unpack(fact.key[1:])}"
-        elif fact.model is not None and fact.model != prediction.model:
-            fact.joined, fact.waits_for, fact.code = None, None, MODEL_MISMATCH
-        else:
-            fact.joined = max(fact.received, prediction.received)
-            fact.waits_for = None
+def contradicts(fact: Fact, prediction: Prediction | None) -> bool:
+    """Whether a fact that names a prediction by its id names another model than the prediction's."""
+    return prediction is not None and fact.model is not None and fact.model != prediction.model
+
+
+def join_by_id(fact: Fact, prediction: Prediction | None) -> None:
+    """Settle `pid`, `joined`, `code` and `waits_for` of a fact that names a prediction by its id."""
+    fact.pid, fact.joined, fact.code, fact.waits_for = None, None, None, None
+    if prediction is None:
+        fact.waits_for = f"prediction:{unpack(fact.key[1:])}"
+    elif contradicts(fact, prediction):
+        fact.code = MODEL_MISMATCH
+    else:
+        fact.pid, fact.joined = prediction.pid, max(fact.received, prediction.received)
+
+
+def join_by_case(fact: Fact, prediction: Prediction | None) -> None:
+    """The same for a fact by join key, given the prediction that was chosen."""
+    fact.pid, fact.joined, fact.code, fact.waits_for = None, None, None, None
+    if prediction is None:
+        fact.waits_for = f"join_key:{fact.key[1:].decode()}"
+    else:
+        fact.pid, fact.joined = prediction.pid, max(fact.received, prediction.received)
 
 
 class Case:
-    """The predictions that answer for one join key, in the order of (at, id)."""
+    """Some of the predictions that answer for one join key, in the order of (at, id)."""
 
     def __init__(self, entries: Iterable[CaseEntry]) -> None:
         self._entries = sorted(entries, key=lambda entry: (entry.at, entry.id, entry.source, entry.pid))
         self._instants = [entry.at for entry in self._entries]
 
-    def choose(self, fact: Fact) -> bytes | None:
-        """The prediction that a fact belongs to: the greatest that is not later than the fact."""
-        place = bisect_right(self._instants, fact.at)
+    def at(self, instant: int) -> bytes | None:
+        """The prediction that a fact of an instant belongs to: the greatest that is not later."""
+        place = bisect_right(self._instants, instant)
         return self._entries[place - 1].pid if place else None
 
-
-def join_by_case(fact: Fact, prediction: Prediction | None) -> None:
-    """Settle `pid`, `joined` and `waits_for` of a fact by join key, given the prediction that was chosen."""
-    if prediction is None:
-        fact.pid, fact.joined = None, None
-        fact.waits_for = f"join_key:{fact.key[1:].decode()}"
-    else:
-        fact.pid, fact.joined = prediction.pid, max(fact.received, prediction.received)
-        fact.waits_for = None
-
-
-def join_subject(fact: Fact) -> None:
-    """Settle a fact about a subject: it needs no prediction."""
-    if fact.kind != RETRACTION:
-        fact.effective = int(not fact.retracted)
+    def after(self, instant: int) -> int | None:
+        """The instant of the next prediction that is later."""
+        place = bisect_right(self._instants, instant)
+        return self._instants[place] if place < len(self._instants) else None

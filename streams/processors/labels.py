@@ -8,74 +8,60 @@ override for the same input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from hashlib import blake2b
 
 from msgspec import Struct, json
 
-from models.labels import CONFIRMATION, CORRECTION, GOLD, Vote, resolve
+from models.labels import CONFIRMATION, CORRECTION, GOLD, Candidate, Vote
 from schemas.identity import unpack
 from schemas.problems import LABEL_INVALID
 from schemas.shapes import Shape
-from streams.processors.amend import later
-from streams.store.tables import Fact, Label, Override, Prediction
+from streams.processors.amend import (
+    CONFIRMING,
+    CORRECTING,
+    FITS,
+    REFUSED,
+    WAITS,
+    fits_slot,
+    judged_slot,
+    later,
+    slot_of,
+)
+from streams.store.tables import Fact, Override, Prediction
 
 Fits = Shape
 """Whether a label, as canonical JSON text, fits a declared shape."""
 
-CORRECTING = "feedback.correction"
-CONFIRMING = "feedback.confirmation"
 LABELLING = frozenset({CORRECTING, CONFIRMING})
-
 _encode = json.Encoder().encode
 
-
-def settle_labels(prediction: Prediction, facts: Sequence[Fact], fits: Fits | None) -> list[Fact]:
-    """Settle `label_used`, `code` and `waits_for` of the labelling facts joined to a prediction.
-
-    Returns the facts that are votes, one a voter. `fits` is None while the version is not declared.
-    """
-    proposals: dict[str | tuple[str, bytes, bytes], Fact] = {}
-    for fact in facts:
-        if fact.kind not in LABELLING or fact.joined is None:
-            continue
-        fact.label_used = 0
-        fact.waits_for = None
-        # Standing anew: a verdict that no longer holds is withdrawn.
-        fact.code = None
-        if not _is_vote(prediction, fact, fits):
-            continue
-        voter = fact.person if fact.person is not None else (fact.source, fact.id, fact.key)
-        other = proposals.get(voter)
-        if other is None or later(fact, other):
-            proposals[voter] = fact
-    for fact in proposals.values():
-        fact.label_used = 1
-    return list(proposals.values())
+_NO_OUTPUT = "null"
+_LONGEST_NAME = 48
 
 
-def _is_vote(prediction: Prediction, fact: Fact, fits: Fits | None) -> bool:
-    if fact.retracted:
-        return False
-    if fact.kind == CONFIRMING and (fact.value != "yes" or not fact.effective):
-        return False
-    if fits is None:
-        fact.waits_for = f"declaration:{prediction.model}@{prediction.model_version}"
-        return False
+def label_name(label: str) -> bytes:
+    """A label as a key: the text itself where it is short, else its digest."""
+    text = label.encode()
+    # No text in UTF-8 begins with this byte.
+    return text if len(text) <= _LONGEST_NAME else b"\xff" + blake2b(text, digest_size=16).digest()
+
+
+def label_of(fact: Fact, output: str) -> str:
+    """The label that a correction, or a yes-confirmation of an output, votes for."""
+    return output if fact.label is None else fact.label
+
+
+def channel_of(fact: Fact) -> str:
+    """How a fact votes."""
     if fact.kind == CONFIRMING:
-        return fits(prediction.output)
-    assert fact.label is not None
-    if not fits(fact.label):
-        fact.code = LABEL_INVALID
-        return False
-    return True
+        return CONFIRMATION
+    return GOLD if fact.gold else CORRECTION
 
 
-class _Candidate(Struct, gc=False):
-    """A label that somebody voted for, as pages show it."""
-
-    label: str
-    people: int
-    events: list[_Event]
+def vote_of(fact: Fact, output: str) -> Vote:
+    """A fact about a prediction with this output as a vote."""
+    return Vote(label_of(fact, output), channel_of(fact), fact.source, unpack(fact.id))
 
 
 class _Event(Struct, gc=False):
@@ -83,60 +69,90 @@ class _Event(Struct, gc=False):
     source: str
 
 
-def label_row(prediction: Prediction, votes: Sequence[Fact]) -> Label | None:
-    """The label of a prediction by its votes; None without any."""
-    if not votes:
-        return None
-    resolution = resolve([_vote(prediction, fact) for fact in votes])
-    candidates = [
-        _Candidate(
-            candidate.label,
-            candidate.people,
-            [_Event(event_id, source) for source, event_id in candidate.events],
-        )
-        for candidate in resolution.candidates
+class _Listed(Struct, gc=False):
+    label: str
+    people: int
+    events: list[_Event]
+
+
+def listed_text(candidates: Iterable[Candidate]) -> str:
+    """Candidates with all their events as JSON: what a label's row holds while they are few."""
+    listed = [
+        _Listed(each.label, each.people, [_Event(event_id, source) for source, event_id in each.events])
+        for each in candidates
     ]
-    return Label(
-        prediction.model,
-        prediction.pid,
-        prediction.env,
-        resolution.label,
-        resolution.agreement,
-        resolution.people,
-        resolution.channel,
-        len(candidates),
-        _encode(candidates).decode(),
-    )
+    return _encode(listed).decode()
 
 
-def _vote(prediction: Prediction, fact: Fact) -> Vote:
-    if fact.kind == CONFIRMING:
-        return Vote(prediction.output, CONFIRMATION, fact.source, unpack(fact.id))
+def judge(fact: Fact, prediction: Prediction, fits: Fits | None) -> None:
+    """Settle `code`, `waits_for` and `slot` of a correction that is joined and not retracted.
+
+    `fits` is None while the version is not declared.
+    """
     assert fact.label is not None
-    return Vote(fact.label, GOLD if fact.gold else CORRECTION, fact.source, unpack(fact.id))
+    if fits is None:
+        fact.waits_for, judgement = _declaration(prediction), WAITS
+    elif fits(fact.label):
+        judgement = FITS
+    else:
+        fact.code, judgement = LABEL_INVALID, REFUSED
+    fact.slot = judged_slot(slot_of(fact), judgement)
 
 
-def override_rows(prediction: Prediction, facts: Sequence[Fact], fits: Fits | None) -> list[Override]:
-    """What each person who corrected this prediction gets next time for the same input."""
-    if prediction.input_ref is None or fits is None:
-        return []
-    latest: dict[str, Fact] = {}
+def _declaration(prediction: Prediction) -> str:
+    return f"declaration:{prediction.model}@{prediction.model_version}"
+
+
+def vote_alone(fact: Fact, prediction: Prediction, fits: Fits | None) -> None:
+    """Settle `vote` of a fact that no person gave, which is its own voter."""
+    if fact.kind == CORRECTING:
+        votes = fact.effective == 1 and fits is not None and fact.code is None
+    else:
+        votes = _confirms(fact, prediction, fits)
+    fact.vote = label_name(label_of(fact, prediction.output)) if votes else None
+
+
+def _confirms(fact: Fact, prediction: Prediction, fits: Fits | None) -> bool:
+    """Whether a confirmation votes for the output; settles `waits_for` on the way."""
+    fact.waits_for = None
+    if not fact.effective or fact.value != "yes" or prediction.output == _NO_OUTPUT:
+        return False
+    if fits is None:
+        fact.waits_for = _declaration(prediction)
+        return False
+    return fits(prediction.output)
+
+
+def vote_once(facts: Iterable[Fact], prediction: Prediction, fits: Fits | None) -> Fact | None:
+    """Settle `vote` among one person's candidates: it is the latest of fitting correction and yes.
+
+    Returns the latest fitting correction, which is the person's override.
+    """
+    chosen: Fact | None = None
+    latest: Fact | None = None
     for fact in facts:
-        stands = fact.kind == CORRECTING and fact.joined is not None and not fact.retracted
-        if not stands or fact.person is None or fact.code is not None:
-            continue
-        other = latest.get(fact.person)
-        if other is None or later(fact, other):
-            latest[fact.person] = fact
-    return [_override(prediction, person, fact) for person, fact in latest.items()]
+        fact.vote = None
+        if fact.kind == CONFIRMING:
+            votes = _confirms(fact, prediction, fits)
+        else:
+            votes = fits_slot(fact.slot)
+            if votes and (latest is None or later(fact, latest)):
+                latest = fact
+        if votes and (chosen is None or later(fact, chosen)):
+            chosen = fact
+    if chosen is not None:
+        chosen.vote = label_name(label_of(chosen, prediction.output))
+    return latest
 
 
-def _override(prediction: Prediction, person: str, fact: Fact) -> Override:
+def override_row(prediction: Prediction, fact: Fact) -> Override:
+    """What a person who corrected a prediction gets next time for the same input."""
     assert prediction.input_ref is not None
+    assert fact.person is not None
     assert fact.label is not None
     return Override(
         prediction.model,
-        person,
+        fact.person,
         prediction.input_ref,
         prediction.pid,
         prediction.env,

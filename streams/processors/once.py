@@ -15,7 +15,7 @@ from loopline import input_ref
 from loopline.errors import NotCanonical
 from schemas.canonical import ContentHash, canonical
 from schemas.catalog import Event
-from schemas.identity import MODEL, pack, partition_key, prediction_key
+from schemas.identity import JOIN_KEY, MODEL, pack, partition_key, prediction_key
 from schemas.instants import nanoseconds
 from streams.dead_letters import claim_of_bytes, claim_of_identity, is_name
 from streams.processors.join import PREDICTION_MADE
@@ -187,6 +187,7 @@ def fact_row(arrival: Arrival) -> Fact:
         1 if data.gold else 0,
         None if data.explains is None else pack(data.explains),
         data.text,
+        min(received, arrival.instant) if arrival.key[:1] == JOIN_KEY else None,
     )
 
 

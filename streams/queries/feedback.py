@@ -16,6 +16,7 @@ from schemas.identity import pack, unpack
 from schemas.instants import nanoseconds, rfc3339
 from schemas.releases import release_of
 from streams.log.port import DEAD
+from streams.processors.amend import REASON, THUMB
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot
 from streams.store.tables import (
@@ -86,7 +87,7 @@ def _fact_item(snapshot: Snapshot, fact: Fact, lineage: Lineage) -> dict[str, An
         "timeline": [
             *_own_stages(snapshot, fact, home),
             *([] if model is None else _further_stages(snapshot, fact, model, lineage)),
-            *_ended(fact),
+            *_ended(fact, _retracted_at(snapshot, fact)),
         ],
     }
 
@@ -118,9 +119,9 @@ def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Stag
     if home is not None and fact.joined is not None:
         stages.append(_stage("joined", fact.joined, prediction_id=home.id_text))
     # A person's earlier correction is in effect as a label while the latest one's label is refused.
-    if fact.effective or fact.label_used:
+    if fact.effective or fact.vote is not None:
         since = fact.received if fact.joined is None else fact.joined
-        if fact.label_used and home is not None:
+        if fact.vote is not None and home is not None:
             # A label can stand only once the version's output was declared.
             for row in snapshot.get(DECLARATIONS, [(home.model, home.model_version)]):
                 since = max(since, Declaration(*row).received)
@@ -128,14 +129,23 @@ def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Stag
     return stages
 
 
-def _ended(fact: Fact) -> list[Stage]:
+def _ended(fact: Fact, taken_at: int | None) -> list[Stage]:
     stages = []
-    if fact.retracted and fact.retracted_at is not None:
-        stages.append(_stage("retracted", fact.retracted_at))
+    if taken_at is not None:
+        stages.append(_stage("retracted", taken_at))
     if fact.code is not None:
         known = fact.received if fact.joined is None else fact.joined
         stages.append(_stage("discarded", known, code=fact.code))
     return stages
+
+
+def _retracted_at(snapshot: Snapshot, fact: Fact) -> int | None:
+    """When a fact was taken back; a reason may have gone with its thumb."""
+    instants = [fact.retracted_at]
+    if fact.retracted and fact.kind == REASON and fact.explains is not None:
+        thumbs = [Fact(*row) for row in snapshot.get(FACTS, [(fact.key, fact.explains, fact.source)])]
+        instants += [thumb.retracted_at for thumb in thumbs if thumb.kind == THUMB]
+    return min((instant for instant in instants if instant is not None), default=None)
 
 
 def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage) -> list[Stage]:

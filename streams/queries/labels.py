@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import json
-
 from schemas.identity import unpack
 from schemas.instants import rfc3339
 from schemas.problems import LABEL_INVALID
 from streams.queries.pages import Page, listing
 from streams.queries.parked import MOST_COUNTED
 from streams.queries.predictions import as_json
+from streams.queries.votes import shown_candidates
 from streams.store.port import Range, Snapshot
-from streams.store.tables import COUNTS, DEAD_LETTERS, LABELS, OVERRIDES, Label, Override
+from streams.store.tables import COUNTS, DEAD_LETTERS, LABELS, OVERRIDES, OVERRIDES_BY_TIME, Label, Override
 
 TOKEN = tuple[str, bytes]
 
@@ -27,6 +26,7 @@ def labels(
         where["rivals"] = Range(2)
     rows = list(snapshot.scan(LABELS, where, after=page.after, limit=page.limit + 1))
     shown = [Label(*row) for row in rows[: page.limit]]
+    candidates = shown_candidates(snapshot, shown)
     items = [
         {
             "prediction_id": unpack(label.pid[1:]),
@@ -35,9 +35,9 @@ def labels(
             "people": label.people,
             "channel": label.channel,
             "candidates": [
-                {**candidate, "label": as_json(candidate["label"])}
-                for candidate in json.decode(label.candidates)
+                {**candidate, "label": as_json(candidate["label"])} for candidate in candidates[label.pid]
             ],
+            **({"rivals": label.rivals} if label.rivals > len(candidates[label.pid]) else {}),
         }
         for label in shown
     ]
@@ -59,11 +59,11 @@ def override(
     snapshot: Snapshot, model: str, person: str, input_ref: str, env: str = "prod"
 ) -> dict[str, Any] | None:
     """What this person gets for this input: the label of the person's own latest correction, or None."""
-    rows = [Override(*row) for row in snapshot.get(OVERRIDES, [(model, person, input_ref)])]
-    rows = [row for row in rows if row.env == env]
+    start = (model, person, input_ref, env)
+    rows = snapshot.along(OVERRIDES, OVERRIDES_BY_TIME, [start], fixed=4, limit=1, descending=True)
     if not rows:
         return None
-    latest = max(rows, key=lambda row: (row.at, row.id, row.source, row.pid))
+    latest = Override(*rows[0])
     return {
         "label": as_json(latest.label),
         "id": latest.id,

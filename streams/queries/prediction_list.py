@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from schemas.catalog import FEEDBACK
@@ -13,10 +14,23 @@ from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page
 from streams.queries.predictions import label_of, sent_data
 from streams.store.port import Snapshot
-from streams.store.tables import FACTS, LABELS, PREDICTIONS, PREDICTIONS_BY_TIME, Fact, Label, Prediction, Row
+from streams.store.tables import (
+    FACTS,
+    FACTS_FROM_CASES,
+    LABELS,
+    PREDICTIONS,
+    PREDICTIONS_BY_TIME,
+    Fact,
+    Index,
+    Label,
+    Prediction,
+    Row,
+    picking,
+)
 
 TOKEN = tuple[Int64, bytes]
 _MOST_MODELS = 10_000
+_FACTS_AT_ONCE = 1_000
 
 Said = Counter[tuple[str, str | None]]
 """How often what counts was said of a prediction, by kind and value."""
@@ -77,12 +91,23 @@ def _said(snapshot: Snapshot, rows: Sequence[Row]) -> defaultdict[bytes, Said]:
     """What counts of what was said of each prediction."""
     said: defaultdict[bytes, Said] = defaultdict(Counter)
     predictions = [Prediction(*row) for row in rows]
-    facts = snapshot.get(FACTS, [(each.pid,) for each in predictions])
-    facts += snapshot.find(FACTS, "pid", [each.pid for each in predictions if each.join_key is not None])
-    for fact in (Fact(*row) for row in facts):
+    named = _walked(snapshot, FACTS.by_key, [each.pid for each in predictions])
+    by_case = [each.pid for each in predictions if each.join_key is not None]
+    for fact in chain(named, _walked(snapshot, FACTS_FROM_CASES, by_case)):
         if fact.joined is not None and fact.effective and fact.kind.startswith(FEEDBACK):
             said[fact.pid or fact.key][fact.kind.removeprefix(FEEDBACK), fact.value] += 1
     return said
+
+
+def _walked(snapshot: Snapshot, index: Index, pids: Sequence[bytes]) -> Iterator[Fact]:
+    """The facts of predictions along an index: the first ones together, what is more of any one in pages."""
+    starts: list[tuple[Any, ...]] = [(pid,) for pid in pids]
+    while starts:
+        rows = snapshot.along(FACTS, index, starts, fixed=1, limit=_FACTS_AT_ONCE)
+        yield from (Fact(*row) for row in rows)
+        counts = Counter(picking(FACTS, index.columns[:1])(row) for row in rows)
+        last = {picking(FACTS, index.columns[:1])(row): picking(FACTS, index.order)(row) for row in rows}
+        starts = [last[pid] for pid, count in counts.items() if count == _FACTS_AT_ONCE]
 
 
 def _was_said(said: Said, wanted: tuple[str, str | None]) -> bool:

@@ -9,26 +9,61 @@ import msgspec
 from schemas.identity import prediction_key, unpack
 from schemas.instants import rfc3339
 from streams.queries.originals import Original, Originals
+from streams.queries.pages import Page, token
 from streams.store.port import Snapshot
-from streams.store.tables import FACTS, LABELS, PREDICTIONS, Fact, Label, Prediction
+from streams.store.tables import FACTS, FACTS_FROM_CASES, LABELS, PREDICTIONS, Fact, Label, Prediction
+
+TOKEN = tuple[bool, int, bytes, str, bytes]
+"""Whether a fact came by join key, then its place among those: at, id, source, key."""
+
+MOST_FEEDBACK = 1000
+"""So much of what was said about a prediction is answered with it; the rest is for further pages."""
 
 
-def prediction(snapshot: Snapshot, originals: Originals, prediction_id: str) -> dict[str, Any] | None:
-    """What `GET /v1/predictions/{id}` answers; None while the prediction is unknown."""
+def prediction(
+    snapshot: Snapshot, originals: Originals, prediction_id: str, page: Page | None = None
+) -> dict[str, Any] | None:
+    """What `GET /v1/predictions/{id}` answers; None while the prediction is unknown.
+
+    Feedback by prediction id comes first, in the order of ids, then what came by join key, in that of time; a
+    page is shown in the order of time. Where all of it is on one page, that is the order of all.
+    """
     pid = prediction_key(prediction_id)
     rows = snapshot.get(PREDICTIONS, [(pid,)])
     if not rows:
         return None
     row = Prediction(*rows[0])
-    facts = [Fact(*found) for found in snapshot.get(FACTS, [(pid,)])]
-    facts += [Fact(*found) for found in snapshot.find(FACTS, "pid", [pid]) if found[0] != pid]
-    attached = [fact for fact in facts if fact.joined is not None and fact.kind.startswith("feedback.")]
+    page = page or Page(MOST_FEEDBACK)
+    facts = _facts(snapshot, pid, page)
+    shown = facts[: page.limit]
+    attached = [fact for fact in shown if fact.joined is not None and fact.kind.startswith("feedback.")]
     attached.sort(key=lambda fact: (fact.at, unpack(fact.id), fact.source, fact.key))
-    return {
+    answer: dict[str, Any] = {
         "prediction": sent_data(row, originals.event(row.partition, row.offset, row.place)),
         "feedback": [_feedback(fact, originals) for fact in attached],
         "label": next((label_of(Label(*found)) for found in snapshot.get(LABELS, [(row.model, pid)])), None),
     }
+    if len(facts) > page.limit:
+        answer["feedback_next"] = token(_place(shown[-1], pid))
+    return answer
+
+
+def _facts(snapshot: Snapshot, pid: bytes, page: Page) -> list[Fact]:
+    """The facts of a page and one more: those that name the prediction, then those that came by join key."""
+    by_case, at, id_, source, key = page.after or (False, 0, b"", "", b"")
+    most = page.limit + 1
+    rows = []
+    if not by_case:
+        start = (pid,) if page.after is None else (pid, id_, source)
+        rows = snapshot.along(FACTS, FACTS.by_key, [start], fixed=1, limit=most)
+    if len(rows) < most:
+        behind = (pid, at, id_, source, key) if by_case else (pid,)
+        rows += snapshot.along(FACTS, FACTS_FROM_CASES, [behind], fixed=1, limit=most - len(rows))
+    return [Fact(*row) for row in rows]
+
+
+def _place(fact: Fact, pid: bytes) -> tuple[Any, ...]:
+    return fact.key != pid, fact.at, fact.id, fact.source, fact.key
 
 
 def sent_data(row: Prediction, original: Original) -> dict[str, Any]:

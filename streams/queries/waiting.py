@@ -9,18 +9,17 @@ from schemas.identity import unpack
 from schemas.instants import SECOND, rfc3339
 from streams.queries.pages import Page, listing
 from streams.store.port import Range, Snapshot
-from streams.store.tables import FACTS, Fact
+from streams.store.tables import FACTS, FACTS_BY_WAIT, Fact, Row, picking
 
-TOKEN = tuple[bytes, bytes, str]
+TOKEN = tuple[str, bytes, bytes, str]
 _PARKED = Range("")
+_ENV = FACTS.columns.index("env")
+_place = picking(FACTS, FACTS_BY_WAIT.order)
 
 
 def waiting(snapshot: Snapshot, now: int, page: Page, env: str | None = None) -> dict[str, Any]:
-    """A page of what waits; `now` (ns) gives it an age."""
-    where: dict[str, Any] = {"waits_for": _PARKED}
-    if env is not None:
-        where["env"] = env
-    rows = list(snapshot.scan(FACTS, where, after=page.after, limit=page.limit + 1))
+    """A page of what waits, in the order of what it waits for; `now` (ns) gives it an age."""
+    rows = _parked(snapshot, page, env)
     shown = [Fact(*row) for row in rows[: page.limit]]
     items = [
         {
@@ -33,8 +32,21 @@ def waiting(snapshot: Snapshot, now: int, page: Page, env: str | None = None) ->
         }
         for fact in shown
     ]
-    last = shown[-1] if len(rows) > page.limit else None
-    return listing(items, None if last is None else (last.key, last.id, last.source))
+    return listing(items, _place(rows[page.limit - 1]) if len(rows) > page.limit else None)
+
+
+def _parked(snapshot: Snapshot, page: Page, env: str | None) -> list[Row]:
+    """The rows of a page and one more, of one environment or of all."""
+    start: tuple[Any, ...] = page.after or ("",)
+    most = page.limit + 1
+    found: list[Row] = []
+    while len(found) < most:
+        rows = snapshot.along(FACTS, FACTS_BY_WAIT, [start], fixed=0, limit=most)
+        found += rows if env is None else [row for row in rows if row[_ENV] == env]
+        if len(rows) < most:
+            break
+        start = _place(rows[-1])
+    return found[:most]
 
 
 def waiting_count(snapshot: Snapshot) -> int:

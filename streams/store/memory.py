@@ -8,26 +8,20 @@ transaction costs what it touches. Indexes for prefixes and columns are made whe
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from streams.log.port import LogIdentity
 from streams.store.port import ANY, Applied, Range
-from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table
+from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table, picking
 
 Key = tuple[Any, ...]
 Pick = Callable[[Row], Key]
-
-
-def _pick(table: Table, columns: Sequence[str]) -> Pick:
-    places = [table.columns.index(column) for column in columns]
-    if len(places) == 1:
-        place = places[0]
-        return lambda row: (row[place],)
-    return itemgetter(*places)
 
 
 def _meets(value: Any, wanted: Any) -> bool:
@@ -38,30 +32,88 @@ def _meets(value: Any, wanted: Any) -> bool:
     return (wanted.low is None or value >= wanted.low) and (wanted.high is None or value <= wanted.high)
 
 
+def _is_behind(place: Key, position: Key, *, descending: bool) -> bool:
+    return place < position if descending else place > position
+
+
+class _Walk:
+    """Where rows come along an index, in sorted lists, one for each of the values of the first columns."""
+
+    def __init__(self, table: Table, index: Index, fixed: int) -> None:
+        self._known = table.columns.index(index.known)
+        self._fixed = fixed
+        self._pick: Pick = picking(table, index.order)
+        self._key: Pick = picking(table, table.key)
+        self._orders: defaultdict[Key, list[tuple[Key, Key]]] = defaultdict(list)
+
+    def place(self, row: Row) -> tuple[Key, Key] | None:
+        """The values of the first columns, and those of the others; None for what the index leaves out."""
+        if row[self._known] is None:
+            return None
+        values = self._pick(row)
+        return values[: self._fixed], values[self._fixed :]
+
+    def add(self, row: Row) -> None:
+        if (place := self.place(row)) is not None:
+            insort(self._orders[place[0]], (place[1], self._key(row)))
+
+    def remove(self, row: Row) -> None:
+        if (place := self.place(row)) is not None:
+            order = self._orders[place[0]]
+            del order[bisect_left(order, (place[1], self._key(row)))]
+            if not order:
+                del self._orders[place[0]]
+
+    def behind(self, start: Key, *, descending: bool) -> Iterator[tuple[Key, Key]]:
+        """The places and keys of the rows behind a start, one after the other."""
+        order = self._orders.get(start[: self._fixed], [])
+        position = start[self._fixed :]
+        if descending:
+            end = bisect_left(order, (position,)) if position else len(order)
+            return (order[place] for place in range(end - 1, -1, -1))
+        first = bisect_right(order, position, key=lambda each: each[0][: len(position)]) if position else 0
+        return (order[place] for place in range(first, len(order)))
+
+
 class _Rows:
     """The rows of one table by key, with indexes that grow with them."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.key = _pick(table, table.key)
+        self.key = picking(table, table.key)
         self.rows: dict[Key, Row] = {}
         self._indexes: dict[tuple[str, ...], tuple[Pick, defaultdict[Key, dict[Key, None]]]] = {}
+        self._walks: dict[tuple[tuple[str, ...], int], _Walk] = {}
 
     def index(self, columns: tuple[str, ...]) -> Mapping[Key, Mapping[Key, None]]:
         """The keys of the rows by the values of some columns."""
         if columns not in self._indexes:
-            pick = _pick(self.table, columns)
+            pick = picking(self.table, columns)
             made: defaultdict[Key, dict[Key, None]] = defaultdict(dict)
             for key, row in self.rows.items():
                 made[pick(row)][key] = None
             self._indexes[columns] = pick, made
         return self._indexes[columns][1]
 
+    def walk(self, index: Index, fixed: int) -> _Walk:
+        """The rows in the order of an index, for each of the values of its first `fixed` columns."""
+        known = self._walks.get((index.order, fixed))
+        if known is None:
+            known = self._walks[index.order, fixed] = _Walk(self.table, index, fixed)
+            for row in self.rows.values():
+                known.add(row)
+        return known
+
     def replace(self, key: Key, row: Row | None) -> Row | None:
         """Put a row in place, or remove it; gives what was there."""
         old = self.rows.pop(key, None) if row is None else self.rows.get(key)
         if row is not None:
             self.rows[key] = row
+        for walk in self._walks.values():
+            if old is not None:
+                walk.remove(old)
+            if row is not None:
+                walk.add(row)
         for pick, keys in self._indexes.values():
             if old is not None:
                 del keys[pick(old)][key]
@@ -102,10 +154,41 @@ class MemorySnapshot:
 
     def _among(self, table: Table, columns: tuple[str, ...], wanted: set[Key]) -> list[Row]:
         stored, beside = self._store.tables[table.name], self.beside[table.name]
-        index, pick = stored.index(columns), _pick(table, columns)
+        index, pick = stored.index(columns), picking(table, columns)
         rows = stored.rows
         found = [rows[key] for value in wanted for key in index.get(value, ()) if key not in beside]
         found += [row for row in beside.values() if row is not None and pick(row) in wanted]
+        return found
+
+    def along(
+        self,
+        table: Table,
+        index: Index,
+        starts: Iterable[Sequence[Any]],
+        *,
+        fixed: int,
+        limit: int,
+        descending: bool = False,
+    ) -> list[Row]:
+        found: list[Row] = []
+        with self._lock:
+            stored, beside = self._store.tables[table.name], self.beside[table.name]
+            walk = stored.walk(index, fixed)
+            changed: defaultdict[Key, list[tuple[Key, Row]]] = defaultdict(list)
+            for row in beside.values():
+                if row is not None and (place := walk.place(row)) is not None:
+                    changed[place[0]].append((place[1], row))
+            for start in dict.fromkeys(map(tuple, starts)):
+                position = start[fixed:]
+                mine = [
+                    (place, row)
+                    for place, row in changed.get(start[:fixed], ())
+                    if not position or _is_behind(place[: len(position)], position, descending=descending)
+                ]
+                theirs = walk.behind(start, descending=descending)
+                kept = ((place, stored.rows[key]) for place, key in theirs if key not in beside)
+                merged = sorted([*mine, *islice(kept, limit)], key=itemgetter(0), reverse=descending)
+                found += [row for _, row in merged[:limit]]
         return found
 
     def _all(self, table: Table, where: Mapping[str, Any] | None) -> list[Row]:
@@ -144,7 +227,7 @@ class MemorySnapshot:
     ) -> Iterator[tuple[Any, ...]]:
         places = [table.columns.index(column) for column in columns]
         others = [other.columns.index(column) for column in other_columns]
-        other_key, partner = self._store.tables[other.name].key, _pick(table, other.key)
+        other_key, partner = self._store.tables[other.name].key, picking(table, other.key)
         partners = {other_key(row): row for row in self._all(other, None)}
         for row in self._all(table, where):
             pair = partners.get(partner(row))
@@ -177,7 +260,7 @@ class MemorySnapshot:
         before: Sequence[Any] | None = None,
         limit: int,
     ) -> list[Row]:
-        rest = _pick(table, index.columns[1:])
+        rest = picking(table, index.columns[1:])
         rows = self._all(table, {index.columns[0]: value, index.columns[1]: within})
         if before is not None:
             rows = [row for row in rows if rest(row) < tuple(before)]

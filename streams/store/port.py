@@ -53,7 +53,25 @@ class Snapshot(Protocol):
         ...
 
     def find(self, table: Table, column: str, values: Iterable[Any]) -> list[Row]:
-        """The rows whose `column`, the first of an index, has one of the values. Any order."""
+        """The rows whose `column`, the first of an index to search by, has one of the values. Any order."""
+        ...
+
+    def along(
+        self,
+        table: Table,
+        index: Index,
+        starts: Iterable[Sequence[Any]],
+        *,
+        fixed: int,
+        limit: int,
+        descending: bool = False,
+    ) -> list[Row]:
+        """The rows along an index, at most `limit` for each of `starts`, in the order of the index.
+
+        All starts have one length. Their first `fixed` values are those of the first columns; what follows
+        is a position: only rows behind it come, in the direction that is asked for. Which start comes
+        first is not said, and the rows of one are together.
+        """
         ...
 
     def scan(

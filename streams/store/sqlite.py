@@ -26,7 +26,7 @@ from streams.log.port import LogIdentity
 from streams.sentinels import reached
 from streams.store import statements
 from streams.store.port import ANY, Applied, Range, RefusedValue
-from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table
+from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table, picking
 from streams.write_ahead import WriteAheadLog
 
 _PAGE_BYTES = 4096
@@ -121,6 +121,27 @@ class SqliteSnapshot:
         rows: list[Row] = []
         for text, parameters in statements.among(table, columns, keys):
             rows += execute(text, parameters).fetchall()
+        return rows
+
+    def along(
+        self,
+        table: Table,
+        index: Index,
+        starts: Iterable[Sequence[Any]],
+        *,
+        fixed: int,
+        limit: int,
+        descending: bool = False,
+    ) -> list[Row]:
+        wanted = list(map(tuple, starts))
+        rows: list[Row] = []
+        if not wanted:
+            return rows
+        asked = statements.along(table, index, wanted, fixed, limit, descending=descending)
+        for text, parameters in asked:
+            rows += self._connection.execute(text, parameters).fetchall()
+        if len(rows) > 1:
+            rows.sort(key=picking(table, index.order), reverse=descending)
         return rows
 
     def scan(

@@ -61,8 +61,7 @@ def create(table: Table) -> str:
         f'CREATE UNIQUE INDEX {_key_index(table)} ON "{table.name}" ({_names(table.key)})',
     ]
     for index in table.indexes:
-        first = index.columns[0]
-        filled = f' WHERE "{first}" IS NOT NULL' if types[first][1] else ""
+        filled = f' WHERE "{index.known}" IS NOT NULL' if types[index.known][1] else ""
         name = _index_name(table, index)
         made.append(f'CREATE INDEX {name} ON "{table.name}" ({_names(index.columns)}){filled}')
     return ";\n".join(made) + ";\n"
@@ -133,6 +132,47 @@ def among(table: Table, columns: tuple[str, ...], keys: Iterable[Row]) -> Iterat
         yield _among(table, columns, length), parameters
 
 
+@cache
+def _along(
+    table: Table, index: Index, given: int, fixed: int, limit: int, descending: bool, length: int
+) -> str:
+    wanted = _names(f"wanted{number}" for number in range(given))
+    marks = ", ".join([f"({', '.join('?' * given)})"] * length)
+    terms = [f'"{column}" = "wanted{number}"' for number, column in enumerate(index.order[:fixed])]
+    if given > fixed:
+        behind = _names(f"wanted{number}" for number in range(fixed, given))
+        sign = "<" if descending else ">"
+        columns = _names(index.order[fixed:given])
+        terms.append(f"({columns}) {sign} ({behind})" if given - fixed > 1 else f"{columns} {sign} {behind}")
+    if index.known not in index.order[:fixed] and table.types()[index.known][1]:
+        terms.append(f'"{index.known}" IS NOT NULL')
+    order = ", ".join(f'"{column}"{" DESC" if descending else ""}' for column in index.order[fixed:])
+    name = _key_index(table) if index == table.by_key else _index_name(table, index)
+    # The rows are found by their number, one start after the other: SQLite has no lateral join.
+    found = f'SELECT rowid FROM "{table.name}" INDEXED BY {name}{_where(terms)}'
+    if order:
+        found += f" ORDER BY {order}"
+    chosen = ", ".join(f'it."{column}"' for column in table.columns)
+    return (
+        f"WITH wanted ({wanted}) AS (VALUES {marks}) SELECT {chosen}"
+        f' FROM wanted CROSS JOIN "{table.name}" AS it ON it.rowid IN ({found} LIMIT {limit})'
+    )
+
+
+def along(
+    table: Table, index: Index, starts: Iterable[Row], fixed: int, limit: int, *, descending: bool
+) -> Iterator[tuple[str, list[Any]]]:
+    """Statements and parameters that read rows along an index; those of one start in any order."""
+    wanted = sorted(dict.fromkeys(starts))
+    for begin in range(0, len(wanted), CHUNK):
+        chunk = wanted[begin : begin + CHUNK]
+        length = next(each for each in _LENGTHS if each >= len(chunk))
+        given = len(chunk[0])
+        parameters = list(chain.from_iterable(chunk))
+        parameters.extend([None] * (given * (length - len(chunk))))
+        yield _along(table, index, given, fixed, limit, descending, length), parameters
+
+
 def _conditions(table: Table, where: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
     terms: list[str] = []
     parameters: list[Any] = []
@@ -184,8 +224,8 @@ def _walked(table: Table, where: Mapping[str, Any]) -> str:
     """
     index = _key_index(table)
     if table.key[0] not in where or isinstance(where[table.key[0]], Range):
-        for each in table.indexes:
-            if not each.in_time and where.get(each.columns[0]) is not None:
+        for each in table.searched:
+            if where.get(each.columns[0]) is not None:
                 index = _index_name(table, each)
     return f'"{table.name}" INDEXED BY {index}'
 
@@ -241,7 +281,7 @@ def totals(table: Table, by: Sequence[str], where: Mapping[str, Any]) -> tuple[s
 def count(table: Table, where: Mapping[str, Any], most: int | None = None) -> tuple[str, list[Any]]:
     """The statement and parameters that count rows, up to `most`."""
     terms, parameters = _conditions(table, where)
-    known = {table.key[0], *(index.columns[0] for index in table.indexes if not index.in_time)}
+    known = {table.key[0], *(index.columns[0] for index in table.searched)}
     walked = _walked(table, where) if known.intersection(where) else f'"{table.name}"'
     if most is not None:
         found = f"SELECT 1 FROM {walked}{_where(terms)} LIMIT ?"

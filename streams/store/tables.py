@@ -7,6 +7,9 @@ all JSON canonical text. Whoever changes what a row means raises `VIEWS_VERSION`
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from operator import itemgetter
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
@@ -18,14 +21,31 @@ Row = tuple[Any, ...]
 
 
 class Index(NamedTuple):
-    """Columns to find rows by; rows whose first such column is null are left out.
+    """Columns to find rows by, and to walk along.
+
+    Rows whose column `filled`, the first one where it is not said, is null are left out. `then` are the
+    columns that break ties: rows come in their order, but they take no room in the index. The first `same`
+    columns are only ever compared for equality, so that an adapter may keep long values short.
 
     `in_time`: it is read along from its end (`Snapshot.newest`), and never chosen for what is read in the
     order of the key.
     """
 
     columns: tuple[str, ...]
+    then: tuple[str, ...] = ()
+    filled: str | None = None
+    same: int = 0
     in_time: bool = False
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns whose values say where a row comes."""
+        return self.columns + self.then
+
+    @property
+    def known(self) -> str:
+        """The column that is not null in any of the rows."""
+        return self.filled or self.columns[0]
 
 
 class Table(NamedTuple):
@@ -41,6 +61,16 @@ class Table(NamedTuple):
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return self.row.__struct_fields__
+
+    @property
+    def by_key(self) -> Index:
+        """The key, as something to walk along."""
+        return Index(self.key)
+
+    @property
+    def searched(self) -> tuple[Index, ...]:
+        """The indexes that find rows by their first column alone, whatever is in the others."""
+        return tuple(each for each in self.indexes if not (each.same or each.filled or each.in_time))
 
     def types(self) -> dict[str, tuple[type, bool]]:
         """For each column its Python type, and whether it may be null."""
@@ -83,9 +113,11 @@ class Prediction(Struct, gc=False):
 class Fact(Struct, gc=False):
     """One event about a prediction, a case or a subject, and what is true about it now.
 
-    The columns up to `text` never change. `pid` is the prediction that it is joined to; `retracted`
-    and `effective` (it counts) are 0 or 1; `code` is the worker's verdict against it; `waits_for`
-    says what it needs.
+    The columns up to `case_at` never change; that one is `at` where the key is a join key. `pid` is the
+    prediction that it is joined to. `retracted` and `effective` (it counts) are 0 or 1; `retracted_at` is
+    that of its own retractions, which a reason without any leaves to its thumb. `slot` says for what it
+    stands as a candidate of its person's, `vote` is the name of the label that it votes for. `code` is the
+    worker's verdict against it; `waits_for` says what it needs.
     """
 
     key: bytes
@@ -106,12 +138,14 @@ class Fact(Struct, gc=False):
     gold: int
     explains: bytes | None
     text: str | None
+    case_at: int | None = None
     pid: bytes | None = None
     joined: int | None = None
     retracted: int = 0
     retracted_at: int | None = None
     effective: int = 0
-    label_used: int = 0
+    slot: str | None = None
+    vote: bytes | None = None
     code: str | None = None
     waits_for: str | None = None
 
@@ -127,7 +161,11 @@ class CaseEntry(Struct, gc=False):
 
 
 class Label(Struct, gc=False):
-    """What people say the right label of a prediction is. `candidates` is a JSON list, most votes first."""
+    """What people say the right label of a prediction is, of `votes` altogether, `gold` of them gold.
+
+    `rivals` says how many labels were voted for. `candidates` is a JSON list of them with their events,
+    most votes first; null where there are many votes: then each of them has a row of `candidates`.
+    """
 
     model: str
     pid: bytes
@@ -137,7 +175,20 @@ class Label(Struct, gc=False):
     people: int
     channel: str | None
     rivals: int
-    candidates: str
+    candidates: str | None
+    votes: int
+    gold: int
+
+
+class Candidate(Struct, gc=False):
+    """How many votes one label has, where a prediction has many votes: all, gold ones, and corrections."""
+
+    pid: bytes
+    name: bytes
+    label: str
+    votes: int
+    gold: int
+    corrections: int
 
 
 class Override(Struct, gc=False):
@@ -276,15 +327,34 @@ FACTS_BY_TIME = Index(("kind", "at", "id", "partition", "offset", "place"), in_t
 written behind the one before."""
 
 PREDICTIONS = Table("predictions", Prediction, ("pid",), (PREDICTIONS_BY_TIME,))
+FACTS_BY_WAIT = Index(("waits_for", "key"), ("id", "source"))
+FACTS_BY_SLOT = Index(("pid", "person", "slot", "at", "id"), ("source", "key"), same=3)
+FACTS_BY_VOTE = Index(("pid", "vote", "id"), ("source", "key"), filled="vote", same=1)
+FACTS_BY_EXPLAINED = Index(("key", "explains", "kind", "source", "id"), filled="explains", same=4)
+FACTS_BY_CASE = Index(("key", "case_at", "id"), ("source",), filled="case_at", same=1)
+FACTS_FROM_CASES = Index(("pid", "case_at", "id"), ("source", "key"), filled="case_at", same=1)
 FACTS = Table(
     "facts",
     Fact,
     ("key", "id", "source"),
-    (Index(("id",)), Index(("waits_for",)), Index(("pid",)), FACTS_BY_TIME),
+    (
+        Index(("id",)),
+        FACTS_BY_WAIT,
+        FACTS_BY_SLOT,
+        FACTS_BY_VOTE,
+        FACTS_BY_EXPLAINED,
+        FACTS_BY_CASE,
+        FACTS_FROM_CASES,
+        FACTS_BY_TIME,
+    ),
 )
-CASES = Table("cases", CaseEntry, ("key", "pid"))
+CASES_BY_TIME = Index(("key", "at", "id"), ("source", "pid"), same=1)
+CASES = Table("cases", CaseEntry, ("key", "pid"), (CASES_BY_TIME,))
 LABELS = Table("labels", Label, ("model", "pid"))
-OVERRIDES = Table("overrides", Override, ("model", "person", "input_ref", "pid"))
+CANDIDATES_BY_VOTES = Index(("pid", "gold", "votes"), ("name",))
+CANDIDATES = Table("candidates", Candidate, ("pid", "name"), (CANDIDATES_BY_VOTES,))
+OVERRIDES_BY_TIME = Index(("model", "person", "input_ref", "env", "at", "id"), ("source", "pid"), same=4)
+OVERRIDES = Table("overrides", Override, ("model", "person", "input_ref", "pid"), (OVERRIDES_BY_TIME,))
 AUDITED = Table("audited_inputs", AuditedInput, ("model", "env", "input_ref", "pid"))
 COUNTS = Table("counts", Count, ("dims", "shard"), sums=("n", "events"))
 EXPOSURES = Table("exposures", Exposure, ("subject", "dims", "day", "shard"), sums=("n",))
@@ -295,7 +365,7 @@ DEAD_LETTERS = Table(
     "dead_letters",
     DeadLetterRow,
     ("partition", "offset", "place"),
-    (Index(("code",)), Index(("id",)), Index(("model", "env", "code"))),
+    (Index(("code", "partition", "offset", "place")), Index(("id",)), Index(("model", "env", "code"))),
 )
 REPLAYED = Table("replayed", Replayed, ("dead_letter", "claim", "partition"))
 
@@ -304,6 +374,7 @@ TABLES = (
     FACTS,
     CASES,
     LABELS,
+    CANDIDATES,
     OVERRIDES,
     AUDITED,
     COUNTS,
@@ -314,6 +385,17 @@ TABLES = (
     DEAD_LETTERS,
     REPLAYED,
 )
+
+
+@cache
+def picking(table: Table, columns: tuple[str, ...]) -> Callable[[Row], Row]:
+    """From a row to its values in some columns."""
+    places = [table.columns.index(column) for column in columns]
+    if len(places) == 1:
+        place = places[0]
+        return lambda row: (row[place],)
+    return itemgetter(*places)
+
 
 as_row = msgspec.structs.astuple
 """The row of a Struct of this module."""

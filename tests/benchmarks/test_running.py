@@ -18,6 +18,7 @@ _ROWS = {
     "http-single",
     "worker",
     "worker-store",
+    "hot",
     "growth",
     "growth-memory",
     "replay",

@@ -25,7 +25,7 @@ READS = {
     "/v1/feedback": _LISTED | {"kind", "value"},
     "/v1/models": {"after", "env", "limit", "next"},
     "/v1/models/{model}": {"after", "env"},
-    "/v1/predictions/{id}": {"after"},
+    "/v1/predictions/{id}": {"after", "limit", "next"},
     "/v1/feedback/{id}": {"after", "source"},
     "/v1/waiting": {"after", "env", "limit", "next"},
     "/v1/counts": {"after", "env", "limit", "next", "model", "from", "to", "by"},

@@ -12,16 +12,21 @@ from streams.store.port import ANY, Range, Store
 from streams.store.tables import (
     AUDITED,
     CASES,
+    CASES_BY_TIME,
     COUNTS,
     DEAD_LETTERS,
     EXPOSURES,
     FACTS,
+    FACTS_BY_CASE,
+    FACTS_BY_SLOT,
     FACTS_BY_TIME,
+    FACTS_BY_WAIT,
     LABELS,
     PREDICTIONS,
     PREDICTIONS_BY_TIME,
     TABLES,
     VIEWS_VERSION,
+    Index,
     Row,
 )
 from tests.streams.rows import WORDS, case, count, fact, row
@@ -44,8 +49,10 @@ class RowsContract:
                 assert list(snapshot.scan(table)) == []
                 assert snapshot.count(table) == 0
                 assert snapshot.get(table, []) == []
-                for index in table.indexes:
+                for index in table.searched:
                     assert snapshot.find(table, index.columns[0], []) == []
+                for index in (*table.indexes, table.by_key):
+                    assert snapshot.along(table, index, [], fixed=1, limit=1) == []
                 if table.sums:
                     assert snapshot.totals(table, []) == []
                     assert snapshot.totals(table, ["env"]) == []
@@ -90,7 +97,7 @@ class RowsContract:
         assert everything(store, FACTS) == [fact(b"p1", 1, value="up", pid=b"p9"), fact(b"p1", 2)]
         with store.snapshot() as snapshot:
             assert snapshot.find(FACTS, "waits_for", ["prediction:x"]) == []
-            assert snapshot.find(FACTS, "pid", [b"p9"]) == [fact(b"p1", 1, value="up", pid=b"p9")]
+            assert snapshot.find(FACTS, "id", [b"0001"]) == [fact(b"p1", 1, value="up", pid=b"p9")]
 
     def test_a_table_may_be_all_key(self, store: Store) -> None:
         """A row whose key is there already is put again without harm."""
@@ -210,7 +217,7 @@ class RowsContract:
                 ({"code": Range("d")}, lambda at, code: False),
             ]
             for where, meets in questions:
-                wanted = [each for each in rows if meets(each[8], each[24])]
+                wanted = [each for each in rows if meets(each[8], each[FACTS.columns.index("code")])]
                 assert list(snapshot.scan(FACTS, where)) == wanted, where
                 assert snapshot.count(FACTS, where) == len(wanted), where
 
@@ -348,3 +355,57 @@ class RowsContract:
         with store.snapshot() as snapshot:
             for most, wanted in ((0, 0), (3, 3), (5, 5), (9, 5), (None, 5)):
                 assert snapshot.count(FACTS, {"waits_for": "a"}, most=most) == wanted
+
+    def test_rows_come_along_an_index(self, store: Store) -> None:
+        """From each start the rows behind it, in the order of the index and no more than asked for."""
+        rows = [
+            fact(b"j", n, case_at=at, at=at, waits_for=wait)
+            for n, (at, wait) in enumerate([(3, "a"), (1, None), (3, "b"), (2, "a"), (-5, "a")])
+        ]
+        rows += [fact(b"k", 9, case_at=2, at=2), fact(b"p", 1, at=2, waits_for="a")]
+        put(store, FACTS, rows)
+        first, second, third, fourth, fifth, other, plain = rows
+        with store.snapshot() as snapshot:
+
+            def along(index: Index, starts: list[Row], fixed: int, limit: int, **how: bool) -> list[Row]:
+                return snapshot.along(FACTS, index, starts, fixed=fixed, limit=limit, **how)
+
+            assert along(FACTS_BY_CASE, [(b"j",)], 1, 9) == [fifth, second, fourth, first, third]
+            assert along(FACTS_BY_CASE, [(b"j",)], 1, 2, descending=True) == [third, first]
+            assert along(FACTS_BY_CASE, [(b"j", 2)], 1, 1) == [first]
+            assert along(FACTS_BY_CASE, [(b"j", 3)], 1, 1, descending=True) == [fourth]
+            assert along(FACTS_BY_CASE, [(b"j", 3, b"0000", "/s")], 1, 9) == [third]
+            assert sorted(along(FACTS_BY_CASE, [(b"j", 1), (b"k", 1), (b"p", 1), (b"z", 1)], 1, 1)) == [
+                fourth,
+                other,
+            ]
+            waiting = along(FACTS_BY_WAIT, [("",)], 0, 9)
+            assert waiting == [first, fourth, fifth, plain, third]
+            assert along(FACTS_BY_WAIT, [("a", b"j", b"0003", "/s")], 0, 2) == [fifth, plain]
+            assert along(FACTS.by_key, [(b"j", b"0001", "/s")], 1, 2) == [third, fourth]
+            assert along(FACTS.by_key, [(b"j", b"0001", "/s")], 3, 2) == [second]
+
+    def test_a_transaction_walks_along_what_it_wrote(self, store: Store) -> None:
+        """Rows that a transaction put, moved or deleted are where they belong, in order with the others."""
+        put(store, CASES, [case(b"k", b"%d" % n, n) for n in range(6)])
+        with store.transaction([0]) as transaction:
+            transaction.put(CASES, [case(b"k", b"1", 7), case(b"k", b"8", 2), case(b"l", b"9", 1)])
+            transaction.delete(CASES, [(b"k", b"3")])
+            rows = transaction.along(CASES, CASES_BY_TIME, [(b"k",)], fixed=1, limit=9)
+            assert [row[1] for row in rows] == [b"0", b"2", b"8", b"4", b"5", b"1"]
+            rows = transaction.along(CASES, CASES_BY_TIME, [(b"k", 5)], fixed=1, limit=2, descending=True)
+            assert [row[1] for row in rows] == [b"4", b"8"]
+
+    def test_long_ids_are_told_apart_along_an_index(self, store: Store) -> None:
+        """However long the values are that only have to be equal, none is taken for another."""
+        long = "é" * 256
+        people = (long, long[:-1] + "e", "short")
+        rows = [
+            row(FACTS, key=b"k", id=b"%d" % n, source="/s", pid=long.encode() * 2, person=who, slot="thumb")
+            for n, who in enumerate(people)
+        ]
+        put(store, FACTS, rows)
+        with store.snapshot() as snapshot:
+            for each, who in zip(rows, people, strict=True):
+                start = (long.encode() * 2, who, "thumb")
+                assert snapshot.along(FACTS, FACTS_BY_SLOT, [start], fixed=3, limit=5) == [each]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import problems
+from streams import fold, label_rows, locks, settling, working_set
 from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.rebuild import verify
@@ -18,6 +20,7 @@ from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, TABLES, DeadLetterRow, Fact, Row
 from tests.streams.dense import dense_history
 from tests.streams.drawn import histories, log_of, views
+from tests.streams.whole_sets import differences
 
 _dense = st.builds(dense_history, st.integers(0, 10**9), st.integers(1, 120))
 _histories = st.one_of(histories(), _dense, _dense)
@@ -58,6 +61,30 @@ def test_views_are_the_same_for_every_interleaving_and_block_size(history, parti
     store = _fold_in_steps(log, MemoryStore(log.identity), data, lambda same: same)
     with store.snapshot() as snapshot:
         assert views(snapshot, other) == expected
+        assert differences(snapshot) == []
+
+
+@pytest.fixture(params=[(0, 0, 1, 1), (1, 2, 2, 2), (3, 3, 2, 5)], ids=str)
+def small_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits so low that hardly anything is loaded whole, and most of what changes is left to walks."""
+    whole, listed, few, page = request.param
+    monkeypatch.setattr(working_set, "WHOLE", whole)
+    monkeypatch.setattr(label_rows, "LISTED", listed)
+    monkeypatch.setattr(settling, "_FEW", few)
+    monkeypatch.setattr(fold, "_PAGE", page)
+    monkeypatch.setattr(locks, "_PAGE", page)
+
+
+@pytest.mark.usefixtures("small_limits")
+@given(_histories, st.integers(1, 3), _sizes, st.data())
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+def test_what_is_loaded_is_enough(history, partitions, sizes, data):
+    """Loading no more than an event can change gives what the whole set gives, in any interleaving."""
+    log = log_of(history, partitions, sizes)
+    store = _fold_in_steps(log, MemoryStore(log.identity), data, lambda same: same)
+    with store.snapshot() as snapshot:
+        assert differences(snapshot) == []
+        assert [d.describe() for d in verify(log, snapshot, MemoryStore(log.identity))] == []
 
 
 @given(history=_histories, sizes=_sizes, data=st.data())
@@ -78,8 +105,10 @@ def test_views_on_disk_are_the_same_across_restarts(tmp_path_factory, history, s
     store.close()
 
 
-def test_the_drawn_histories_reach_every_view() -> None:
+def test_the_drawn_histories_reach_every_view(monkeypatch: pytest.MonkeyPatch) -> None:
     """The property is not empty: the drawn histories fill every view and give every verdict and wait."""
+    monkeypatch.setattr(label_rows, "LISTED", 2)
+    monkeypatch.setattr(working_set, "WHOLE", 2)
     reached: set[str] = set()
 
     @given(_histories)
@@ -91,14 +120,14 @@ def test_the_drawn_histories_reach_every_view() -> None:
             reached.update(letter.code for letter in map(_letter, snapshot.scan(DEAD_LETTERS)))
             for fact in (Fact(*row) for row in snapshot.scan(FACTS)):
                 reached.add((fact.waits_for or "").partition(":")[0])
-                reached.update(name for name in ("retracted", "label_used") if getattr(fact, name))
-                reached.add("moved" if fact.pid else "")
+                reached.update(name for name in ("retracted", "vote") if getattr(fact, name))
+                reached.add("moved" if fact.pid not in (None, fact.key) else "")
 
     look()
     every = {table.name for table in TABLES} - {"replayed"}
     verdicts = set(problems.WORKER_CODES) - {problems.CANNOT_FOLD}
     waits = {"prediction", "join_key", "declaration", "event"}
-    assert every | verdicts | waits | {"retracted", "label_used", "moved"} <= reached
+    assert every | verdicts | waits | {"retracted", "vote", "moved"} <= reached
 
 
 def _letter(row: Row) -> DeadLetterRow:

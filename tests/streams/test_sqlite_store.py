@@ -115,7 +115,7 @@ def test_a_scan_walks_along_the_key(planner: sqlite3.Connection, table: Table) -
 
 def test_conditions_on_an_index_use_it(planner: sqlite3.Connection) -> None:
     """What waits, and what was refused with a code, is found without reading all facts."""
-    for table, column in [(FACTS, "waits_for"), (FACTS, "pid"), (DEAD_LETTERS, "code")]:
+    for table, column in [(FACTS, "waits_for"), (FACTS, "id"), (DEAD_LETTERS, "code")]:
         for wanted in ("x", Range(), Range("a"), Range(high="z")):
             for plan in (
                 _plan(planner, *statements.count(table, {column: wanted})),
@@ -130,9 +130,26 @@ def test_indexes_leave_nulls_out(planner: sqlite3.Connection) -> None:
     made = dict(planner.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'").fetchall())
     for table in TABLES:
         for index in table.indexes:
-            column = index.columns[0]
-            left_out = f'WHERE "{column}" IS NOT NULL' in made[f"{table.name}_{'_'.join(index.columns)}"]
-            assert left_out == table.types()[column][1]
+            left_out = f'WHERE "{index.known}" IS NOT NULL' in made[f"{table.name}_{'_'.join(index.columns)}"]
+            assert left_out == table.types()[index.known][1]
+
+
+@pytest.mark.parametrize(
+    "table, index",
+    [(table, index) for table in TABLES for index in (table.by_key, *table.indexes)],
+    ids=lambda each: getattr(each, "name", None) or "_".join(each.columns),
+)
+def test_a_walk_searches_its_index(planner: sqlite3.Connection, table: Table, index: Index) -> None:
+    """Behind every position, in both directions: the index finds the place, and nothing is walked over."""
+    for fixed in range(max(index.same, 1), len(index.columns) + 1):
+        for given in range(fixed, len(index.order) + 1):
+            for descending in (False, True):
+                text = statements._along(table, index, given, fixed, 5, descending, 2)
+                plan = _plan(planner, text, [None] * (2 * given))
+                found = [line for line in plan.split("; ") if line.startswith(f"SEARCH {table.name} ")]
+                assert len(found) == 1, plan
+                assert f"{index.columns[0]}=?" in found[0]
+                assert "SCAN " + table.name not in plan
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from streams.store.port import ANY, Applied, Range
 from streams.store.postgres import statements
 from streams.store.postgres.arrays import PACKERS
 from streams.store.postgres.connections import Connection
-from streams.store.tables import Index, Row, Table
+from streams.store.tables import Index, Row, Table, picking
 
 _FETCHED_AT_ONCE = 1000
 
@@ -50,6 +50,26 @@ class PostgresSnapshot:
 
     def _among(self, table: Table, columns: tuple[str, ...], keys: list[Row]) -> list[Row]:
         return self._rows(statements.among(table, columns), arrays(table, columns, keys))
+
+    def along(
+        self,
+        table: Table,
+        index: Index,
+        starts: Iterable[Sequence[Any]],
+        *,
+        fixed: int,
+        limit: int,
+        descending: bool = False,
+    ) -> list[Row]:
+        wanted = statements.sorted_keys(starts)
+        if not wanted:
+            return []
+        given = len(wanted[0])
+        text = statements.along(table, index, given, fixed, limit, descending=descending)
+        rows = self._rows(text, arrays(table, index.order[:given], wanted))
+        if len(rows) > 1:
+            rows.sort(key=picking(table, index.order), reverse=descending)
+        return rows
 
     def scan(
         self,

@@ -20,7 +20,10 @@ TYPES = {bytes: "bytea", int: "bigint", float: "double precision", str: "text"}
 
 # An entry of an index has at most 2,700 bytes: the ids of a key may take 1 KiB each, and three are too many.
 _LONG = {("facts", "source")}
-_SHORT = 'CASE WHEN octet_length("source") > 256 THEN md5("source") ELSE "source" END'
+_SHORTENED = {
+    "text": "CASE WHEN octet_length({0}) > 256 THEN md5({0}) ELSE {0} END",
+    "bytea": "CASE WHEN octet_length({0}) > 256 THEN decode(md5({0}), 'hex') ELSE {0} END",
+}
 
 POSITIONS = """
 CREATE TABLE positions ("partition" integer PRIMARY KEY, "offset" bigint NOT NULL DEFAULT 0,
@@ -68,8 +71,21 @@ def _index_name(table: Table, index: Index) -> str:
 def _key(table: Table) -> str:
     """The key as the unique index has it."""
     return ", ".join(
-        f"({_SHORT})" if (table.name, column) in _LONG else f'"{column}"' for column in table.key
+        _short(table, column) if (table.name, column) in _LONG else f'"{column}"' for column in table.key
     )
+
+
+def _short(table: Table, column: str, prefix: str = "") -> str:
+    """A column as an index has it in which it is only compared for equality: a long value's digest."""
+    shortened = _SHORTENED.get(kind(table, column))
+    name = f'{prefix}"{column}"'
+    return name if shortened is None else f"({shortened.format(name)})"
+
+
+def _indexed(table: Table, index: Index) -> str:
+    """The columns of an index as it has them."""
+    short = [_short(table, column) for column in index.columns[: index.same]]
+    return ", ".join([*short, *(f'"{column}"' for column in index.columns[index.same :])])
 
 
 def columns_of(table: Table) -> str:
@@ -89,10 +105,9 @@ def create(table: Table) -> str:
         f'CREATE UNIQUE INDEX "{table.name}_key" ON "{table.name}" ({_key(table)})',
     ]
     for index in table.indexes:
-        first = index.columns[0]
-        filled = f' WHERE "{first}" IS NOT NULL' if types[first][1] else ""
+        filled = f' WHERE "{index.known}" IS NOT NULL' if types[index.known][1] else ""
         made.append(
-            f'CREATE INDEX {_index_name(table, index)} ON "{table.name}" ({names(index.columns)}){filled}'
+            f'CREATE INDEX {_index_name(table, index)} ON "{table.name}" ({_indexed(table, index)}){filled}'
         )
     return ";\n".join(made) + ";\n"
 
@@ -167,6 +182,30 @@ def among(table: Table, columns: tuple[str, ...]) -> str:
     )
 
 
+@cache
+def along(table: Table, index: Index, given: int, fixed: int, limit: int, *, descending: bool) -> str:
+    """Read the rows along an index, behind each of the starts, which come as arrays."""
+    columns = index.order[:given]
+    terms = []
+    for number, column in enumerate(columns[:fixed]):
+        terms.append(f'it."{column}" = wanted."{column}"')
+        if number < index.same and kind(table, column) in _SHORTENED:
+            terms.append(f"{_short(table, column, 'it.')} = {_short(table, column, 'wanted.')}")
+    if given > fixed:
+        sign = "<" if descending else ">"
+        behind = columns[fixed:]
+        terms.append(f"({names(behind, 'it.')}) {sign} ({names(behind, 'wanted.')})")
+    if index.known not in columns[:fixed] and table.types()[index.known][1]:
+        terms.append(f'it."{index.known}" IS NOT NULL')
+    order = ", ".join(f'it."{column}"{" DESC" if descending else ""}' for column in index.order[fixed:])
+    return (
+        f"SELECT {names(table.columns, 'found.')}"
+        f" FROM unnest({_arrays(table, columns)}) AS wanted ({names(columns)})"
+        f' CROSS JOIN LATERAL (SELECT * FROM "{table.name}" AS it{_where(terms)}'
+        f"{f' ORDER BY {order}' if order else ''} LIMIT {limit}) AS found"
+    )
+
+
 # Reading by conditions
 
 
@@ -206,9 +245,7 @@ def _source(table: Table, where: Mapping[str, Any], terms: list[str]) -> str:
     facts in key order until it has met the few that wait.
     """
     by_key = where.get(table.key[0]) is not None and not isinstance(where[table.key[0]], Range)
-    by_index = not by_key and any(
-        where.get(index.columns[0]) is not None for index in table.indexes if not index.in_time
-    )
+    by_index = not by_key and any(where.get(index.columns[0]) is not None for index in table.searched)
     fence = " OFFSET 0" if by_index else ""
     return f'(SELECT * FROM "{table.name}"{_where(terms)}{fence}) AS it'
 

@@ -77,7 +77,7 @@ def test_reads_by_keys_search_an_index(filled: PostgresStore) -> None:
     """Every prefix of every key, every indexed column, and every removal."""
     for table in TABLES:
         asked = [table.key[: length + 1] for length in range(len(table.key))]
-        asked += [index.columns[:1] for index in table.indexes]
+        asked += [index.columns[:1] for index in table.searched]
         for columns in asked:
             found = plan(
                 filled, statements.among(table, columns), arrays(table, columns, keys(table, columns))
@@ -87,6 +87,18 @@ def test_reads_by_keys_search_an_index(filled: PostgresStore) -> None:
         assert_searches(
             plan(filled, statements.delete(table), arrays(table, table.key, keys(table, table.key)))
         )
+
+
+def test_walks_search_an_index(filled: PostgresStore) -> None:
+    """Behind every position along every index, in both directions, nothing is sorted whole."""
+    for table in TABLES:
+        for index in (table.by_key, *table.indexes):
+            for fixed in range(max(index.same, 1), len(index.columns) + 1):
+                for given in range(fixed, len(index.order) + 1):
+                    columns = index.order[:given]
+                    for descending in (False, True):
+                        text = statements.along(table, index, given, fixed, 5, descending=descending)
+                        assert_searches(plan(filled, text, arrays(table, columns, keys(table, columns))))
 
 
 def test_locks_search_an_index(filled: PostgresStore) -> None:

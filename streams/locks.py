@@ -1,0 +1,71 @@
+"""Holding what a batch changes: join keys, then predictions, so that several writers follow each other.
+
+Facts by join key are changed by whoever holds the key and the prediction that they are joined to. Which one
+that is can be read as soon as the key is held; everything else is read when the predictions are held too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from schemas.identity import JOIN_KEY, PREDICTION, join_key
+from streams.processors.amend import REASON, RETRACTION, THUMB
+from streams.store.port import Transaction
+from streams.store.tables import (
+    CASES,
+    CASES_BY_TIME,
+    FACTS,
+    FACTS_BY_EXPLAINED,
+    Fact,
+    Prediction,
+    picking,
+)
+
+_PAGE = 5_000
+_CASE_PID = CASES.columns.index("pid")
+_KIND, _PID = FACTS.columns.index("kind"), FACTS.columns.index("pid")
+
+FactKey = tuple[bytes, bytes, str]
+
+
+def hold_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequence[Fact]) -> None:
+    """Hold the join keys of a batch's events, and the predictions of which something may change."""
+    by_case = [fact for fact in facts if fact.key[:1] == JOIN_KEY]
+    entries = [(join_key(row.model, row.join_key), row.at) for row in made if row.join_key is not None]
+    tx.meet(sorted({fact.key for fact in by_case} | {key for key, _ in entries}))
+    pids = {row.pid for row in made}
+    pids.update(fact.key for fact in facts if fact.key[:1] == PREDICTION)
+    instants = {(key, at + 1) for key, at in entries}
+    instants.update((fact.key, fact.at + 1) for fact in by_case)
+    # What a fact belongs to, and what a new prediction takes facts over from.
+    before = tx.along(CASES, CASES_BY_TIME, sorted(instants), fixed=1, limit=1, descending=True)
+    pids.update(row[_CASE_PID] for row in before)
+    pids.update(_retracted(tx, by_case))
+    tx.hold(sorted(pids))
+
+
+def _retracted(tx: Transaction, facts: Sequence[Fact]) -> Iterable[bytes]:
+    """The predictions of what these facts retract, and of the reasons that go with a thumb."""
+    named = {
+        (fact.key, fact.explains, fact.source) for fact in facts if fact.kind == RETRACTION and fact.explains
+    }
+    thumbs = [(fact.key, fact.id, fact.source) for fact in facts if fact.kind == THUMB]
+    found: set[bytes] = set()
+    doomed: list[FactKey] = [key for key in thumbs if key in named]
+    for row in tx.get(FACTS, sorted(named)):
+        if row[_PID] is not None:
+            found.add(row[_PID])
+        if row[_KIND] == THUMB:
+            doomed.append(row[:3])
+    starts = [(key, id_, RETRACTION, source) for key, id_, source in thumbs]
+    for row in tx.along(FACTS, FACTS_BY_EXPLAINED, starts, fixed=4, limit=1):
+        retraction = Fact(*row)
+        assert retraction.explains is not None
+        doomed.append((retraction.key, retraction.explains, retraction.source))
+    for key, id_, source in doomed:
+        start: tuple[object, ...] | None = (key, id_, REASON, source)
+        while start is not None:
+            rows = tx.along(FACTS, FACTS_BY_EXPLAINED, [start], fixed=4, limit=_PAGE)
+            found.update(row[_PID] for row in rows if row[_PID] is not None)
+            start = picking(FACTS, FACTS_BY_EXPLAINED.order)(rows[-1]) if len(rows) == _PAGE else None
+    return found

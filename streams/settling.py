@@ -1,0 +1,438 @@
+"""Settling: what is true about the facts of an agenda, and about all that changes with them.
+
+An agenda begins with what is new. In these steps what changes with it is added, or, where that may be very
+much, left to a walk for later:
+
+1. what the facts by join key belong to now, and what a new prediction takes over from the one before;
+2. retractions: what they mark, and what that takes along;
+3. each fact on its own: joined, waiting, retracted, judged;
+4. each person's slots, of which the latest candidate counts, and the person's vote;
+5. rows: facts, counts, verdicts, overrides and labels.
+
+After every agenda the rows are consistent with each other, so it does not matter in how many agendas what an
+event changes is settled.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from schemas.identity import JOIN_KEY, PREDICTION, SUBJECT, unpack
+from schemas.shapes import fits
+from streams.changes import Changes
+from streams.label_rows import LabelRows, VoteChanges
+from streams.processors.amend import (
+    CONFIRMATION_SLOT,
+    CORRECTING,
+    CORRECTION_SLOT,
+    REASON,
+    RETRACTION,
+    THUMB,
+    fits_slot,
+    later,
+    may_retract,
+    slot_name,
+    slot_of,
+    slots,
+)
+from streams.processors.join import PREDICTION_MADE, contradicts, join_by_case, join_by_id
+from streams.processors.labels import (
+    LABELLING,
+    Fits,
+    judge,
+    override_row,
+    vote_alone,
+    vote_once,
+)
+from streams.store.port import Transaction
+from streams.store.tables import (
+    DECLARATIONS,
+    FACTS,
+    FACTS_BY_CASE,
+    FACTS_BY_EXPLAINED,
+    OVERRIDES,
+    DeadLetterRow,
+    Fact,
+    Index,
+    Prediction,
+    Row,
+    as_row,
+    picking,
+)
+from streams.working_set import FactKey, WorkingSet, fact_key
+
+_FEW = 16
+"""So many rows that change with a fact are settled along with it; further ones are left to a walk."""
+
+_PID, _SLOT = FACTS.columns.index("pid"), FACTS.columns.index("slot")
+_CASE_AT = FACTS.columns.index("case_at")
+
+Version = tuple[str, str]
+"""A model and its version."""
+
+Slot = tuple[bytes, str, str]
+"""A prediction, a person, and what the person's candidates compete for."""
+
+
+class Walk(NamedTuple):
+    """Facts that are still to be settled: those along an index behind a start; `before` ends it, in time."""
+
+    along: Index
+    fixed: int
+    start: tuple[Any, ...]
+    before: int | None = None
+
+    def page(self, transaction: Transaction, most: int) -> tuple[list[Row], Walk | None]:
+        """The next rows, at most so many, and the walk that is left."""
+        rows = transaction.along(FACTS, self.along, [self.start], fixed=self.fixed, limit=most)
+        rest = None if len(rows) < most else self._replace(start=picking(FACTS, self.along.order)(rows[-1]))
+        if self.before is not None and rows and rows[-1][_CASE_AT] >= self.before:
+            return [row for row in rows if row[_CASE_AT] < self.before], None
+        return rows, rest
+
+
+class Settlement:
+    """One agenda, on the working set that it is settled in."""
+
+    def __init__(self, transaction: Transaction, loaded: WorkingSet) -> None:
+        self._tx = transaction
+        self._loaded = loaded
+        self.agenda: dict[FactKey, Fact] = {}
+        """The facts to settle; those without a row in the store are new."""
+        self.predictions: list[Prediction] = []
+        """Predictions that are new."""
+        self.letters: list[DeadLetterRow] = []
+        self._walks: list[Walk] = []
+        self._shapes: dict[Version, Fits] = {}
+        # Candidates beside the agenda's, which those may have changed.
+        self._touched: dict[FactKey, Fact] = {}
+        self._overrides: dict[tuple[str, str, str, bytes], Row | None] = {}
+        # Predictions and persons of whom a fitting correction stands no longer.
+        self._withdrawn: set[tuple[bytes, str]] = set()
+
+    def run(self) -> list[Walk]:
+        """Settle and write; gives what is left to be settled."""
+        self._arrive()
+        self._join()
+        self._retract()
+        self._load_shapes()
+        for fact in self.agenda.values():
+            self._settle_alone(fact)
+        self._settle_slots()
+        self._write()
+        return self._walks
+
+    def _add(self, facts: Iterable[Fact]) -> None:
+        self.agenda.update((fact_key(fact), fact) for fact in facts)
+
+    # 1. predictions and join keys
+
+    def _arrive(self) -> None:
+        """Add what changes with the predictions that are new."""
+        loaded = self._loaded
+        for prediction in self.predictions:
+            if loaded.is_whole(prediction.pid):
+                self._add(loaded.under(prediction.pid))
+            else:
+                self._walks.append(Walk(FACTS.by_key, 1, (prediction.pid,)))
+        entries = [entry for each in loaded.new_cases.values() for entry in each]
+        if not entries:
+            return
+        cases = loaded.cases([(entry.key, entry.at) for entry in entries], following=True)
+        starts: dict[tuple[bytes, int], int | None] = {}
+        for entry in entries:
+            case = cases[entry.key]
+            # One of the same instant may be greater: then this one gets nothing.
+            if case.at(entry.at) == entry.pid:
+                starts[entry.key, entry.at - 1] = case.after(entry.at)
+        rows = self._tx.along(FACTS, FACTS_BY_CASE, list(starts), fixed=1, limit=_FEW)
+        place = picking(FACTS, FACTS_BY_CASE.order)
+        by_key: defaultdict[bytes, list[Row]] = defaultdict(list)
+        for row in sorted(dict.fromkeys(rows), key=place):
+            by_key[row[0]].append(row)
+        taken: list[Row] = []
+        for (key, instant), before in starts.items():
+            behind = [row for row in by_key[key] if row[_CASE_AT] > instant][:_FEW]
+            mine = [row for row in behind if before is None or row[_CASE_AT] < before]
+            taken += mine
+            if len(mine) == _FEW:
+                self._walks.append(Walk(FACTS_BY_CASE, 1, place(mine[-1]), before))
+        self._add(loaded.take(taken))
+
+    def _join(self) -> None:
+        """Find the predictions that the facts of the agenda belong to."""
+        loaded = self._loaded
+        by_case = [fact for fact in self.agenda.values() if fact.key[:1] == JOIN_KEY]
+        if by_case:
+            cases = loaded.cases({(fact.key, fact.at) for fact in by_case})
+            chosen = [cases[fact.key].at(fact.at) if fact.key in cases else None for fact in by_case]
+            pids = {pid for pid in chosen if pid is not None}
+            pids.update(fact.pid for fact in by_case if fact.pid is not None)
+            loaded.load_predictions(pids)
+            for fact, pid in zip(by_case, chosen, strict=True):
+                join_by_case(fact, None if pid is None else loaded.predictions[pid])
+        for fact in self.agenda.values():
+            if fact.key[:1] == PREDICTION and fact.kind != PREDICTION_MADE:
+                join_by_id(fact, loaded.predictions[fact.key])
+
+    # 2. retractions
+
+    def _retract(self) -> None:
+        """Mark what is retracted, and add it and what it takes along."""
+        loaded = self._loaded
+        new = [key for key in self.agenda if key not in loaded.before]
+        early = loaded.explaining(new, RETRACTION, _FEW)
+        self._leave_rest(new, early, RETRACTION)
+        self._add_joined(fact for fact in early if fact_key(fact) not in self.agenda)
+        retractions = [fact for fact in self.agenda.values() if fact.kind == RETRACTION]
+        explained = [_explained(fact) for fact in self.agenda.values() if fact.kind in (RETRACTION, REASON)]
+        loaded.load_facts(key for key in explained if key is not None)
+        changed: dict[FactKey, Fact] = {}
+        for retraction in retractions:
+            self._mark(retraction, changed)
+        loaded.load_facts(
+            key for fact in changed.values() if fact.kind == REASON and (key := _explained(fact))
+        )
+        thumbs = [key for key, fact in changed.items() if fact.kind == THUMB]
+        if thumbs:
+            reasons = loaded.explaining(thumbs, REASON, _FEW)
+            self._leave_rest(thumbs, reasons, REASON)
+            for reason in reasons:
+                changed[fact_key(reason)] = reason
+        self._add_joined(fact for key, fact in changed.items() if key not in self.agenda)
+
+    def _add_joined(self, facts: Iterable[Fact]) -> None:
+        """Add facts that stay joined as they are."""
+        added = list(facts)
+        self._loaded.load_predictions(fact.pid for fact in added if fact.pid is not None)
+        self._add(added)
+
+    def _leave_rest(self, named: list[FactKey], found: list[Fact], kind: str) -> None:
+        """Leave to walks what explains these, where there was more of it than was loaded."""
+        counts: defaultdict[FactKey | None, list[Fact]] = defaultdict(list)
+        for fact in found:
+            counts[_explained(fact)].append(fact)
+        for key in named:
+            given = counts.get(key, ())
+            if len(given) >= _FEW and not self._loaded.is_whole(key[0]):
+                start = (key[0], key[1], kind, key[2], max(fact.id for fact in given))
+                self._walks.append(Walk(FACTS_BY_EXPLAINED, 4, start))
+
+    def _mark(self, retraction: Fact, changed: dict[FactKey, Fact]) -> None:
+        """Settle what a retraction marks."""
+        key = _explained(retraction)
+        assert key is not None
+        marked = self._loaded.facts.get(key)
+        counted = retraction.effective
+        retraction.effective = 0
+        if retraction.code is not None:
+            # It named another model, as is known since the prediction came: it never counted.
+            if counted and marked is not None:
+                self._mark_anew(key, marked, changed)
+            return
+        retraction.waits_for = None if marked else f"event:{unpack(key[1])}"
+        if marked is None or not may_retract(retraction, marked):
+            return
+        retraction.effective = 1
+        if marked.retracted_at is None or retraction.at < marked.retracted_at:
+            marked.retracted_at = retraction.at
+            changed[key] = marked
+
+    def _mark_anew(self, key: FactKey, marked: Fact, changed: dict[FactKey, Fact]) -> None:
+        """Settle the marks of a fact from all retractions that name it."""
+        prediction = self._loaded.predictions.get(key[0])
+        walk: Walk | None = Walk(FACTS_BY_EXPLAINED, 4, (key[0], key[1], RETRACTION, key[2]))
+        instants: list[int] = []
+        while walk is not None:
+            rows, walk = walk.page(self._tx, 1000)
+            named = [Fact(*row) for row in rows]
+            named = [
+                fact for fact in named if may_retract(fact, marked) and not contradicts(fact, prediction)
+            ]
+            instants += [min(fact.at for fact in named)] if named else []
+        for fact in self.agenda.values():
+            # New ones are not in the store yet.
+            names_it = fact.kind == RETRACTION and fact.code is None and _explained(fact) == key
+            if names_it and may_retract(fact, marked):
+                instants.append(fact.at)
+        marked.retracted_at = min(instants, default=None)
+        changed[key] = marked
+
+    # 3. each fact on its own
+
+    def _load_shapes(self) -> None:
+        """Load what the versions of the predictions at hand declared: shapes are looked up here only."""
+        homes = self._loaded.predictions.values()
+        versions = {(home.model, home.model_version) for home in homes if home is not None}
+        rows = self._tx.get(DECLARATIONS, sorted(versions))
+        self._shapes = {(row[0], row[1]): fits(row[2]) for row in rows}
+
+    def _fits(self, prediction: Prediction) -> Fits | None:
+        return self._shapes.get((prediction.model, prediction.model_version))
+
+    def _settle_alone(self, fact: Fact) -> None:
+        """Settle what does not depend on others of the same person."""
+        if fact.kind in (RETRACTION, PREDICTION_MADE):
+            return
+        taken = fact.retracted_at is not None
+        if fact.kind == REASON and not taken:
+            key = _explained(fact)
+            thumb = None if key is None else self._loaded.facts.get(key)
+            taken = thumb is not None and thumb.kind == THUMB and thumb.retracted_at is not None
+        fact.retracted = int(taken)
+        if fact.key[:1] == SUBJECT:
+            fact.effective = int(not taken)
+            return
+        fact.slot, fact.vote = None, None
+        if fact.kind in LABELLING and fact.pid is not None:
+            fact.code, fact.waits_for = None, None
+        if taken:
+            fact.waits_for = None
+        if taken or fact.pid is None:
+            fact.effective = 0
+            return
+        prediction = self._loaded.predictions[fact.pid]
+        assert prediction is not None
+        fact.slot = slot_of(fact)
+        if fact.kind == CORRECTING:
+            judge(fact, prediction, self._fits(prediction))
+        if fact.slot is None:
+            fact.effective = 1
+            if fact.kind in LABELLING:
+                vote_alone(fact, prediction, self._fits(prediction))
+
+    # 4. each person's slots
+
+    def _settle_slots(self) -> None:
+        """Settle what counts among the candidates of each slot that the agenda touches, and the votes."""
+        touched, lost = self._touched_slots()
+        if not touched:
+            return
+        self._load_candidates(touched, lost)
+        for key, fact in self._loaded.facts.items():
+            if fact.slot is not None and fact.pid is not None and fact.person is not None:
+                members = touched.get((fact.pid, fact.person, slot_name(fact.slot)))
+                if members is not None:
+                    members.append(fact)
+                    self._touched[key] = fact
+        for members in touched.values():
+            _settle_effective(members)
+        for pid, person, name in touched:
+            if name == CORRECTION_SLOT:
+                confirmations = touched[pid, person, CONFIRMATION_SLOT]
+                self._settle_vote(pid, person, touched[pid, person, name] + confirmations)
+
+    def _touched_slots(self) -> tuple[dict[Slot, list[Fact]], dict[Slot, int]]:
+        """The slots that facts of the agenda stand for or stood for, and how many left each of them."""
+        touched: dict[Slot, list[Fact]] = {}
+        lost: defaultdict[Slot, int] = defaultdict(int)
+        for key, fact in self.agenda.items():
+            person = fact.person
+            if person is None:
+                continue
+            row = self._loaded.before.get(key)
+            if (
+                row is not None
+                and row[_SLOT] is not None
+                and (row[_PID], row[_SLOT]) != (fact.pid, fact.slot)
+            ):
+                _touch(touched, row[_PID], person, row[_SLOT])
+                lost[row[_PID], person, row[_SLOT]] += 1
+                if fits_slot(row[_SLOT]):
+                    self._withdrawn.add((row[_PID], person))
+            if fact.slot is not None and fact.pid is not None:
+                _touch(touched, fact.pid, person, fact.slot)
+        return touched, lost
+
+    def _load_candidates(self, touched: Iterable[Slot], lost: dict[Slot, int]) -> None:
+        """Load the latest candidate of each slot, or the first that no longer stands and one more."""
+        by_most: defaultdict[int, list[Slot]] = defaultdict(list)
+        for pid, person, name in touched:
+            if not self._loaded.holds_all_of(pid):
+                for slot in slots(name):
+                    by_most[lost.get((pid, person, slot), 0) + 1].append((pid, person, slot))
+        for most, asked in by_most.items():
+            self._loaded.load_candidates(asked, most)
+
+    def _settle_vote(self, pid: bytes, person: str, facts: list[Fact]) -> None:
+        """Settle one person's vote on a prediction, and what the person gets next time for the same input."""
+        prediction = self._loaded.predictions[pid]
+        assert prediction is not None
+        latest = vote_once(facts, prediction, self._fits(prediction))
+        if prediction.input_ref is not None and (latest is not None or (pid, person) in self._withdrawn):
+            key = prediction.model, person, prediction.input_ref, pid
+            self._overrides[key] = None if latest is None else as_row(override_row(prediction, latest))
+
+    # 5. rows
+
+    def _write(self) -> None:
+        changes = Changes(self._tx.shard, self._why_invalid)
+        changes.letters.extend(self.letters)
+        for entries in self._loaded.new_cases.values():
+            for entry in entries:
+                changes.new_case(as_row(entry))
+        for prediction in self.predictions:
+            changes.new_prediction(prediction)
+        votes = VoteChanges()
+        for facts in (self.agenda, self._touched):
+            for key, fact in facts.items():
+                if facts is self.agenda or key not in self.agenda:
+                    self._write_fact(changes, votes, key, fact)
+        for override, row in self._overrides.items():
+            if row is None:
+                changes.deletes[OVERRIDES.name][override] = None
+            else:
+                changes.put(OVERRIDES, row)
+        LabelRows(self._tx, self._loaded, changes).settle(votes)
+        changes.write(self._tx)
+
+    def _why_invalid(self, fact: Fact) -> str:
+        """Why a label does not fit."""
+        prediction, shape = self._loaded.home_of(fact), None
+        if prediction is not None:
+            shape = self._fits(prediction)
+        assert shape is not None
+        assert fact.label is not None
+        return shape.verdict(fact.label).value
+
+    def _write_fact(self, changes: Changes, votes: VoteChanges, key: FactKey, fact: Fact) -> None:
+        before = self._loaded.before.get(key)
+        after = as_row(fact)
+        if before == after:
+            return
+        home = self._loaded.home_of(fact)
+        if before is None:
+            changes.new_fact(fact, after, home)
+            votes.note(None, None, fact, home)
+            return
+        old = Fact(*before)
+        old_home = self._loaded.home_of(old)
+        changes.changed_fact(old, old_home, fact, after, home)
+        votes.note(old, old_home, fact, home)
+
+
+def _explained(fact: Fact) -> FactKey | None:
+    """The identity of what a fact explains."""
+    return None if fact.explains is None else (fact.key, fact.explains, fact.source)
+
+
+def _touch(touched: dict[Slot, list[Fact]], pid: bytes, person: str, slot: str) -> None:
+    """Note that a person's slot is settled anew; correction and confirmation make one vote together."""
+    name = slot_name(slot)
+    touched.setdefault((pid, person, name), [])
+    if name in (CORRECTION_SLOT, CONFIRMATION_SLOT):
+        other = CONFIRMATION_SLOT if name == CORRECTION_SLOT else CORRECTION_SLOT
+        touched.setdefault((pid, person, other), [])
+
+
+def _settle_effective(candidates: list[Fact]) -> None:
+    """Settle which one of a slot's candidates counts: the latest."""
+    best: Fact | None = None
+    for fact in candidates:
+        fact.effective = 0
+        if best is None or later(fact, best):
+            best = fact
+    if best is not None:
+        best.effective = 1
