@@ -15,6 +15,7 @@ from typing import Any
 from feedback.datasets.columns import SCHEMA
 from feedback.datasets.limits import LIMITS, described
 from feedback.datasets.recipe import TRAINING
+from feedback.escaping import as_code, for_markdown
 from feedback.shares import share
 
 _MOST_LABELS_SHOWN = 20
@@ -126,7 +127,7 @@ def _cut(said: Mapping[str, Any]) -> Iterator[str]:
     yield "## How it was cut"
     yield ""
     yield f"- As of `{said['as_of']}` of log `{said['log']['id']}`; filters: " + ", ".join(
-        f"{name} = {value}" for name, value in filters.items()
+        f"{name} = {for_markdown(value)}" for name, value in filters.items()
     )
     yield (
         "- Inputs go to train, validation and test 80 / 10 / 10 by a keyed hash of `input_ref`, the same in"
@@ -171,5 +172,4 @@ def _columns(said: Mapping[str, Any]) -> Iterator[str]:
 
 def _cell(text: str) -> str:
     """A label as the cell of a table: it is somebody's text, and must not become anything else."""
-    short = text if len(text) <= 60 else text[:59] + "…"
-    return "`" + short.replace("`", "'").replace("|", "¦").replace("\n", " ").replace("\r", " ") + "`"
+    return as_code(text if len(text) <= 60 else text[:59] + "…")

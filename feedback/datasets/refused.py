@@ -58,8 +58,7 @@ def refused_labels(snapshot: Snapshot, model: str, filters: Filters, declared: I
     scope = _Scope(filters, frozenset(declared))
     refused = sum(
         scope.has(made.model_version, made.segment, rfc3339(made.at)[:10])
-        for made in _predictions_refused(snapshot)
-        if made.model == model and made.env == filters.env
+        for made in _predictions_refused(snapshot, model, filters.env)
     )
     where = {"model": model, "env": filters.env, "kind": _CORRECTION}
     totals = snapshot.totals(COUNTS, ("model_version", "segment", "day"), where)
@@ -86,11 +85,12 @@ class _Scope:
         )
 
 
-def _predictions_refused(snapshot: Snapshot) -> Iterator[Prediction]:
+def _predictions_refused(snapshot: Snapshot, model: str, env: str) -> Iterator[Prediction]:
     """For each person's latest correction whose label was refused, its prediction."""
+    where = {"model": model, "env": env, "code": LABEL_INVALID}
     after = None
     while True:
-        rows = snapshot.scan(DEAD_LETTERS, {"code": LABEL_INVALID}, after=after, limit=_CHUNK)
+        rows = snapshot.scan(DEAD_LETTERS, where, after=after, limit=_CHUNK)
         letters = [DeadLetterRow(*row) for row in rows]
         if letters:
             yield from _judged(snapshot, letters)

@@ -35,6 +35,7 @@ from feedback.datasets.rows import Progress
 from feedback.datasets.shelf import Bench, Shelf
 from feedback.datasets.shift import Shift, label_shift
 from feedback.datasets.standing import Scratch, Standing, Wait, parse_as_of, sqlite_scratch, standing
+from feedback.escaping import as_code
 from schemas.instants import nanoseconds, rfc3339
 from streams.log.port import Log, Positions, format_positions
 from streams.store.port import Snapshot, Store
@@ -183,16 +184,26 @@ def _refuse_anothers_name(shelf: Shelf, snapshot: Snapshot, what: Wanted) -> Non
         )
 
 
+_WHY = {
+    "no_input_ref": "without `input` or `input_ref` a row has no split: send one of them with the prediction",
+    "tie": "no label has more votes than every other",
+    "outside_filters": "left out by the filters",
+}
+
+
 def _refuse_empty(made: Cut, model: str) -> None:
     if made.census.total:
         return
     left_out = {**made.census.left_out, "outside_filters": made.census.filtered}
-    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+    reasons = ", ".join(f"{count:,} {reason} ({_WHY[reason]})" for reason, count in left_out.items() if count)
     raise NothingToRelease(
         f"no labelled prediction of {model} can be released: "
-        + (f"{reasons}." if reasons else "there are no labels.")
-        + " Labels come from corrections and yes-confirmations; those of a model version without"
-        " `model.declared` wait (`loopline waiting`).",
+        + (
+            f"{reasons}."
+            if reasons
+            else "there are no labels. Labels come from corrections and yes-confirmations; those of a model"
+            " version without `model.declared` wait (`loopline waiting`)."
+        ),
         {reason: count for reason, count in left_out.items() if count},
     )
 
@@ -261,9 +272,10 @@ class _Job:
         caveats = [refused.sentence()] if refused.refused else []
         if parent is not None:
             here, before = manifests.described_filters(self._what.filters), parent["recipe"]["filters"]
-            changed = [f"{name} is {value}, was {before.get(name)}" for name, value in here.items()]
             changed = [
-                each for name, each in zip(here, changed, strict=True) if here[name] != before.get(name)
+                f"{name} is {as_code(value or 'any')}, was {as_code(before.get(name) or 'any')}"
+                for name, value in here.items()
+                if value != before.get(name)
             ]
             if changed:
                 caveats.append(f"The filters are not those of {parent['name']}: {'; '.join(changed)}.")

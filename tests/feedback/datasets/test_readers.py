@@ -248,3 +248,16 @@ def test_a_label_cannot_break_the_card(tmp_path: Path) -> None:
     assert sum(line.startswith("# ") for line in lines) == 1
     (line,) = [line for line in lines if "<script" in line]
     assert line.count("|") == 4
+
+
+def test_filters_cannot_break_the_card(world: World) -> None:
+    """A segment is any text: it stays a piece of its line, in the card and in what to mind."""
+    nasty = "web |\n# Title <script>\u202e`x`"
+    world.labelled(range(3), segment=nasty)
+    world.labelled(range(10, 13), segment="app")
+    world.release(segment="app", name="one")
+    published = world.release(segment=nasty, name="one")
+    lines = (Path(published.place) / "README.md").read_text().splitlines()
+    assert sum(line.startswith("# ") for line in lines) == 1
+    assert not any("<script" in line and "`" not in line for line in lines)
+    assert not any("\u202e" in line for line in lines)

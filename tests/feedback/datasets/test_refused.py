@@ -86,4 +86,4 @@ def test_other_filters_under_the_same_name_are_told(world: World) -> None:
     world.labelled(range(10, 20), segment="app")
     world.release(segment="web", name="one")
     (caveat,) = world.release(segment="app", name="one").manifest["gate"]["caveats"]
-    assert caveat == "The filters are not those of reader.one@1: segment is app, was web."
+    assert caveat == "The filters are not those of reader.one@1: segment is `app`, was `web`."
