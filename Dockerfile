@@ -16,6 +16,7 @@ RUN /opt/loopline/bin/pip install --no-deps --only-binary :all: -r requirements-
 COPY clients/python ./clients/python
 RUN /opt/loopline/bin/pip install --no-deps ./clients/python
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
+COPY loopline_platform.py ./
 COPY schemas ./schemas
 COPY models ./models
 COPY streams ./streams

@@ -9,7 +9,7 @@ STAMP   := $(VENV)/.ready
 ROOMS   := schemas models streams feedback
 CLIENT  := clients/python/loopline
 # Folders that not every checkout has yet are checked as soon as they are there.
-TYPED   := $(ROOMS) $(CLIENT) $(wildcard benchmarks)
+TYPED   := loopline_platform.py $(ROOMS) $(CLIENT) $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test lint format bench lock clean soak

@@ -22,7 +22,9 @@ def measure(scale: Scale) -> list[Row]:
     """The row: the median of so many runs; a bare interpreter's is told beside it."""
     beside = Path(sys.executable).with_name("loopline")
     command = (
-        [str(beside)] if beside.exists() else [sys.executable, "-c", "from feedback.cli import main; main()"]
+        [str(beside)]
+        if beside.exists()
+        else [sys.executable, "-c", "from loopline_platform import main; main()"]
     )
     runs = scale.rounds * 3
     _run([*command, "--help"])

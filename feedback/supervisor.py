@@ -24,7 +24,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from feedback.restarts import STEADY_S, Restarts
 from feedback.service import NoAnswer, OverHttp, address_of
 from feedback.settings import value
 from feedback.watchdog import LOOK_S, START_S, HealthLooks, Signs, end_silent, tell_manager
+from loopline_platform import process_command
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _FIRST_ANSWER_S = 1.0
@@ -175,8 +175,7 @@ class Supervisor:
     def _spawn(self, process: str, option: str, descriptor: int) -> subprocess.Popen[bytes]:
         """Start a process; `option` hands it a descriptor."""
         assert self._lock is not None
-        # -P: a folder named `models` or `streams` where somebody stands must not be taken for ours.
-        command = [sys.executable, "-P", "-m", "feedback.bootstrap", process, str(self.home.path)]
+        command = [*process_command("feedback.bootstrap"), process, str(self.home.path)]
         command += ["--log-level", self._log_level, option, str(descriptor)]
         # Standard input tells a child that this process is gone. In a group of its own, Ctrl-C does not
         # reach it: this process ends the children in order.

@@ -44,6 +44,7 @@ from feedback.watchdog import (
     show_stacks_on_request,
     tell_manager,
 )
+from loopline_platform import process_command
 from streams.log.port import Log, LogIdentity
 from streams.projection import check
 
@@ -188,7 +189,7 @@ class Watcher:
 
     def __init__(self, variables: Mapping[str, str], host: str, port: int, log_level: str) -> None:
         self._environment = {**os.environ, **variables}
-        self._command = [sys.executable, "-P", "-m", "feedback.working", "--host", host, "--port", str(port)]
+        self._command = [*process_command("feedback.working"), "--host", host, "--port", str(port)]
         self._command += ["--log-level", log_level]
         self._where = f"{host}:{port}"
         self._url = address_of(host, port) if port else ""

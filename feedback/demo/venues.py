@@ -24,7 +24,7 @@ from feedback.service import NoAnswer, OverHttp
 from feedback.settings import without_password
 from feedback.supervisor import Supervisor
 
-_COMMAND = (sys.executable, "-P", "-c", "from feedback.cli import main; main()")
+_COMMAND = (sys.executable, "-P", "-c", "from loopline_platform import main; main()")
 _PARTITIONS = 4
 _START_S, _END_S, _POLL_S = 60.0, 45.0, 0.1
 

@@ -66,6 +66,12 @@ def test_relative_imports_are_resolved() -> None:
     assert targets == ["streams.log.sqlite", "streams.log.sqlite.Log", "streams", "streams.worker"]
 
 
+def test_only_the_upper_room_starts_processes() -> None:
+    """The door that processes come in by is known to feedback, and to no room below."""
+    assert floors.check_floors(made_up(streams__a="from loopline_platform import process_command"))
+    assert not floors.check_floors(made_up(feedback__a="from loopline_platform import process_command"))
+
+
 def test_the_product_does_not_import_its_tests() -> None:
     """Neither tests nor benchmarks are imported by a room."""
     assert floors.check_floors(made_up(schemas__a="from tests.architecture import source"))

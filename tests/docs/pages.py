@@ -273,7 +273,7 @@ def _tools(folder: Path) -> Path:
     folder.mkdir()
     python = f"#!/bin/sh\nexec {sys.executable} -P"
     scripts = {
-        "loopline": f"{python} -c 'from feedback.cli import main; main()' \"$@\"\n",
+        "loopline": f"{python} -c 'from loopline_platform import main; main()' \"$@\"\n",
         "python": f'{python} "$@"\n',
         **{name: _STAND_IN.format(root=ROOT, python=sys.executable) for name in ("pip", "make", "docker")},
     }

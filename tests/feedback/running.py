@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from feedback.cli import main
 from feedback.home import Home
 
-COMMAND = [sys.executable, "-P", "-c", "from feedback.cli import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from loopline_platform import main; main()"]
 PATIENCE_S = 40.0
 TIME = "2026-01-01T12:00:00Z"
 
