@@ -100,13 +100,17 @@ def test_settings_do_not_leak_between_tests(tmp_path: Path, monkeypatch: pytest.
     assert status == 0, output
 
 
-def test_examples_repeat_where_the_run_decides(tmp_path: Path) -> None:
-    """With CI=true two runs draw the same examples."""
-    source = (
-        "from hypothesis import given, strategies as st\n"
-        "@given(st.integers())\ndef test_it(n):\n    print('drawn', n)\n    assert n < 10**6"
-    )
-    drawn = [re.findall(r"drawn (-?\d+)", run(tmp_path, source, ci=True)[1]) for _ in range(2)]
+DRAWN = (
+    "from hypothesis import given, strategies as st\n"
+    "@given(st.integers())\ndef test_it(n):\n    print('drawn', n)\n    assert n < 10**6"
+)
+"""A property that fails, and tells what was drawn for it."""
+
+
+@pytest.mark.parametrize("ci", [True, False])
+def test_examples_repeat(tmp_path: Path, ci: bool) -> None:
+    """Two runs draw the same examples, with CI=true and without."""
+    drawn = [re.findall(r"drawn (-?\d+)", run(tmp_path, DRAWN, ci=ci)[1]) for _ in range(2)]
     assert drawn[0]
     assert drawn[0] == drawn[1]
 
