@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 # Before anything that phones home is imported, here or in a process that a test starts.
@@ -98,6 +99,29 @@ def eager_threads() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(usual)
+
+
+# ------------------------------------------------------------------------------------------ side by side
+
+_ROOT = Path(__file__).resolve().parent
+_EACH_BY_ITSELF = ("broker", "crash", "deploy")
+"""Folders whose tests mostly wait, for brokers, databases and processes that die: they come first, one by one.
+Everywhere else the tests of a file stay together, and share what it starts."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, what waits long begins first, and files stay whole."""
+    if config.getoption("dist", "no") == "no" and not hasattr(config, "workerinput"):
+        return
+
+    def waits(item: pytest.Item) -> bool:
+        return item.path.is_relative_to(_ROOT) and item.path.relative_to(_ROOT).parts[0] in _EACH_BY_ITSELF
+
+    for item in items:
+        if not waits(item):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    items.sort(key=lambda item: not waits(item))
 
 
 # ------------------------------------------------------------------------------------------ no silent skips
