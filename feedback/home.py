@@ -30,6 +30,7 @@ from typing import Any
 import msgspec
 
 from feedback.disk import replace_file, sync_folder
+from feedback.ownership import distrusted
 from feedback.place import NothingHere, PlaceRefused
 from feedback.redaction import redacted
 from streams.log.port import LogIdentity
@@ -41,6 +42,7 @@ _STORE_NAME = re.compile(r"views-(\d+)-(\d+)\.sqlite")
 _SIDES = ("", "-wal", "-shm")
 SCRATCH_PREFIX = "scratch-"
 ORPHANS_END_S = 12.0
+_MOMENT_S = 0.2
 
 
 class HomeRefused(PlaceRefused):
@@ -314,7 +316,8 @@ class Home:
                 # Its children write down what they took, and end.
                 patience_s = max(wait_s, ORPHANS_END_S)
             else:
-                patience_s = 0.0 if holder.url is not None else wait_s
+                # A moment in any case: somebody may only look whether it is held.
+                patience_s = _MOMENT_S if holder.url is not None else max(wait_s, _MOMENT_S)
             if time.monotonic() - asked_at >= patience_s:
                 os.close(descriptor)
                 where = f" at {holder.url}" if holder.url else ""
@@ -332,10 +335,34 @@ class Home:
         """Who said last that they hold the home."""
         return _read_json(self.path / "lock", Holder) or Holder()
 
+    def is_held(self) -> bool:
+        """Whether some process holds the home now. A copy of a home that is held is not held."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared: two who look do not see each other.
+            return not _flock(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
+
     def server(self) -> ServerInfo | None:
-        """The server that says it runs here, while its process is alive."""
-        info = _read_json(self.path / "server.json", ServerInfo)
-        return info if info is not None and _alive(info.pid) else None
+        """The server that runs here, as it wrote down itself.
+
+        What is written is believed while its process is alive and the home is held: in a copied folder, and
+        after a server was killed, it speaks of another one. Raises HomeRefused when others could have
+        written it.
+        """
+        note = self.path / "server.json"
+        info = _read_json(note, ServerInfo)
+        if info is None or not _alive(info.pid) or not self.is_held():
+            return None
+        for path in (self.path, note):
+            with contextlib.suppress(FileNotFoundError):
+                if (why := distrusted(path)) is not None:
+                    raise HomeRefused(f"the server that {note} names is not believed: {why}.")
+        return info
 
     def say_server(self, info: ServerInfo | None) -> None:
         """Write down where the server is, or that there is none."""
@@ -361,9 +388,9 @@ def remove_database(path: Path) -> None:
         path.with_name(path.name + side).unlink(missing_ok=True)
 
 
-def _flock(descriptor: int) -> bool:
+def _flock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -196,6 +196,7 @@ def _site(
     site.state.progress = readiness.Progress(stuck_after_s=stuck_after_s)
     site.state.beside = beside
     site.state.refusals = Refusals(services.metrics)
+    site.state.fingerprint = services.log.identity.fingerprint
     services.metrics.registry.register(metrics.ViewNumbers(services))
     return site
 

@@ -432,7 +432,13 @@ DATASETS: Schema = _list_of(
 
 MANIFEST: Schema = {"type": "object", "description": "The manifest of a release."}
 
-ALIVE: Schema = _object({"status": {"type": "string", "const": "ok"}}, "The process answers.")
+ALIVE: Schema = _object(
+    {
+        "status": {"type": "string", "const": "ok"},
+        "log": {**_TEXT, "description": "Which log is served: the same text for the same log."},
+    },
+    "The process answers.",
+)
 
 READINESS: Schema = _object(
     {

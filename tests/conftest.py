@@ -105,7 +105,7 @@ def eager_threads() -> Iterator[None]:
 
 _ROOT = Path(__file__).resolve().parent
 _EACH_BY_ITSELF = ("broker", "crash", "deploy")
-"""Folders whose tests mostly wait, for brokers, databases and processes that die: they come first, one by one.
+"""Folders whose tests mostly wait, for brokers, databases and dying processes: they come first, one by one.
 Everywhere else the tests of a file stay together, and share what it starts."""
 
 

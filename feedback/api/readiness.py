@@ -191,8 +191,8 @@ async def looked(services: Services, progress: Progress) -> Assessment:
 
 
 async def healthz(request: Request) -> Response:
-    """The process answers."""
-    return json_response({"status": "ok"})
+    """The process answers, and says which log it serves: whoever connects compares."""
+    return json_response({"status": "ok", "log": request.app.state.fingerprint})
 
 
 async def readyz(request: Request) -> Response:

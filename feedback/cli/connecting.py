@@ -108,12 +108,17 @@ def _find(choices: Choices) -> Service:
 
 
 def running_server(home: Home) -> OverHttp | None:
-    """The server that runs on a home and answers; a starting one is waited for."""
+    """The server that runs on a home and answers; a starting one is waited for.
+
+    Who answers says which log it serves: at the address of a server that is gone may be another by now.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     while (info := home.server()) is not None:
         service = OverHttp(info.url)
         try:
-            service.request("GET", "/healthz")
+            if not serves(service, home):
+                service.close()
+                return None
         except NoAnswer:
             service.close()
             if time.monotonic() >= deadline:
@@ -122,6 +127,13 @@ def running_server(home: Home) -> OverHttp | None:
         else:
             return service
     return None
+
+
+def serves(service: Service, home: Home) -> bool:
+    """Whether a server serves the log of this home. Raises NoAnswer."""
+    said = service.request("GET", "/healthz").json()
+    with contextlib.closing(home.open_log()) as log:
+        return isinstance(said, dict) and said.get("log") == log.identity.fingerprint
 
 
 def ask(service: Service, path: str) -> Any:

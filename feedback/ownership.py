@@ -1,0 +1,26 @@
+"""Whose a file is: what names a server is believed only where nobody else could have written it.
+
+A folder that was merely found, as `.loopline` in the working folder is, may have been laid there by somebody
+who wants to be sent other people's feedback.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def distrusted(path: Path) -> str | None:
+    """Why a file or folder is not to be believed, with what to do about it; None where it is.
+
+    It belongs to the user of this process, and nobody else can write to it. Raises FileNotFoundError.
+    """
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        return f"{path} belongs to another user (uid {found.st_uid}): work as that user, or use a folder of yours"
+    if found.st_mode & _WRITABLE_BY_OTHERS:
+        return f"{path} can be written by other users: chmod go-w {path}, after a look at what is in it"
+    return None
