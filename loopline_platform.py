@@ -1,4 +1,4 @@
-"""The door to the platform: it finds our rooms, whatever else on the path is called `models` or `schemas`.
+"""The entry to the platform: it finds our rooms, whatever else on the path is called `models` or `schemas`.
 
 `loopline` begins here, and so does every process that the platform starts. The rooms have plain names, and
 a product's repository may well have a folder of the same name: with `PYTHONPATH=.` Python would take that
@@ -41,7 +41,7 @@ def find_own_rooms() -> None:
 def process_command(module: str) -> list[str]:
     """The command that runs a module of the platform as a process of its own; its arguments come behind.
 
-    It starts without the working folder on the path (`-P`), and goes through this door.
+    It starts without the working folder on the path (`-P`), and begins in this module.
     """
     return [sys.executable, "-P", "-m", __name__, module]
 

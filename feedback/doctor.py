@@ -24,7 +24,7 @@ from feedback.door import files_for
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.redaction import redacted
-from feedback.service import address_of
+from feedback.service import NoAnswer, OverHttp, address_of, serves
 from feedback.settings import value
 from feedback.supervisor import listen
 from streams.log.port import format_positions
@@ -236,7 +236,20 @@ def _server(home: Home, url: str | None) -> Findings:
     if url is None:
         yield Finding("server", WARN, "none runs on this home", "`loopline up`")
         return
+    if info is not None and url == info.url and not _serves(home, url):
+        do = "it is not this home's: remove server.json there, then `loopline up`"
+        yield Finding("server", FAIL, f"{url} serves another log than the one in {home.path}", do)
+        return
     yield from server(url, "start it (`loopline up`), or correct --url")
+
+
+def _serves(home: Home, url: str) -> bool:
+    """Whether a server is that of this home; one that does not answer is judged elsewhere."""
+    try:
+        with contextlib.closing(OverHttp(url, timeout_s=10.0)) as service:
+            return serves(service, home)
+    except NoAnswer:
+        return True
 
 
 def _port(host: str, port: int) -> Findings:

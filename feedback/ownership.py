@@ -20,7 +20,8 @@ def distrusted(path: Path) -> str | None:
     """
     found = path.stat()
     if found.st_uid != os.geteuid():
-        return f"{path} belongs to another user (uid {found.st_uid}): work as that user, or use a folder of yours"
+        owner = f"{path} belongs to another user (uid {found.st_uid})"
+        return f"{owner}: work as that user, or name a folder of yours"
     if found.st_mode & _WRITABLE_BY_OTHERS:
         return f"{path} can be written by other users: chmod go-w {path}, after a look at what is in it"
     return None

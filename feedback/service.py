@@ -6,6 +6,7 @@ them a command takes is left to `feedback.cli.connecting`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from feedback.place import Place
 from feedback.settings import value
 from loopline.errors import InvalidSetting, Unreachable
 from loopline.transport import Transport
@@ -111,6 +113,13 @@ class OverHttp:
 def reach(url: str, timeout_s: float = TIMEOUT_S) -> OverHttp:
     """A server somewhere, by the headers, certificates and proxies that are named here. Raises NoAddress."""
     return OverHttp(url, timeout_s, headers=value("headers"), ca_bundle=value("ca_bundle"), proxies=True)
+
+
+def serves(service: Service, place: Place) -> bool:
+    """Whether a server serves the log that is at this place. Raises NoAnswer."""
+    said = service.request("GET", "/healthz").json()
+    with contextlib.closing(place.open_log()) as log:
+        return isinstance(said, dict) and said.get("log") == log.identity.fingerprint
 
 
 def address_of(host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""The door to the platform: our rooms are found whatever else on the path has their names."""
+"""The entry to the platform: our rooms are found whatever else on the path has their names."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(
     )
 
 
-def test_the_door_knows_every_room() -> None:
+def test_the_entry_knows_every_room() -> None:
     """The rooms that it finds are those of the house, in their order."""
     assert tuple(ROOMS_OF_THE_HOUSE) == loopline_platform.ROOMS
 
@@ -78,7 +78,7 @@ def test_commands_work_in_a_repository_with_such_packages(
     ],
     ids=["by hand", "collector or worker", "worker of a cluster"],
 )
-def test_processes_are_started_through_the_door(
+def test_processes_begin_at_the_entry(
     words: list[str], repository: Path, environment: dict[str, str]
 ) -> None:
     """What the platform starts finds its rooms as well."""
@@ -87,7 +87,7 @@ def test_processes_are_started_through_the_door(
     assert done.stdout.startswith(b"usage:")
 
 
-def test_no_process_is_started_beside_the_door() -> None:
+def test_no_process_begins_elsewhere() -> None:
     """Nothing in the product starts Python with a room as its module."""
     beside = re.compile(rf"""["']-m["'],\s*["'](?:{"|".join(loopline_platform.ROOMS)})\b""")
     found = [

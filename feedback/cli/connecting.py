@@ -18,7 +18,16 @@ import click
 from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices
 from feedback.home import Home, HomeMissing, Locked
-from feedback.service import Answer, NoAnswer, OverHttp, Service, address_of, path_of, reach
+from feedback.service import (
+    Answer,
+    NoAnswer,
+    OverHttp,
+    Service,
+    address_of,
+    path_of,
+    reach,
+    serves,
+)
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
@@ -127,13 +136,6 @@ def running_server(home: Home) -> OverHttp | None:
         else:
             return service
     return None
-
-
-def serves(service: Service, home: Home) -> bool:
-    """Whether a server serves the log of this home. Raises NoAnswer."""
-    said = service.request("GET", "/healthz").json()
-    with contextlib.closing(home.open_log()) as log:
-        return isinstance(said, dict) and said.get("log") == log.identity.fingerprint
 
 
 def ask(service: Service, path: str) -> Any:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from tests.architecture.source import CLIENT, DOOR, ROOMS, Import, Module, read
+from tests.architecture.source import CLIENT, ENTRY, ROOMS, Import, Module, read
 
 Modules = Mapping[str, Module]
 
@@ -69,7 +69,7 @@ def check_floors(modules: Modules) -> list[str]:
             found.append(_said(each, "the product does not know its tests and benchmarks"))
         elif room in ROOMS and wanted in ROOMS and ROOMS.index(wanted) > ROOMS.index(room):
             found.append(_said(each, f"{room} is below {wanted}"))
-        elif wanted == DOOR and room != ROOMS[-1]:
+        elif wanted == ENTRY and room != ROOMS[-1]:
             found.append(_said(each, f"only {ROOMS[-1]} starts processes"))
     return found
 

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.architecture.floors import top
-from tests.architecture.source import CLIENT, DOOR, ROOMS, Module
+from tests.architecture.source import CLIENT, ENTRY, ROOMS, Module
 
 CLIENT_LINE = "-e clients/python"
 HOST = re.compile(r"https?://|--(?:index-url|extra-index-url|find-links|trusted-host)|\bfile:", re.IGNORECASE)
@@ -102,7 +102,7 @@ def check_declared(
     for module in modules.values():
         for each in module.imports:
             wanted = top(each.target)
-            if wanted in sys.stdlib_module_names or wanted in {*ROOMS, CLIENT, DOOR}:
+            if wanted in sys.stdlib_module_names or wanted in {*ROOMS, CLIENT, ENTRY}:
                 continue
             brings = {canonicalize_name(name) for name in providers.get(wanted, [])}
             if not brings & allowed:

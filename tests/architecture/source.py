@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("schemas", "models", "streams", "feedback")
 """From the ground up: a room may import from those before it."""
 CLIENT = "loopline"
-DOOR = "loopline_platform"
-"""The module beside the rooms through which every process comes in."""
+ENTRY = "loopline_platform"
+"""The module beside the rooms in which every process begins."""
 
 
 @dataclass(frozen=True)

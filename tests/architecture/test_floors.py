@@ -67,7 +67,7 @@ def test_relative_imports_are_resolved() -> None:
 
 
 def test_only_the_upper_room_starts_processes() -> None:
-    """The door that processes come in by is known to feedback, and to no room below."""
+    """The module in which processes begin is known to feedback, and to no room below."""
     assert floors.check_floors(made_up(streams__a="from loopline_platform import process_command"))
     assert not floors.check_floors(made_up(feedback__a="from loopline_platform import process_command"))
 

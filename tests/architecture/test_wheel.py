@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.architecture.source import DOOR, ROOMS, ROOT
+from tests.architecture.source import ENTRY, ROOMS, ROOT
 from tests.architecture.tracked import files
 
 
@@ -20,6 +20,6 @@ def test_the_wheel_has_every_file_of_the_rooms(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     inside = {path.relative_to(ROOT).as_posix() for path in files(ROOT)}
     assert {name for name in inside if name.partition("/")[0] in ROOMS} <= names
-    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {*ROOMS, f"{DOOR}.py"}
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {*ROOMS, f"{ENTRY}.py"}
     (entry_points,) = [name for name in names if name.endswith("entry_points.txt")]
     assert b"loopline = loopline_platform:main" in zipfile.ZipFile(wheel).read(entry_points)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -133,7 +135,8 @@ def test_one_builds_views_at_a_time(home: Home) -> None:
 
 
 def test_a_dead_server_is_none(home: Home) -> None:
-    """The address of a process that is gone is not believed."""
+    """The address of a process that is gone is not believed, though its children hold the home still."""
+    lock = home.lock("serves")
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
     home.say_server(ServerInfo("http://127.0.0.1:1", gone.pid))
@@ -142,6 +145,7 @@ def test_a_dead_server_is_none(home: Home) -> None:
     assert home.server() == ServerInfo("http://127.0.0.1:1", os.getpid())
     home.say_server(None)
     assert home.server() is None
+    lock.release()
 
 
 def test_the_worker_is_heard(home: Home) -> None:
@@ -163,3 +167,64 @@ def test_what_killed_processes_leave_is_swept(home: Home) -> None:
         assert mine.exists()
     assert not left.exists()
     assert not mine.exists()
+
+
+# -------------------------------------------------------------------------------- which server is believed
+
+
+@pytest.fixture
+def served(home: Home) -> Iterator[Home]:
+    """A home that a server says it runs on, and holds."""
+    lock = home.lock("serves")
+    home.say_server(ServerInfo("http://127.0.0.1:1", os.getpid()))
+    yield home
+    lock.release()
+
+
+def test_a_server_is_believed_while_the_home_is_held(home: Home) -> None:
+    """What it wrote down names it; after it has gone, also by SIGKILL, its note speaks of nobody."""
+    lock = home.lock("serves")
+    home.say_server(ServerInfo("http://127.0.0.1:1", os.getpid()))
+    assert home.server() is not None
+    lock.release()
+    assert home.server() is None
+
+
+def test_a_copied_home_has_no_server(served: Home, tmp_path: Path) -> None:
+    """The copy's note names the original's server, whose process is alive, and nobody holds the copy."""
+    copy = Home(shutil.copytree(served.path, tmp_path / "copy"))
+    assert copy.server() is None
+    assert served.server() is not None
+
+
+@pytest.mark.parametrize("which", ["", "server.json"])
+def test_what_others_can_write_is_not_believed(served: Home, which: str) -> None:
+    """A note, or a folder, that somebody else may have written is refused, with what to do."""
+    os.chmod(served.path / which, 0o777)
+    with pytest.raises(HomeRefused, match="chmod go-w"):
+        served.server()
+
+
+def test_what_belongs_to_others_is_not_believed(served: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note that another user wrote is refused."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(HomeRefused, match="another user"):
+        served.server()
+
+
+def test_a_look_does_not_stand_in_a_servers_way(home: Home) -> None:
+    """Whether a home is held is asked while others take it: none of them is refused for that."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            home.is_held()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(200):
+            home.lock("takes it").release()
+    finally:
+        stop.set()
+        looking.join()

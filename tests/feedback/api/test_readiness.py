@@ -23,7 +23,7 @@ from tests.streams.asking import SINGLE, encoded, event, thumb
 def test_alive_is_not_ready(loop: Loop) -> None:
     """The process answers, whatever becomes of log and views."""
     loop.store = HomeMissing("there are no views yet")
-    assert loop.get("/healthz") == {"status": "ok"}
+    assert loop.get("/healthz") == {"status": "ok", "log": loop.log.identity.fingerprint}
     unready = loop.get("/readyz", 503)
     assert unready["status"] == "unavailable"
     assert unready["reasons"] == ["there are no views yet"]

@@ -1,0 +1,72 @@
+"""Whom a command speaks to: the server of its own home's log, and nobody who merely answers there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from feedback.home import Home, ServerInfo
+from tests.feedback.running import Running, lines, loopline, prediction, server_on, told, until
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that runs on a home."""
+    with server_on(tmp_path_factory.mktemp("original") / "home") as running:
+        yield running
+
+
+def test_a_copied_home_is_worked_on_itself(server: Running, tmp_path: Path) -> None:
+    """Events sent to a copy of a home that is served are in the copy, and not in the original."""
+    copy = tmp_path / "copy"
+    shutil.copytree(server.home.path, copy)
+    assert told("--home", copy, "send", "-", stdin=lines(prediction(1)))["accepted"] == 1
+    assert server.get("/v1/predictions/p-1")[0] == 404
+    with server_on(copy) as served:
+        until(lambda: served.get("/v1/predictions/p-1")[0] == 200, "the prediction in the copy")
+
+
+def test_a_server_of_another_log_is_not_spoken_to(server: Running, tmp_path: Path) -> None:
+    """Whoever listens at a gone server's address is asked which log it serves, and then left alone."""
+    other = Home(tmp_path / "other")
+    other.create(1)
+    lock = other.lock("serves")
+    lock.say("serves", server.url)
+    other.say_server(ServerInfo(server.url, os.getpid()))
+    try:
+        refused = loopline("--home", other.path, "send", "-", stdin=lines(prediction(2)))
+    finally:
+        lock.release()
+    assert refused.exit_code == 3
+    assert "held by process" in refused.stderr
+    assert server.get("/v1/predictions/p-2")[0] == 404
+
+
+def test_the_doctor_tells_of_another_log(server: Running, tmp_path: Path) -> None:
+    """It names the server that answers for another log, and what to do."""
+    other = Home(tmp_path / "other")
+    other.create(1)
+    lock = other.lock("serves")
+    lock.say("serves", server.url)
+    other.say_server(ServerInfo(server.url, os.getpid()))
+    try:
+        document = json.loads(loopline("--home", other.path, "doctor", "--json").stdout)
+    finally:
+        lock.release()
+    (found,) = [each for each in document["findings"] if each["subject"] == "server"]
+    assert found["state"] == "fail"
+    assert "another log" in found["said"]
+
+
+def test_alive_says_which_log(server: Running) -> None:
+    """/healthz names the log by a text that does not give its id away."""
+    said = server.get("/healthz")[1]
+    with contextlib.closing(server.home.open_log()) as log:
+        assert said["log"] == log.identity.fingerprint
+        assert log.identity.id not in json.dumps(said)
