@@ -10,18 +10,20 @@ import os
 import stat
 from pathlib import Path
 
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+ANYBODY = stat.S_IWOTH
+GROUP_OR_ANYBODY = stat.S_IWGRP | stat.S_IWOTH
 
 
-def distrusted(path: Path) -> str | None:
+def distrusted(path: Path, writers: int = GROUP_OR_ANYBODY) -> str | None:
     """Why a file or folder is not to be believed, with what to do about it; None where it is.
 
-    It belongs to the user of this process, and nobody else can write to it. Raises FileNotFoundError.
+    It is believed where it belongs to the user of this process, and none of `writers` can write to it.
+    Raises FileNotFoundError.
     """
     found = path.stat()
     if found.st_uid != os.geteuid():
         owner = f"{path} belongs to another user (uid {found.st_uid})"
         return f"{owner}: work as that user, or name a folder of yours"
-    if found.st_mode & _WRITABLE_BY_OTHERS:
+    if found.st_mode & writers:
         return f"{path} can be written by other users: chmod go-w {path}, after a look at what is in it"
     return None

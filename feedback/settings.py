@@ -5,7 +5,8 @@ something else. Reading a setting is `value(name, given)`: what was given, else 
 file, else the default. Where a setting applies is left to whoever asks for it.
 
 The file is TOML, one `name = value` a line with the names of this table. `--config` or LOOPLINE_CONFIG
-names it; without them it is `loopline.toml` in the working folder, if there is one.
+names it; without them it is `loopline.toml` in the working folder, if there is one. A file that was merely
+found there is believed where nobody else can write to it, and never opens a server to other machines.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from feedback import setting_values as values
+from feedback.ownership import ANYBODY, distrusted
 from feedback.redaction import redacted, remember
 
 FILE_NAME = "loopline.toml"
+OPENING = ("host", "insecure")
+"""What opens a server to other machines: never taken from a file that nobody has named."""
 
 
 class BadSetting(ValueError):
@@ -321,7 +325,10 @@ def _said(setting: Setting, given: str | None, environ: Mapping[str, str]) -> tu
     if setting.secret and (named := environ.get(f"{setting.env}_FILE")) is not None:
         return _secret(Path(named), f"{setting.env}_FILE"), f"{setting.env}_FILE"
     if setting.name != "config" and (path := file_in_use(environ)) is not None:
-        return read_file(path).get(setting.name), f"{setting.name} in {path}"
+        said = read_file(path)
+        if "LOOPLINE_CONFIG" not in environ:
+            _check_found(path, said)
+        return said.get(setting.name), f"{setting.name} in {path}"
     return None, setting.env
 
 
@@ -366,6 +373,19 @@ def file_in_use(environ: Mapping[str, str]) -> Path | None:
         return Path(named)
     path = Path(FILE_NAME)
     return path if path.is_file() else None
+
+
+def _check_found(path: Path, said: Mapping[str, str]) -> None:
+    """Raises BadSetting for what a file that was only found in the working folder may not do."""
+    # A group of one's own may write to what people make by hand, on many systems.
+    if (why := distrusted(path, ANYBODY)) is not None:
+        raise BadSetting(f"the settings in {path} are not believed: {why}; or name the file with --config")
+    opening = [name for name in OPENING if name in said]
+    if opening:
+        raise BadSetting(
+            f"{path} sets {' and '.join(opening)}, and a file that merely lies in the working folder may not"
+            " open the server to other machines: name the file with --config, or use the flag"
+        )
 
 
 def read_file(path: Path) -> dict[str, str]:

@@ -93,6 +93,34 @@ def test_the_working_folders_file_is_read_unless_another_is_named(
     assert value("port", None, written(tmp_path, "maturity = 7")) == 8710
 
 
+@pytest.mark.parametrize("line", ['host = "0.0.0.0"', "insecure = true"])
+def test_a_file_that_was_found_opens_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """What opens a server to other machines comes from a file that somebody named, whatever is asked for."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loopline.toml").write_text(f"port = 9200\n{line}\n")
+    with pytest.raises(BadSetting, match="--config"):
+        value("port", None, {})
+    assert value("port", None, {"LOOPLINE_CONFIG": "loopline.toml"}) == 9200
+
+
+def test_a_file_that_was_found_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A found file of another user, or one that anybody can write, is refused; a named one is read."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "loopline.toml"
+    path.write_text("port = 9200\n")
+    path.chmod(0o666)
+    with pytest.raises(BadSetting, match="chmod"):
+        value("port", None, {})
+    path.chmod(0o664)
+    assert value("port", None, {}) == 9200
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(BadSetting, match="another user"):
+        value("port", None, {})
+    assert value("port", None, {"LOOPLINE_CONFIG": str(path)}) == 9200
+
+
 @pytest.mark.parametrize(
     "text,said",
     [
