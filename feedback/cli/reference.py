@@ -51,8 +51,9 @@ log_level = "info"
 ```
 
 `--config` or `LOOPLINE_CONFIG` names it; without them it is `loopline.toml` in the working folder, if there
-is one. An entry that is no setting is refused by its name. A file that merely lies in the working folder may not set
-`host` or `insecure`, and is refused where it belongs to another user or anybody can write to it: name it with `--config`.
+is one. An entry that is no setting is refused by its name. A file that merely lies in the working folder may
+not set `host` or `insecure`, and is refused where it belongs to another user or anybody can write to it: name
+it with `--config`.
 
 | setting | flag | environment | default | meaning |
 |---|---|---|---|---|
