@@ -355,7 +355,7 @@ class Home:
         written it.
         """
         note = self.path / "server.json"
-        info = _read_json(note, ServerInfo)
+        info: ServerInfo | None = _read_json(note, ServerInfo)
         if info is None or not _alive(info.pid) or not self.is_held():
             return None
         for path in (self.path, note):
