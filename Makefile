@@ -11,8 +11,12 @@ CLIENT  := clients/python/loopline
 # Folders that not every checkout has yet are checked as soon as they are there.
 TYPED   := loopline_platform.py $(ROOMS) $(CLIENT) $(wildcard benchmarks)
 
+# Much of a test run is waiting, for processes that die and brokers that come back: more tests at once than cores.
+JOBS         ?= 4
+SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format bench lock clean soak
+.PHONY: help env demo test quick explore lint format bench soak lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +27,16 @@ env: $(STAMP) ## create or refresh .venv from the lock file
 demo: $(STAMP) ## run the main job on real input and leave the server running
 	$(BIN)/loopline demo $(ARGS)
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run the tests, side by side; the same examples each time
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+quick: $(STAMP) ## a first verdict in under 90 seconds: rules of style and the tests that start no services
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --quick -q $(ARGS)
+
+explore: $(STAMP) ## property tests on new examples, for a bounded time; ARGS="--minutes 5 --seed N"
+	$(BIN)/python -m tests.explore $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import floors, generated files up to date
 	$(BIN)/ruff check .

@@ -101,9 +101,43 @@ def eager_threads() -> Iterator[None]:
     sys.setswitchinterval(usual)
 
 
-# ------------------------------------------------------------------------------------------ side by side
+# ------------------------------------------------------------------------------------------- a first verdict
 
 _ROOT = Path(__file__).resolve().parent
+_NOT_QUICK = (
+    "benchmarks",
+    "broker",
+    "crash",
+    "deploy",
+    "docs",
+    "feedback/demo",
+    "streams/kafka",
+    "streams/postgres",
+)
+"""Folders whose tests start services, kill processes, build wheels or run every example of the docs."""
+_NOT_QUICK_MARKS = ("browser", "broker", "crash", "disk", "fuzz", "peer", "postgres", "slow", "trace")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`: what `make quick` runs."""
+    parser.addoption("--quick", action="store_true", help="only what needs no services and little time")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Folders that are not quick are not even imported then."""
+    if config.getoption("quick", False) and collection_path.is_relative_to(_ROOT):
+        return collection_path.relative_to(_ROOT).as_posix() in _NOT_QUICK or None
+    return None
+
+
+def _leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = [item for item in items if any(map(item.get_closest_marker, _NOT_QUICK_MARKS))]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in set(slow)]
+
+
+# ------------------------------------------------------------------------------------------ side by side
+
 _EACH_BY_ITSELF = ("broker", "crash", "deploy")
 """Folders whose tests mostly wait, for brokers, databases and dying processes: they come first, one by one.
 Everywhere else the tests of a file stay together, and share what it starts."""
@@ -112,6 +146,8 @@ Everywhere else the tests of a file stay together, and share what it starts."""
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several processes run the tests, what waits long begins first, and files stay whole."""
+    if config.getoption("quick", False):
+        _leave_out_slow(config, items)
     if config.getoption("dist", "no") == "no" and not hasattr(config, "workerinput"):
         return
 
