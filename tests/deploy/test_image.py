@@ -111,7 +111,7 @@ def test_the_image_installs_the_locked_versions_and_the_rooms() -> None:
     assert "pip check" in run
     copied = {text.split()[0] for text in those(BUILD, "COPY")}
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert set(wheel["packages"]) <= copied
+    assert set(wheel["only-include"]) <= copied
 
 
 def test_the_last_stage_has_no_tools_and_takes_only_the_environment() -> None:
