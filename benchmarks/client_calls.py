@@ -2,7 +2,9 @@
 
 The client sends in the background to a real collector, as in production, so what its sender takes from the
 caller's thread is part of what is measured. Calls come in bursts that fit the queue; the flush between them
-is not measured. Waiting for the server is left to `client.flush`, which products call when they end.
+is not measured. Waiting for the server is left to `client.flush`, which products call when they end. The row
+is a client with a spool that is written in the call (`soon`); what a client without one takes, and what one
+takes that waits for the disk (`call`), is told beside it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 from benchmarks.measuring import quantile
 from benchmarks.report import Row
@@ -56,14 +59,11 @@ def _burst(call: Call, name: str) -> list[float]:
     return taken
 
 
-def measure(scale: Scale) -> list[Row]:
-    """The row: the slowest kind's median; every kind's own is told beside it."""
+def _measured(url: str, rounds: int, **settings: Any) -> dict[str, list[float]]:
+    """Seconds that the calls of each kind took a client with these settings."""
     taken: dict[str, list[float]] = {}
-    with (
-        collector(scale.folder) as serving,
-        Client(f"http://127.0.0.1:{serving.port}", "/shop/reader", linger=0.01) as client,
-    ):
-        for number in range(scale.rounds + 1):
+    with Client(url, "/shop/reader", linger=0.01, **settings) as client:
+        for number in range(rounds + 1):
             for name, call in calls(client).items():
                 seconds = _burst(call, f"{name}-{number}")
                 if number:
@@ -72,16 +72,29 @@ def measure(scale: Scale) -> list[Row]:
         counted = client.stats()
     if counted["refused"] or counted["dropped"] or counted["invalid"]:
         raise RuntimeError(f"not every event arrived: {dict(counted)}")
+    return taken
+
+
+def measure(scale: Scale) -> list[Row]:
+    """The row: the slowest kind's median with a spool; every kind's own is told beside it."""
+    with collector(scale.folder) as serving:
+        url = f"http://127.0.0.1:{serving.port}"
+        bare = _measured(url, scale.rounds)
+        taken = _measured(url, scale.rounds, spool=f"{scale.folder}/spool-soon")
+        synced = _measured(url, 1, spool=f"{scale.folder}/spool-call", spool_sync="call")
     medians = {name: median(seconds) * 1e6 for name, seconds in taken.items()}
     everything = [second for seconds in taken.values() for second in seconds]
     slowest = max(medians, key=lambda name: medians[name])
     details: dict[str, float | int | str] = {f"{name} (us)": value for name, value in medians.items()}
     details["99th percentile of all (us)"] = quantile(everything, 0.99) * 1e6
     details["calls of each"] = len(taken[slowest])
+    details["without a spool, the same kind (us)"] = median(bare[slowest]) * 1e6
+    details["spool_sync=call, the same kind (us)"] = median(synced[slowest]) * 1e6
     return [
         Row(
             name="client",
-            what=f"a call of the client in the product's path, median of the slowest kind ({slowest})",
+            what="a call of the client with a spool in the product's path, median of the slowest kind"
+            f" ({slowest})",
             bound=20,
             reached=medians[slowest],
             unit="us",

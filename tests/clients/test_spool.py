@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline import spool as spools
-from loopline.errors import SpoolUnavailable
+from loopline.errors import SpoolRefused, SpoolUnavailable
 from loopline.segments import frame, unframe
 from loopline.spool import Spool
 
@@ -277,3 +277,77 @@ def test_a_folder_that_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(SpoolUnavailable, match="taken"):
         Spool(tmp_path / "taken")
+
+
+def test_a_file_in_which_others_may_write_is_not_sent(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What lies in it could be anybody's: it stays there, and the log says which file and what to do."""
+    first = Spool(folder)
+    first.append(EVENTS[:3])
+    abandon(first)
+    (path,) = folder.iterdir()
+    path.chmod(0o622)
+    second = Spool(folder)
+    assert second.adopt() == 0
+    assert path.name in caplog.text
+    assert "chmod 600" in caplog.text
+    path.chmod(0o600)
+    assert second.adopt() == 3
+    second.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_somebody_else_is_not_sent(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither a file of another user nor a link or anything else that is no file."""
+    first = Spool(folder)
+    first.append(EVENTS[:3])
+    abandon(first)
+    (path,) = folder.iterdir()
+    (folder / "link.spool").symlink_to(path)
+    os.mkfifo(folder / "pipe.spool", 0o600)
+    os.chown(path, 12345, 12345)
+    second = Spool(folder)
+    assert second.adopt() == 0
+    assert "belongs to user 12345" in caplog.text
+    second.close()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777])
+def test_a_folder_in_which_others_may_write_is_refused(folder: Path, mode: int) -> None:
+    """Whoever may put files there could speak in this product's name."""
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(SpoolRefused, match="chmod 700"):
+        Spool(folder)
+
+
+def test_single_events_are_written_like_many(folder: Path) -> None:
+    """put() fills segments as append() does, rotates, keeps to the limit and says when there is no room."""
+    spool = Spool(folder, limit=3_000, segment_bytes=600)
+    stored = [event for event in EVENTS if spool.put(event)]
+    assert 20 < len(stored) < 100
+    assert len(list(folder.iterdir())) > 2
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 3_000 + 38
+    assert drain(spool) == stored
+    assert spool.append(EVENTS[:1]) == 1
+    assert spool.put(EVENTS[1])
+    assert drain(spool) == EVENTS[:2]
+    spool.close()
+
+
+def test_an_interrupted_single_write_tears_nothing(
+    spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that the disk takes by half is written again whole, or taken back."""
+    spool.put(EVENTS[0])
+    write, halves = os.pwrite, [True]
+
+    def half(descriptor: int, blob: bytes, offset: int) -> int:
+        return write(descriptor, blob[: len(blob) // 2] if halves.pop() else blob, offset)
+
+    halves[:] = [False, False, True]
+    monkeypatch.setattr(os, "pwrite", half)
+    assert spool.put(EVENTS[50])
+    monkeypatch.undo()
+    assert spool.put(EVENTS[2])
+    assert drain(spool) == [EVENTS[0], EVENTS[50], EVENTS[2]]
+    assert spool.torn == 0
