@@ -1,4 +1,4 @@
-"""Writes what is generated from the contract: `schemas/json/*.json`, `openapi.json` and `asyncapi.yaml`.
+"""Writes what is generated from the contract: JSON Schemas, OpenAPI, AsyncAPI and the client's rules.
 
     python -m schemas.generate            write the files
     python -m schemas.generate --check    write nothing; exit 1 and name the files that are stale
@@ -13,18 +13,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from schemas import asyncapi
+from schemas import asyncapi, client_rules
 from schemas.json_schemas import event_schema, names
 from schemas.openapi import document
 
-HERE = Path(__file__).parent
-JSON_SCHEMAS = "json"
+ROOT = Path(__file__).parents[1]
+JSON_SCHEMAS = "schemas/json"
 
 
 def generated() -> dict[str, str]:
-    """The text of each generated file, by its path below `schemas/`."""
+    """The text of each generated file, by its path in the repository."""
     files = {f"{JSON_SCHEMAS}/{name}.json": _text(event_schema(name)) for name in names()}
-    return {**files, "openapi.json": _text(document()), asyncapi.FILE: asyncapi.text()}
+    return {
+        **files,
+        "schemas/openapi.json": _text(document()),
+        f"schemas/{asyncapi.FILE}": asyncapi.text(),
+        client_rules.FILE: client_rules.text(),
+    }
 
 
 def _text(content: object) -> str:
@@ -60,18 +65,18 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def main(arguments: Sequence[str], root: Path = HERE) -> int:
+def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """The command line. Returns the exit status: 0 done or up to date, 1 stale, 2 usage."""
     if list(arguments) not in ([], ["--check"]):
         print("usage: python -m schemas.generate [--check]", file=sys.stderr)
         return 2
     if not arguments:
         for path in write(root, generated()):
-            print(f"schemas/{path}")
+            print(path)
         return 0
     differing = stale(root, generated())
     for path in differing:
-        print(f"schemas/{path} is stale: run python -m schemas.generate", file=sys.stderr)
+        print(f"{path} is stale: run python -m schemas.generate", file=sys.stderr)
     return 1 if differing else 0
 
 

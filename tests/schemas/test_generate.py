@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_checked_in_files_are_up_to_date() -> None:
     """Whoever changes a type runs `python -m schemas.generate`."""
-    assert generate.stale(generate.HERE, generate.generated()) == []
+    assert generate.stale(generate.ROOT, generate.generated()) == []
 
 
 def test_the_command_checks_them() -> None:
@@ -43,17 +43,20 @@ def test_stale_files_are_named_and_the_status_is_1(
     """A file that differs, one that is missing, and one whose type is gone."""
     assert generate.main([], tmp_path) == 0
     assert generate.main(["--check"], tmp_path) == 0
-    (tmp_path / "json" / "feedback.thumb.v1.json").write_text("{}")
-    (tmp_path / "openapi.json").unlink()
-    (tmp_path / "json" / "feedback.smile.v1.json").write_text("{}")
+    schemas = tmp_path / "schemas"
+    (schemas / "json" / "feedback.thumb.v1.json").write_text("{}")
+    (schemas / "openapi.json").unlink()
+    (schemas / "json" / "feedback.smile.v1.json").write_text("{}")
+    (tmp_path / "clients/python/loopline/rules.py").write_text("")
     capsys.readouterr()
     assert generate.main(["--check"], tmp_path) == 1
     named = capsys.readouterr().err
     for name in ("json/feedback.thumb.v1.json", "openapi.json", "json/feedback.smile.v1.json"):
         assert f"schemas/{name} is stale" in named
-    assert not (tmp_path / "openapi.json").exists()
+    assert "clients/python/loopline/rules.py is stale" in named
+    assert not (schemas / "openapi.json").exists()
     assert generate.main([], tmp_path) == 0
-    assert not (tmp_path / "json" / "feedback.smile.v1.json").exists()
+    assert not (schemas / "json" / "feedback.smile.v1.json").exists()
     assert generate.main(["--check"], tmp_path) == 0
 
 
