@@ -114,10 +114,10 @@ EVERYTHING: list[tuple[str, str, dict[str, Any]]] = [
 def test_every_field_of_a_call_is_written_under_its_name(
     call: str, kind: str, fields: dict[str, Any]
 ) -> None:
-    """A call with everything said writes exactly that, by the contract's names, and returns the id."""
+    """A call with everything said writes exactly that, and returns the id that the next call names."""
     client = Client(test=True, strict=True, source="/shop/name-matcher")
     returned = getattr(client, call)(**fields, env="staging", time="2026-11-20T09:12:31.402Z", id="e-9")
-    assert returned == "e-9"
+    assert returned == {"prediction": "p-1", "prompt_shown": "q-1"}.get(call, "e-9")
     assert client.events == [
         {
             "specversion": "1.0",
@@ -175,12 +175,13 @@ def test_a_prediction_without_an_id_goes_by_the_id_of_its_event() -> None:
     assert uuid.UUID(prediction).version == 7
 
 
-def test_null_is_written_where_it_means_something() -> None:
+def test_null_is_written_where_it_means_something(server: FakeServer, make: Make) -> None:
     """A null output is an output; a null alternative is one; what was left out is not there at all."""
-    client = Client(test=True)
+    client = make()
     client.prediction("m", "3", None, alternatives=[{"output": None, "confidence": 0.5}])
     client.correction("p-1")
-    made, correction = (event["data"] for event in client.events)
+    assert client.flush(5)
+    made, correction = (event["data"] for event in server.accepted.values())
     assert made["output"] is None
     assert made["alternatives"] == [{"output": None, "confidence": 0.5}]
     assert set(made) == {"prediction_id", "model", "model_version", "output", "alternatives"}
@@ -312,14 +313,18 @@ def test_complaints_do_not_flood_the_log(make: Make, caplog: pytest.LogCaptureFi
     ],
 )
 def test_what_is_missing_is_raised_at_once_or_left_to_the_server(
-    call: str, arguments: dict[str, Any]
+    make: Make, call: str, arguments: dict[str, Any]
 ) -> None:
-    """A strict client raises; any other sends it, since the server keeps what it refuses."""
+    """A strict client raises, one in test mode refuses; others send it, for the server keeps it."""
     with pytest.raises(InvalidEvent):
         getattr(Client(test=True, strict=True), call)(**arguments)
-    lenient = Client(test=True)
-    getattr(lenient, call)(**arguments)
-    assert len(lenient.events) == 1
+    testing = Client(test=True)
+    getattr(testing, call)(**arguments)
+    assert (len(testing.events), testing.stats()["invalid"]) == (0, 1)
+    sending = make()
+    getattr(sending, call)(**arguments)
+    assert sending.flush(5)
+    assert (sending.stats()["accepted"], sending.stats()["invalid"]) == (1, 0)
 
 
 def test_feedback_may_name_a_case_or_a_subject() -> None:

@@ -12,11 +12,10 @@ from typing import Any
 
 from loopline import events
 from loopline.calls import Calls
-from loopline.ids import uuid7
 
 
 class Announcements(Calls):
-    """Every method returns the event's id at once."""
+    """Every method here returns the event's id at once."""
 
     def declare(
         self,
@@ -41,7 +40,7 @@ class Announcements(Calls):
             description=description,
             env=env,
         )
-        return self._record("loopline.model.declared.v1", id or uuid7(), time, data)
+        return self._record("loopline.model.declared.v1", id, time, data)
 
     def deployed(
         self,
@@ -55,7 +54,7 @@ class Announcements(Calls):
     ) -> str:
         """A version began to serve; ``datasets`` says what it was trained on, as ``["name-matcher@3"]``."""
         data = events.Deployed(model=model, model_version=model_version, datasets=datasets, env=env)
-        return self._record("loopline.model.deployed.v1", id or uuid7(), time, data)
+        return self._record("loopline.model.deployed.v1", id, time, data)
 
     def rolled_back(
         self,
@@ -69,7 +68,7 @@ class Announcements(Calls):
     ) -> str:
         """An earlier version serves again; ``model_version`` is that one."""
         data = events.RolledBack(model=model, model_version=model_version, why=why, env=env)
-        return self._record("loopline.model.rolled_back.v1", id or uuid7(), time, data)
+        return self._record("loopline.model.rolled_back.v1", id, time, data)
 
     def evaluated(
         self,
@@ -92,4 +91,4 @@ class Announcements(Calls):
             split=split,
             env=env,
         )
-        return self._record("loopline.evaluation.recorded.v1", id or uuid7(), time, data)
+        return self._record("loopline.evaluation.recorded.v1", id, time, data)

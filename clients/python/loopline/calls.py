@@ -1,8 +1,8 @@
 """The calls a product makes: one method per event type, the target first, everything by keyword.
 
 Each builds its event and hands it to :meth:`Calls._record`; where it goes from there is the client's part.
-Arguments left out (None) are not written. ``id`` and ``time`` are minted here unless the product brings its
-own.
+Arguments left out (None) are not written. Ids and times are minted unless the product brings its own; what it
+brings is never replaced, so an empty id, or a NaN as one, refuses the call.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from loopline.ids import uuid7
 
 
 class Calls(ABC):
-    """Every method returns the event's id at once."""
+    """Every method returns at once what the next call names: mostly the event's id."""
 
     @abstractmethod
-    def _record(self, kind: str, id: str, time: str | datetime | None, data: events.Data) -> str:
-        """Take one event on its way and return its id."""
+    def _record(self, kind: str, id: str | None, time: str | datetime | None, data: events.Data) -> str:
+        """Take one event on its way and return its id, a new one where there is none."""
 
     def prediction(
         self,
@@ -55,13 +55,13 @@ class Calls(ABC):
     ) -> str:
         """A model answered ``output`` (None where a person answers first).
 
-        Without ``prediction_id`` the event's id is the prediction's too, so that what this returns works as
-        the target of feedback. ``confidence`` and the probabilities are 0 to 1; ``alternatives`` are
+        Returns the prediction's id, the target of its feedback; without ``prediction_id`` it is the event's
+        ``id``. ``confidence`` and the probabilities are 0 to 1; ``alternatives`` are
         ``{"output": ..., "confidence": ...}``; ``input`` has at most 32 KiB as JSON.
         """
-        id = id or uuid7()
+        id = uuid7() if id is None else id
         data = events.Prediction(
-            prediction_id=prediction_id or id,
+            prediction_id=id if prediction_id is None else prediction_id,
             model=model,
             model_version=model_version,
             output=output,
@@ -84,7 +84,8 @@ class Calls(ABC):
             config_version=config_version,
             env=env,
         )
-        return self._record("loopline.prediction.made.v1", id, time, data)
+        self._record("loopline.prediction.made.v1", id, time, data)
+        return events.id_text(data.prediction_id)
 
     def shown(
         self,
@@ -95,9 +96,9 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """What was really displayed: an output, or ids in the order they were shown."""
+        """What was really displayed: an output, or ids in the order shown. Returns the event's id."""
         data = events.Shown(prediction_id=prediction_id, shown=shown, env=env)
-        return self._record("loopline.prediction.shown.v1", id or uuid7(), time, data)
+        return self._record("loopline.prediction.shown.v1", id, time, data)
 
     def prompt_shown(
         self,
@@ -112,18 +113,23 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """A person was asked for feedback. Without ``prompt_id`` the event's id is the prompt's too."""
-        id = id or uuid7()
+        """A person was asked for feedback.
+
+        Returns the prompt's id, which ``prompt_dismissed`` and the answer name; without ``prompt_id`` it is
+        the event's ``id``.
+        """
+        id = uuid7() if id is None else id
         data = events.Prompt(
             prediction_id=prediction_id,
-            prompt_id=prompt_id or id,
+            prompt_id=id if prompt_id is None else prompt_id,
             model=model,
             join_key=join_key,
             kind=kind,
             person=person,
             env=env,
         )
-        return self._record("loopline.prompt.shown.v1", id, time, data)
+        self._record("loopline.prompt.shown.v1", id, time, data)
+        return events.id_text(data.prompt_id)
 
     def prompt_dismissed(
         self,
@@ -138,7 +144,7 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """The person waved the question away."""
+        """The person waved the question away. Returns the event's id."""
         data = events.Prompt(
             prediction_id=prediction_id,
             prompt_id=prompt_id,
@@ -148,7 +154,7 @@ class Calls(ABC):
             person=person,
             env=env,
         )
-        return self._record("loopline.prompt.dismissed.v1", id or uuid7(), time, data)
+        return self._record("loopline.prompt.dismissed.v1", id, time, data)
 
     def action(
         self,
@@ -169,6 +175,7 @@ class Calls(ABC):
         """What the person did with the answer: ``clicked``, ``copied``, ``sent``, or a word of your own.
 
         ``amount`` is a number such as the rank clicked or the edit distance, ``part`` what was copied.
+        Returns the event's id, which a ``retraction`` names.
         """
         data = events.Action(
             prediction_id=prediction_id,
@@ -182,7 +189,7 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.action.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.action.v1", id, time, data)
 
     def thumb(
         self,
@@ -198,7 +205,10 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """A thumb, ``up`` or ``down``; ``score`` is 0 to 1 where the product asks for stars or a slider."""
+        """A thumb, ``up`` or ``down``; ``score`` is 0 to 1 where the product asks for stars or a slider.
+
+        Returns the event's id, which a ``reason`` that explains it names, or a ``retraction``.
+        """
         data = events.Thumb(
             prediction_id=prediction_id,
             value=value,
@@ -209,7 +219,7 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.thumb.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.thumb.v1", id, time, data)
 
     def reason(
         self,
@@ -227,7 +237,7 @@ class Calls(ABC):
     ) -> str:
         """Why it was wrong: ``incorrect``, ``offensive``, or a word of your own.
 
-        ``explains`` is the id of the thumb it belongs to.
+        ``explains`` is the id of the thumb it belongs to. Returns the event's id.
         """
         data = events.Reason(
             prediction_id=prediction_id,
@@ -239,7 +249,7 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.reason.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.reason.v1", id, time, data)
 
     def comment(
         self,
@@ -256,7 +266,10 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """What the person wrote, about a prediction or (a support ticket) about a ``subject``."""
+        """What the person wrote, about a prediction or (a support ticket) about a ``subject``.
+
+        Returns the event's id, which a ``retraction`` names.
+        """
         data = events.Comment(
             prediction_id=prediction_id,
             text=text,
@@ -268,7 +281,7 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.comment.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.comment.v1", id, time, data)
 
     def correction(
         self,
@@ -285,7 +298,10 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """The right label, from a person; ``gold`` outranks any number of others."""
+        """The right label, from a person; ``gold`` outranks any number of others.
+
+        Returns the event's id, which a ``retraction`` names.
+        """
         data = events.Correction(
             prediction_id=prediction_id,
             label=label,
@@ -297,7 +313,7 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.correction.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.correction.v1", id, time, data)
 
     def confirmation(
         self,
@@ -312,7 +328,10 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """``yes`` or ``no`` to an answer that was proposed, not asserted."""
+        """``yes`` or ``no`` to an answer that was proposed, not asserted.
+
+        Returns the event's id, which a ``retraction`` names.
+        """
         data = events.Confirmation(
             prediction_id=prediction_id,
             value=value,
@@ -322,7 +341,7 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.confirmation.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.confirmation.v1", id, time, data)
 
     def outcome(
         self,
@@ -337,7 +356,10 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """What became of a subject: ``churned``, ``renewed``, or a word of your own."""
+        """What became of a subject: ``churned``, ``renewed``, or a word of your own.
+
+        Returns the event's id, which a ``retraction`` names.
+        """
         data = events.Outcome(
             subject=subject,
             outcome=outcome,
@@ -347,7 +369,7 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.outcome.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.outcome.v1", id, time, data)
 
     def retraction(
         self,
@@ -363,7 +385,10 @@ class Calls(ABC):
         time: str | datetime | None = None,
         id: str | None = None,
     ) -> str:
-        """Take back the feedback whose id is ``explains``; the target is named as it was there."""
+        """Take back the feedback whose id is ``explains``; the target is named as it was there.
+
+        Returns the event's id.
+        """
         data = events.Retraction(
             prediction_id=prediction_id,
             explains=explains,
@@ -374,4 +399,4 @@ class Calls(ABC):
             prompt_id=prompt_id,
             env=env,
         )
-        return self._record("loopline.feedback.retraction.v1", id or uuid7(), time, data)
+        return self._record("loopline.feedback.retraction.v1", id, time, data)

@@ -24,6 +24,7 @@ from loopline.announcements import Announcements
 from loopline.answers import loopline_problem
 from loopline.errors import (
     Closed,
+    InvalidEvent,
     InvalidSetting,
     LooplineError,
     QueueFull,
@@ -32,9 +33,11 @@ from loopline.errors import (
     SpoolUnavailable,
     Unreachable,
 )
+from loopline.ids import uuid7
 from loopline.lifetime import EXIT_S
 from loopline.outbox import Outbox
-from loopline.sender import OnRefused, Sender
+from loopline.refusals import OnRefused, Refusals, hand_over
+from loopline.sender import Sender
 from loopline.settings import check_callback, check_seconds, check_size, check_spool, check_text
 from loopline.transport import Transport
 
@@ -53,7 +56,8 @@ class Client(Announcements):
     """Sends what a model predicted and what people did about it to a Loopline server.
 
     - ``url``: the server, as ``http://127.0.0.1:8710``; ``source``: who speaks, as ``/shop/name-matcher``.
-      Both may be left out with ``test=True``, which records events in ``client.events`` and sends nothing.
+      Both may be left out with ``test=True``, which sends nothing and records in ``client.events`` what the
+      server would take; what it would refuse is counted as invalid and handed to ``on_refused`` at once.
       User and password in the URL are sent as basic authentication, and shown nowhere.
     - ``env``: the environment of every event that names none; only ``prod`` counts and trains.
     - ``spool``: a folder that keeps each event from the call on until the server has answered for it. One
@@ -61,9 +65,10 @@ class Client(Announcements):
     - ``spool_sync``: what a call waits for. ``"soon"``: the event is in the file, which survives the death of
       the process; the disk is asked to keep it within a second. ``"call"``: the disk has it, which survives
       a power cut too, and costs a call what the disk costs.
-    - ``on_refused``: called with ``(event, problem)`` in the background for what the server refused.
+    - ``on_refused``: called with ``(event, problem)`` in the background for what the server refused, and for
+      what cannot be sent at all (a NaN, bytes, over 64 KiB); ``event`` then holds the values as given.
     - ``strict``: raise :class:`~loopline.errors.LooplineError` for what is otherwise logged and counted: an
-      event that lacks something or cannot be JSON, a full queue, a spool that cannot be used.
+      event that cannot be JSON or that the server would refuse, a full queue, a spool that cannot be used.
     - ``queue_size`` and ``queue_bytes`` bound the memory; a full queue without a spool drops and counts.
     - ``linger``: seconds the first event of a batch waits for company; ``timeout``: seconds for a request.
     - ``headers``: sent with each request, as for a proxy that asks for a token.
@@ -117,15 +122,18 @@ class Client(Announcements):
         self._transport = self._connect(timeout)
         #: The server's address, without user and password.
         self.url = self._transport.url
-        self.source = "/test" if source is None else source
-        self.env = env
+        self.source = "/test" if source is None else events.id_text(source)
+        self.env = events.id_text(env)
         self.test = test
         self.strict = strict
         #: What was recorded, as decoded CloudEvents, in test mode; empty otherwise.
         self.events: list[dict[str, Any]] = []
         # Written with the event only where the server would not assume it.
-        self._env = None if env == "prod" else env
+        self._env = None if self.env == "prod" else self.env
         self._complain_at, self._complaints = 0.0, 0
+        self._check = _load_check() if strict or test else None
+        self._on_refused = on_refused
+        self._refusals = None if on_refused is None or test else Refusals(on_refused)
         kept = None if test else self._open_spool(spool, spool_bytes)
         self._outbox = Outbox(queue_size, queue_bytes)
         self._sender: Sender | None = None
@@ -155,39 +163,56 @@ class Client(Announcements):
 
     # ---- events
 
-    def _record(self, kind: str, id: str, time: str | datetime | None, data: events.Data) -> str:
+    def _record(self, kind: str, id: str | None, time: str | datetime | None, data: events.Data) -> str:
+        if data.env is None:
+            data.env = self._env
+        id, time = uuid7() if id is None else id, events.now() if time is None else time
+        envelope = events.Envelope("1.0", id, self.source, kind, time, data)
         try:
-            if data.env is None:
-                data.env = self._env
-            envelope = events.Envelope("1.0", id, self.source, kind, time or events.now(), data)
-            if self.strict:
-                events.check(data, envelope.time)
             body = events.encode(envelope)
+            if self._check is not None:
+                self._check(body, kind)
             if self._sender is None:
                 self.events.append(_decode(body))
             elif not self._sender.put(body):
-                self._dropped()
-        except Exception as error:
+                self._dropped(kind)
+        except LooplineError as error:
             if self.strict:
                 raise
-            with self._outbox.lock:
-                self._outbox.invalid += 1
-            self._complain(error)
-        return id
+            self._refuse(envelope, error)
+        except Exception as error:
+            if self.strict:
+                raise InvalidEvent(f"it cannot be recorded: {type(error).__name__}") from error
+            self._refuse(envelope, error)
+        return events.id_text(envelope.id)
 
-    def _dropped(self) -> None:
+    def _refuse(self, envelope: events.Envelope, error: Exception) -> None:
+        """Count, log and hand on a call of which nothing is sent."""
+        with self._outbox.lock:
+            self._outbox.invalid += 1
+        self._complain(envelope.type, error)
+        if self._on_refused is None:
+            return
+        refusal = error if isinstance(error, InvalidEvent) else InvalidEvent(type(error).__name__)
+        if self._refusals is not None:
+            self._refusals.put(events.as_given(envelope), refusal.problem)
+        else:
+            hand_over(self._on_refused, events.as_given(envelope), refusal.problem)
+
+    def _dropped(self, kind: str) -> None:
         if self.strict:
             raise Closed("the client was closed") if self._outbox.closed else QueueFull("no room in memory")
         if self._outbox.closed:
-            self._complain(Closed("the client was closed"))
+            self._complain(kind, Closed("the client was closed"))
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, kind: str, error: Exception) -> None:
         """Log an event that cannot be sent, in one line at most in ten seconds."""
         self._complaints += 1
         moment = clock.monotonic()
         if moment >= self._complain_at:
             self._complain_at = moment + _COMPLAIN_EVERY_S
-            log.error("%d events not sent, the latest because: %s", self._complaints, error)
+            why = error if isinstance(error, LooplineError) else type(error).__name__
+            log.error("%d events not sent, the latest (%s) because: %s", self._complaints, kind, why)
             self._complaints = 0
 
     # ---- questions
@@ -251,7 +276,11 @@ class Client(Announcements):
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until the server has answered for every event, at most so many seconds; whether it has."""
-        return True if self._sender is None else self._sender.flush(timeout)
+        end = clock.monotonic() + timeout
+        done = True if self._sender is None else self._sender.flush(timeout)
+        if self._refusals is not None:
+            self._refusals.wait(max(0.0, end - clock.monotonic()))
+        return done
 
     def close(self, timeout: float = 5.0) -> bool:
         """Flush, end the background and refuse further events; whether everything was delivered.
@@ -259,7 +288,11 @@ class Client(Announcements):
         What cannot be sent in the time stays in the spool for the next process or, without one, is counted as
         dropped. A process that ends closes its clients by itself, in at most two seconds.
         """
-        return True if self._sender is None else self._sender.stop(timeout)
+        end = clock.monotonic() + timeout
+        done = True if self._sender is None else self._sender.stop(timeout)
+        if self._refusals is not None:
+            self._refusals.wait(max(0.0, end - clock.monotonic()))
+        return done
 
     def stats(self) -> Mapping[str, int]:
         """Where the events of this process are, in numbers.
@@ -296,6 +329,13 @@ class Client(Announcements):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _load_check() -> Callable[[bytes, str], None]:
+    """The server's rules, which only some clients need: every start of every product would pay for them."""
+    from loopline.admission import check
+
+    return check
 
 
 def _abandon(sender: Sender) -> None:

@@ -33,16 +33,10 @@ class InvalidEvent(LooplineError, ValueError):
     @property
     def problem(self) -> dict[str, Any]:
         """What ``on_refused`` is given, in the server's form."""
+        from loopline.rules import TITLES
+
         urn, title = f"urn:loopline:problem:{self.code}", TITLES[self.code]
         return {"type": urn, "title": title, "detail": str(self), "code": self.code}
-
-
-TITLES = {
-    "invalid_value": "A value is missing or not allowed",
-    "unknown_field": "A field is not known here",
-    "too_large": "This is too large",
-    "too_deep": "This is nested too deeply",
-}
 
 
 class QueueFull(LooplineError):

@@ -1,8 +1,8 @@
 """What the client puts on the wire: one Struct for the data of each event type, and the CloudEvents envelope.
 
 A field that is None was left out and is not written; a field without a default is written even when it is
-null (the output of a prediction that a person answers first). Limits and words are the server's to judge: it
-keeps what it refuses, with the reason, where the client could only drop it.
+null (the output of a prediction that a person answers first). Limits and words are judged in
+:mod:`loopline.admission`.
 """
 
 from __future__ import annotations
@@ -193,8 +193,15 @@ def encode(envelope: Envelope) -> bytes:
 
     Raises :class:`InvalidEvent`, with the path, for what JSON cannot carry or no server takes.
     """
-    _make_plain(envelope, ("id", "time"))
-    _make_plain(envelope.data, envelope.data.__struct_fields__)
+    if type(envelope.id) is not str or type(envelope.time) is not str:
+        envelope.id = _plain("id", envelope.id)
+        envelope.time = _plain("time", envelope.time)
+    data = envelope.data
+    values = msgspec.structs.astuple(data)
+    if not _PLAIN.issuperset(map(type, values)):
+        for name, value in zip(data.__struct_fields__, values, strict=True):
+            if type(value) not in _PLAIN:
+                setattr(data, name, _plain(name, value))
     try:
         body: bytes = _encode(envelope)
     except UnicodeEncodeError:
@@ -210,53 +217,43 @@ def encode(envelope: Envelope) -> bytes:
     return body
 
 
-def _make_plain(struct: Struct, names: tuple[str, ...]) -> None:
-    """Replace what is not JSON already by what it is there."""
-    for name in names:
-        value = getattr(struct, name)
-        if type(value) in _PLAIN:
-            continue
-        try:
-            setattr(struct, name, as_json(value))
-        except Unfit as unfit:
-            raise InvalidEvent(unfit.what, unfit.path(f"$.{name}")) from None
-        except RecursionError:
-            raise InvalidEvent(TOO_DEEP, f"$.{name}", "too_deep") from None
+def _plain(name: str, value: object) -> Any:
+    try:
+        return as_json(value)
+    except Unfit as unfit:
+        raise InvalidEvent(unfit.what, unfit.path(f"$.{name}")) from None
+    except RecursionError:
+        raise InvalidEvent(TOO_DEEP, f"$.{name}", "too_deep") from None
+    except Exception as error:
+        # A list that another thread changes, a class that will not be asked what it is.
+        raise InvalidEvent(f"it cannot be read: {type(error).__name__}", f"$.{name}") from None
+
+
+def as_given(envelope: Envelope) -> dict[str, Any]:
+    """An event that could not be written, with the values that the product gave."""
+    given = msgspec.structs.asdict(envelope)
+    fields = msgspec.structs.asdict(envelope.data).items()
+    return {
+        **given,
+        "data": {name: value for name, value in fields if value is not None and value is not UNSET},
+    }
+
+
+def id_text(value: object) -> str:
+    """An id that the product gave, as the text that is sent; for what is no text the empty one.
+
+    That is refused wherever it is named, so that nothing hangs on another id than the product gave.
+    """
+    if type(value) is str:
+        return value
+    try:
+        text = as_json(value)
+    except Exception:
+        # Whatever it is, the call that was given it has said so.
+        return ""
+    return text if isinstance(text, str) else ""
 
 
 def now() -> str:
     """The clock, as RFC 3339 in UTC with microseconds."""
     return f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"
-
-
-def check(data: Data, time: str | datetime) -> None:
-    """Raise :class:`InvalidEvent` for what every server would refuse as missing."""
-    if isinstance(time, datetime) and time.utcoffset() is None:
-        raise InvalidEvent("time has no offset; make it aware, as datetime.now(UTC) is")
-    for name in _REQUIRED.get(type(data), ()):
-        value = getattr(data, name)
-        if value is None or value is UNSET:
-            raise InvalidEvent(f"{type(data).__name__.lower()} needs {name}=")
-    if isinstance(data, Targeted) and data.prediction_id is None:
-        about_subject = getattr(data, "subject", None) is not None
-        if not about_subject and (data.model is None or data.join_key is None):
-            raise InvalidEvent("say what this is about: prediction_id=, or model= and join_key=")
-
-
-_REQUIRED: dict[type[Data], tuple[str, ...]] = {
-    Prediction: ("prediction_id", "model", "model_version"),
-    Shown: ("prediction_id", "shown"),
-    Prompt: ("prompt_id",),
-    Action: ("value",),
-    Thumb: ("value",),
-    Reason: ("reason",),
-    Comment: ("text",),
-    Correction: ("label",),
-    Confirmation: ("value",),
-    Outcome: ("subject", "outcome"),
-    Retraction: ("explains",),
-    Declared: ("model", "model_version", "output_shape"),
-    Deployed: ("model", "model_version"),
-    RolledBack: ("model", "model_version"),
-    Evaluated: ("model", "model_version", "metrics"),
-}

@@ -14,7 +14,6 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +24,7 @@ from loopline.dividing import deliver
 from loopline.errors import Unreachable
 from loopline.lifetime import end_with_pool, look_after
 from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
+from loopline.refusals import OnRefused, hand_over
 from loopline.spooler import Spooler
 from loopline.transport import Transport
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from loopline.spool import Spool
 
 log = logging.getLogger("loopline")
-
-OnRefused = Callable[[dict[str, Any], dict[str, Any]], object]
 
 _BREATH_S = 0.1
 _ADOPT_EVERY_S = 10.0
@@ -365,11 +363,7 @@ class Sender:
                 problem.get("detail") or problem.get("title") or problem,
             )
             if self._on_refused is not None:
-                try:
-                    self._on_refused(event, problem)
-                except BaseException:
-                    # Of any kind: this thread is not the one that sys.exit() is meant for.
-                    log.exception("on_refused failed")
+                hand_over(self._on_refused, event, problem)
 
     def _postpone(self, again: list[bytes], batch: Batch | None, count: int, verdict: Verdict) -> None:
         """Put what must be sent again where it waits best, and say how long."""

@@ -78,20 +78,24 @@ TOO_DEEP = "it is nested too deeply, or holds itself"
 
 def as_json(value: Any) -> Any:
     """As :func:`plain`, but for lone surrogates, which only writing finds. Raises Unfit or RecursionError."""
-    kind: type = type(value)
-    if kind in _TEXTUAL:
+    if _is_json(value):
         return value
-    if kind is float:
-        if isfinite(value):
-            return value
-        raise Unfit("NaN is no JSON number" if value != value else "an infinity is no JSON number")
-    if kind is int:
-        return _integer(value)
-    if kind is dict:
-        return _members(value)
-    if kind is list or kind is tuple:
-        return _items(value)
+    kind: type = type(value)
     return _treatment(kind)(value)
+
+
+def _is_json(value: Any) -> bool:
+    """Whether there is nothing to do: every call of a product waits for this."""
+    kind: type = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not (type(item) in _TEXTUAL or _is_json(item)):
+                return False
+        return True
+    if kind is list:
+        kinds = set(map(type, value))
+        return kinds <= _TEXTUAL or (_all_finite(value) if kinds <= _NUMERIC else all(map(_is_json, value)))
+    return kind in _TEXTUAL or (kind in _NUMERIC and _all_finite((value,)))
 
 
 def path_of_surrogate(value: Any, path: str) -> str:
@@ -125,9 +129,25 @@ def _surrogate(value: Any) -> Unfit | None:
 # ---- numbers
 
 
+def _all_finite(values: Iterable[float]) -> bool:
+    try:
+        return all(map(isfinite, values))
+    except OverflowError:
+        # An integer that no double reaches, as which readers elsewhere take it.
+        return False
+
+
+def _float(value: float) -> float:
+    number = float.__float__(value)
+    if isfinite(number):
+        return number
+    raise Unfit("NaN is no JSON number" if number != number else "an infinity is no JSON number")
+
+
 def _integer(value: int) -> int:
-    if _all_finite((value,)):
-        return value
+    number = int.__int__(value)
+    if _all_finite((number,)):
+        return number
     raise Unfit("an integer beyond 1.8e308 is no number that JSON readers take")
 
 
@@ -188,26 +208,11 @@ def _each(values: Iterable[Any], treat: Callable[[Any], Any]) -> list[Any]:
     return found
 
 
-def _items(values: Sequence[Any]) -> list[Any]:
-    kinds = set(map(type, values))
-    if kinds <= _TEXTUAL or (kinds <= _NUMERIC and _all_finite(values)):
-        return values if isinstance(values, list) else list(values)
+def _items(values: Iterable[Any]) -> list[Any]:
     return _each(values, as_json)
 
 
-def _all_finite(values: Iterable[Any]) -> bool:
-    try:
-        return all(map(isfinite, values))
-    except OverflowError:
-        # An integer that no double reaches, as which readers elsewhere take it.
-        return False
-
-
-def _members(values: dict[Any, Any]) -> dict[str, Any]:
-    if set(map(type, values)) <= _TEXT:
-        kinds = set(map(type, values.values()))
-        if kinds <= _TEXTUAL or (kinds <= _NUMERIC and _all_finite(values.values())):
-            return values
+def _members(values: Mapping[Any, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = key if type(key) is str else _key(key)
@@ -219,9 +224,6 @@ def _members(values: dict[Any, Any]) -> dict[str, Any]:
             unfit.steps.append(name)
             raise
     return found
-
-
-_TEXT = frozenset({str})
 
 
 def _key(key: object) -> str:
@@ -354,8 +356,8 @@ _BY_NAME: dict[str, Treatment] = {
 _BY_KIND: tuple[tuple[Any, Treatment], ...] = (
     (Enum, lambda value: as_json(value.value)),
     (str, str.__str__),
-    (int, lambda value: _integer(int.__int__(value))),
-    (float, lambda value: as_json(float.__float__(value))),
+    (int, _integer),
+    (float, _float),
     ((bytes, bytearray, memoryview), _refuse(_BYTES)),
     (datetime, _moment),
     ((date, time), lambda value: str(value.isoformat())),
@@ -368,9 +370,9 @@ _BY_KIND: tuple[tuple[Any, Treatment], ...] = (
     ("as_py", _arrow_scalar),
     ("tolist", lambda value: as_json(value.tolist())),
     ((set, frozenset), _set),
-    (Mapping, lambda value: _members(dict(value))),
+    (Mapping, _members),
     (UserString, lambda value: as_json(value.data)),
-    (Sequence, lambda value: _items(list(value))),
+    (Sequence, _items),
     ("to_pylist", lambda value: as_json(value.to_pylist())),
     ("to_list", lambda value: as_json(value.to_list())),
 )
