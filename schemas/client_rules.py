@@ -8,6 +8,7 @@ them is in `loopline.admission`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import NoneType, UnionType
@@ -48,14 +49,15 @@ def text() -> str:
     names = _names()
     rules = {name: rule_of(data) for name, data in CURRENT.items()}
     limits = {name: getattr(fields, name) for name in _LIMITS}
+    classes = [_class(each, names) for each in _structs(CURRENT.values())] + [_envelope(names)]
+    named = set(re.findall(r"\w+", " ".join(classes)))
     return "\n".join(
         [
             _HEAD,
             _lines({**limits, "FIRST_YEAR": FIRST_YEAR}),
             _table("TITLES", {code: json.dumps(problems.TITLES[code]) for code in _JUDGED}),
-            _lines({name: definition for definition, name in names.items()}),
-            *("\n" + _class(each, names) for each in _structs(CURRENT.values())),
-            "\n" + _envelope(names),
+            _lines({name: definition for definition, name in names.items() if name in named}),
+            *("\n" + each for each in classes),
             "\n" + _table("TYPES", {PREFIX + name: data.__name__ for name, data in CURRENT.items()}),
             _table("RULES", {PREFIX + name: f'"{rule.__name__}"' for name, rule in rules.items() if rule}),
         ]

@@ -17,7 +17,8 @@ from schemas import asyncapi, client_rules
 from schemas.json_schemas import event_schema, names
 from schemas.openapi import document
 
-ROOT = Path(__file__).parents[1]
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 JSON_SCHEMAS = "schemas/json"
 
 

@@ -33,6 +33,7 @@ Environment = Annotated[str, Meta(min_length=1, max_length=128)]
 Sentence = Annotated[str, Meta(max_length=4096)]
 Uri = Annotated[str, Meta(min_length=1, max_length=2048)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+ReleaseName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
 DatasetVersion = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}@[1-9][0-9]{0,8}\Z")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Duration = Annotated[float, Meta(ge=0)]
@@ -249,13 +250,13 @@ class Metric(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
 
 
 class EvaluationRecorded(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """How a model version did, on which dataset and split."""
+    """How a model version did, on which dataset and split: `MODEL@N`, or a name of the team's own."""
 
     env: Environment | UnsetType = UNSET
     model: Name
     model_version: Name
     metrics: Annotated[list[Metric], Meta(min_length=1, max_length=1000)]
-    dataset: DatasetVersion | UnsetType = UNSET
+    dataset: Id | UnsetType = UNSET
     split: Word | UnsetType = UNSET
 
 
@@ -264,6 +265,7 @@ class DatasetReleased(Struct, forbid_unknown_fields=True, kw_only=True, gc=False
 
     env: Environment | UnsetType = UNSET
     model: Name
+    name: ReleaseName | UnsetType = UNSET
     version: Version
     content_hash: Id
     as_of: Annotated[str, Meta(min_length=1, max_length=4096)]
