@@ -22,8 +22,15 @@ class Calls(ABC):
     """Every method returns at once what the next call names: mostly the event's id."""
 
     @abstractmethod
-    def _record(self, kind: str, id: str | None, time: str | datetime | None, data: events.Data) -> str:
-        """Take one event on its way and return its id, a new one where there is none."""
+    def _record(
+        self,
+        kind: str,
+        id: str | None,
+        time: str | datetime | None,
+        data: events.Data,
+        named: str | None = None,
+    ) -> str:
+        """Take one event on its way; return its id, or the field of its data that the next call names."""
 
     def prediction(
         self,
@@ -55,9 +62,9 @@ class Calls(ABC):
     ) -> str:
         """A model answered ``output`` (None where a person answers first).
 
-        Returns the prediction's id, the target of its feedback; without ``prediction_id`` it is the event's
-        ``id``. ``confidence`` and the probabilities are 0 to 1; ``alternatives`` are
-        ``{"output": ..., "confidence": ...}``; ``input`` has at most 32 KiB as JSON.
+        Returns the prediction's id, the target of its feedback; without ``prediction_id`` the event's ``id``.
+        Probabilities are 0 to 1, ``alternatives`` ``{"output": ..., "confidence": ...}``; ``input`` has at
+        most 32 KiB as JSON.
         """
         id = uuid7() if id is None else id
         data = events.Prediction(
@@ -84,8 +91,7 @@ class Calls(ABC):
             config_version=config_version,
             env=env,
         )
-        self._record("loopline.prediction.made.v1", id, time, data)
-        return events.id_text(data.prediction_id)
+        return self._record("loopline.prediction.made.v1", id, time, data, "prediction_id")
 
     def shown(
         self,
@@ -128,8 +134,7 @@ class Calls(ABC):
             person=person,
             env=env,
         )
-        self._record("loopline.prompt.shown.v1", id, time, data)
-        return events.id_text(data.prompt_id)
+        return self._record("loopline.prompt.shown.v1", id, time, data, "prompt_id")
 
     def prompt_dismissed(
         self,

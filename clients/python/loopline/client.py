@@ -112,20 +112,16 @@ class Client(Announcements):
         check_seconds("timeout", timeout, above=True)
         check_spool(spool, spool_sync)
         check_callback(on_refused)
+        address = "http://127.0.0.1:8710" if url is None else url
         self._connect: Callable[[float], Transport] = lambda seconds: Transport(
-            "http://127.0.0.1:8710" if url is None else url,
-            seconds,
-            headers=headers,
-            proxy=proxy,
-            ca_bundle=ca_bundle,
+            address, seconds, headers=headers, proxy=proxy, ca_bundle=ca_bundle
         )
         self._transport = self._connect(timeout)
         #: The server's address, without user and password.
         self.url = self._transport.url
         self.source = "/test" if source is None else events.id_text(source)
         self.env = events.id_text(env)
-        self.test = test
-        self.strict = strict
+        self.test, self.strict = test, strict
         #: What was recorded, as decoded CloudEvents, in test mode; empty otherwise.
         self.events: list[dict[str, Any]] = []
         # Written with the event only where the server would not assume it.
@@ -163,7 +159,14 @@ class Client(Announcements):
 
     # ---- events
 
-    def _record(self, kind: str, id: str | None, time: str | datetime | None, data: events.Data) -> str:
+    def _record(
+        self,
+        kind: str,
+        id: str | None,
+        time: str | datetime | None,
+        data: events.Data,
+        named: str | None = None,
+    ) -> str:
         if data.env is None:
             data.env = self._env
         id, time = uuid7() if id is None else id, events.now() if time is None else time
@@ -184,7 +187,7 @@ class Client(Announcements):
             if self.strict:
                 raise InvalidEvent(f"it cannot be recorded: {type(error).__name__}") from error
             self._refuse(envelope, error)
-        return events.id_text(envelope.id)
+        return events.id_text(envelope.id if named is None else getattr(data, named))
 
     def _refuse(self, envelope: events.Envelope, error: Exception) -> None:
         """Count, log and hand on a call of which nothing is sent."""
