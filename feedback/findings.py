@@ -11,6 +11,7 @@ from typing import NamedTuple, ParamSpec
 from feedback.remedies import remedies
 from feedback.service import NoAddress, NoAnswer, reach
 from feedback.settings import without_password
+from loopline.errors import NotLoopline
 from streams.queries.dead_letters import settled_count
 from streams.queries.parked import parked
 from streams.store.port import Snapshot
@@ -84,7 +85,9 @@ def server(url: str, start: str) -> Findings:
         yield Finding("server", FAIL, str(error), start)
         return
     said = answer.json()
-    said = said if isinstance(said, dict) else {}
+    if not isinstance(said, dict) or "status" not in said:
+        yield Finding("server", FAIL, str(NotLoopline(url, f"answered {answer.status}")), "correct --url")
+        return
     reasons = "; ".join(said.get("reasons") or [said.get("detail", "")])
     if answer.status != 200:
         yield Finding("server", FAIL, f"{url} is not ready: {reasons or answer.status}")

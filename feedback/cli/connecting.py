@@ -28,6 +28,8 @@ from feedback.service import (
     reach,
     serves,
 )
+from loopline.answers import loopline_problem
+from loopline.errors import NotLoopline
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
@@ -138,22 +140,32 @@ def running_server(home: Home) -> OverHttp | None:
     return None
 
 
-def ask(service: Service, path: str) -> Any:
-    """The JSON that a GET answers with. Raises Refused with the problem's words, Unreachable for a 5xx."""
+def ask(service: Service, path: str, *fields: str) -> dict[str, Any]:
+    """The JSON object that a GET answers with; it has these fields.
+
+    Raises Refused with the problem's words, Unreachable for a 5xx, and for what no Loopline says.
+    """
     answer = service.request("GET", path)
-    if answer.status == 200:
-        return answer.json()
-    raise refusal(service, answer)
+    if answer.status != 200:
+        raise refusal(service, answer)
+    found = answer.json()
+    if not isinstance(found, dict) or not set(fields) <= found.keys():
+        raise foreign(service, answer)
+    return found
 
 
 def refusal(service: Service, answer: Answer) -> Refused:
     """What to tell about an answer that is not the one hoped for."""
-    problem = answer.json()
-    if isinstance(problem, dict) and "detail" in problem:
-        said = f"{problem.get('title', answer.status)}: {problem['detail']}"
-    else:
-        said = f"{service.name} answered {answer.status}"
+    problem = loopline_problem(answer.headers, answer.body)
+    if problem is None:
+        return foreign(service, answer)
+    said = f"{problem.get('title', answer.status)}: {problem.get('detail', answer.status)}"
     return (Unreachable if answer.status >= 500 else Refused)(said)
+
+
+def foreign(service: Service, answer: Answer) -> Unreachable:
+    """What to tell about an answer that is no Loopline's: another server, a proxy or a login page."""
+    return Unreachable(str(NotLoopline(service.name, f"answered {answer.status}")))
 
 
 def pages(service: Service, *parts: str, most: int | None = None, **query: Any) -> Iterator[Any]:
@@ -164,7 +176,7 @@ def pages(service: Service, *parts: str, most: int | None = None, **query: Any) 
         limit = 1000 if most is None else min(1000, most - given)
         if limit <= 0:
             return
-        page = ask(service, path_of(*parts, **query, limit=limit, next=following))
+        page = ask(service, path_of(*parts, **query, limit=limit, next=following), "items")
         yield from page["items"]
         given += len(page["items"])
         following = page.get("next")

@@ -211,7 +211,12 @@ def _manifest(choices: Choices, name: str) -> Any:
         return show(_shelf(choices), name)
     dataset, version = parse_name(name)
     with connect(choices) as service:
-        return ask(service, path_of("v1", "datasets", dataset, str(version or _latest(service, dataset))))
+        return ask(
+            service,
+            path_of("v1", "datasets", dataset, str(version or _latest(service, dataset))),
+            "model",
+            "version",
+        )
 
 
 def _latest(service: Service, dataset: str) -> int:

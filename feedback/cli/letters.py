@@ -225,7 +225,7 @@ def _find(service: Service, name: str) -> Any:
     except MalformedName as error:
         raise click.UsageError(str(error)) from None
     before = token((place.partition, place.offset, place.place - 1))
-    for item in ask(service, path_of("v1", "dead-letters", limit=1, next=before))["items"]:
+    for item in ask(service, path_of("v1", "dead-letters", limit=1, next=before), "items")["items"]:
         if item["dead_letter"] == name:
             return item
     raise Refused(f"there is no dead letter {name}; `loopline dead-letters list` lists them")

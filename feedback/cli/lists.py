@@ -145,7 +145,7 @@ def counts(choices: Choices, by: str | None, first_day: str | None, **filters: s
     with connect(choices) as service:
         following = None
         while True:
-            page = ask(service, path_of("v1", "counts", **query, limit=1000, next=following))
+            page = ask(service, path_of("v1", "counts", **query, limit=1000, next=following), "items")
             items += page["items"]
             fresh = {name: page[name] for name in _FRESH}
             following = page["next"]

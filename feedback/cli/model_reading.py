@@ -47,7 +47,7 @@ def _row(item: Any) -> tuple[Any, ...]:
 def show(choices: Choices, name: str, env: str | None) -> None:
     """Show MODEL's versions: declared, deployed since and until, evaluations, and what they learned from."""
     with connect(choices) as service:
-        found = ask(service, path_of("v1", "models", name, env=env))
+        found = ask(service, path_of("v1", "models", name, env=env), "versions")
     serving = f"version {found['serving']} serves" if found["serving"] else "nothing was said to be deployed"
     lines = [f"{found['model']}: {serving}"]
     for version in found["versions"]:

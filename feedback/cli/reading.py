@@ -42,7 +42,7 @@ def waiting(choices: Choices, limit: int) -> None:
     Nothing here is lost. Each joins by itself when what it waits for comes.
     """
     with connect(choices) as service:
-        groups = ask(service, path_of("v1", "waiting", limit=1)).get("groups", [])
+        groups = ask(service, path_of("v1", "waiting", limit=1), "items").get("groups", [])
         items, more = first(pages(service, "v1", "waiting", most=limit + 1), limit)
     told = [line for each in remedies(groups) for line in (each.said, f"  -> {each.do}")]
     rows = [(item["waits_for"], f"{item['age_s']:.0f} s", item["type"], item["id"]) for item in items]
@@ -61,7 +61,7 @@ def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
     how many were refused is said below them. The range of an agreement is its 95% interval.
     """
     with connect(choices) as service:
-        begins = ask(service, path_of("v1", "labels", model, limit=1))
+        begins = ask(service, path_of("v1", "labels", model, limit=1), "items")
         found = pages(service, "v1", "labels", model, most=limit + 1, disagree=1 if disagree else None)
         items, more = first(found, limit)
     refused = begins.get("refused")
@@ -114,7 +114,7 @@ def feedback() -> None:
 def show(choices: Choices, event_id: str, source: str | None) -> None:
     """Show what is true now about the feedback event ID: each stage it has reached, and when."""
     with connect(choices) as service:
-        items = ask(service, path_of("v1", "feedback", event_id, source=source))["items"]
+        items = ask(service, path_of("v1", "feedback", event_id, source=source), "items")["items"]
     if not items:
         raise Refused(
             f"no feedback event {event_id} is known. If it was sent a moment ago, ask again;"
