@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from feedback.disk import keep_to_oneself
 from feedback.home import Home, HomeMissing, HomeRefused
 from feedback.processes.logging import configure, quieter
 from feedback.service import Answer
@@ -364,6 +365,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--signs", type=int, default=-1)
     parser.add_argument("--log-level", default="warning")
     chosen = parser.parse_args(arguments)
+    keep_to_oneself()
     configure(chosen.log_level, value("log_format"), chosen.process)
     ignore_hangups()
     show_stacks_on_request()

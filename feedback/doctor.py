@@ -17,8 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from feedback.cluster import Cluster
+from feedback.disk import NotOurs, must_be_ours
 from feedback.doctor_cluster import examine_cluster
 from feedback.door import files_for
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
@@ -110,6 +112,8 @@ def _folder(home: Home) -> Findings:
     mode = stat.S_IMODE(home.path.stat().st_mode)
     if not os.access(home.path, os.R_OK | os.W_OK | os.X_OK):
         yield Finding("home", FAIL, f"{home.path} cannot be written by this user", "run as its owner")
+    elif problem := _not_ours(home.path):
+        yield Finding("home", FAIL, problem)
     elif mode & 0o077:
         do = f"it may hold personal data: chmod 700 {home.path}"
         yield Finding("home", WARN, f"{home.path} can be opened by other users ({mode:o})", do)
@@ -120,6 +124,30 @@ def _folder(home: Home) -> Findings:
         yield Finding(
             "scratch", WARN, f"{len(left)} folders of work aside", "the next `loopline up` removes old ones"
         )
+
+
+def _not_ours(folder: Path) -> str:
+    """Why a folder cannot be trusted; empty when it can."""
+    try:
+        must_be_ours(folder)
+    except NotOurs as refusal:
+        return str(refusal)
+    return ""
+
+
+def _shelf(home: Home) -> Findings:
+    """Whether releases lie where nobody else can put others in their place."""
+    address = str(value("datasets") or home.datasets)
+    folder = Path(address)
+    if "://" in address or not folder.is_dir():
+        return
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if problem := _not_ours(folder):
+        yield Finding("datasets", FAIL, problem)
+    elif mode & 0o020:
+        yield Finding("datasets", WARN, f"a group can write into {folder} ({mode:o})", f"chmod 700 {folder}")
+    else:
+        yield Finding("datasets", OK, str(folder))
 
 
 def _disk(home: Home) -> Findings:
@@ -218,6 +246,7 @@ def _clock(home: Home) -> Findings:
 
 _OF_A_HOME: tuple[tuple[str, Callable[[Home], Findings]], ...] = (
     ("home", _folder),
+    ("datasets", _shelf),
     ("disk", _disk),
     ("fsync", _sync),
     ("lock", _lock),

@@ -29,7 +29,7 @@ from typing import Any
 
 import msgspec
 
-from feedback.disk import replace_file, sync_folder
+from feedback.disk import must_be_ours, replace_file, sync_folder
 from feedback.ownership import distrusted
 from feedback.place import NothingHere, PlaceRefused
 from feedback.redaction import redacted
@@ -301,10 +301,11 @@ class Home:
     def lock(self, doing: str, *, wait_s: float = 0.0) -> HomeLock:
         """Take the home for appending. A server is not waited for; a command is, up to `wait_s`.
 
-        Raises Locked, which says who holds it.
+        Raises Locked, which says who holds it, and NotOurs.
         """
         if not self.path.is_dir():
             raise HomeMissing(f"there is no folder {self.path}")
+        must_be_ours(self.path)
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         asked_at = time.monotonic()
         while not _flock(descriptor):

@@ -27,6 +27,7 @@ import structlog
 
 from feedback.bootstrap import FAILED, STOPPED, end_with_parent, ignore_hangups
 from feedback.cluster import Cluster
+from feedback.disk import keep_to_oneself
 from feedback.door import InThread, hosts_of
 from feedback.home import HomeRefused
 from feedback.place import PlaceRefused
@@ -272,6 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log-level", default="warning")
     chosen = parser.parse_args(arguments)
+    keep_to_oneself()
     configure(chosen.log_level, value("log_format"), "worker")
     show_stacks_on_request()
     end_with_parent()

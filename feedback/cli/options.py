@@ -159,8 +159,10 @@ class Command(_Sections):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run. What is logged meanwhile is told on standard error; a server says what it wants told."""
+        from feedback.disk import keep_to_oneself
         from feedback.processes.logging import configure
 
+        keep_to_oneself()
         choices = ctx.ensure_object(Choices)
         level = choices["log_level"] if choices.was_set("log_level") else "warning"
         configure(level, choices["log_format"], "command", hooks=False)

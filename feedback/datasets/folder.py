@@ -20,7 +20,7 @@ from typing import Any
 
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
-from feedback.disk import replace_file, sync_folder, sync_tree
+from feedback.disk import must_be_ours, replace_file, sync_folder, sync_tree
 from streams.sentinels import reached
 
 # No model has such a name.
@@ -85,10 +85,7 @@ class FolderShelf:
 
     def put_page(self, model: str | None, text: str) -> None:
         """Replace the file."""
-        path = self._page(model)
-        replace_file(path, text.encode())
-        # As a release's: whoever may look into the folder may read it.
-        path.chmod(0o644)
+        replace_file(self._page(model), text.encode())
 
     def _page(self, model: str | None) -> Path:
         return (self.folder if model is None else self.folder / model) / PAGE
@@ -101,6 +98,7 @@ class FolderShelf:
         """The making of a release, under the model's lock: another process that has it is waited for."""
         locks = self.folder / _LOCKS
         locks.mkdir(parents=True, exist_ok=True)
+        must_be_ours(self.folder)
         descriptor = os.open(locks / model, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -129,8 +127,6 @@ class _FolderBench:
         hidden = self._place / _BUILDING
         hidden.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=hidden))
-        # Private by default; a release is read by others as the home is.
-        path.chmod(0o755)
         try:
             yield path
         finally:

@@ -8,18 +8,22 @@ format 2, as every broker since 0.11 stores them), and only where the library ha
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import NamedTuple
 
+import zstandard
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.codec import lz4_decode, snappy_decode
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 
 _FETCH_BYTES = 1024 * 1024
 _WAIT_MS = 100
+MAX_PLAIN_BYTES = 256 * 1024 * 1024
+_GZIP, _ZSTD = 1, 4
 # Base offset, length, leader epoch, magic, checksum, attributes, last delta, timestamps, producer, count.
 _BATCH = struct.Struct(">qiibIhiqqqhii")
 _AFTER_LENGTH = 12
@@ -27,10 +31,8 @@ _TRANSACTIONAL, _CONTROL = 0x10, 0x20
 _COMMITTED = 1
 _DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
     0: bytes,
-    1: gzip_decode,
     2: snappy_decode,
     3: lz4_decode,
-    4: zstd_decode,
 }
 
 
@@ -91,7 +93,7 @@ def records_of(
         if attributes & _CONTROL:
             aborting.discard(producer)
         elif not (attributes & _TRANSACTIONAL and producer in aborting):
-            body = _DECODERS[attributes & 7](bytes(batches[start + _BATCH.size : end]))
+            body = decoded(attributes & 7, bytes(batches[start + _BATCH.size : end]))
             reader = _Reader(body)
             for _ in range(count):
                 delta, value, headers = reader.record()
@@ -102,6 +104,25 @@ def records_of(
         offset = max(offset, base + last + 1)
         start = end
     return found, offset
+
+
+def decoded(codec: int, packed: bytes) -> bytes:
+    """A batch's records as their producer packed them. Raises KafkaError for what becomes too large.
+
+    A broker passes on what it was given: a megabyte of gzip may become a gigabyte.
+    """
+    if codec == _GZIP:
+        unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+        plain = unpacking.decompress(packed, MAX_PLAIN_BYTES + 1)
+    elif codec == _ZSTD:
+        with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+            plain = reader.read(MAX_PLAIN_BYTES + 1)
+    else:
+        # Neither grows by more than 255 times.
+        plain = _DECODERS[codec](packed)
+    if len(plain) > MAX_PLAIN_BYTES:
+        raise KafkaError(f"a batch of records becomes more than {MAX_PLAIN_BYTES} bytes")
+    return plain
 
 
 class _Reader:

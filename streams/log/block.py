@@ -19,6 +19,7 @@ import msgspec
 import zstandard
 
 MAX_BLOCK_BYTES = 512 * 1024
+MAX_PLAIN_BYTES = 64 * 1024 * 1024
 DEAD_LETTER_TYPE = "loopline.dead-letter.v1"
 
 _MAGIC = b"LLB"
@@ -77,6 +78,9 @@ def _decompress(body: bytes) -> bytes:
     decompressor = getattr(_threads, "decompressor", None)
     if decompressor is None:
         decompressor = _threads.decompressor = zstandard.ZstdDecompressor()
+    # A frame says how large it becomes, and that much is set aside before a byte of it is read.
+    if not 0 <= zstandard.frame_content_size(body) <= MAX_PLAIN_BYTES:
+        raise UnreadableBlock(f"this block is damaged: it becomes more than {MAX_PLAIN_BYTES} bytes")
     plain: bytes = decompressor.decompress(body)
     return plain
 

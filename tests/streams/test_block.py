@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
 from streams.log.block import (
     DEAD_LETTER_TYPE,
+    MAX_PLAIN_BYTES,
     DeadLetter,
     UnreadableBlock,
     digest,
@@ -118,3 +120,14 @@ def test_a_plain_block_has_no_compressor_in_its_digest(letters: list[DeadLetter]
     assert read_dead_letters(record) == [(received, letter) for letter in letters]
     assert record.endswith(read_block(record)[1])
     assert read_block(record) == read_block(write_dead_letters(received, letters))
+
+
+def test_a_block_that_becomes_too_large_is_damaged() -> None:
+    """A frame says how large it becomes: nothing is set aside for one that lies, or is a bomb."""
+    header = write_block(["x"], [(1, 1)], [b"1"])[:8]
+    size = int.from_bytes(header[4:8], "big")
+    start = write_block(["x"], [(1, 1)], [b"1"])[: 8 + size]
+    bomb = zstandard.ZstdCompressor().compress(b" " * (MAX_PLAIN_BYTES + 1))
+    assert len(bomb) < 100_000
+    with pytest.raises(UnreadableBlock, match="becomes more than"):
+        read_block(start + bomb)

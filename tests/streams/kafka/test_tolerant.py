@@ -1,0 +1,22 @@
+"""What producers packed is unpacked up to a bound."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+import zstandard
+from aiokafka.errors import KafkaError
+
+from streams.kafka import tolerant
+
+
+@pytest.mark.parametrize(
+    "codec,pack", [(1, gzip.compress), (4, zstandard.ZstdCompressor().compress)], ids=["gzip", "zstd"]
+)
+def test_a_batch_that_becomes_too_large_is_not_unpacked(codec, pack, monkeypatch):
+    """A megabyte may become a gigabyte; what fits is the same as before."""
+    monkeypatch.setattr(tolerant, "MAX_PLAIN_BYTES", 1_000_000)
+    assert tolerant.decoded(codec, pack(b"a" * 1_000_000)) == b"a" * 1_000_000
+    with pytest.raises(KafkaError, match="becomes more than"):
+        tolerant.decoded(codec, pack(b"a" * 1_000_001))
