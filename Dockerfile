@@ -9,9 +9,9 @@ RUN python -m venv /opt/loopline
 WORKDIR /src
 
 # What others wrote changes seldom and is large: a layer of its own. Every version is the one the tests ran on, and the
-# lock is complete, so nothing is resolved here.
+# lock is complete, so nothing is resolved here; every file is the one that was locked.
 COPY requirements-runtime.lock ./
-RUN /opt/loopline/bin/pip install --no-deps --only-binary :all: -r requirements-runtime.lock
+RUN /opt/loopline/bin/pip install --no-deps --only-binary :all: --require-hashes -r requirements-runtime.lock
 
 COPY clients/python ./clients/python
 RUN /opt/loopline/bin/pip install --no-deps ./clients/python

@@ -54,16 +54,17 @@ format: $(STAMP) ## let ruff repair what it can
 bench: $(STAMP) ## measure, and print reached against promised
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# The locks name no registry: whoever installs from them uses the one their own pip or uv is set to.
-# They are the same files for Python 3.11 to 3.14 on every system (--universal). The second is what the image installs:
-# the same versions without the tests' tools; the client is left out, it is installed from its folder.
+# The locks name no registry: whoever installs from them uses the one their own pip or uv is set to, and gets the files
+# that were locked or none: each has its hashes. They are the same for Python 3.11 to 3.14 on every system (--universal).
+# The second is what the image installs: the same versions without the tests' tools. The client and the platform have no
+# hash, they are installed from their folders afterwards. UPGRADE= keeps what is pinned and only adds what is new.
+UPGRADE ?= --upgrade
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
-	--no-annotate --custom-compile-command "make lock"
+	--no-annotate --custom-compile-command "make lock" --generate-hashes --no-emit-package loopline
 
 lock: ## write the lock files anew from the pyproject files (needs uv)
-	$(COMPILE) --extra dev --upgrade --output-file requirements.lock pyproject.toml
-	grep -v '^-e' requirements.lock | $(COMPILE) --upgrade --constraint - --no-emit-package loopline \
-	  --output-file requirements-runtime.lock pyproject.toml
+	$(COMPILE) --extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
 
 clean: ## remove the environment, caches and builds (never a home with data)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -96,12 +97,13 @@ $(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml
 	fi; \
 	echo "installing from requirements.lock"; \
 	if [ -n "$$uv" ]; then \
-	  uv pip sync --quiet --python $(BIN)/python requirements.lock; \
-	  uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	  uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock; \
+	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e clients/python -e .; \
 	else \
 	  $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	    -e clients/python -e .; \
 	fi
 	@touch $@
 

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from tests.architecture.floors import top
 from tests.architecture.source import CLIENT, ENTRY, ROOMS, Module
 
-CLIENT_LINE = "-e clients/python"
+_HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}( \\)?")
 HOST = re.compile(r"https?://|--(?:index-url|extra-index-url|find-links|trusted-host)|\bfile:", re.IGNORECASE)
 
 
@@ -35,20 +35,33 @@ def pinned(lock: str) -> dict[str, list[Requirement]]:
     """The lock's pins by name; a package may have several, each for other Pythons or systems."""
     pins: dict[str, list[Requirement]] = {}
     for line in lock.splitlines():
-        text = line.partition("#")[0].strip()
+        text = line.partition("#")[0].strip().removesuffix("\\").strip()
         if text and not text.startswith("-"):
             pin = Requirement(text)
             pins.setdefault(canonicalize_name(pin.name), []).append(pin)
     return pins
 
 
+def unhashed(lock: str) -> list[str]:
+    """The lines of a lock that are neither a pin with hashes behind it nor one of its hashes."""
+    lines = [line for line in lock.splitlines() if line.strip() and not line.startswith("#")]
+    found = []
+    for line, behind in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith(" "):
+            good = _HASH.fullmatch(line.strip()) and line.endswith("\\") == behind.startswith(" ")
+        else:
+            good = line.endswith(" \\") and _HASH.fullmatch(behind.strip())
+        if not good:
+            found.append(f"there is no hash for {line.strip()}")
+    return found
+
+
 def check_lock(lock: str, requirements: Iterable[Requirement]) -> list[str]:
-    """No host, everything pinned exactly, the client as an editable path, and every requirement met."""
+    """No host, everything pinned exactly and with its hashes, and every requirement met."""
     found = [
         f"line {n} names a place: {line}" for n, line in enumerate(lock.splitlines(), 1) if HOST.search(line)
     ]
-    if CLIENT_LINE not in lock.splitlines():
-        found.append(f"the client is not there as `{CLIENT_LINE}`")
+    found += unhashed(lock)
     pins = pinned(lock)
     found += [
         f"{pin} is not an exact version"
@@ -72,7 +85,7 @@ def check_runtime(runtime: str, lock: str, requirements: Iterable[Requirement]) 
     """What the image installs is part of the lock, line by line, and has everything that is declared."""
     whole = set(lock.splitlines())
     found = [f"not in the lock: {line}" for line in runtime.splitlines() if line not in whole]
-    return found + check_lock(f"{CLIENT_LINE}\n{runtime}", requirements)
+    return found + check_lock(runtime, requirements)
 
 
 def needed(start: Iterable[Requirement], needs: Callable[[str], Iterable[Requirement]]) -> set[str]:

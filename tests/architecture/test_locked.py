@@ -52,12 +52,14 @@ def test_what_the_client_imports_is_declared() -> None:
     assert check_declared(client, needs, packages_distributions()) == []
 
 
-FINE = "-e clients/python\nclick==8.5.1\nnumpy==2.4.6 ; python_full_version < '3.12'\nnumpy==2.5.5\n"
+HASHES = f" \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{'f' * 64}\n"
+CLICK = "click==8.5.1" + HASHES
+FINE = f"# a comment\n{CLICK}numpy==2.4.6 ; python_full_version < '3.12'{HASHES}numpy==2.5.5{HASHES}"
 NEEDS = [Requirement("click>=8.1"), Requirement("numpy>=1.26"), Requirement("loopline")]
 
 
 def test_a_lock_as_it_should_be_passes() -> None:
-    """Pins with and without a condition, and the client as a path, are all that a lock needs."""
+    """Pins with and without a condition, each with its hashes, are all that a lock needs."""
     assert check_lock(FINE, NEEDS) == []
 
 
@@ -65,27 +67,29 @@ def test_a_lock_as_it_should_be_passes() -> None:
     "lock",
     [
         "--index-url ht" + "tps://example.org/simple\n" + FINE,
-        FINE.replace("-e clients/python", "loopline @ file:///somewhere"),
-        FINE.replace("-e clients/python\n", ""),
+        "-e clients/python\n" + FINE,
+        FINE.replace("click==8.5.1", "click @ file:///somewhere"),
+        FINE.replace(CLICK, "click==8.5.1\n"),
+        FINE.replace(CLICK, "click==8.5.1 \\\n    --hash=md5:00\n"),
         FINE.replace("click==8.5.1", "click>=8"),
         FINE.replace("click==8.5.1", "click==8.*"),
         FINE.replace("click==8.5.1", "click==7.0"),
-        FINE.replace("click==8.5.1\n", ""),
+        FINE.replace(CLICK, ""),
         FINE.replace("numpy==2.5.5", "numpy==1.20"),
     ],
 )
 def test_a_lock_with_a_fault_is_found(lock: str) -> None:
-    """A host, a missing client, an open version and a requirement that is not met are each found."""
+    """A host, a pin without hashes, an open version and a requirement that is not met are each found."""
     assert check_lock(lock, NEEDS)
 
 
 def test_an_image_with_a_fault_is_found() -> None:
     """Another version than the tests ran on, a pin of its own, and a missing dependency are each found."""
-    runtime = FINE.replace("-e clients/python\n", "")
+    runtime = FINE
     assert check_runtime(runtime, FINE, NEEDS) == []
     assert check_runtime(runtime.replace("8.5.1", "8.5.2"), FINE, NEEDS)
-    assert check_runtime(runtime + "moto==5\n", FINE, NEEDS)
-    assert check_runtime("click==8.5.1\n", FINE, NEEDS)
+    assert check_runtime(runtime + "moto==5" + HASHES, FINE, NEEDS)
+    assert check_runtime(CLICK, FINE, NEEDS)
 
 
 def test_what_is_needed_is_followed_to_the_end() -> None:

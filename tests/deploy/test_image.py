@@ -105,7 +105,7 @@ def test_caches_stay_out() -> None:
 def test_the_image_installs_the_locked_versions_and_the_rooms() -> None:
     """From the runtime's lock without resolving, then client and platform without dependencies."""
     run = " ".join(those(BUILD, "RUN"))
-    assert "--no-deps --only-binary :all: -r requirements-runtime.lock" in run
+    assert "--no-deps --only-binary :all: --require-hashes -r requirements-runtime.lock" in run
     assert "--no-deps ./clients/python" in run
     assert "--no-deps . " in run
     assert "pip check" in run
