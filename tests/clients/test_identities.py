@@ -221,3 +221,15 @@ def test_what_the_server_refuses_is_handed_over_by_the_sender(server: FakeServer
     assert client.flush(5)
     assert [event["data"]["value"] for event in handed] == ["sideways"]
     assert (client.stats()["invalid"], client.stats()["refused"]) == (0, 1)
+
+
+@pytest.mark.parametrize("given", NO_IDS.values(), ids=NO_IDS)
+@pytest.mark.parametrize("name", ["model", "person", "input_ref"])
+def test_nobody_is_asked_about_what_is_no_id(server: FakeServer, make: Make, name: str, given: Any) -> None:
+    """An override for a person 7 would be that of the person "7": None, or an error of the library's own."""
+    asked = {"model": "m", "person": "u-7", "input_ref": "0" * 64, name: given}
+    assert make().override(**asked) is None
+    with pytest.raises(InvalidEvent) as raised:
+        make(strict=True).override(**asked)
+    assert raised.value.path == f"$.{name}"
+    assert server.connections_made == 0

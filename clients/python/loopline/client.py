@@ -245,9 +245,9 @@ class Client(Announcements):
             if strict:
                 raise
             log.warning("no override for a person of %s: %s", model, error)
-        except Exception:
+        except Exception as error:
             if strict:
-                raise
+                raise InvalidEvent(f"this cannot be asked: {type(error).__name__}") from error
             log.exception("no override for a person of %s", model)
         return None
 
@@ -255,10 +255,14 @@ class Client(Announcements):
         end = clock.monotonic() + timeout
         from urllib.parse import quote, urlencode
 
-        query = urlencode({"person": person, "input_ref": input_ref})
+        asked = {"model": model, "person": person, "input_ref": input_ref}
+        texts = {name: events.id_text(value) for name, value in asked.items()}
+        for name, text in texts.items():
+            if not text:
+                raise InvalidEvent("it must be a text that is not empty", f"$.{name}")
+        path = f"/v1/overrides/{quote(texts.pop('model'), safe='')}?{urlencode(texts)}"
         transport = self._connect(timeout)
         try:
-            path = f"/v1/overrides/{quote(model, safe='')}?{query}"
             answer = transport.request("GET", path, within=end - clock.monotonic())
         finally:
             transport.close()
