@@ -143,6 +143,17 @@ _BACKFILL: Node = {
     "description": "`1` says that these events are old: they are left out of latency metrics.",
 }
 
+_REPLAYING: Node = {
+    "name": "Loopline-Replay",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": (
+        "`1` says that dead letters are put back, each with `looplinereplay` in front: one that is refused"
+        " again is not kept a second time."
+    ),
+}
+
 _PARAMETERS: Node = {
     "after": _query(
         "after",
@@ -273,7 +284,7 @@ def _event_paths() -> Node:
                 "tags": ["events"],
                 "summary": "Send one event, a batch, or lines. A 2xx means that it is on disk.",
                 "description": "A batch is answered with 200 even when every item is refused: see `items`.",
-                "parameters": [_BACKFILL],
+                "parameters": [_BACKFILL, _REPLAYING],
                 "requestBody": {
                     "required": True,
                     "content": {

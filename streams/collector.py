@@ -40,6 +40,9 @@ ACCEPTS = (
 BACKFILL = (b"loopline-backfill", b"1")
 """The header of requests with old events, which are left out of latency metrics."""
 
+REPLAYING = (b"loopline-replay", b"1")
+"""The header of requests that put dead letters back: what is refused again is not kept a second time."""
+
 _JSON_SPACE = b" \t\r\n"
 _UNREADABLE = (problems.INVALID_JSON, problems.NOT_UTF8)
 
@@ -129,7 +132,11 @@ class Collector:
         try:
             body = await read_body(scope, receive, limit)
             started = time.perf_counter()
-            status, answer = await (self._one(body) if form is Form.ONE else self._many(body, form))
+            replaying = REPLAYING in scope["headers"]
+            if form is Form.ONE:
+                status, answer = await self._one(body, replaying)
+            else:
+                status, answer = await self._many(body, form, replaying)
         except ClientGone:
             return
         except TooLarge as refusal:
@@ -149,7 +156,7 @@ class Collector:
                 self._metrics.ack_seconds.observe(time.perf_counter() - started)
             await send_json(send, status, answer, problem=status != 200)
 
-    async def _one(self, body: bytes) -> tuple[int, bytes]:
+    async def _one(self, body: bytes, replaying: bool) -> tuple[int, bytes]:
         received = self._clock()
         item = body.strip(_JSON_SPACE)
         if takes_long(item):
@@ -159,11 +166,11 @@ class Collector:
         if verdict.problem is None:
             position = await self.keeper.keep(received, [verdict], [])
             return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
-        position = await self.keeper.keep(received, [], [verdict])
+        position = await self.keeper.keep(received, [], [verdict], replaying=replaying)
         status = 400 if verdict.problem.code in _UNREADABLE else 422
         return status, _with_position(verdict.problem, status, position)
 
-    async def _many(self, body: bytes, form: Form) -> tuple[int, bytes]:
+    async def _many(self, body: bytes, form: Form, replaying: bool) -> tuple[int, bytes]:
         received = self._clock()
         try:
             items = split_lines(body) if form is Form.LINES else split_array(body)
@@ -181,7 +188,7 @@ class Collector:
         refused = [verdict for verdict in verdicts if verdict.problem is not None]
         accepted = [verdict for verdict in verdicts if verdict.problem is None] if refused else verdicts
         try:
-            position = await self.keeper.keep(received, accepted, refused)
+            position = await self.keeper.keep(received, accepted, refused, replaying=replaying)
         except PartlyDurable as partly:
             return 200, _encode(self._partly(partly, verdicts))
         answers = [

@@ -76,6 +76,11 @@ def marked(name: str, item: bytes) -> bytes:
     return b'{"' + REPLAY_ATTRIBUTE.encode() + b'":"' + name.encode() + b'"' + comma + plain[1:]
 
 
+def is_marked(item: bytes) -> bool:
+    """Whether an item says in front which dead letter it was, as what `marked` gives does."""
+    return _MARK.match(item.strip(_SPACE)) is not None
+
+
 def unmarked(item: bytes) -> bytes:
     """The item without the attribute that an earlier try has put in."""
     stripped = item.strip(_SPACE)

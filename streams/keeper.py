@@ -20,6 +20,7 @@ from schemas.events import DatasetReleased
 from schemas.identity import partition_of
 from streams.admission import Verdict, clocks_ahead
 from streams.appender import Batch, Part, dead_letters
+from streams.dead_letters import is_marked
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, PartlyDurable
 from streams.metrics import Metrics
@@ -105,12 +106,24 @@ class Keeper:
         self._first = first
         self._metrics = metrics or Metrics()
 
-    async def keep(self, received: int, accepted: Sequence[Verdict], refused: Sequence[Verdict]) -> str:
-        """Put items into the log; returns the position that covers them. Raises NotDurable."""
+    async def keep(
+        self,
+        received: int,
+        accepted: Sequence[Verdict],
+        refused: Sequence[Verdict],
+        *,
+        replaying: bool = False,
+    ) -> str:
+        """Put items into the log; returns the position that covers them. Raises NotDurable.
+
+        `replaying`: dead letters are put back. One that is refused again lies there already, and is not
+        kept a second time.
+        """
         letters = [
             DeadLetter(verdict.problem.code, verdict.problem.detail, verdict.id, verdict.source, verdict.item)
             for verdict in refused
             if verdict.problem is not None and verdict.problem.code != problems.TOO_LARGE
+            if not (replaying and is_marked(verdict.item))
         ]
         return await self.write(received, accepted, refused, letters)
 

@@ -16,6 +16,7 @@ from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Command, Group, command
 from feedback.cli.sending import Sender, Tally
 from feedback.service import Service, path_of
+from schemas.problems import CANNOT_FOLD
 from streams.dead_letters import MalformedName, NotAnObject, Refusal, by_content, marked, parse_name
 from streams.queries.pages import token
 
@@ -23,6 +24,11 @@ JUDGED = (
     "it was accepted, and is judged by other events: it is judged again whenever those change, and"
     " nothing needs to be sent"
 )
+SET_ASIDE = (
+    "it was accepted, and this version could not bring it into the views: upgrade, then `loopline replay`"
+    " folds it again, and nothing needs to be sent"
+)
+_REPLAYING = {"Loopline-Replay": "1"}
 
 
 @click.group(cls=Group, short_help="List, show and put back refused items.")
@@ -43,24 +49,33 @@ def list_command(choices: Choices, code: str | None, limit: int, put_back: bool)
     """List what was refused, oldest first."""
     items: list[Any] = []
     more = False
+    settled = 0
     with connect(choices) as service:
         for item in pages(service, "v1", "dead-letters", code=code):
-            if item.get("replayed") and not put_back:
+            settled += item["settled"]
+            if item["settled"] and not put_back:
                 continue
             more = len(items) == limit
             if more:
                 break
             items.append(item)
-    rows = [
+    titles: tuple[str, ...] = ("dead letter", "code", "received", "id", "detail")
+    rows: list[tuple[Any, ...]] = [
         (item["dead_letter"], item["code"], item["received"], item["id"], item["problem"]["detail"])
         for item in items
     ]
-    lines = (
-        table(("dead letter", "code", "received", "id", "detail"), rows) if rows else ["Nothing was refused."]
-    )
+    if put_back:
+        titles = ("state", *titles)
+        rows = [
+            ("settled" if item["settled"] else "open", *row) for item, row in zip(items, rows, strict=True)
+        ]
+    nothing = "Nothing is open." if settled else "Nothing was refused."
+    lines = table(titles, rows) if rows else [nothing]
+    if settled and not put_back:
+        lines.append(f"{settled} settled, put back and accepted: --put-back lists them too.")
     if more:
         lines.append(f"There are more than {limit}: --limit shows them.")
-    answer(choices, {"items": items, "more": more}, lines)
+    answer(choices, {"items": items, "more": more, "settled": settled}, lines)
 
 
 @command("show", short_help="Show one, with its bytes.")
@@ -81,13 +96,13 @@ def show(choices: Choices, name: str, only_bytes: bool) -> None:
     if only_bytes:
         sys.stdout.buffer.write(sent)
         return
-    what = JUDGED if not parse_name(name).refused else f"loopline dead-letters replay {name}"
+    what = _judged(item) if not parse_name(name).refused else f"loopline dead-letters replay {name}"
     lines = [
         f"{item['dead_letter']}  {item['code']}: {item['problem']['detail']}",
         f"  received  {item['received']}",
         f"  id        {item['id'] or '(could not be read)'}",
         f"  source    {item['source'] or '(could not be read)'}",
-        f"  put back  {'yes, and accepted' if item.get('replayed') else what}",
+        f"  put back  {'yes, and accepted: it is settled' if item['settled'] else what}",
         "",
         *sent.decode(errors="backslashreplace").split("\n"),
     ]
@@ -106,7 +121,8 @@ def replay(
 ) -> None:
     """Send refused items again, with their original bytes, after what was wrong has been fixed.
 
-    What is accepted leaves the list. What is refused again stays in it, and is told here; exit status 1.
+    What is accepted is settled. What is refused again stays open, once, and is told here; exit status 1.
+    Corrected bytes need the source and id that the dead letter has.
     """
     if sum((bool(names), code is not None, everything)) != 1:
         raise click.UsageError("name dead letters, or give --code CODE, or --all: one of the three")
@@ -114,7 +130,7 @@ def replay(
         raise click.UsageError("--with goes with one ID")
     with connect(choices) as service:
         found = _named(service, names) if names else _listed(service, code)
-        sender = Sender(service, choices["retry_for"], {})
+        sender = Sender(service, choices["retry_for"], _REPLAYING)
         if fixed is not None:
             content = fixed.read()
             found = iter([{**item, "bytes": base64.b64encode(content)} for item in found])
@@ -151,8 +167,9 @@ class _Result:
         if self.refused:
             lines += [f"{many(len(self.refused), 'item')} refused again:", *table(titles, self.refused)]
         if self.judged:
+            whys = {SET_ASIDE if code == CANNOT_FOLD else JUDGED for _, code, _ in self.judged}
             lines += [
-                f"{many(len(self.judged), 'verdict')} of the worker: {JUDGED}",
+                f"{many(len(self.judged), 'verdict')} of the worker: {'; or '.join(sorted(whys))}",
                 *table(titles, self.judged),
             ]
         return lines
@@ -175,6 +192,11 @@ def _put_back(sender: Sender, items: list[Any]) -> _Result:
             code, detail = refused[group[0].name]
             result.refused += [(each.name, code, detail) for each in group]
     return result
+
+
+def _judged(item: Any) -> str:
+    """What to do about a dead letter that was accepted."""
+    return SET_ASIDE if item["code"] == CANNOT_FOLD else JUDGED
 
 
 def _send(sender: Sender, refusals: list[Refusal], result: _Result) -> dict[str, tuple[str, str]]:
@@ -209,13 +231,13 @@ def _one_a_line(items: Iterable[Item]) -> Iterator[Batch]:
 def _named(service: Service, names: Iterable[str]) -> Iterator[Any]:
     for name in names:
         item = _find(service, name)
-        if item.get("replayed"):
+        if item["settled"]:
             raise Refused(f"{name} was put back and accepted before")
         yield item
 
 
 def _listed(service: Service, code: str | None) -> Iterator[Any]:
-    return (item for item in pages(service, "v1", "dead-letters", code=code) if not item.get("replayed"))
+    return (item for item in pages(service, "v1", "dead-letters", code=code) if not item["settled"])
 
 
 def _find(service: Service, name: str) -> Any:

@@ -154,28 +154,34 @@ def test_a_refused_item_is_kept_with_its_bytes(home: Home) -> None:
 
 
 def test_a_corrected_item_is_put_back_and_leaves_the_list(home: Home, tmp_path: Path) -> None:
-    """Refused again it stays, with exit status 1; corrected it counts, and is gone from the list."""
+    """Refused again it stays, with exit status 1; corrected it counts, and is settled."""
     loopline("send", "-", stdin=lines(prediction(1), UNKNOWN))
     again = told("dead-letters", "replay", "dead:0:0", status=1)
     assert [item["dead_letter"] for item in again["refused"]] == ["dead:0:0"]
     fixed = tmp_path / "item.json"
-    fixed.write_text(json.dumps(event("feedback.thumb", 4, prediction_id="p-1", value="up"), indent=1))
+    right = {**event("feedback.thumb", 4, prediction_id="p-1", value="up"), "id": UNKNOWN["id"]}
+    fixed.write_text(json.dumps(right, indent=1))
     assert told("dead-letters", "replay", "dead:0:0", "--with", fixed)["accepted"] == ["dead:0:0"]
-    assert [item["dead_letter"] for item in told("dead-letters", "list")["items"]] == ["dead:1:0"]
-    assert len(told("dead-letters", "list", "--put-back")["items"]) == 2
-    assert told("feedback", "show", "e-4")["items"][0]["effective"] is True
+    listed = told("dead-letters", "list")
+    assert (listed["items"], listed["settled"]) == ([], 1)
+    assert "1 settled" in loopline("dead-letters", "list").stdout
+    [item] = told("dead-letters", "list", "--put-back")["items"]
+    assert (item["dead_letter"], item["settled"]) == ("dead:0:0", True)
+    assert "settled  dead:0:0" in loopline("dead-letters", "list", "--put-back").stdout
+    assert told("feedback", "show", right["id"])["items"][0]["effective"] is True
     result = loopline("dead-letters", "replay", "dead:0:0")
     assert result.exit_code == 1
     assert "before" in result.stderr
 
 
-def test_putting_all_back_does_not_multiply_them(home: Home) -> None:
-    """Of dead letters with the same bytes one is tried, however often all are put back."""
-    loopline("send", "-", stdin=lines(UNKNOWN))
-    for tries in range(1, 4):
-        said = told("dead-letters", "replay", "--all", status=1)
-        assert len(said["refused"]) == tries
-        assert len(told("dead-letters", "list")["items"]) == tries + 1
+def test_putting_back_in_vain_does_not_multiply_them(home: Home) -> None:
+    """However often all are put back before the fix, alone or among others of the same bytes."""
+    loopline("send", "-", stdin=lines(UNKNOWN, UNKNOWN))
+    for _ in range(3):
+        for which in (["--all"], ["--code", "unknown_type"], ["dead:0:1"]):
+            said = told("dead-letters", "replay", *which, status=1)
+            assert len(said["refused"]) == (1 if which == ["dead:0:1"] else 2)
+    assert len(told("dead-letters", "list")["items"]) == 2
 
 
 def test_what_can_never_be_an_event_is_not_sent_again(home: Home) -> None:

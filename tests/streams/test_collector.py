@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from schemas.identity import partition_of, prediction_key
 from streams import collector
 from streams.appender import Appender
 from streams.collector import MAX_BODY_BYTES, Collector, form_of
+from streams.dead_letters import marked
 from streams.log.block import DeadLetter, raw_items, read_block, read_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, NotDurable
@@ -442,3 +444,18 @@ def test_a_defect_is_a_problem_too(served: Served, monkeypatch: pytest.MonkeyPat
         asyncio.run(run())
     assert sent[0]["status"] == 500
     assert b"division" not in sent[1]["body"]
+
+
+def test_a_dead_letter_that_is_put_back_in_vain_is_kept_once(served: Served) -> None:
+    """Whoever says that dead letters are put back, and of which, is told, and no second one is made."""
+    wrong = encoded({**thumb("t-1"), "type": "loopline.feedback.smell.v1"})
+    served.ask(encoded([json.loads(wrong)]))
+    letters = len(served.letters())
+    again = marked("dead:0:0", wrong)
+    for headers, more in (([("loopline-replay", "1")], 0), ([("loopline-replay", "0")], 1), ([], 1)):
+        answer = served.ask(b"[" + again + b"]", headers=headers)
+        assert [item["status"] for item in answer.json["items"]] == ["refused"]
+        letters += more
+        assert len(served.letters()) == letters
+    served.ask(b"[" + wrong + b"]", headers=[("loopline-replay", "1")])
+    assert len(served.letters()) == letters + 1
