@@ -91,7 +91,8 @@ def fitting_connections(wanted: int) -> int:
         soft = max(able, soft)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
-    fitting = max(soft - SPARE - OWN_FILES, 1)
+    # Where even what is set aside does not fit: an ordinary day needs some sixty of it, and no spare ones.
+    fitting = max(soft - SPARE - OWN_FILES, soft // 4, 1)
     _log.warning(
         "fewer connections than max_connections: this process may not open more files",
         connections=fitting,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import socket
 import threading
 import time
@@ -345,3 +346,16 @@ def test_media_types_that_any_page_can_send_are_refused(served: Served) -> None:
         request = closing(GOOD).replace(b"application/json", kind.encode())
         ((status, _, _),) = served.ask(request)
         assert status == 415
+
+
+@pytest.mark.parametrize(
+    "open_files,connections",
+    [((4096, 4096), 1000), ((1024, resource.RLIM_INFINITY), 1000), ((1024, 1024), 760), ((128, 128), 32)],
+)
+def test_a_server_takes_as_many_connections_as_it_may_open_files(
+    monkeypatch: pytest.MonkeyPatch, open_files: tuple[int, int], connections: int
+) -> None:
+    """What it opens besides comes first; where that hardly fits, a quarter is for connections."""
+    monkeypatch.setattr(resource, "getrlimit", lambda which: open_files)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, wanted: None)
+    assert door.fitting_connections(1000) == connections
