@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.soak.judging import MIB, TOLERANCE, Rest, Verdict, failed, judge, table, warm_up_s
+from benchmarks.soak.judging import MIB, MORE, TOLERANCE, Rest, Verdict, failed, judge, table, warm_up_s
 from benchmarks.soak.leaking import LEAKS
 from benchmarks.soak.load import batch, kind_of
 from benchmarks.soak.running import Outcome, Plan, report
@@ -24,7 +24,7 @@ from benchmarks.soak.sampling import Sampler, of_process
 
 
 def _judged(values: list[Rest], what: str = "descriptors", born: float = 0.0, run_s: float = 120) -> Verdict:
-    return judge("collector", what, values, born=born, warm_s=warm_up_s(run_s), peak=99)
+    return judge("worker", what, values, born=born, warm_s=warm_up_s(run_s), peak=99)
 
 
 def _each_ten_seconds(values: list[float], cache: float = 0.0) -> list[Rest]:
@@ -89,6 +89,15 @@ def test_what_a_cache_may_hold_is_no_leak() -> None:
     assert _judged(values, "memory", run_s=240).state == "grows"
     cached = [Rest(at, value, value) for at, value, _ in values]
     assert _judged(cached, "memory", run_s=240).state == "ok"
+
+
+def test_a_collectors_memory_may_move_with_arrows_pool() -> None:
+    """By so much more than anybody else's, and no further."""
+    flat, more = [100.0 * MIB] * 9, MORE["collector", "memory"]
+    for grown, state in ((TOLERANCE["memory"] + more, "ok"), (TOLERANCE["memory"] + more + 1, "grows")):
+        values = _each_ten_seconds([*flat, *[100 * MIB + grown] * 4])
+        assert judge("collector", "memory", values, born=0, warm_s=60, peak=0).state == state
+        assert judge("supervisor", "memory", values, born=0, warm_s=60, peak=0).state == "grows"
 
 
 def test_a_run_is_good_only_when_something_can_be_said_of_everybody() -> None:
