@@ -23,8 +23,8 @@ from feedback.ownership import ANYBODY, distrusted
 from feedback.redaction import redacted, remember
 
 FILE_NAME = "loopline.toml"
-OPENING = ("host", "insecure")
-"""What opens a server to other machines: never taken from a file that nobody has named."""
+OPENING = ("host", "insecure", "allowed_hosts")
+"""What opens a server to others: never taken from a file that nobody has named."""
 
 
 class BadSetting(ValueError):
@@ -384,7 +384,7 @@ def _check_found(path: Path, said: Mapping[str, str]) -> None:
     if opening:
         raise BadSetting(
             f"{path} sets {' and '.join(opening)}, and a file that merely lies in the working folder may not"
-            " open the server to other machines: name the file with --config, or use the flag"
+            " open the server to others: name the file with --config, or use the flag"
         )
 
 

@@ -52,8 +52,13 @@ log_level = "info"
 
 `--config` or `LOOPLINE_CONFIG` names it; without them it is `loopline.toml` in the working folder, if there
 is one. An entry that is no setting is refused by its name. A file that merely lies in the working folder may
-not set `host` or `insecure`, and is refused where it belongs to another user or anybody can write to it: name
-it with `--config`.
+not set `host`, `insecure` or `allowed_hosts`, and is refused where it belongs to another user or anybody can
+write to it: name it with `--config`.
+
+What may hold a secret may lie in a file of its own, named by the variable with `_FILE` behind it:
+`LOOPLINE_STORE_FILE`, `LOOPLINE_URL_FILE`, `LOOPLINE_DATASETS_FILE`; and for what libraries read themselves
+`PGPASSWORD_FILE`, `AWS_ACCESS_KEY_ID_FILE`, `AWS_SECRET_ACCESS_KEY_FILE`, `AWS_SESSION_TOKEN_FILE`. The end
+of its line is left out.
 
 | setting | flag | environment | default | meaning |
 |---|---|---|---|---|

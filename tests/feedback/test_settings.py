@@ -93,7 +93,7 @@ def test_the_working_folders_file_is_read_unless_another_is_named(
     assert value("port", None, written(tmp_path, "maturity = 7")) == 8710
 
 
-@pytest.mark.parametrize("line", ['host = "0.0.0.0"', "insecure = true"])
+@pytest.mark.parametrize("line", ['host = "0.0.0.0"', "insecure = true", 'allowed_hosts = ["a"]'])
 def test_a_file_that_was_found_opens_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
