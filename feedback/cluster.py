@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 _CLOSE_S = 1.0
+_RETIRED_S = 5.0
 NO_VIEWS = "there are no views of this log yet: a `loopline worker` makes them"
 
 
@@ -59,7 +60,7 @@ class Cluster:
         self._looking = threading.Lock()
         self._looked = 0.0
         self._current: PostgresStore | None = None
-        self._retired: PostgresStore | None = None
+        self._retired: tuple[float, PostgresStore] | None = None
 
     @property
     def name(self) -> str:
@@ -108,14 +109,18 @@ class Cluster:
         """
         stores = self.stores
         with self._looking:
+            if self._retired is not None and time.monotonic() - self._retired[0] > _RETIRED_S:
+                self._retired[1].close()
+                self._retired = None
             if self._current is not None and time.monotonic() - self._looked < _LOOK_S:
                 return self._current
             if self._current is None or not stores.is_current(self._current):
                 current = stores.current(VIEWS_VERSION)
-                # Another thread may still read the old one: it is closed at the switch after this.
+                # Another thread may be about to read the old one: it is closed a while after this.
                 if self._retired is not None:
-                    self._retired.close()
-                self._retired, self._current = self._current, current
+                    self._retired[1].close()
+                self._retired = None if self._current is None else (time.monotonic(), self._current)
+                self._current = current
             self._looked = time.monotonic()
             if self._current is None:
                 raise ViewsMissing(NO_VIEWS)
@@ -167,7 +172,7 @@ class Cluster:
                 if not lock.acquire(timeout=_CLOSE_S):
                     return
                 held.callback(lock.release)
-            for opened in (self._retired, self._current, self._stores):
+            for opened in (self._retired and self._retired[1], self._current, self._stores):
                 if opened is not None:
                     opened.close()
             self._retired = self._current = self._stores = None

@@ -42,6 +42,7 @@ _STORE_NAME = re.compile(r"views-(\d+)-(\d+)\.sqlite")
 _SIDES = ("", "-wal", "-shm")
 SCRATCH_PREFIX = "scratch-"
 ORPHANS_END_S = 12.0
+_RETIRED_S = 5.0
 _MOMENT_S = 0.2
 
 
@@ -122,7 +123,7 @@ class Home:
         self.datasets = self.path / "datasets"
         self._guard = threading.Lock()
         self._open: tuple[int, bool, SqliteStore] | None = None
-        self._retired: SqliteStore | None = None
+        self._retired: tuple[float, SqliteStore] | None = None
 
     @property
     def name(self) -> str:
@@ -204,18 +205,22 @@ class Home:
                 f"{self.path} has no views yet: the worker of `loopline up` makes them"
             ) from None
         with self._guard:
+            if self._retired is not None and time.monotonic() - self._retired[0] > _RETIRED_S:
+                # The disk gets its room back only now.
+                self._retired[1].close()
+                self._retired = None
             if self._open is None or self._open[:2] != (file, writable):
-                # Another thread may still read the old one: it is closed at the switch after this.
+                # Another thread may be about to read the old one: it is closed a while after this.
                 if self._retired is not None:
-                    self._retired.close()
-                self._retired = None if self._open is None else self._open[2]
+                    self._retired[1].close()
+                self._retired = None if self._open is None else (time.monotonic(), self._open[2])
                 self._open = (file, writable, SqliteStore(path, writable=writable))
             return self._open[2]
 
     def close(self) -> None:
         """Close the store that `current_store` opened."""
         with self._guard:
-            for store in (self._retired, self._open and self._open[2]):
+            for store in (self._retired and self._retired[1], self._open and self._open[2]):
                 if store is not None:
                     store.close()
             self._open = self._retired = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -228,3 +229,23 @@ def test_a_look_does_not_stand_in_a_servers_way(home: Home) -> None:
     finally:
         stop.set()
         looking.join()
+
+
+def test_a_store_that_was_replaced_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds after the switch, at the next look: until then the disk keeps a file that nobody can see."""
+    home = Home(tmp_path / "home")
+    identity = home.create(1)
+    home.switch(home.new_store(identity))
+    first = home.current_store()
+    home.switch(home.new_store(identity))
+    assert home.current_store() is not first
+    with first.snapshot():
+        # Whoever was about to read it still can.
+        pass
+    monkeypatch.setattr("feedback.home._RETIRED_S", -1.0)
+    home.current_store()
+    with pytest.raises(sqlite3.ProgrammingError, match="was closed"), first.snapshot():
+        pass
+    held = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert not [name for name in held if str(home.path) in name and "(deleted)" in name]
+    home.close()
