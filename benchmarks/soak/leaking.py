@@ -18,7 +18,7 @@ _kept: list[object] = []
 
 
 def _descriptors() -> None:
-    _kept.append(os.dup(0))
+    _kept.extend(os.dup(0) for _ in range(4))
 
 
 def _threads() -> None:
