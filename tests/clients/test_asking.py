@@ -97,6 +97,20 @@ def test_a_server_that_refuses_or_talks_nonsense(
         assert (raised.value.status, raised.value.problem["detail"]) == (422, "no such model")
 
 
+@pytest.mark.parametrize(
+    "model, person", [(None, "u-7"), (7, "u-7"), ("m", "\ud800secret"), (object(), "u-7")]
+)
+def test_what_cannot_be_asked_gives_none_or_an_error_of_ours(
+    make: Make, model: object, person: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A product's mistake never raises by itself nor shows the person; strictly it is a LooplineError."""
+    client = make()
+    assert client.override(model, person, REF) is None  # type: ignore[arg-type]
+    with pytest.raises(LooplineError) as raised:
+        client.override(model, person, REF, strict=True)  # type: ignore[arg-type]
+    assert "secret" not in f"{raised.value} {caplog.text}"
+
+
 def test_an_override_takes_no_longer_than_it_was_given_whatever_hangs(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,9 +150,12 @@ def _with_path(code: str) -> str:
     return f"import sys; sys.path[:0] = {sys.path!r}; {code}"
 
 
-def test_a_call_takes_less_than_20_microseconds(server: FakeServer, make: Make) -> None:
+@pytest.mark.parametrize("spooled", [False, True], ids=["memory", "spool"])
+def test_a_call_takes_less_than_20_microseconds(
+    server: FakeServer, make: Make, tmp_path: Path, spooled: bool
+) -> None:
     """The promise to the product's path: the median call while the background sends, best of five."""
-    client = make(queue_size=100_000)
+    client = make(queue_size=100_000, spool=tmp_path / "spool" if spooled else None)
     medians = []
     for _ in range(5):
         took = []

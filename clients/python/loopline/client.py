@@ -246,9 +246,11 @@ class Client(Announcements):
                 raise
             log.warning("no override for a person of %s: %s", model, error)
         except Exception as error:
+            # Without the values: one of them names a person.
+            said = f"this cannot be asked: {type(error).__name__}"
             if strict:
-                raise InvalidEvent(f"this cannot be asked: {type(error).__name__}") from error
-            log.exception("no override for a person of %s", model)
+                raise InvalidEvent(said) from None
+            log.warning("no override: %s", said)
         return None
 
     def _ask_override(self, model: str, person: str, input_ref: str, timeout: float) -> dict[str, Any] | None:
