@@ -234,7 +234,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "next": None,
     },
     "Datasets": {"items": [{"model": "m", "version": 1}], "next": None},
-    "Alive": {"status": "ok"},
+    "Alive": {"status": "ok", "log": "0b1f"},
     "Readiness": {"status": "ready", "reasons": []},
 }
 
