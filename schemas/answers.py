@@ -224,6 +224,10 @@ _MODEL: Schema = _object(
                                         description="The version whose declaration serves this one;"
                                         " null when it is its own.",
                                     ),
+                                    "later_versions": {
+                                        "type": "boolean",
+                                        "description": "It serves every version without one of its own.",
+                                    },
                                     "at": _TIME,
                                 },
                                 "What it may answer.",

@@ -172,12 +172,16 @@ class OutputShape(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ModelDeclared(Data, kw_only=True):
-    """A model version exists, and its output has this shape. Immutable."""
+    """A model version exists, and its output has this shape. Immutable.
+
+    With `later_versions` it serves every version of its model that has no declaration of its own.
+    """
 
     model: Name
     model_version: Name
     output_shape: OutputShape
     description: Sentence | UnsetType = UNSET
+    later_versions: bool | UnsetType = UNSET
 
 
 class ModelDeployed(Data, kw_only=True):

@@ -24,6 +24,7 @@ from msgspec import json
 from schemas import problems
 from schemas.catalog import type_name
 from schemas.identity import PREDICTION, join_key, pack, unpack
+from streams.declarations import rank
 from streams.locks import hold_what_changes
 from streams.processors.once import Arrival, Identity, model_event_row, second_prediction
 from streams.settling import Settlement
@@ -166,11 +167,6 @@ class Fold:
     def _declare(self, arrival: Arrival, told: ModelEvent) -> bool:
         event = arrival.event
         version = (event.data.model, event.data.model_version)
-        known = self._tx.get(DECLARATIONS, [version])
-        if known:
-            if Declaration(*known[0]).data_digest != arrival.data_digest:
-                self._refuse(told, problems.DECLARATION_CONFLICT, _OTHER_SHAPE)
-            return False
         row = Declaration(
             *version,
             _encode(event.data.output_shape).decode(),
@@ -179,7 +175,18 @@ class Fold:
             event.source,
             told.at,
             arrival.received,
+            event.data.model if event.data.later_versions is True else None,
         )
+        known = self._tx.get(DECLARATIONS, [version])
+        if known:
+            first = Declaration(*known[0])
+            if (first.data_digest, first.later) != (row.data_digest, row.later):
+                self._refuse(told, problems.DECLARATION_CONFLICT, _OTHER_SHAPE)
+                return False
+            if rank(row) > rank(first):
+                return False
+            # Said twice, it was declared when it was said first, whichever came first.
+            row.received = first.received
         self._tx.put(DECLARATIONS, [as_row(row)])
         return True
 

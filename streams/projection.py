@@ -24,15 +24,15 @@ from schemas.canonical import ContentHash
 from schemas.catalog import CATALOG, Catalog, UnreadableTypes
 from streams.cycles import without_cycle_collection
 from streams.fold import Fold
+from streams.judgement import declared, judge_again
 from streams.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
 from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, LogIdentity, Positions
-from streams.processors.once import Arrivals, arrivals
+from streams.processors.once import MODEL_DECLARED, Arrivals, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
 from streams.store.tables import (
     DEAD_LETTERS,
-    FACTS,
     REPLAYED,
     VIEWS_VERSION,
     DeadLetterRow,
@@ -43,7 +43,6 @@ from streams.store.tables import (
 _READ_BLOCKS = 20
 # Large inputs and refused items count by their bytes: a transaction holds about this much of them.
 _MOST_BYTES = 16 * 1024 * 1024
-_REJUDGED_AT_ONCE = 10_000
 
 _log = structlog.get_logger("loopline")
 
@@ -406,11 +405,14 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
         [Replayed(*row) for content in contents for rows in content.replayed.values() for row in rows],
     )
     fold = Fold(transaction)
-    declared = fold.enter_models([arrival for content in contents for arrival in content.models])
+    models = [arrival for content in contents for arrival in content.models]
+    declaring = {each.event.data.model for each in models if each.event.kind == MODEL_DECLARED}
+    before = declared(transaction, declaring)
+    fold.enter_models(models)
     fold.enter([row for content in contents for row in content.rows])
     fold.settle()
-    for model, version in declared:
-        _judge_waiting(transaction, f"declaration:{model}@{version}")
+    for model, now in declared(transaction, declaring).items():
+        judge_again(transaction, model, before[model], now)
 
 
 def _mark_replayed(transaction: Transaction, come: Sequence[Replayed]) -> None:
@@ -423,19 +425,6 @@ def _mark_replayed(transaction: Transaction, come: Sequence[Replayed]) -> None:
         key = row.dead_letter, row.claim, row.partition
         latest[key] = max(row.received, latest.get(key, row.received))
     transaction.put(REPLAYED, [(*key, received) for key, received in latest.items()])
-
-
-def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
-    """Settle what waited for a declaration that has come; a bounded number of facts at a time."""
-    last = None
-    while True:
-        rows = list(transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_REJUDGED_AT_ONCE))
-        if not rows:
-            return
-        last = rows[-1][:3]
-        fold = Fold(transaction)
-        fold.load(rows)
-        fold.settle()
 
 
 def _after(block: Block) -> Applied:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from schemas.identity import JOIN_KEY, PREDICTION, SUBJECT, unpack
 from schemas.shapes import fits
 from streams.changes import Changes
+from streams.declarations import serving
 from streams.label_rows import LabelRows, VoteChanges
 from streams.processors.amend import (
     CONFIRMATION_SLOT,
@@ -48,7 +49,6 @@ from streams.processors.labels import (
 )
 from streams.store.port import Transaction
 from streams.store.tables import (
-    DECLARATIONS,
     FACTS,
     FACTS_BY_CASE,
     FACTS_BY_EXPLAINED,
@@ -266,8 +266,8 @@ class Settlement:
         """Load what the versions of the predictions at hand declared: shapes are looked up here only."""
         homes = self._loaded.predictions.values()
         versions = {(home.model, home.model_version) for home in homes if home is not None}
-        rows = self._tx.get(DECLARATIONS, sorted(versions))
-        self._shapes = {(row[0], row[1]): fits(row[2]) for row in rows}
+        declared = serving(self._tx, versions)
+        self._shapes = {version: fits(declaration.shape) for version, declaration in declared.items()}
 
     def _fits(self, prediction: Prediction) -> Fits | None:
         return self._shapes.get((prediction.model, prediction.model_version))

@@ -74,6 +74,9 @@ def _environment(function: Any) -> Any:
     "--labels-json", metavar="JSON", help="Labels as a JSON list, as in [0, 1, 2]: not all are texts."
 )
 @click.option("--description", metavar="TEXT", help="One sentence on what it does.")
+@click.option(
+    "--and-later", is_flag=True, help="It serves every version of MODEL that has no declaration of its own."
+)
 @_environment
 def declare(
     choices: Choices,
@@ -85,11 +88,13 @@ def declare(
     json_schema: Path | None,
     labels_json: str | None,
     description: str | None,
+    and_later: bool,
     env: str | None,
 ) -> None:
     """Declare VERSION of MODEL and the shape of its output: labels, text, or JSON that fits a schema.
 
     Corrections are checked against it; until it is declared they wait. A declaration cannot be changed.
+    With --and-later it serves other versions too, so that the next deploy does not make labels wait.
 
     \b
       loopline model declare name-matcher 7 --text
@@ -112,9 +117,11 @@ def declare(
         "model_version": version,
         "output_shape": shape,
         "description": description,
+        "later_versions": True if and_later else None,
         "env": env,
     }
-    _say(choices, "model.declared", data, f"{name} {version} is declared")
+    others = ", for versions without a declaration of their own too" if and_later else ""
+    _say(choices, "model.declared", data, f"{name} {version} is declared{others}")
 
 
 def _json(text: str, where: str) -> Any:

@@ -24,9 +24,11 @@ from feedback.datasets.scratch import BatchFile
 from feedback.datasets.write import Written, encodings, write_splits
 from loopline.content import combined_hash
 from streams.cycles import without_cycle_collection
+from streams.declarations import serving
 from streams.log.port import Log
+from streams.processors.join import PREDICTION_MADE
 from streams.store.port import Snapshot
-from streams.store.tables import DECLARATIONS, Declaration
+from streams.store.tables import COUNTS
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,14 @@ def cut(
 def declared_shapes(snapshot: Snapshot, model: str, versions: Iterable[str]) -> dict[str, str | None]:
     """The output shape that each of these versions of a model declared, as JSON."""
     keys = [(model, version) for version in sorted(versions)]
-    found = [Declaration(*row) for row in snapshot.get(DECLARATIONS, keys)]
-    declared = {each.model_version: each.shape for each in found}
+    declared = {version: each.shape for (_, version), each in serving(snapshot, keys).items()}
     return {version: declared.get(version) for _, version in keys}
 
 
 def declared_versions(snapshot: Snapshot, model: str) -> set[str]:
-    """The versions of a model that have a declaration."""
-    return {Declaration(*row).model_version for row in snapshot.get(DECLARATIONS, [(model,)])}
+    """The versions of a model that made predictions and that a declaration serves."""
+    made = snapshot.totals(COUNTS, ["model_version"], {"model": model, "kind": PREDICTION_MADE})
+    return {version for _, version in serving(snapshot, [(model, row[0]) for row in made])}
 
 
 def _column(rows: BatchFile, name: str) -> np.ndarray[Any, Any]:

@@ -15,18 +15,17 @@ from schemas.catalog import type_name
 from schemas.identity import pack, unpack
 from schemas.instants import nanoseconds, rfc3339
 from schemas.releases import release_of
+from streams.declarations import serving
 from streams.log.port import DEAD
 from streams.processors.amend import REASON, THUMB
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot
 from streams.store.tables import (
     DEAD_LETTERS,
-    DECLARATIONS,
     FACTS,
     MODEL_EVENTS,
     PREDICTIONS,
     DeadLetterRow,
-    Declaration,
     Fact,
     ModelEvent,
     Prediction,
@@ -123,8 +122,8 @@ def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Stag
         since = fact.received if fact.joined is None else fact.joined
         if fact.vote is not None and home is not None:
             # A label can stand only once the version's output was declared.
-            for row in snapshot.get(DECLARATIONS, [(home.model, home.model_version)]):
-                since = max(since, Declaration(*row).received)
+            for declaration in serving(snapshot, [(home.model, home.model_version)]).values():
+                since = max(since, declaration.received)
         stages.append(_stage("in_effect", since))
     return stages
 

@@ -14,6 +14,7 @@ from msgspec import json
 
 from schemas.identity import unpack
 from schemas.instants import rfc3339
+from streams.declarations import rank
 from streams.processors.join import PREDICTION_MADE
 from streams.queries.pages import Page, listing
 from streams.store.port import Range, Snapshot
@@ -73,7 +74,8 @@ def _model(
 ) -> Node:
     told = sorted(events, key=lambda event: (event.at, unpack(event.id), event.source))
     data = {id(event): json.decode(event.data) for event in told}
-    declared = {each.model_version: _declared(each, told, data) for each in declarations}
+    own = {each.model_version: each for each in declarations}
+    common = max((each for each in declarations if each.later is not None), key=rank, default=None)
     here = [event for event in told if event.env == env]
     spans = _spans([(event, data[id(event)]) for event in here if event.kind in _SERVING])
     serving = next((version for version, all_of in spans.items() if all_of[-1]["until"] is None), None)
@@ -83,7 +85,7 @@ def _model(
     for version in [*reversed(dict.fromkeys(named)), *sorted(predictions.keys() - named, reverse=True)]:
         versions[version] = {
             "model_version": version,
-            "declared": declared.get(version),
+            "declared": _declared(own.get(version, common), version, told, data),
             "deployed": spans.get(version, []),
             "serving": version == serving,
             "evaluations": [],
@@ -103,15 +105,20 @@ def _model(
 _OF_A_VERSION = _SERVING | {"model.declared", "evaluation.recorded"}
 
 
-def _declared(row: Declaration, told: Iterable[ModelEvent], data: dict[int, Node]) -> Node:
-    """What a version declared itself; its description is in the event that did."""
+def _declared(
+    row: Declaration | None, version: str, told: Iterable[ModelEvent], data: dict[int, Node]
+) -> Node | None:
+    """What a version may answer, and whose declaration says so; its description is in the event that did."""
+    if row is None:
+        return None
     said: Node = next(
         data[id(event)] for event in told if (unpack(event.id), event.source) == (row.id, row.source)
     )
     return {
         "output_shape": json.decode(row.shape),
         "description": said.get("description"),
-        "from": None,
+        "from": None if row.model_version == version else row.model_version,
+        "later_versions": row.later is not None,
         "at": rfc3339(row.at),
     }
 

@@ -277,7 +277,10 @@ class ModelEvent(Struct, gc=False):
 
 
 class Declaration(Struct, gc=False):
-    """The output shape of a model version, as JSON."""
+    """The output shape of a model version, as JSON.
+
+    `later` is the model where it serves the versions without a declaration of their own, else null.
+    """
 
     model: str
     model_version: str
@@ -287,6 +290,7 @@ class Declaration(Struct, gc=False):
     source: str
     at: int
     received: int
+    later: str | None = None
 
 
 class DeadLetterRow(Struct, gc=False):
@@ -360,7 +364,7 @@ COUNTS = Table("counts", Count, ("dims", "shard"), sums=("n", "events"))
 EXPOSURES = Table("exposures", Exposure, ("subject", "dims", "day", "shard"), sums=("n",))
 OUTCOMES = Table("outcomes", Outcome, ("subject", "dims", "day", "shard"), sums=("n",))
 MODEL_EVENTS = Table("model_events", ModelEvent, ("model", "id", "source"))
-DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"))
+DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"), (Index(("later",)),))
 DEAD_LETTERS = Table(
     "dead_letters",
     DeadLetterRow,

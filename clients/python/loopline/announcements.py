@@ -24,6 +24,7 @@ class Announcements(Calls):
         output_shape: Mapping[str, Any],
         *,
         description: str | None = None,
+        later_versions: bool | None = None,
         env: str | None = None,
         time: str | datetime | None = None,
         id: str | None = None,
@@ -31,13 +32,15 @@ class Announcements(Calls):
         """A model version and the shape of its output, which never changes for that version.
 
         The shape is ``{"labels": [...]}`` (with ``"open": True`` where people may find new ones),
-        ``{"text": True}`` or ``{"json_schema": {...}}``.
+        ``{"text": True}`` or ``{"json_schema": {...}}``. With ``later_versions=True`` it serves every version
+        of the model that has no declaration of its own, so that a deploy does not make labels wait.
         """
         data = events.Declared(
             model=model,
             model_version=model_version,
             output_shape=output_shape,
             description=description,
+            later_versions=later_versions,
             env=env,
         )
         return self._record("loopline.model.declared.v1", id, time, data)

@@ -145,6 +145,7 @@ class Declared(Data, kw_only=True, gc=False):
     model_version: str
     output_shape: Mapping[str, Any]
     description: str | None = None
+    later_versions: bool | None = None
 
 
 class Deployed(Data, kw_only=True, gc=False):

@@ -45,6 +45,7 @@ def test_a_model_shows_what_was_said_of_its_versions(loop: Loop) -> None:
             "output_shape": {"labels": ["a", "b"]},
             "description": None,
             "from": None,
+            "later_versions": False,
             "at": "2026-11-20T09:12:31.402Z",
         },
         "deployed": [
