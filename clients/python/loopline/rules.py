@@ -219,6 +219,7 @@ class ModelDeclared(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     model_version: Name
     output_shape: OutputShape
     description: Sentence | UnsetType = UNSET
+    later_versions: bool | UnsetType = UNSET
 
 
 class ModelDeployed(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
