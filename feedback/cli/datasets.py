@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
@@ -20,6 +20,9 @@ from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of
 from feedback.home import Home
 from feedback.service import Service, path_of
+
+if TYPE_CHECKING:
+    from feedback.datasets.release import Published
 
 _MOST_LABELS = 10
 
@@ -139,6 +142,12 @@ def release(
             )
         finally:
             stages.close()
+    document = {"folder": published.place, "new": published.new, **published.manifest}
+    answer(choices, document, _told(published))
+
+
+def _told(published: Published) -> list[str]:
+    """What is said of a release: its name, what is in it, and how to load it."""
     said = published.manifest
     splits = ", ".join(f"{name} {split['rows']:,}" for name, split in said["splits"].items())
     if published.new:
@@ -147,7 +156,7 @@ def release(
         headline = (
             f"nothing new: {published.name} holds the same {said['rows']:,} rows (--force: release again)"
         )
-    lines = [
+    return [
         headline,
         f"  folder        {published.place}",
         f"  content hash  {said['content_hash']}",
@@ -156,7 +165,6 @@ def release(
         "",
         f'  loopline.datasets.load("{published.name}", split="train", as_="pandas")',
     ]
-    answer(choices, {"folder": published.place, "new": published.new, **said}, lines)
 
 
 @command("list", short_help="List the versions.")

@@ -119,24 +119,19 @@ def release(
         as_of: a vector of positions, as text or not; the log's end when left out.
         since: predictions made before are left out: an RFC 3339 time, a UTC day, or nanoseconds.
         model_version, segment, env: only predictions of these.
-        force: publish what has the same content as the last release of its name, too.
-        allow: checks of the gate that may fail: `label_shift`.
-        wait: returns when the views have reached the positions it is given; else the views are polled.
+        force, allow: publish the last one's content again; checks that may fail: `label_shift`.
+        wait: returns when the views have reached the positions that it is given; else they are polled.
         scratch: makes an empty store in a folder, for an older state.
-        emit: puts the event into the log.
-        now: the clock (ns), for `released_at` and the event's time.
+        emit, now: puts the event into the log; the clock (ns).
         progress: is told what is being done, how much of it is done, and how much there is.
 
     Raises a DatasetError: BadRequest, AsOfRefused, NotCaughtUp, NothingToRelease, GateFailed, NotAnnounced;
     and a `streams.projection.StoreRefused` when the views are not those of this log.
     """
-    refused = sorted(set(allow) - ALLOWABLE)
-    if refused:
-        raise BadRequest(f"--allow {refused[0]}: only {', '.join(sorted(ALLOWABLE))} may be allowed to fail")
+    _check_allowed(allow)
     what = wanted(model, name, since=since, model_version=model_version, segment=segment, env=env)
     vector = parse_as_of(as_of)
-    waiting = partial(progress, "waiting for another release", 0, 1)
-    with shelf.releasing(what.dataset, waiting) as bench:
+    with shelf.releasing(what.dataset, partial(progress, "waiting for another release", 0, 1)) as bench:
         with (
             bench.building() as aside,
             bench.building() as built,
@@ -147,25 +142,30 @@ def release(
             _refuse_empty(made, model)
             # From here on the number is taken, so the earlier releases are those that are there now.
             with bench.numbered() as version:
-                last = _last(shelf, what.dataset)
-                if last is not None and last.manifest["content_hash"] == made.content_hash and not force:
-                    published = last
-                else:
-                    job = _Job(log, state, shelf, what, made, built, now())
-                    published = job.finished(bench, version, allow, progress)
+                same = None if force else _with_content(shelf, what.dataset, made.content_hash)
+                job = _Job(log, state, shelf, what, made, built, now())
+                published = same or job.finished(bench, version, allow, progress)
         with store().snapshot() as snapshot:
             announce(snapshot, shelf, emit, model)
         put_pages(shelf, what.dataset)
     return published
 
 
-def _last(shelf: Shelf, dataset: str) -> Published | None:
-    """The release of a dataset that is there already."""
+def _check_allowed(allow: Collection[str]) -> None:
+    refused = sorted(set(allow) - ALLOWABLE)
+    if refused:
+        raise BadRequest(f"--allow {refused[0]}: only {', '.join(sorted(ALLOWABLE))} may be allowed to fail")
+
+
+def _with_content(shelf: Shelf, dataset: str, content_hash: str) -> Published | None:
+    """The last release of a dataset, where that is its content."""
     there = versions(shelf, dataset)
     if not there:
         return None
-    said = manifest(shelf, dataset, there[-1])
-    return Published(said["name"], there[-1], shelf.place(dataset, there[-1]), said, new=False)
+    last = manifest(shelf, dataset, there[-1])
+    if last["content_hash"] != content_hash:
+        return None
+    return Published(last["name"], there[-1], shelf.place(dataset, there[-1]), last, new=False)
 
 
 def _refuse_anothers_name(shelf: Shelf, snapshot: Snapshot, what: Wanted) -> None:

@@ -66,10 +66,10 @@ def test_a_secret_of_the_environment_is_hidden_in_every_spelling(password: str) 
     password = f"{password.strip()}~pw~"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGPASSWORD", password)
-        patch.setenv("PWD", "/work/folder")
+        patch.setenv("PWD", "/srv/folder")
         for spelled in (password, quote(password, safe=""), repr(password)[1:-1]):
             assert spelled not in redacted(f"FATAL: <{spelled}> is wrong")
-        assert redacted("/work/folder/x") == "/work/folder/x"
+        assert redacted("/srv/folder/x") == "/srv/folder/x"
 
 
 def test_a_password_that_a_setting_said_is_hidden_wherever_it_turns_up() -> None:

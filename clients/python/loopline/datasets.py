@@ -123,10 +123,7 @@ def load(
     :class:`~loopline.errors.NotLoopline` and :class:`~loopline.errors.Refused`; all are
     :class:`~loopline.errors.LooplineError`.
     """
-    if split is not None and split not in _ALL:
-        raise DatasetError(f"there is no split {split!r}; there are {', '.join(_ALL)}")
-    if as_ not in ("arrow", "pandas"):
-        raise DatasetError(f"as_ must be 'arrow' or 'pandas', not {as_!r}")
+    _check_wishes(split, as_)
     need("pyarrow")
     dataset, _, number = model.partition("@")
     if name is not None:
@@ -143,6 +140,13 @@ def load(
         known = encoding["input"] if release.has_inputs else None
         table, encoding["input"] = fill_inputs(table, inputs, known)
     return _as_wanted(table, as_, encoding)
+
+
+def _check_wishes(split: str | None, as_: str) -> None:
+    if split is not None and split not in _ALL:
+        raise DatasetError(f"there is no split {split!r}; there are {', '.join(_ALL)}")
+    if as_ not in ("arrow", "pandas"):
+        raise DatasetError(f"as_ must be 'arrow' or 'pandas', not {as_!r}")
 
 
 def _as_wanted(table: Any, as_: str, encoding: Mapping[str, str]) -> Any:
