@@ -62,8 +62,10 @@ def _said(version: Any) -> Iterator[tuple[str, str]]:
     if declared is None:
         yield "declared", "no: its labels wait until somebody does (loopline model declare)"
     else:
-        origin = f", as version {declared['from']} says" if declared["from"] else ""
-        yield "declared", _shape(declared["output_shape"]) + origin
+        origin = f", as version {declared['from']} says for those after it" if declared["from"] else ""
+        also = ", for versions without a declaration of their own too"
+        others = also if declared["later_versions"] and not origin else ""
+        yield "declared", _shape(declared["output_shape"]) + origin + others
         if declared["description"]:
             yield "description", declared["description"]
     for span in version["deployed"]:
