@@ -149,8 +149,8 @@ class LabelRows:
         """Settle labels with many votes, before and after: by their tallies."""
         touched: dict[bytes, set[bytes]] = {}
         for pid in pids:
-            changed = [*votes.came.get(pid, ()), *votes.went.get(pid, ())]
-            touched[pid] = {label_name(label_of(fact, prediction.output)) for fact, prediction in changed}
+            changed: list[tuple[Fact, Prediction]] = [*votes.came.get(pid, ()), *votes.went.get(pid, ())]
+            touched[pid] = {label_name(label_of(fact, home.output)) for fact, home in changed}
         keys = [(pid, name) for pid, names in touched.items() for name in names]
         before = {row[:2]: Candidate(*row) for row in self._tx.get(CANDIDATES, keys)}
         most = 2 + max(map(len, touched.values()))

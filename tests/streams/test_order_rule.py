@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import problems
-from streams import fold, label_rows, locks, settling, working_set
+from streams import label_rows, working_set
 from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.rebuild import verify
@@ -20,6 +20,7 @@ from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, TABLES, DeadLetterRow, Fact, Row
 from tests.streams.dense import dense_history
 from tests.streams.drawn import histories, log_of, views
+from tests.streams.limits import limit_loading
 from tests.streams.whole_sets import differences
 
 _dense = st.builds(dense_history, st.integers(0, 10**9), st.integers(1, 120))
@@ -61,28 +62,25 @@ def test_views_are_the_same_for_every_interleaving_and_block_size(history, parti
     store = _fold_in_steps(log, MemoryStore(log.identity), data, lambda same: same)
     with store.snapshot() as snapshot:
         assert views(snapshot, other) == expected
+        assert snapshot.count(DEAD_LETTERS, {"code": problems.CANNOT_FOLD}) == 0
         assert differences(snapshot) == []
 
 
 @pytest.fixture(params=[(0, 0, 1, 1), (1, 2, 2, 2), (3, 3, 2, 5)], ids=str)
 def small_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits so low that hardly anything is loaded whole, and most of what changes is left to walks."""
-    whole, listed, few, page = request.param
-    monkeypatch.setattr(working_set, "WHOLE", whole)
-    monkeypatch.setattr(label_rows, "LISTED", listed)
-    monkeypatch.setattr(settling, "_FEW", few)
-    monkeypatch.setattr(fold, "_PAGE", page)
-    monkeypatch.setattr(locks, "_PAGE", page)
+    """Hardly anything is loaded whole, and most of what changes is left to walks."""
+    limit_loading(monkeypatch, *request.param)
 
 
 @pytest.mark.usefixtures("small_limits")
 @given(_histories, st.integers(1, 3), _sizes, st.data())
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 def test_what_is_loaded_is_enough(history, partitions, sizes, data):
     """Loading no more than an event can change gives what the whole set gives, in any interleaving."""
     log = log_of(history, partitions, sizes)
     store = _fold_in_steps(log, MemoryStore(log.identity), data, lambda same: same)
     with store.snapshot() as snapshot:
+        assert snapshot.count(DEAD_LETTERS, {"code": problems.CANNOT_FOLD}) == 0
         assert differences(snapshot) == []
         assert [d.describe() for d in verify(log, snapshot, MemoryStore(log.identity))] == []
 

@@ -7,13 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas import problems
 from streams.log.port import DEAD
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.postgres import PostgresStores
+from streams.store.tables import DEAD_LETTERS
 from tests.streams.dense import dense_history
 from tests.streams.drawn import histories, log_of
+from tests.streams.limits import limit_loading
 from tests.streams.postgres.working import Working, fresh_store, work_apart
+from tests.streams.whole_sets import differences
 
 pytestmark = pytest.mark.postgres
 
@@ -50,6 +54,31 @@ def test_two_workers_at_once_give_the_views_of_one(
         assert connection.execute(
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         ).fetchone() == (0,)
+
+
+@given(history=_dense, seeds=st.tuples(st.integers(0, 999), st.integers(0, 999)))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+def test_two_workers_load_enough(
+    stores: PostgresStores,
+    monkeypatch: pytest.MonkeyPatch,
+    history: list[tuple[bytes, int]],
+    seeds: tuple[int, int],
+) -> None:
+    """With limits that leave nearly everything to walks: what the whole set gives, and no deadlock."""
+    limit_loading(monkeypatch, 1, 2, 2, 3)
+    log = log_of(history, 4, [3])
+    store = fresh_store(stores, log.identity)
+    workers = [
+        Working(lambda: work_apart(log, store, [0, 2], seeds[0])),
+        Working(lambda: work_apart(log, store, [DEAD, 1, 3], seeds[1])),
+    ]
+    for worker in workers:
+        worker.result()
+    with store.snapshot() as live:
+        assert live.count(DEAD_LETTERS, {"code": problems.CANNOT_FOLD}) == 0
+        assert differences(live) == []
+        assert [found.describe() for found in verify(log, live, MemoryStore(log.identity))] == []
+    store.close()
 
 
 def test_workers_that_believe_in_the_same_partitions_count_once(stores: PostgresStores) -> None:

@@ -1,0 +1,16 @@
+"""Limits of the fold so low that drawn histories, which are short, go beyond all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams import fold, label_rows, locks, settling, working_set
+
+
+def limit_loading(patch: pytest.MonkeyPatch, whole: int, listed: int, few: int, page: int) -> None:
+    """Load so few facts of a prediction whole, list so few votes, and settle so little along or at once."""
+    patch.setattr(working_set, "WHOLE", whole)
+    patch.setattr(label_rows, "LISTED", listed)
+    patch.setattr(settling, "_FEW", few)
+    patch.setattr(fold, "_PAGE", page)
+    patch.setattr(locks, "_PAGE", page)
