@@ -6,12 +6,21 @@ on. How routes are put together is left to `schemas.openapi`.
 
 from __future__ import annotations
 
-from typing import Any
-
-from schemas.catalog import CURRENT, FEEDBACK_KINDS, PREFIX
+from schemas.answer_parts import (
+    COUNT,
+    FLAG,
+    SHARE,
+    TEXT,
+    TIME,
+    TYPE,
+    Schema,
+    list_of,
+    nullable,
+    object_of,
+    reference,
+)
+from schemas.catalog import FEEDBACK_KINDS
 from schemas.problems import COLLECTOR_CODES, TITLES, WORKER_CODES
-
-Schema = dict[str, Any]
 
 STAGES = (
     "received",
@@ -32,45 +41,6 @@ OUTCOME_FIELDS = ("model_version", "segment", "action")
 ITEM_CODES = (*COLLECTOR_CODES, *WORKER_CODES)
 
 
-def reference(name: str) -> Schema:
-    """A reference to the component called `name`."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(
-    required: dict[str, Schema], description: str, optional: dict[str, Schema] | None = None
-) -> Schema:
-    return {
-        "type": "object",
-        "description": description,
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-    }
-
-
-def _list_of(
-    item: Schema,
-    description: str,
-    more: dict[str, Schema] | None = None,
-    optional: dict[str, Schema] | None = None,
-) -> Schema:
-    required = {"items": {"type": "array", "items": item}, "next": _NEXT, **(more or {})}
-    return _object(required, description, optional)
-
-
-def _nullable(kind: str, **more: Any) -> Schema:
-    return {"type": [kind, "null"], **more}
-
-
-_TEXT: Schema = {"type": "string"}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-_FLAG: Schema = {"type": "boolean"}
-_TIME: Schema = {"type": "string", "format": "date-time"}
-_TYPE: Schema = {"type": "string", "examples": [PREFIX + next(iter(CURRENT))]}
-_NEXT = _nullable(
-    "string", description="Sent back as `next` it gives the page that follows; null on the last."
-)
 _POSITION: Schema = {
     "type": "string",
     "description": "Covers everything acknowledged before it. A read with `after` this sees what was sent.",
@@ -79,18 +49,18 @@ _POSITION: Schema = {
 _LABEL: Schema = {"description": "Any JSON value; null in a tie."}
 
 _UP_TO = {
-    "complete_up_to": _nullable(
+    "complete_up_to": nullable(
         "string", format="date-time", description="Everything received up to here is in these numbers."
     ),
-    "mature_up_to": _nullable(
+    "mature_up_to": nullable(
         "string", format="date-time", description="Predictions up to here have had their time to be answered."
     ),
 }
 
-PROBLEM: Schema = _object(
+PROBLEM: Schema = object_of(
     {
         "type": {"type": "string", "description": "A URN: `urn:loopline:problem:` and the code."},
-        "title": _TEXT,
+        "title": TEXT,
         "detail": {"type": "string", "description": "What to do about it."},
         "code": {"type": "string", "enum": sorted(TITLES)},
     },
@@ -98,17 +68,17 @@ PROBLEM: Schema = _object(
     {"status": {"type": "integer"}, "position": _POSITION},
 )
 
-ACKNOWLEDGED: Schema = _object(
+ACKNOWLEDGED: Schema = object_of(
     {
-        "accepted": _COUNT,
-        "refused": _COUNT,
+        "accepted": COUNT,
+        "refused": COUNT,
         "position": _POSITION,
         "items": {
             "type": "array",
-            "items": _object(
+            "items": object_of(
                 {
-                    "index": _COUNT,
-                    "id": _nullable("string"),
+                    "index": COUNT,
+                    "id": nullable("string"),
                     "status": {"type": "string", "enum": ["accepted", "refused", "retry"]},
                 },
                 "What became of one item.",
@@ -119,23 +89,23 @@ ACKNOWLEDGED: Schema = _object(
     "Everything in it is on disk: what was accepted, and what was refused with its original bytes.",
 )
 
-_STAGE = _object(
-    {"stage": {"type": "string", "enum": list(STAGES)}, "at": _TIME},
+_STAGE = object_of(
+    {"stage": {"type": "string", "enum": list(STAGES)}, "at": TIME},
     "One thing that is true about the event now; some stages say more.",
 )
 
-FEEDBACK_STATUS: Schema = _object(
+FEEDBACK_STATUS: Schema = object_of(
     {
         "items": {
             "type": "array",
-            "items": _object(
+            "items": object_of(
                 {
-                    "id": _nullable("string"),
-                    "source": _nullable("string"),
-                    "type": _nullable("string"),
-                    "at": _TIME,
-                    "person": _nullable("string"),
-                    "prediction_id": _nullable("string"),
+                    "id": nullable("string"),
+                    "source": nullable("string"),
+                    "type": nullable("string"),
+                    "at": TIME,
+                    "person": nullable("string"),
+                    "prediction_id": nullable("string"),
                     "timeline": {"type": "array", "items": _STAGE},
                 },
                 "One event of this id.",
@@ -147,30 +117,30 @@ FEEDBACK_STATUS: Schema = _object(
 
 _MADE: Schema = {"type": "object", "description": "The data of its `prediction.made`."}
 _SAID_OF_IT: dict[str, Schema] = {
-    "id": _TEXT,
-    "source": _TEXT,
-    "type": _TYPE,
-    "at": _TIME,
-    "person": _nullable("string"),
-    "effective": _FLAG,
+    "id": TEXT,
+    "source": TEXT,
+    "type": TYPE,
+    "at": TIME,
+    "person": nullable("string"),
+    "effective": FLAG,
     "data": {"type": "object"},
 }
 _ITS_LABEL: Schema = {
     "oneOf": [
-        _object(
-            {"label": _LABEL, "agreement": _SHARE, "people": _COUNT},
+        object_of(
+            {"label": _LABEL, "agreement": SHARE, "people": COUNT},
             "What people say the right answer is.",
         ),
         {"type": "null"},
     ]
 }
 
-PREDICTION: Schema = _object(
+PREDICTION: Schema = object_of(
     {
         "prediction": _MADE,
         "feedback": {
             "type": "array",
-            "items": _object(_SAID_OF_IT, "One thing that was said about it; `effective` when it counts."),
+            "items": object_of(_SAID_OF_IT, "One thing that was said about it; `effective` when it counts."),
         },
         "label": _ITS_LABEL,
     },
@@ -178,15 +148,15 @@ PREDICTION: Schema = _object(
     {"feedback_next": {"type": "string", "description": "The token of the next page of `feedback`."}},
 )
 
-PREDICTIONS: Schema = _list_of(
-    _object(
+PREDICTIONS: Schema = list_of(
+    object_of(
         {
             "prediction": _MADE,
-            "at": _TIME,
+            "at": TIME,
             "label": _ITS_LABEL,
             "feedback_counts": {
                 "type": "object",
-                "additionalProperties": _COUNT,
+                "additionalProperties": COUNT,
                 "description": "What counts of what was said of it: how often, by kind and value.",
                 "examples": [{"thumb:down": 2, "correction": 1}],
             },
@@ -196,30 +166,30 @@ PREDICTIONS: Schema = _list_of(
     "Predictions, newest first. A page may end early, with few items or none and a `next`.",
 )
 
-FEEDBACK: Schema = _list_of(
-    _object(
-        {**_SAID_OF_IT, "prediction_id": _nullable("string", description="Null while it waits.")},
+FEEDBACK: Schema = list_of(
+    object_of(
+        {**_SAID_OF_IT, "prediction_id": nullable("string", description="Null while it waits.")},
         "One thing that somebody said.",
     ),
     "What people said, newest first. A page may end early, with few items or none and a `next`.",
 )
 
-_MODEL: Schema = _object(
+_MODEL: Schema = object_of(
     {
-        "model": _TEXT,
-        "serving": _nullable("string", description="The version that serves now."),
+        "model": TEXT,
+        "serving": nullable("string", description="The version that serves now."),
         "versions": {
             "type": "array",
-            "items": _object(
+            "items": object_of(
                 {
-                    "model_version": _TEXT,
+                    "model_version": TEXT,
                     "declared": {
                         "oneOf": [
-                            _object(
+                            object_of(
                                 {
                                     "output_shape": {"type": "object"},
-                                    "description": _nullable("string"),
-                                    "from": _nullable(
+                                    "description": nullable("string"),
+                                    "from": nullable(
                                         "string",
                                         description="The version whose declaration serves this one;"
                                         " null when it is its own.",
@@ -228,7 +198,7 @@ _MODEL: Schema = _object(
                                         "type": "boolean",
                                         "description": "It serves every version without one of its own.",
                                     },
-                                    "at": _TIME,
+                                    "at": TIME,
                                 },
                                 "What it may answer.",
                             ),
@@ -237,49 +207,49 @@ _MODEL: Schema = _object(
                     },
                     "deployed": {
                         "type": "array",
-                        "items": _object(
+                        "items": object_of(
                             {
-                                "since": _TIME,
-                                "until": _nullable("string", format="date-time"),
+                                "since": TIME,
+                                "until": nullable("string", format="date-time"),
                                 "by": {"type": "string", "enum": ["model.deployed", "model.rolled_back"]},
-                                "why": _nullable("string"),
+                                "why": nullable("string"),
                             },
                             "A span in which it served; it still does where `until` is null.",
                         ),
                     },
-                    "serving": _FLAG,
+                    "serving": FLAG,
                     "evaluations": {
                         "type": "array",
-                        "items": _object(
+                        "items": object_of(
                             {
-                                "at": _TIME,
+                                "at": TIME,
                                 "metrics": {
                                     "type": "array",
-                                    "items": _object(
+                                    "items": object_of(
                                         {
-                                            "name": _TEXT,
+                                            "name": TEXT,
                                             "value": {"type": "number"},
-                                            "n": _nullable("integer"),
-                                            "low": _nullable("number"),
-                                            "high": _nullable("number"),
+                                            "n": nullable("integer"),
+                                            "low": nullable("number"),
+                                            "high": nullable("number"),
                                         },
                                         "A measured number, how many cases it rests on, and its interval.",
                                     ),
                                 },
-                                "dataset": _nullable("string"),
-                                "split": _nullable("string"),
-                                "id": _TEXT,
-                                "source": _TEXT,
+                                "dataset": nullable("string"),
+                                "split": nullable("string"),
+                                "id": TEXT,
+                                "source": TEXT,
                             },
                             "How it did once, the latest first.",
                         ),
                     },
                     "datasets": {
                         "type": "array",
-                        "items": _TEXT,
+                        "items": TEXT,
                         "description": "What it learned from, as `MODEL@N`.",
                     },
-                    "predictions": _COUNT,
+                    "predictions": COUNT,
                 },
                 "One version, the one that came last first.",
             ),
@@ -288,14 +258,14 @@ _MODEL: Schema = _object(
     "A model and its versions.",
 )
 
-MODELS: Schema = _list_of(reference("Model"), "Models by name.")
+MODELS: Schema = list_of(reference("Model"), "Models by name.")
 
-WAITING: Schema = _list_of(
-    _object(
+WAITING: Schema = list_of(
+    object_of(
         {
-            "id": _TEXT,
-            "source": _TEXT,
-            "type": _TYPE,
+            "id": TEXT,
+            "source": TEXT,
+            "type": TYPE,
             "waits_for": {
                 "type": "string",
                 "description": "One of `prediction:ID`, `join_key:MODEL/KEY`,"
@@ -310,13 +280,13 @@ WAITING: Schema = _list_of(
         "groups": {
             "type": "array",
             "description": "On the first page of all environments: how much waits for what.",
-            "items": _object(
+            "items": object_of(
                 {
                     "waits_for": {
                         "type": "string",
                         "description": "`declaration:MODEL@VERSION`, or `prediction`, `join_key`, `event`.",
                     },
-                    "events": _COUNT,
+                    "events": COUNT,
                     "more": {"type": "boolean", "description": "There are more than were counted."},
                 },
                 "What waits for the same, or for the same kind of thing.",
@@ -325,35 +295,35 @@ WAITING: Schema = _list_of(
     },
 )
 
-COUNTS: Schema = _list_of(
-    _object(
+COUNTS: Schema = list_of(
+    object_of(
         {
             "n": {"type": "integer", "description": "What counts."},
             "events": {"type": "integer", "description": "All that were not retracted."},
         },
         "One group, with the fields that `by` asked for.",
-        {name: _nullable("string") for name in COUNT_FIELDS},
+        {name: nullable("string") for name in COUNT_FIELDS},
     ),
     "Counts by the fields of `by`.",
     _UP_TO,
 )
 
-LABELS: Schema = _list_of(
-    _object(
+LABELS: Schema = list_of(
+    object_of(
         {
-            "prediction_id": _TEXT,
+            "prediction_id": TEXT,
             "label": _LABEL,
-            "agreement": _SHARE,
-            "people": _COUNT,
+            "agreement": SHARE,
+            "people": COUNT,
             "candidates": {
                 "type": "array",
-                "items": _object(
+                "items": object_of(
                     {
                         "label": _LABEL,
-                        "people": _COUNT,
+                        "people": COUNT,
                         "events": {
                             "type": "array",
-                            "items": _object({"id": _TEXT, "source": _TEXT}, "An event behind it."),
+                            "items": object_of({"id": TEXT, "source": TEXT}, "An event behind it."),
                         },
                     },
                     "One label that somebody says is right.",
@@ -367,18 +337,18 @@ LABELS: Schema = _list_of(
     ),
     "What people say the right labels are, one item a prediction.",
     optional={
-        "refused": _object(
-            {"label_invalid": _COUNT, "corrections": _COUNT},
+        "refused": object_of(
+            {"label_invalid": COUNT, "corrections": COUNT},
             "On the first page: how many of all corrections have a label that does not fit what their"
             " prediction's version declared. They count as feedback, and are no labels.",
         )
     },
 )
 
-OUTCOMES: Schema = _list_of(
-    _object(
+OUTCOMES: Schema = list_of(
+    object_of(
         {
-            "outcome": _TEXT,
+            "outcome": TEXT,
             "subjects": {
                 "type": "integer",
                 "minimum": 0,
@@ -389,30 +359,30 @@ OUTCOMES: Schema = _list_of(
                 "minimum": 0,
                 "description": "How many of them had it.",
             },
-            "rate": _nullable("number", description="Null: not enough data yet."),
-            "low": _nullable("number"),
-            "high": _nullable("number"),
+            "rate": nullable("number", description="Null: not enough data yet."),
+            "low": nullable("number"),
+            "high": nullable("number"),
         },
         "An association over a group, never a label of one prediction.",
-        {name: _nullable("string") for name in OUTCOME_FIELDS},
+        {name: nullable("string") for name in OUTCOME_FIELDS},
     ),
     "What became of the subjects that saw a model's predictions, within the outcome window.",
 )
 
-OVERRIDE: Schema = _object(
-    {"label": {"description": "Any JSON value."}, "id": _TEXT, "source": _TEXT, "at": _TIME},
+OVERRIDE: Schema = object_of(
+    {"label": {"description": "Any JSON value."}, "id": TEXT, "source": TEXT, "at": TIME},
     "What this person gets for this input: the person's own latest correction.",
 )
 
-DEAD_LETTERS: Schema = _list_of(
-    _object(
+DEAD_LETTERS: Schema = list_of(
+    object_of(
         {
             "dead_letter": {"type": "string", "examples": ["dead:4:0", "0:17:3"]},
             "code": {"type": "string", "enum": list(ITEM_CODES)},
             "problem": reference("Problem"),
-            "id": _nullable("string"),
-            "source": _nullable("string"),
-            "received": _TIME,
+            "id": nullable("string"),
+            "source": nullable("string"),
+            "received": TIME,
             "bytes": {
                 "type": "string",
                 "contentEncoding": "base64",
@@ -424,30 +394,30 @@ DEAD_LETTERS: Schema = _list_of(
     "What was refused, by the collector or by the worker's verdict.",
 )
 
-DATASETS: Schema = _list_of(
-    _object(
-        {"model": _TEXT, "version": {"type": "integer", "minimum": 1}},
+DATASETS: Schema = list_of(
+    object_of(
+        {"model": TEXT, "version": {"type": "integer", "minimum": 1}},
         "One release. `name` is MODEL@VERSION, or MODEL.NAME@VERSION where it was released under a name;"
         " `dataset` is what stands before the @ and in the paths; the other fields are its manifest's.",
-        {"name": _TEXT, "dataset": _TEXT, "release_name": _nullable("string")},
+        {"name": TEXT, "dataset": TEXT, "release_name": nullable("string")},
     ),
     "The releases of every model.",
 )
 
 MANIFEST: Schema = {"type": "object", "description": "The manifest of a release."}
 
-ALIVE: Schema = _object(
+ALIVE: Schema = object_of(
     {
         "status": {"type": "string", "const": "ok"},
-        "log": {**_TEXT, "description": "Which log is served: the same text for the same log."},
+        "log": {**TEXT, "description": "Which log is served: the same text for the same log."},
     },
     "The process answers.",
 )
 
-READINESS: Schema = _object(
+READINESS: Schema = object_of(
     {
         "status": {"type": "string", "enum": ["ready", "unavailable"]},
-        "reasons": {"type": "array", "items": _TEXT},
+        "reasons": {"type": "array", "items": TEXT},
     },
     "Whether events can be written down and become visible; if not, why.",
 )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.answer_parts import reference
 from schemas.answers import (
     COUNT_FIELDS,
     ITEM_CODES,
     OUTCOME_FIELDS,
     SAID,
     SCHEMAS,
-    reference,
 )
 from schemas.catalog import FEEDBACK, FEEDBACK_KINDS, PREFIX
 from schemas.fields import MAX_EVENT_BYTES
