@@ -74,7 +74,7 @@ def small_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("small_limits")
 @given(_histories, st.integers(1, 3), _sizes, st.data())
-@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_what_is_loaded_is_enough(history, partitions, sizes, data):
     """Loading no more than an event can change gives what the whole set gives, in any interleaving."""
     log = log_of(history, partitions, sizes)

@@ -57,7 +57,7 @@ def test_two_workers_at_once_give_the_views_of_one(
 
 
 @given(history=_dense, seeds=st.tuples(st.integers(0, 999), st.integers(0, 999)))
-@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_two_workers_load_enough(
     stores: PostgresStores,
     monkeypatch: pytest.MonkeyPatch,
