@@ -55,7 +55,9 @@ def filled(request: pytest.FixtureRequest, stores: PostgresStores) -> Iterator[P
     size = {"empty": 0, "small": 50, "analysed": 3000}[request.param]
     with store.transaction([0]) as transaction:
         transaction.put(FACTS, [fact(b"%06d" % n, n, waits_for="x" if n < 9 else None) for n in range(size)])
-        transaction.put(PREDICTIONS, [row(PREDICTIONS, pid=b"%06d" % n) for n in range(size)])
+        transaction.put(
+            PREDICTIONS, [row(PREDICTIONS, pid=b"%06d" % n, model="m", at=n) for n in range(size)]
+        )
         transaction.put(CASES, [row(CASES, key=b"%06d" % n, pid=b"p") for n in range(size)])
     if request.param == "analysed":
         connection = store._connections.begin("ANALYZE facts, predictions, cases")
