@@ -363,7 +363,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("home")
     parser.add_argument("--socket", type=int, default=-1)
     parser.add_argument("--signs", type=int, default=-1)
-    parser.add_argument("--log-level", default="warning")
+    parser.add_argument("--log-level", default="info")
     chosen = parser.parse_args(arguments)
     keep_to_oneself()
     configure(chosen.log_level, value("log_format"), chosen.process)

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from pathlib import Path
-
-from feedback.place import PlaceRefused
-
-
-class NotOurs(PlaceRefused):
-    """A folder that others can change; the message says what to do."""
 
 
 def keep_to_oneself() -> None:
     """From now on this process, and those that it starts, make files that nobody else can read or write."""
     os.umask(0o077)
-
-
-def must_be_ours(folder: Path) -> None:
-    """Raises NotOurs for a folder of another user's, or one in which everybody can write.
-
-    Whoever can write there can put another log, another release or another address in its place. The
-    superuser's eyes are nobody's: it may use anyone's. A folder that a group shares is let pass, and told by
-    `loopline doctor`.
-    """
-    found = folder.stat()
-    if os.geteuid() not in (0, found.st_uid):
-        raise NotOurs(
-            f"{folder} belongs to user {found.st_uid}, and this process runs as {os.geteuid()}: run it as its"
-            " owner, or name another folder"
-        )
-    if found.st_mode & stat.S_IWOTH:
-        raise NotOurs(f"everybody on this machine can write into {folder}: chmod 700 {folder}")
 
 
 def sync_folder(path: Path) -> None:

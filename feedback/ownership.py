@@ -1,7 +1,8 @@
-"""Whose a file is: what names a server is believed only where nobody else could have written it.
+"""Whose a file or folder is, and who else can write there.
 
-A folder that was merely found, as `.loopline` in the working folder is, may have been laid there by somebody
-who wants to be sent other people's feedback.
+Two questions are asked. What was merely found, and names a server or settings, is *believed* only where
+nobody else could have written it: it may have been laid there by somebody who wants to be sent other
+people's feedback. What was named, a home or a folder of releases, *must be ours* to be used.
 """
 
 from __future__ import annotations
@@ -10,20 +11,37 @@ import os
 import stat
 from pathlib import Path
 
+from feedback.place import PlaceRefused
+
 ANYBODY = stat.S_IWOTH
 GROUP_OR_ANYBODY = stat.S_IWGRP | stat.S_IWOTH
 
 
-def distrusted(path: Path, writers: int = GROUP_OR_ANYBODY) -> str | None:
+class NotOurs(PlaceRefused):
+    """A folder that others can change; the message says what to do."""
+
+
+def distrusted(path: Path, writers: int = GROUP_OR_ANYBODY, *, superuser: bool = False) -> str | None:
     """Why a file or folder is not to be believed, with what to do about it; None where it is.
 
-    It is believed where it belongs to the user of this process, and none of `writers` can write to it.
-    Raises FileNotFoundError.
+    It belongs to the user of this process, and none of `writers` can write to it. With `superuser` that
+    one may use anyone's: nobody is spared its eyes. Raises FileNotFoundError.
     """
     found = path.stat()
-    if found.st_uid != os.geteuid():
-        owner = f"{path} belongs to another user (uid {found.st_uid})"
+    user = os.geteuid()
+    if user != found.st_uid and not (superuser and user == 0):
+        owner = f"{path} belongs to another user (uid {found.st_uid}, and this process is {user})"
         return f"{owner}: work as that user, or name a folder of yours"
     if found.st_mode & writers:
         return f"{path} can be written by other users: chmod go-w {path}, after a look at what is in it"
     return None
+
+
+def must_be_ours(folder: Path) -> None:
+    """Raises NotOurs for a folder of another user's, or one in which everybody can write.
+
+    Whoever can write there can put another log, another release or another address in its place. A folder
+    that a group shares is let pass, and told by `loopline doctor`.
+    """
+    if (why := distrusted(folder, ANYBODY, superuser=True)) is not None:
+        raise NotOurs(why)

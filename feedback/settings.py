@@ -224,7 +224,7 @@ SETTINGS = (
     Setting("json", False, "LOOPLINE_JSON", "--json", "", values.yes, "Answer with one JSON document."),
     Setting(
         "log_level",
-        "warning",
+        "info",
         "LOOPLINE_LOG_LEVEL",
         "--log-level",
         "LEVEL",

@@ -271,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="feedback.working", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--log-level", default="warning")
+    parser.add_argument("--log-level", default="info")
     chosen = parser.parse_args(arguments)
     keep_to_oneself()
     configure(chosen.log_level, value("log_format"), "worker")

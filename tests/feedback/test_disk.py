@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from feedback.datasets.folder import FolderShelf
-from feedback.disk import NotOurs, must_be_ours, replace_file, sync_tree
+from feedback.disk import replace_file, sync_tree
 from feedback.home import Home
+from feedback.ownership import NotOurs, must_be_ours
 from tests.feedback.running import lines, loopline, prediction, server_on
 
 
@@ -44,7 +45,7 @@ def test_everybody_may_not_write_where_we_do(tmp_path: Path) -> None:
     for folder in (tmp_path / "home", tmp_path / "shelf"):
         folder.mkdir()
         folder.chmod(0o777)
-        with pytest.raises(NotOurs, match="chmod 700"):
+        with pytest.raises(NotOurs, match="chmod go-w"):
             must_be_ours(folder)
     with pytest.raises(NotOurs):
         Home(tmp_path / "home").lock("a test")
@@ -57,7 +58,7 @@ def test_everybody_may_not_write_where_we_do(tmp_path: Path) -> None:
 def test_another_users_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But not to the superuser, who may use anyone's."""
     monkeypatch.setattr(os, "geteuid", lambda: os.stat(tmp_path).st_uid + 1)
-    with pytest.raises(NotOurs, match="belongs to user"):
+    with pytest.raises(NotOurs, match="belongs to another user"):
         must_be_ours(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     must_be_ours(tmp_path)
