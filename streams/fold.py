@@ -68,8 +68,9 @@ class Fold:
         keys = {row.pid for row in made}
         keys.update(fact.key for fact in facts if fact.key[:1] == PREDICTION)
         self._loaded.load_keys(keys)
-        identities = [fact_key(fact) for fact in facts]
-        identities += [(row.pid, pack(row.id), row.source) for row in made]
+        is_whole = self._loaded.is_whole
+        identities = [fact_key(fact) for fact in facts if not is_whole(fact.key)]
+        identities += [(row.pid, pack(row.id), row.source) for row in made if not is_whole(row.pid)]
         self._loaded.load_facts(identities)
         for row in rows:
             if isinstance(row, Prediction):
@@ -94,7 +95,7 @@ class Fold:
             second = second_prediction(row)
             if self._enter_fact(second) and first.data_digest != row.data_digest:
                 second.code = problems.PREDICTION_CONFLICT
-        elif (row.pid, pack(row.id), row.source) in loaded.facts:
+        elif loaded.knows_any(row.pid) and (row.pid, pack(row.id), row.source) in loaded.facts:
             self._enter_fact(second_prediction(row))
         else:
             loaded.predictions[row.pid] = row

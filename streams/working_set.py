@@ -94,6 +94,10 @@ class WorkingSet:
         """Whether everything that lies under a partition key is here."""
         return key in self._whole
 
+    def knows_any(self, key: bytes) -> bool:
+        """Whether anything may lie under a partition key."""
+        return key in self._under or key not in self._whole
+
     def under(self, key: bytes) -> list[Fact]:
         """What lies under a key that is whole."""
         return self._under.get(key, [])
