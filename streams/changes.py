@@ -177,10 +177,11 @@ class Changes:
                 transaction.delete(table, list(doomed))
         for table, rows in ((PREDICTIONS, self._predictions), (CASES, self._cases), (FACTS, self._facts)):
             if rows:
-                transaction.insert(table, rows)
+                # In key order: neighbours lie on the same pages of an index. Keys come first, and once.
+                transaction.insert(table, sorted(rows))
         for table, rows in self._puts.values():
             if rows:
-                transaction.put(table, rows)
+                transaction.put(table, sorted(rows))
         if self.letters:
             transaction.put(DEAD_LETTERS, [as_row(letter) for letter in self.letters])
         counts = [
