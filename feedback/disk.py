@@ -6,10 +6,27 @@ import os
 import tempfile
 from pathlib import Path
 
+from feedback.ownership import ANYBODY, distrusted
+from feedback.place import PlaceRefused
+
+
+class NotOurs(PlaceRefused):
+    """A folder that others can change; the message says what to do."""
+
 
 def keep_to_oneself() -> None:
     """From now on this process, and those that it starts, make files that nobody else can read or write."""
     os.umask(0o077)
+
+
+def must_be_ours(folder: Path) -> None:
+    """Raises NotOurs for a folder of another user's, or one in which everybody can write.
+
+    Whoever can write there can put another log, another release or another address in its place. A folder
+    that a group shares is let pass, and told by `loopline doctor`.
+    """
+    if (why := distrusted(folder, ANYBODY, superuser=True)) is not None:
+        raise NotOurs(why)
 
 
 def sync_folder(path: Path) -> None:

@@ -20,11 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from feedback.cluster import Cluster
+from feedback.disk import NotOurs, must_be_ours
 from feedback.doctor_cluster import examine_cluster
 from feedback.door import files_for
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
-from feedback.ownership import NotOurs, must_be_ours
 from feedback.redaction import redacted
 from feedback.service import NoAnswer, OverHttp, address_of, serves
 from feedback.settings import value

@@ -29,8 +29,8 @@ from typing import Any
 
 import msgspec
 
-from feedback.disk import replace_file, sync_folder
-from feedback.ownership import distrusted, must_be_ours
+from feedback.disk import must_be_ours, replace_file, sync_folder
+from feedback.ownership import distrusted
 from feedback.place import NothingHere, PlaceRefused
 from feedback.redaction import redacted
 from streams.log.port import LogIdentity

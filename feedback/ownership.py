@@ -1,8 +1,8 @@
 """Whose a file or folder is, and who else can write there.
 
-Two questions are asked. What was merely found, and names a server or settings, is *believed* only where
-nobody else could have written it: it may have been laid there by somebody who wants to be sent other
-people's feedback. What was named, a home or a folder of releases, *must be ours* to be used.
+What was merely found, and names a server or settings, is believed only where nobody else could have written
+it: it may have been laid there by somebody who wants to be sent other people's feedback. Which folders may
+be used is asked by `feedback.disk.must_be_ours`, by the same rule.
 """
 
 from __future__ import annotations
@@ -11,14 +11,8 @@ import os
 import stat
 from pathlib import Path
 
-from feedback.place import PlaceRefused
-
 ANYBODY = stat.S_IWOTH
 GROUP_OR_ANYBODY = stat.S_IWGRP | stat.S_IWOTH
-
-
-class NotOurs(PlaceRefused):
-    """A folder that others can change; the message says what to do."""
 
 
 def distrusted(path: Path, writers: int = GROUP_OR_ANYBODY, *, superuser: bool = False) -> str | None:
@@ -35,13 +29,3 @@ def distrusted(path: Path, writers: int = GROUP_OR_ANYBODY, *, superuser: bool =
     if found.st_mode & writers:
         return f"{path} can be written by other users: chmod go-w {path}, after a look at what is in it"
     return None
-
-
-def must_be_ours(folder: Path) -> None:
-    """Raises NotOurs for a folder of another user's, or one in which everybody can write.
-
-    Whoever can write there can put another log, another release or another address in its place. A folder
-    that a group shares is let pass, and told by `loopline doctor`.
-    """
-    if (why := distrusted(folder, ANYBODY, superuser=True)) is not None:
-        raise NotOurs(why)

@@ -20,8 +20,7 @@ from typing import Any
 
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
-from feedback.disk import replace_file, sync_folder, sync_tree
-from feedback.ownership import must_be_ours
+from feedback.disk import must_be_ours, replace_file, sync_folder, sync_tree
 from streams.sentinels import reached
 
 # No model has such a name.

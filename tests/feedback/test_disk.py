@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from feedback.datasets.folder import FolderShelf
-from feedback.disk import replace_file, sync_tree
+from feedback.disk import NotOurs, must_be_ours, replace_file, sync_tree
 from feedback.home import Home
-from feedback.ownership import NotOurs, must_be_ours
 from tests.feedback.running import lines, loopline, prediction, server_on
 
 

@@ -26,6 +26,7 @@ def test_the_codes_are_the_contract_s() -> None:
         "id_conflict",
         "prediction_conflict",
         "declaration_conflict",
+        "cannot_fold",
     }
     assert {*COLLECTOR_CODES, *WORKER_CODES} <= TITLES.keys()
 
