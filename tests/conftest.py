@@ -110,11 +110,15 @@ _NOT_QUICK = (
     "crash",
     "deploy",
     "docs",
-    "feedback/demo",
+    *(f"feedback/{name}" for name in ("datasets", "demo", "api/test_described.py", "api/test_over_http.py")),
+    *(f"feedback/test_{name}.py" for name in ("backup", "collecting", "datasets_on_s3", "door", "views")),
+    *(f"feedback/test_cli_{name}.py" for name in ("commands", "connecting", "datasets", "sending")),
+    *(f"feedback/test_{name}.py" for name in ("cluster", "cluster_parts", "cluster_refusals")),
+    *(f"feedback/test_{name}.py" for name in ("supervisor", "watchdog")),
     "streams/kafka",
     "streams/postgres",
 )
-"""Folders whose tests start services, kill processes, build wheels or run every example of the docs."""
+"""Folders and files whose tests start services, kill processes, build wheels or run every example of the docs."""
 _NOT_QUICK_MARKS = ("browser", "broker", "crash", "disk", "fuzz", "peer", "postgres", "slow", "trace")
 
 

@@ -85,6 +85,7 @@ def test_what_is_loaded_is_enough(history, partitions, sizes, data):
         assert [d.describe() for d in verify(log, snapshot, MemoryStore(log.identity))] == []
 
 
+@pytest.mark.slow
 @given(history=_histories, sizes=_sizes, data=st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_views_on_disk_are_the_same_across_restarts(tmp_path_factory, history, sizes, data):
@@ -103,6 +104,7 @@ def test_views_on_disk_are_the_same_across_restarts(tmp_path_factory, history, s
     store.close()
 
 
+@pytest.mark.slow
 def test_the_drawn_histories_reach_every_view(monkeypatch: pytest.MonkeyPatch) -> None:
     """The property is not empty: the drawn histories fill every view and give every verdict and wait."""
     monkeypatch.setattr(label_rows, "LISTED", 2)

@@ -140,6 +140,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @given(_steps, st.data())
 def test_both_stores_answer_alike(empty: Path, steps: list[Step], data: st.DataObject) -> None:
     """After any transactions, kept or taken back, each question has one answer, also in old snapshots."""

@@ -96,6 +96,7 @@ def test_a_reader_puts_it_off_and_no_longer_than_it_stays(tmp_path: Path, clock:
         assert wal.bytes() == 0
 
 
+@pytest.mark.slow
 def test_readers_that_relieve_each_other_do_not_let_the_views_grow(tmp_path: Path, clock: Clock) -> None:
     """There is always one who reads, as on a busy server: the log is cut all the same."""
     path = tmp_path / "views.sqlite"
