@@ -104,21 +104,25 @@ def eager_threads() -> Iterator[None]:
 # ------------------------------------------------------------------------------------------- a first verdict
 
 _ROOT = Path(__file__).resolve().parent
-_NOT_QUICK = (
-    "benchmarks",
-    "broker",
-    "crash",
-    "deploy",
-    "docs",
-    *(f"feedback/{name}" for name in ("datasets", "demo", "api/test_described.py", "api/test_over_http.py")),
-    *(f"feedback/test_{name}.py" for name in ("backup", "collecting", "datasets_on_s3", "door", "views")),
-    *(f"feedback/test_cli_{name}.py" for name in ("commands", "connecting", "datasets", "sending")),
-    *(f"feedback/test_{name}.py" for name in ("cluster", "cluster_parts", "cluster_refusals")),
-    *(f"feedback/test_{name}.py" for name in ("supervisor", "watchdog")),
-    "streams/kafka",
-    "streams/postgres",
-)
-"""Folders and files whose tests start services, kill processes, build wheels or run every example of the docs."""
+_NOT_QUICK = {
+    "": ("benchmarks", "broker", "crash", "deploy", "docs"),
+    "streams": ("kafka", "postgres"),
+    "feedback": (
+        *(
+            "datasets",
+            "demo",
+            "test_backup.py",
+            "test_collecting.py",
+            "test_datasets_on_s3.py",
+            "test_door.py",
+        ),
+        *("test_cli_commands.py", "test_cli_connecting.py", "test_cli_datasets.py", "test_cli_sending.py"),
+        *("test_cluster.py", "test_cluster_parts.py", "test_cluster_refusals.py"),
+        *("test_supervisor.py", "test_views.py", "test_watchdog.py"),
+    ),
+    "feedback/api": ("test_described.py", "test_over_http.py"),
+}
+"""By folder, what starts services, kills processes, builds wheels or runs the examples of the docs."""
 _NOT_QUICK_MARKS = ("browser", "broker", "crash", "disk", "fuzz", "peer", "postgres", "slow", "trace")
 
 
@@ -129,9 +133,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Folders that are not quick are not even imported then."""
-    if config.getoption("quick", False) and collection_path.is_relative_to(_ROOT):
-        return collection_path.relative_to(_ROOT).as_posix() in _NOT_QUICK or None
-    return None
+    if not config.getoption("quick", False) or not collection_path.is_relative_to(_ROOT):
+        return None
+    folder, _, name = collection_path.relative_to(_ROOT).as_posix().rpartition("/")
+    return name in _NOT_QUICK.get(folder, ()) or None
 
 
 def _leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> None:
