@@ -86,7 +86,8 @@ def _default(value: object) -> str:
 
 def cli_page() -> str:
     """The reference of the commands."""
-    context = click.Context(root, info_name="loopline")
+    # With the settings of the real one: click keeps the help option that it makes for the first context.
+    context = click.Context(root, info_name="loopline", **root.context_settings)
     parts = [_CLI_HEAD, *_options(root, context, shared=True)]
     for path, command, here in _commands(root, context):
         parts += [f"\n## {path}\n", f"```\n{command.get_usage(here).removeprefix('Usage: ')}\n```\n"]
