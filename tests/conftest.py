@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 # Before anything that phones home is imported, here or in a process that a test starts.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -147,26 +148,34 @@ def _leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 # ------------------------------------------------------------------------------------------ side by side
 
-_EACH_BY_ITSELF = ("broker", "crash", "deploy")
-"""Folders whose tests mostly wait, for brokers, databases and dying processes: they come first, one by one.
-Everywhere else the tests of a file stay together, and share what it starts."""
+_BROKERS = {"kafka", "kafka_cluster"}
+_BROKER_GROUPS = 2
+"""So many processes run what needs brokers: each has brokers of its own, and those take long to start."""
+
+
+def _group(item: pytest.Item) -> str:
+    """Which tests go together: files do, and share what they start; what needs brokers has few groups."""
+    names = getattr(item, "fixturenames", ())
+    room = item.path.relative_to(_ROOT).parts[0] if item.path.is_relative_to(_ROOT) else ""
+    if room == "broker":
+        # Each has a deployment of its own.
+        return f"brokers {crc32(item.nodeid.encode()) % _BROKER_GROUPS}"
+    if not _BROKERS.isdisjoint(names) or item.get_closest_marker("broker"):
+        return f"brokers {crc32(str(item.path.name).encode()) % _BROKER_GROUPS}"
+    return item.nodeid if room == "crash" else str(item.path)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes run the tests, what waits long begins first, and files stay whole."""
+    """Where several processes run the tests, what waits begins first: for brokers, and for the dying."""
     if config.getoption("quick", False):
         _leave_out_slow(config, items)
     if config.getoption("dist", "no") == "no" and not hasattr(config, "workerinput"):
         return
-
-    def waits(item: pytest.Item) -> bool:
-        return item.path.is_relative_to(_ROOT) and item.path.relative_to(_ROOT).parts[0] in _EACH_BY_ITSELF
-
-    for item in items:
-        if not waits(item):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-    items.sort(key=lambda item: not waits(item))
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (not groups[item].startswith("brokers "), "/crash/" not in groups[item]))
 
 
 # ------------------------------------------------------------------------------------------ no silent skips
