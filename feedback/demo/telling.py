@@ -31,8 +31,9 @@ class Teller:
         self._steps = 0
 
     def line(self, text: str = "") -> None:
-        """One line as it is."""
-        say(text, err=self._as_json)
+        """A line as it is, or some that belong together."""
+        for line in text.split("\n"):
+            say(line, err=self._as_json)
 
     def step(self, title: str) -> None:
         """Begin the next step."""

@@ -120,3 +120,10 @@ def test_what_is_left_verifies(runs: tuple[Played, Played]) -> None:
     assert told("verify", "--home", home)["identical"]
     listed = told("dataset", "list", "--home", home)
     assert [item["name"] for item in listed["items"]] == ["digit-reader@1"]
+
+
+def test_a_line_of_the_story_is_a_line(runs: tuple[Played, Played]) -> None:
+    """What the demo says is laid out for people: nothing in it is escaped."""
+    for played in runs:
+        assert "\\n" not in played.said.partition("\0")[2 if "\0" in played.said else 0]
+    assert "Loopline: the whole loop" in runs[0].said.splitlines()[0]
