@@ -111,13 +111,11 @@ def allowed_hosts(text: str) -> tuple[Allowed, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host in normal form is this machine, and nobody else's."""
-    if host in LOOPBACK_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    """Whether a host, in any spelling, is this machine and nobody else's."""
+    address = normal_address(host)
+    if address is None:
+        return host.lower().removesuffix(".") in LOOPBACK_NAMES
+    return ipaddress.ip_address(address).is_loopback
 
 
 class Hosts:

@@ -40,7 +40,6 @@ from feedback.settings import value
 from feedback.watchdog import LOOK_S, START_S, HealthLooks, Signs, end_silent, tell_manager
 from loopline_platform import process_command
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _FIRST_ANSWER_S = 1.0
 _END_S = 5.0
 _POLL_S = 0.05
@@ -52,11 +51,6 @@ _log = structlog.get_logger("loopline")
 
 class ServerDied(HomeRefused):
     """The collector does not run, and another start would not mend it."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach that address."""
-    return host in LOOPBACK or host.startswith("127.")
 
 
 class Supervisor:

@@ -12,9 +12,10 @@ from feedback.cli.connecting import cluster_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import SERVING, Choices, command, serving_options
 from feedback.home import Home
+from feedback.hosts import is_loopback
 from feedback.processes.logging import configure
 from feedback.settings import value
-from feedback.supervisor import Supervisor, is_loopback, stopped_by_signals
+from feedback.supervisor import Supervisor, stopped_by_signals
 
 _NEXT = """\
 Loopline runs at {url}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.hosts import Hosts, allowed_hosts, authority_of
+from feedback.hosts import Hosts, allowed_hosts, authority_of, is_loopback
 
 
 def status(hosts: Hosts, host: str | None, *, local: str = "127.0.0.1", **more: str) -> int:
@@ -189,3 +189,45 @@ def test_any_text_is_judged(text: str) -> None:
         host = f"[{found.host}]" if ":" in found.host else found.host
         assert authority_of(host if found.port is None else f"{host}:{found.port}") == found
     assert status(Hosts(), text.encode("utf-8", "ignore").decode("latin-1")) in (0, 400, 421)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.8.8.8",
+        "::1",
+        "0:0:0:0:0:0:0:1",
+        "0000::0001",
+        "::ffff:127.0.0.1",
+        "::1%lo",
+        "LocalHost",
+        "localhost.",
+    ],
+)
+def test_loopback_is_known_in_any_spelling(host: str) -> None:
+    """Only this machine reaches it: nobody is asked whether that is meant."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.evil.example",
+        "127.",
+        "127.1",
+        "127.0.0.1.example.com",
+        "0127.0.0.1",
+        "localhost.example.com",
+        "localhost..",
+        "0.0.0.0",
+        "::",
+        "::ffff:10.0.0.1",
+        "192.168.1.1",
+        " 127.0.0.1",
+        "",
+    ],
+)
+def test_what_others_may_reach_is_no_loopback(host: str) -> None:
+    """A name that only looks like it, and what means every address: a server there asks for --insecure."""
+    assert not is_loopback(host)
