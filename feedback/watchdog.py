@@ -85,6 +85,7 @@ class HealthLooks:
         self.answered = False
         """Whether it has answered since `begin`: one that starts is given more time."""
         self._over = threading.Event()
+        self._telling = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="health looks", daemon=True)
         self._thread.start()
 
@@ -94,8 +95,13 @@ class HealthLooks:
         self.silence.heard()
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more: a look that is under way is not told of any more.
+
+        One that is being told of just now is waited for, unless that hangs.
+        """
         self._over.set()
+        if self._telling.acquire(timeout=_ANSWER_S):
+            self._telling.release()
 
     def _run(self) -> None:
         while not self._over.wait(LOOK_S):
@@ -103,8 +109,9 @@ class HealthLooks:
             if answered:
                 self.answered = True
                 self.silence.heard()
-            with contextlib.suppress(Exception):
-                self._then(answered)
+            with self._telling, contextlib.suppress(Exception):
+                if not self._over.is_set():
+                    self._then(answered)
 
     def _look(self) -> bool:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_ANSWER_S)
@@ -136,7 +143,7 @@ class Signs:
 
     def given_by(self, pid: int) -> None:
         """The child has its end, `theirs`; this process lets go of that."""
-        os.close(self.theirs)
+        self._let_go()
         self._pid = pid
         self.heard()
 
@@ -160,8 +167,14 @@ class Signs:
         self._cpu_s = cpu_s(self._pid)
 
     def close(self) -> None:
-        """Let go of the pipe."""
+        """Let go of the pipe, also when no child was given its end."""
         os.close(self._ours)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.theirs >= 0:
+            os.close(self.theirs)
+            self.theirs = -1
 
 
 def sign(descriptor: int) -> None:
@@ -216,9 +229,12 @@ def ends_when_silent(url: str, hang_after_s: float) -> Iterator[None]:
         long_s = hang_after_s if told else max(hang_after_s, START_S)
         silent_s = looks.silence.seconds()
         if silent_s >= long_s:
-            _log.error("this process does not answer and ends", for_s=round(silent_s, 1))
-            faulthandler.dump_traceback(all_threads=True)
-            os._exit(HUNG)
+            try:
+                _log.error("this process does not answer and ends", for_s=round(silent_s, 1))
+                faulthandler.dump_traceback(all_threads=True)
+            finally:
+                # Also when nobody reads what is said.
+                os._exit(HUNG)
         faulthandler.dump_traceback_later(4 * long_s, exit=True)
 
     if not math.isfinite(hang_after_s):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -150,18 +150,18 @@ def test_any_answer_is_a_sign_and_none_is_silence(monkeypatch: pytest.MonkeyPatc
     with http.server.HTTPServer(("127.0.0.1", 0), _Server) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        assert _answers(HealthLooks(url)) == [True, True]
-        assert _answers(HealthLooks(url, well=lambda status: status == 200)) == [False, False]
+        assert _answers(url) == [True, True]
+        assert _answers(url, well=lambda status: status == 200) == [False, False]
         server.shutdown()
-    assert _answers(HealthLooks(url)) == [False, False]
+    assert _answers(url) == [False, False]
     monkeypatch.setattr(watchdog, "_ANSWER_S", 0.2)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
-        assert _answers(HealthLooks(f"http://127.0.0.1:{mute.getsockname()[1]}")) == [False, False]
+        assert _answers(f"http://127.0.0.1:{mute.getsockname()[1]}") == [False, False]
 
 
-def _answers(looks: HealthLooks) -> list[bool]:
+def _answers(url: str, well: Callable[[int], bool] = lambda status: True) -> list[bool]:
     """What came of two looks."""
     answers: list[bool] = []
     both = threading.Event()
@@ -171,11 +171,54 @@ def _answers(looks: HealthLooks) -> list[bool]:
         if len(answers) >= 2:
             both.set()
 
-    looks._then = note
+    looks = HealthLooks(url, well, then=note)
     assert both.wait(20)
     looks.close()
-    looks._thread.join(20)
     return answers[:2]
+
+
+def test_a_look_that_is_under_way_at_the_end_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ends tells the service manager that it does, and nothing after it."""
+    monkeypatch.setattr(watchdog, "LOOK_S", 0.01)
+    asked, go_on, told = threading.Event(), threading.Event(), []
+
+    class Slow(_Server):
+        def do_GET(self) -> None:
+            asked.set()
+            go_on.wait(4)
+            super().do_GET()
+
+    before = set(threading.enumerate())
+    with http.server.HTTPServer(("127.0.0.1", 0), Slow) as server:
+        looks = HealthLooks(f"http://127.0.0.1:{server.server_address[1]}", then=told.append)
+        (looking,) = set(threading.enumerate()) - before
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        assert asked.wait(20)
+        looks.close()
+        go_on.set()
+        answering.join(20)
+        looking.join(20)
+        assert not looking.is_alive()
+    assert told == []
+
+
+def test_a_pipe_that_no_child_was_given_is_let_go_of() -> None:
+    """Both its ends: a child that could not be started costs no descriptor."""
+    signs = Signs()
+    theirs = signs.theirs
+    signs.close()
+    with pytest.raises(OSError):
+        os.fstat(theirs)
+
+
+def test_what_cannot_be_started_is_tried_for_ever() -> None:
+    """Each time later; a start begins the count anew, and nothing is given up for it."""
+    restarts = Restarts(most=1)
+    assert [restarts.failed() for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_PAUSE_S]
+    assert not restarts.given_up
+    restarts.started()
+    assert restarts.failed() == 0.1
 
 
 def test_the_service_manager_is_told_where_it_listens(
