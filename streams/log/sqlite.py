@@ -52,11 +52,13 @@ def create_log(path: Path, partitions: int) -> LogIdentity:
 class SqliteLog:
     """The log in one SQLite file. `writable` for the one collector, else for reading only.
 
+    `wal` says when the write-ahead log is cut; as suits a server when left out.
+
     Safe to use from several threads: each read borrows a connection, of which a few are kept, so what is
     open does not grow with the threads that come and go. Appends share the one connection that writes.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, *, writable: bool = False, wal: WriteAheadLog | None = None) -> None:
         if not path.exists():
             raise LogMissing(f"there is no log at {path}")
         self._path = path
@@ -66,7 +68,7 @@ class SqliteLog:
         self._closed = False
         self._writer = self._connect("rw" if writable else "ro")
         self._writable = writable
-        self._wal = WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
+        self._wal = wal or WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
         try:
             if writable:
                 self._writer.execute(f"PRAGMA journal_size_limit={_LONGEST_WAL_BYTES}")

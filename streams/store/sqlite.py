@@ -266,6 +266,8 @@ class SqliteTransaction(SqliteSnapshot):
 class SqliteStore:
     """The store in one SQLite file. `writable` for the one worker, else for reading only.
 
+    `wal` says when the write-ahead log is cut; as suits a server when left out.
+
     Safe to use from several threads: each open snapshot has a connection of its own, and transactions
     wait for each other. A new store gets a new name: moving it onto the name of one that is open would
     mix their write-ahead logs. Raises StoreMissing or StoreUnreadable.
@@ -273,7 +275,7 @@ class SqliteStore:
 
     failures: tuple[type[Exception], ...] = (sqlite3.Error,)
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, *, writable: bool = False, wal: WriteAheadLog | None = None) -> None:
         if not path.exists():
             raise StoreMissing(f"there is no store at {path}")
         self._path = path
@@ -282,7 +284,7 @@ class SqliteStore:
         self._idle: list[sqlite3.Connection] = []
         self._writer: sqlite3.Connection | None = None
         self._closed = False
-        self._wal = WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
+        self._wal = wal or WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
         try:
             if writable:
                 self._writer = self._connect(writable=True)

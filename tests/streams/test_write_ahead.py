@@ -102,8 +102,8 @@ def test_readers_that_relieve_each_other_do_not_let_the_views_grow(tmp_path: Pat
     path = tmp_path / "views.sqlite"
     create_store(path, LogIdentity("log", 1, 1))
     over = threading.Event()
-    with closing(SqliteStore(path, writable=True)) as store:
-        store._wal = WriteAheadLog(path, longest_bytes=200_000, clock=clock)
+    wal = WriteAheadLog(path, longest_bytes=200_000, clock=clock)
+    with closing(SqliteStore(path, writable=True, wal=wal)) as store:
 
         def read() -> None:
             while not over.is_set():
@@ -120,9 +120,9 @@ def test_readers_that_relieve_each_other_do_not_let_the_views_grow(tmp_path: Pat
                 with store.transaction([number]) as transaction:
                     transaction.advance({each: Applied(number, bytes(32), 0) for each in range(5000)})
                 clock.now += 5
-                store._wal.written()
+                wal.written()
                 store.shorten()
-                lengths.append(store._wal.bytes())
+                lengths.append(wal.bytes())
         finally:
             over.set()
             for reader in readers:
@@ -136,14 +136,14 @@ def test_readers_that_relieve_each_other_do_not_let_the_views_grow(tmp_path: Pat
 def test_the_log_is_cut_while_it_rests(tmp_path: Path, clock: Clock) -> None:
     """Appends, ends and reads go on as before."""
     create_log(tmp_path / "log.sqlite", 1)
-    with closing(SqliteLog(tmp_path / "log.sqlite", writable=True)) as log:
-        log._wal = WriteAheadLog(tmp_path / "log.sqlite", longest_bytes=8_000_000, clock=clock)
+    wal = WriteAheadLog(tmp_path / "log.sqlite", longest_bytes=8_000_000, clock=clock)
+    with closing(SqliteLog(tmp_path / "log.sqlite", writable=True, wal=wal)) as log:
         for _ in range(20):
             log.append([(0, bytes(50_000))])
-        assert log._wal.bytes() > 0
+        assert wal.bytes() > 0
         clock.now += 2
         log.shorten()
-        assert log._wal.bytes() == 0
+        assert wal.bytes() == 0
         log.append([(0, b"after")])
         assert log.ends() == {0: 21, DEAD: 0}
         assert log.read(0, 20, 1) == [b"after"]
@@ -152,12 +152,12 @@ def test_the_log_is_cut_while_it_rests(tmp_path: Path, clock: Clock) -> None:
 def test_what_only_reads_shortens_nothing(tmp_path: Path, clock: Clock) -> None:
     """That is the writer's."""
     create_log(tmp_path / "log.sqlite", 1)
+    wal = WriteAheadLog(tmp_path / "log.sqlite", longest_bytes=1, clock=clock)
     with (
         closing(SqliteLog(tmp_path / "log.sqlite", writable=True)) as writer,
-        closing(SqliteLog(tmp_path / "log.sqlite")) as reader,
+        closing(SqliteLog(tmp_path / "log.sqlite", wal=wal)) as reader,
     ):
         writer.append([(0, b"a")])
-        reader._wal = WriteAheadLog(tmp_path / "log.sqlite", longest_bytes=1, clock=clock)
         clock.now += 100
         reader.shorten()
-        assert writer._wal.bytes() > 0
+        assert wal.bytes() > 0
