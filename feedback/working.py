@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -148,9 +148,13 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
     try:
         listening = listen(host, port)
         health = InThread(Health(progress, redacted), listening, hosts_of(listening, host))
-    except (HomeRefused, OSError) as error:
+    except HomeRefused as error:
         _log.error("the worker does not run", reason=str(error))
         return CANNOT_LISTEN
+    except OSError as error:
+        # No descriptor is left, or the machine was too slow: that passes, and it is started again.
+        _log.error("the worker cannot answer about its health", reason=str(error))
+        return FAILED
     _log.info("the worker runs", log=cluster.log_url, address=f"{host}:{listening.getsockname()[1]}")
     views = Views(cluster)
     try:
@@ -186,27 +190,46 @@ class Watcher:
     Args:
         variables: the environment of the worker, besides this process's own.
         host, port: where the worker answers about its health, and is asked; on port 0 nobody can.
+        process: what is run, with these as options; the worker when left out.
     """
 
-    def __init__(self, variables: Mapping[str, str], host: str, port: int, log_level: str) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        host: str,
+        port: int,
+        log_level: str,
+        *,
+        process: Sequence[str] | None = None,
+    ) -> None:
         self._environment = {**os.environ, **variables}
-        self._command = [*process_command("feedback.working"), "--host", host, "--port", str(port)]
-        self._command += ["--log-level", log_level]
+        self._command = [*(process or process_command("feedback.working"))]
+        self._command += ["--host", host, "--port", str(port), "--log-level", log_level]
         self._where = f"{host}:{port}"
         self._url = address_of(host, port) if port else ""
         self._hang_after_s: float = value("hang_after") or math.inf
         self._looks: HealthLooks | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Start the worker, and again when it ends, until `stop` is set. Raises CannotListen."""
+        """Start the worker, and again when it ends or could not be started, until `stop` is set.
+
+        Raises CannotListen.
+        """
         restarts = Restarts()
         if self._url:
             self._looks = HealthLooks(self._url, well=lambda status: status != 500)
         tell_manager("READY=1")
         try:
             while not stop.is_set():
+                try:
+                    process = self._start()
+                except OSError as error:
+                    pause_s = restarts.failed()
+                    _log.warning("the worker cannot be started", reason=str(error), tries_again_in_s=pause_s)
+                    stop.wait(pause_s)
+                    continue
                 restarts.started()
-                status = self._one(stop)
+                status = self._one(process, stop)
                 if stop.is_set():
                     return
                 if status == CANNOT_LISTEN:
@@ -219,12 +242,14 @@ class Watcher:
             if self._looks is not None:
                 self._looks.close()
 
-    def _one(self, stop: threading.Event) -> int:
-        """One life of the worker; its exit status."""
+    def _start(self) -> subprocess.Popen[bytes]:
         # Standard input tells it that this process is gone. In a group of its own, Ctrl-C does not reach it.
-        process = subprocess.Popen(
+        return subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=2, env=self._environment, process_group=0
         )
+
+    def _one(self, process: subprocess.Popen[bytes], stop: threading.Event) -> int:
+        """One life of the worker; its exit status."""
         try:
             self._watch(process, stop)
             if process.poll() is None:

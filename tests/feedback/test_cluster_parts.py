@@ -112,11 +112,9 @@ def test_work_aside_leaves_nothing(tmp_path: Path) -> None:
     assert not folders[0].exists()
 
 
-def watcher(monkeypatch: pytest.MonkeyPatch, code: str) -> Watcher:
+def watcher(code: str, python: str = sys.executable) -> Watcher:
     """A watcher over a process that runs this code instead of a worker."""
-    made = Watcher({"TEST_PASSES": "on"}, "127.0.0.1", 1, "error")
-    monkeypatch.setattr(made, "_command", [sys.executable, "-c", code])
-    return made
+    return Watcher({"TEST_PASSES": "on"}, "127.0.0.1", 1, "error", process=[python, "-c", code])
 
 
 def watched(over: Watcher, until: Callable[[], Any]) -> None:
@@ -133,17 +131,31 @@ def watched(over: Watcher, until: Callable[[], Any]) -> None:
     assert until()
 
 
-def test_a_worker_that_ends_is_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_worker_that_ends_is_started_again(tmp_path: Path) -> None:
     """Whatever its status; with the cluster in its environment."""
     starts = tmp_path / "starts"
     code = (
         f"import os, sys; open({str(starts)!r}, 'a').write(os.environ['TEST_PASSES']);"
         f" sys.exit({{2: 1}}.get(os.stat({str(starts)!r}).st_size, 64))"
     )
-    watched(watcher(monkeypatch, code), lambda: starts.exists() and len(starts.read_text()) >= 6)
+    watched(watcher(code), lambda: starts.exists() and len(starts.read_text()) >= 6)
 
 
-def test_a_worker_is_told_to_end_and_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """What the machine does not let start now it may let start later: the watcher goes on."""
+    python, ran, tries = tmp_path / "python", tmp_path / "ran", []
+
+    def until() -> bool:
+        tries.append(1)
+        if len(tries) == 20 and not python.is_symlink():
+            python.symlink_to(sys.executable)
+        return ran.exists()
+
+    watched(watcher(f"import pathlib; pathlib.Path({str(ran)!r}).touch()", str(python)), until)
+    assert len(tries) > 20
+
+
+def test_a_worker_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
     """SIGTERM, and what it does then is done before the watcher returns."""
     began, ended = tmp_path / "began", tmp_path / "ended"
     code = (
@@ -151,7 +163,7 @@ def test_a_worker_is_told_to_end_and_waited_for(monkeypatch: pytest.MonkeyPatch,
         f"def end(*_): time.sleep(0.2); pathlib.Path({str(ended)!r}).touch(); raise SystemExit\n"
         f"signal.signal(signal.SIGTERM, end); pathlib.Path({str(began)!r}).touch(); time.sleep(60)"
     )
-    watched(watcher(monkeypatch, code), began.exists)
+    watched(watcher(code), began.exists)
     assert ended.exists()
 
 
@@ -163,13 +175,13 @@ def test_a_worker_that_does_not_answer_is_ended_and_started_again(
     monkeypatch.setattr(working, "START_S", 0.6)
     starts = tmp_path / "starts"
     code = f"import time; open({str(starts)!r}, 'a').write('x'); time.sleep(60)"
-    watched(watcher(monkeypatch, code), lambda: starts.exists() and len(starts.read_text()) >= 3)
+    watched(watcher(code), lambda: starts.exists() and len(starts.read_text()) >= 3)
 
 
-def test_a_port_that_is_taken_is_told_and_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_taken_is_told_and_not_tried_again() -> None:
     """Another start would not mend it."""
     with pytest.raises(CannotListen, match="another --port"):
-        watcher(monkeypatch, f"raise SystemExit({CANNOT_LISTEN})").run(threading.Event())
+        watcher(f"raise SystemExit({CANNOT_LISTEN})").run(threading.Event())
 
 
 def test_an_intake_is_started_again_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
