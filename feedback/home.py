@@ -102,10 +102,11 @@ class HomeLock:
         return self._descriptor
 
     def say(self, doing: str, url: str | None = None) -> None:
-        """Write down who holds the home, for those who are refused."""
+        """Write down who holds the home, for those who are refused. On a full disk they are not told."""
         note = msgspec.json.encode(Holder(os.getpid(), doing, url))
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, note, 0)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, note, 0)
 
     def release(self) -> None:
         """Give the home back, as far as this process is concerned."""
@@ -175,12 +176,12 @@ class Home:
     def current_path(self) -> Path | None:
         """The file of the store that is read, or None while there is none."""
         try:
-            name = (self.stores / "CURRENT").read_text().strip()
+            name = (self.stores / "CURRENT").read_text(errors="replace").strip()
         except FileNotFoundError:
             return None
         if not _STORE_NAME.fullmatch(name):
             raise HomeRefused(
-                f"{self.stores / 'CURRENT'} is damaged. Remove it and start the server: views are rebuilt."
+                f"{self.stores / 'CURRENT'} is damaged. Remove it: the server then builds the views anew."
             )
         return self.stores / name
 

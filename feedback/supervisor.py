@@ -10,7 +10,8 @@ One that dies is started again, later each time, and one that gives no sign of l
 collector is asked for `/healthz`, the worker tells of each turn of its work. The socket stays open here all
 the while: whoever connects while there is no collector waits for the next one. A collector that ends again
 and again as soon as it was started ends the server; a worker is started for ever, and one that refuses to run
-is left alone until its views are replaced, while the collector goes on accepting.
+is left alone until its views are replaced, while the collector goes on accepting. What keeps a process from
+being started at all, a machine that has no process or descriptor left, passes: that is tried for ever.
 
 The end is these, in order: the port is given back; the collector stops accepting and writes down what it
 took; the worker catches up; the write-ahead logs are written back; the lock is released.
@@ -27,7 +28,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
 import structlog
@@ -86,13 +86,15 @@ class Supervisor:
         self._collector: subprocess.Popen[bytes] | None = None
         self._collector_starts = Restarts(most=_MOST_QUICK_ENDS)
         self._collector_due = 0.0
+        self._said: ServerInfo | None = None
+        self._say_due = 0.0
         self._looks: HealthLooks | None = None
         self._worker: subprocess.Popen[bytes] | None = None
         self._worker_starts = Restarts()
         self._worker_due = 0.0
         self._signs: Signs | None = None
         self._refused = False
-        self._started_on: Path | None = None
+        self._started_on = ""
 
     def start(self, stop: threading.Event | None = None) -> str:
         """Start the server; returns its address. Raises HomeRefused, Locked, or OSError for the port.
@@ -109,7 +111,8 @@ class Supervisor:
             self._start_collector()
             self._start_worker()
             if self._wait_until_it_answers(stop or threading.Event()):
-                self._say_where()
+                self.home.say_server(self._where())
+                self._said = self._where()
                 self._looks = HealthLooks(self.url)
                 self._looks.answered = True
                 tell_manager("READY=1")
@@ -148,7 +151,9 @@ class Supervisor:
             self._collector = self._worker = self._looks = self._listening = None
             self._close_signs()
             if self._lock is not None:
-                self.home.say_server(None)
+                # Left where it is it does no harm: its process is gone.
+                with contextlib.suppress(OSError):
+                    self.home.say_server(None)
                 self.home.write_back()
                 self._lock.release()
                 self._lock = None
@@ -190,22 +195,36 @@ class Supervisor:
 
     def _start_collector(self) -> None:
         assert self._listening is not None
-        self._collector_starts.started()
         self._collector = self._spawn("collector", "--socket", self._listening.fileno())
+        self._collector_starts.started()
         if self._looks is not None:
             self._looks.begin()
 
+    def _where(self) -> ServerInfo:
+        return ServerInfo(self.url, os.getpid(), 0 if self._collector is None else self._collector.pid)
+
     def _say_where(self) -> None:
-        assert self._collector is not None
-        self.home.say_server(ServerInfo(self.url, os.getpid(), self._collector.pid))
+        """Write down which collector serves, if it is another. What cannot be written is tried again."""
+        where, now = self._where(), time.monotonic()
+        if where == self._said or now < self._say_due:
+            return
+        self._say_due = now + LOOK_S
+        try:
+            self.home.say_server(where)
+            self._said = where
+        except OSError as error:
+            _log.warning("server.json cannot be written", reason=str(error), tries_again_in_s=LOOK_S)
 
     def _mind_collector(self, stop: threading.Event) -> None:
         if self._collector is None:
             if time.monotonic() >= self._collector_due:
-                self._start_collector()
-                self._say_where()
+                try:
+                    self._start_collector()
+                except OSError as error:
+                    self._collector_due = _later("collector", self._collector_starts, error)
             return
         if self._collector.poll() is None:
+            self._say_where()
             if self._looks is not None:
                 silence, long_s = self._looks.silence, self._long_s(started=self._looks.answered)
                 if (silent_s := silence.seconds()) >= long_s:
@@ -251,13 +270,20 @@ class Supervisor:
 
     def _start_worker(self) -> None:
         # Noted before it starts: views that are replaced while it ends must not be missed.
-        self._started_on = self.home.current_path()
+        self._started_on = self._views()
         self._refused = False
-        self._worker_starts.started()
         self._close_signs()
         signs = self._signs = Signs()
         self._worker = self._spawn("worker", "--signs", signs.theirs)
+        self._worker_starts.started()
         signs.given_by(self._worker.pid)
+
+    def _views(self) -> str:
+        """The store that is read, or why that cannot be told: the worker that is started says so then."""
+        try:
+            return self.home.store_name() or ""
+        except (HomeRefused, OSError) as error:
+            return str(error)
 
     def _close_signs(self) -> None:
         if self._signs is not None:
@@ -267,10 +293,13 @@ class Supervisor:
     def _mind_worker(self) -> None:
         now = time.monotonic()
         if self._worker is None:
-            if self._refused and self.home.current_path() == self._started_on:
+            if self._refused and self._views() == self._started_on:
                 return
             if now >= self._worker_due:
-                self._start_worker()
+                try:
+                    self._start_worker()
+                except OSError as error:
+                    self._worker_due = _later("worker", self._worker_starts, error)
             return
         status = self._worker.poll()
         if status is None:
@@ -309,6 +338,13 @@ def listen(host: str, port: int) -> socket.socket:
             " Choose another --port; --port 0 takes a free one."
         ) from None
     return listening
+
+
+def _later(name: str, starts: Restarts, error: OSError) -> float:
+    """When to try again what the machine has not let start."""
+    pause_s = starts.failed()
+    _log.warning(f"the {name} cannot be started", reason=str(error), tries_again_in_s=pause_s)
+    return time.monotonic() + pause_s
 
 
 def _end(process: subprocess.Popen[bytes] | None, patience_s: float) -> None:

@@ -19,11 +19,11 @@ from feedback.api.errors import NotCaughtUp, Unavailable
 from feedback.api.parameters import Parameters, after
 from feedback.api.services import Services, View, services_of
 from feedback.datasets.errors import ShelfUnreachable
-from feedback.place import NothingHere
+from feedback.place import PlaceRefused
 from feedback.settings import without_password
 from streams.log.port import Positions, format_positions
 from streams.queries.freshness import reached
-from streams.store.sqlite import StoreMissing
+from streams.store.sqlite import StoreMissing, StoreUnreadable
 
 PATIENCE_S = 5.0
 # A read that waits looks again after so long, and then less and less often.
@@ -88,15 +88,16 @@ async def on_thread(services: Services, work: Callable[[], Any]) -> Any:
 def view_of(services: Services) -> Iterator[View]:
     """A view to answer from, until the context ends.
 
-    Raises Unavailable while there are no views, or while the log or the store does not answer.
+    Raises Unavailable while there are no views, or none that can be opened, or while the log or the store
+    does not answer.
     """
     away: tuple[type[Exception], ...] = (*services.away, ShelfUnreachable)
     try:
         now, ends = services.ends()
         with services.store().snapshot() as snapshot:
             yield View(snapshot, services.originals, now, ends, services)
-    except (NothingHere, StoreMissing) as error:
-        raise Unavailable(str(error)) from None
+    except (PlaceRefused, StoreMissing, StoreUnreadable) as error:
+        raise Unavailable(without_password(str(error))) from None
     except away as error:
         raise Unavailable(without_password(str(error))) from error
 

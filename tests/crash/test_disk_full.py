@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from tests.crash.checking import Server
 from tests.crash.conftest import fill
 from tests.crash.load import Load
-from tests.feedback.running import until
+from tests.feedback.running import server_on, until
 
 pytestmark = [pytest.mark.crash, pytest.mark.disk]
 
@@ -65,6 +67,27 @@ def test_a_full_disk_gives_503_and_recovers_when_there_is_space(small_disk: Path
         _check(server, before, after)
     finally:
         server.stop()
+
+
+def test_a_collector_that_dies_on_a_full_disk_is_started_again(small_disk: Path) -> None:
+    """Its address cannot be written down before there is space; that ends nothing."""
+    with server_on(small_disk / "home") as running:
+        first, _ = running.children()
+        url = running.url
+        ballast = small_disk / "ballast"
+        fill(ballast)
+        os.kill(first, signal.SIGKILL)
+        assert running.process.stderr is not None
+        while "server.json cannot be written" not in (line := running.process.stderr.readline()):
+            assert line, "the server ended"
+        with urllib.request.urlopen(f"{url}/healthz", timeout=20) as answer:
+            assert answer.status == 200
+        assert running.process.poll() is None
+        ballast.unlink()
+        until(lambda: running.children()[0] != first, "the address to be written down")
+        fill(ballast)
+        status, _, err = running.end()
+    assert status == 0, err
 
 
 def _refused(server: Server) -> tuple[int, str | None] | None:

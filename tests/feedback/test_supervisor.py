@@ -223,7 +223,12 @@ def _stop(pid: int) -> None:
 
 def _take_descriptors(pid: int) -> None:
     """It keeps what it has open, and may open nothing more."""
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 3))
+    _leave_descriptors(pid, 3)
+
+
+def _leave_descriptors(pid: int, number: int) -> None:
+    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, most))
 
 
 @pytest.mark.parametrize("how", [_stop, _take_descriptors])
@@ -254,6 +259,48 @@ def test_a_worker_that_stands_still_is_ended_and_started_again(tmp_path: Path) -
         assert running.children()[0] == collector
         _, _, err = running.end()
     assert "the worker gives no sign of life and is killed" in err
+
+
+def test_a_machine_that_lets_nothing_start_for_a_while_ends_no_server(tmp_path: Path) -> None:
+    """Both have died, and their successors cannot be started: that is tried until it goes, and said."""
+    with server_on(tmp_path / "home") as running:
+        before = running.children()
+        _take_descriptors(running.process.pid)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        assert running.process.stderr is not None
+        said = {"collector": 0, "worker": 0}
+        # More often than a collector may end in a row.
+        while min(said.values()) < 6:
+            line = running.process.stderr.readline()
+            assert line, "the server ended"
+            for name in said:
+                said[name] += f"the {name} cannot be started" in line
+        _leave_descriptors(running.process.pid, 1024)
+        _other_collector(running, before[0])
+        told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))
+        until(lambda: running.get("/v1/predictions/p-1")[0] == 200, "the prediction to be seen")
+        assert running.children()[1] != before[1]
+        status, _, _ = running.end()
+    assert status == 0
+    assert told("--home", tmp_path / "home", "verify")["events"] == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"views-1", b"\xff\xfe\x00"])
+def test_a_damaged_pointer_stops_the_worker_but_not_the_collector(tmp_path: Path, damage: bytes) -> None:
+    """Events are still taken, /readyz says what to do; done that, the views are there again."""
+    with server_on(tmp_path / "home") as running:
+        _, worker = running.children()
+        pointer = tmp_path / "home" / "store" / "CURRENT"
+        pointer.write_bytes(damage)
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: running.home.worker_state().state == "refused", "the worker to refuse")
+        assert "Remove it" in str(running.get("/readyz"))
+        assert told("--home", tmp_path / "home", "send", "-", stdin=lines(prediction(1)))["accepted"] == 1
+        pointer.unlink()
+        until(lambda: running.get("/v1/predictions/p-1")[0] == 200, "the prediction to be seen")
+        status, _, _ = running.end()
+    assert status == 0
 
 
 def test_a_closed_terminal_ends_nothing(tmp_path: Path) -> None:
