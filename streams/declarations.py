@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from streams.store.port import Snapshot
-from streams.store.tables import DECLARATIONS, Declaration
+from streams.store.tables import DECLARATIONS, DECLARATIONS_FOR_LATER, Declaration
 
 Version = tuple[str, str]
 """A model and its version."""
@@ -32,10 +32,12 @@ def serving(snapshot: Snapshot, versions: Iterable[Version]) -> dict[Version, De
 
 def for_later(snapshot: Snapshot, models: Iterable[str]) -> dict[str, Declaration]:
     """Of each model the declaration that serves its versions without one of their own, if there is one."""
-    found: dict[str, Declaration] = {}
-    for row in snapshot.find(DECLARATIONS, "later", sorted(models)):
-        declaration = Declaration(*row)
-        other = found.get(declaration.model)
-        if other is None or rank(declaration) > rank(other):
-            found[declaration.model] = declaration
-    return found
+    rows = snapshot.along(
+        DECLARATIONS,
+        DECLARATIONS_FOR_LATER,
+        [(model,) for model in models],
+        fixed=1,
+        limit=1,
+        descending=True,
+    )
+    return {each.model: each for each in (Declaration(*row) for row in rows)}

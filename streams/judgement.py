@@ -2,55 +2,52 @@
 
 A version is judged by its own declaration, or by one of its model's that serves later versions
 (`streams.declarations`). Another one may take over: the version's own that comes late, or a greater one for
-later versions. Then the labels of its predictions are judged again, and what no longer holds is withdrawn.
+later versions. Then what was said of its predictions is judged again, and what no longer holds is withdrawn.
+
+What is read for it are the declarations that came and those of versions that were judged by another, never
+all of a model's; and of what was said only corrections and confirmations.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from streams.declarations import for_later
+from streams.declarations import Version, for_later
 from streams.fold import Fold
-from streams.processors.join import PREDICTION_MADE
 from streams.processors.labels import LABELLING
 from streams.store.port import Range, Snapshot, Transaction
 from streams.store.tables import (
     COUNTS,
     DECLARATIONS,
     FACTS,
-    FACTS_FROM_CASES,
+    FACTS_BY_TIME,
     PREDICTIONS,
-    PREDICTIONS_BY_TIME,
     Declaration,
+    Fact,
     Prediction,
     Row,
     picking,
 )
 
-_AT_ONCE = 10_000
-_PREDICTIONS_AT_ONCE, _FACTS_AT_ONCE = 500, 500
-_VERSIONS_AT_ONCE = 1000
-_KIND = FACTS.columns.index("kind")
+_WAITING_AT_ONCE = 10_000
+_SAID_AT_ONCE = 1_000
+_VERSIONS_AT_ONCE = 1_000
+_BEHIND = picking(FACTS, FACTS_BY_TIME.columns[1:])
 
 
 class Declared(NamedTuple):
-    """What a model declared: the shape of each version that has one of its own, and that of all others."""
+    """What a model declared: the shape of each version asked for that has its own, and that of all others."""
 
     own: dict[str, str]
     others: str | None
 
-    def shape(self, version: str) -> str | None:
-        """What a version may answer, as JSON; None while nothing serves it."""
-        return self.own.get(version, self.others)
 
-
-def declared(snapshot: Snapshot, models: Collection[str]) -> dict[str, Declared]:
-    """What each of these models has declared so far."""
+def declared(snapshot: Snapshot, versions: Collection[Version]) -> dict[str, Declared]:
+    """What the models of these versions have declared so far, for these versions and for those without."""
+    models = {model for model, _ in versions}
     own: dict[str, dict[str, str]] = {model: {} for model in models}
-    for row in snapshot.get(DECLARATIONS, [(model,) for model in models]):
+    for row in snapshot.get(DECLARATIONS, sorted(versions)):
         own[row[0]][row[1]] = Declaration(*row).shape
     common = for_later(snapshot, models)
     return {model: Declared(own[model], common[model].shape if model in common else None) for model in models}
@@ -60,21 +57,33 @@ def judge_again(transaction: Transaction, model: str, before: Declared, after: D
     """Settle all that a change of a model's declarations changes. The transaction is alone."""
     if before == after:
         return
-    for version in _waiting(transaction, model):
-        if after.shape(version) is not None:
-            _judge_waiting(transaction, f"declaration:{model}@{version}")
     if before.others is None:
-        # Whatever was judged was judged by its version's own declaration, and that never changes.
+        # What was judged was judged by its version's own declaration, and that never changes.
+        for version in after.own if after.others is None else _waiting(transaction, model):
+            _judge_waiting(transaction, f"declaration:{model}@{version}")
         return
-    rows = transaction.totals(COUNTS, ["model_version"], {"model": model, "kind": PREDICTION_MADE})
-    changed = {
-        version: n
-        for version, n, _ in rows
-        if before.shape(version) is not None and before.shape(version) != after.shape(version)
-    }
-    pids = _predictions(transaction, model, changed)
-    while some := list(islice(pids, _PREDICTIONS_AT_ONCE)):
-        _judge_said_of(transaction, some)
+    # Nothing waits. What no declaration of its own serves was judged by the one for later versions.
+    for kind in sorted(LABELLING):
+        rows = transaction.totals(COUNTS, ["model_version"], {"model": model, "kind": kind})
+        said = {version: events for version, _, events in rows if events}
+        changed = _taken_over(transaction, model, said, before, after)
+        _judge_said(transaction, model, kind, {version: said[version] for version in changed})
+
+
+def _taken_over(
+    snapshot: Snapshot, model: str, said: Iterable[str], before: Declared, after: Declared
+) -> set[str]:
+    """Those of some versions that another declaration serves now, with another shape."""
+    arrived = after.own.keys() - before.own.keys()
+    changed = {version for version in arrived.intersection(said) if after.own[version] != before.others}
+    if before.others == after.others:
+        return changed
+    rest = sorted(set(said) - after.own.keys())
+    for start in range(0, len(rest), _VERSIONS_AT_ONCE):
+        some = rest[start : start + _VERSIONS_AT_ONCE]
+        rows = snapshot.get(DECLARATIONS, [(model, version) for version in some])
+        changed.update(set(some).difference(row[1] for row in rows))
+    return changed
 
 
 def _waiting(snapshot: Snapshot, model: str) -> Iterator[str]:
@@ -90,43 +99,43 @@ def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
     """Settle what waited for a declaration that has come; a bounded number of facts at a time."""
     last = None
     while True:
-        rows = list(transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_AT_ONCE))
+        rows = list(transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_WAITING_AT_ONCE))
         if not rows:
             return
         last = rows[-1][:3]
         _settle(transaction, rows)
 
 
-def _predictions(transaction: Transaction, model: str, versions: dict[str, int]) -> Iterator[bytes]:
-    """The predictions of these versions of a model, each of which has so many.
+def _judge_said(transaction: Transaction, model: str, kind: str, versions: dict[str, int]) -> None:
+    """Settle what was said in one way of the predictions of some versions; a bounded number at a time.
 
-    They are looked for from the newest on, and no further than they all are found: a version that begins to
-    be declared has mostly made the latest.
+    It is looked for from the newest on, and no further than it all is found, for the counts say how much
+    there is: a version that begins to be declared is mostly spoken of in the latest.
     """
     left = sum(versions.values())
     before = None
     while left > 0:
-        rows = transaction.newest(PREDICTIONS, PREDICTIONS_BY_TIME, model, before=before, limit=_AT_ONCE)
+        rows = transaction.newest(FACTS, FACTS_BY_TIME, kind, before=before, limit=_SAID_AT_ONCE)
         if not rows:
             return
-        last = Prediction(*rows[-1])
-        before = (last.at, last.pid)
-        found = [row[0] for row in rows if Prediction(*row).model_version in versions]
+        before = _BEHIND(rows[-1])
+        found = _said_of(transaction, rows, model, versions)
         left -= len(found)
-        yield from found
+        if found:
+            _settle(transaction, found)
 
 
-def _judge_said_of(transaction: Transaction, pids: Sequence[bytes]) -> None:
-    """Settle all labels that were given to these predictions, by their ids and by join keys."""
-    for index in (FACTS.by_key, FACTS_FROM_CASES):
-        whose, place = picking(FACTS, index.columns[:1]), picking(FACTS, index.order)
-        starts: list[Row] = [(pid,) for pid in pids]
-        while starts:
-            rows = transaction.along(FACTS, index, starts, fixed=1, limit=_FACTS_AT_ONCE)
-            _settle(transaction, [row for row in rows if row[_KIND] in LABELLING])
-            counts = Counter(map(whose, rows))
-            last = {whose(row): place(row) for row in rows}
-            starts = [last[pid] for pid, count in counts.items() if count == _FACTS_AT_ONCE]
+def _said_of(snapshot: Snapshot, rows: list[Row], model: str, versions: Collection[str]) -> list[Row]:
+    """Those of some facts that count as events of the predictions of some versions, and so are judged."""
+    facts = [Fact(*row) for row in rows]
+    pids = {fact.pid for fact in facts if fact.pid is not None}
+    homes = (Prediction(*row) for row in snapshot.get(PREDICTIONS, [(pid,) for pid in pids]))
+    theirs = {home.pid for home in homes if home.model == model and home.model_version in versions}
+    return [
+        row
+        for row, fact in zip(rows, facts, strict=True)
+        if fact.pid in theirs and fact.joined is not None and not fact.retracted
+    ]
 
 
 def _settle(transaction: Transaction, rows: Iterable[Row]) -> None:

@@ -406,7 +406,11 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
     )
     fold = Fold(transaction)
     models = [arrival for content in contents for arrival in content.models]
-    declaring = {each.event.data.model for each in models if each.event.kind == MODEL_DECLARED}
+    declaring = {
+        (each.event.data.model, each.event.data.model_version)
+        for each in models
+        if each.event.kind == MODEL_DECLARED
+    }
     before = declared(transaction, declaring)
     fold.enter_models(models)
     fold.enter([row for content in contents for row in content.rows])

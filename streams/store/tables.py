@@ -364,7 +364,8 @@ COUNTS = Table("counts", Count, ("dims", "shard"), sums=("n", "events"))
 EXPOSURES = Table("exposures", Exposure, ("subject", "dims", "day", "shard"), sums=("n",))
 OUTCOMES = Table("outcomes", Outcome, ("subject", "dims", "day", "shard"), sums=("n",))
 MODEL_EVENTS = Table("model_events", ModelEvent, ("model", "id", "source"))
-DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"), (Index(("later",)),))
+DECLARATIONS_FOR_LATER = Index(("later", "at", "id"), ("source",))
+DECLARATIONS = Table("declarations", Declaration, ("model", "model_version"), (DECLARATIONS_FOR_LATER,))
 DEAD_LETTERS = Table(
     "dead_letters",
     DeadLetterRow,

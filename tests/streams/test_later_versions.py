@@ -7,7 +7,7 @@ judged by its own declaration, else by the greatest of its model's that serves l
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -18,9 +18,9 @@ from schemas.instants import nanoseconds
 from streams.projection import advance
 from streams.queries.labels import labels
 from streams.queries.pages import Page
-from streams.store.memory import MemoryStore
+from streams.store.memory import MemorySnapshot, MemoryStore
 from streams.store.port import Snapshot
-from streams.store.tables import DEAD_LETTERS, FACTS, LABELS, OVERRIDES, Fact, Label, Override
+from streams.store.tables import DEAD_LETTERS, FACTS, LABELS, OVERRIDES, Fact, Label, Override, Row
 from tests.streams.asking import encoded, event
 from tests.streams.drawn import log_of
 
@@ -198,3 +198,70 @@ def test_instants_are_compared_and_not_the_names_of_versions() -> None:
         *said("11"),
     ]
     assert candidates(fold(events), "11") == ['"a"', '"c"']
+
+
+@pytest.fixture
+def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each read of a store in memory gave."""
+    counted: list[int] = []
+
+    def counting(read: Callable[..., list[Row]]) -> Callable[..., list[Row]]:
+        def counts(*given: Any, **more: Any) -> list[Row]:
+            rows = read(*given, **more)
+            counted.append(len(rows))
+            return rows
+
+        return counts
+
+    for name in ("get", "find", "along", "newest", "distinct", "totals"):
+        monkeypatch.setattr(MemorySnapshot, name, counting(getattr(MemorySnapshot, name)))
+    return counted
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [declared("new", "ab", 20)],
+        [declared("new", "abc", 20, later=True)],
+        [said("9")[0]],
+        [declared("9", "b", 1)],
+    ],
+    ids=["a declaration", "one that takes over", "a correction", "one for a version that was judged"],
+)
+def test_one_more_costs_the_same_beside_many_declarations(
+    rows_read: list[int], last: list[dict[str, Any]]
+) -> None:
+    """A model's declarations are read by name, or the last one for later versions: never all of them."""
+    read = []
+    for many in (4, 60):
+        begin = [declared(f"v-{number}", "ab", number % 12, later=True) for number in range(many)]
+        events = [*begin, made("9"), *said("9")[1:], *last]
+        received = nanoseconds("2026-11-21T00:00:00Z")
+        log = log_of([(encoded(each), received) for each in events], 1, [len(events) - len(last), len(last)])
+        store = MemoryStore(log.identity)
+        advance(log, store, upto={0: 1})
+        rows_read.clear()
+        advance(log, store)
+        read.append(sum(rows_read))
+    assert read[0] == read[1]
+
+
+def test_only_what_was_said_is_judged_again(rows_read: list[int]) -> None:
+    """A declaration that takes over from another reads no prediction of which nobody said a label."""
+    read = []
+    for many in (3, 90):
+        silent = [
+            {**made("9"), "id": f"s-{n}", "data": {**made("9")["data"], "prediction_id": f"s-{n}"}}
+            for n in range(many)
+        ]
+        events = [declared("1", "ab", 3, later=True), made("9"), *said("9"), *silent]
+        received = nanoseconds("2026-11-21T00:00:00Z")
+        last = declared("2", "abc", 4, later=True)
+        log = log_of([(encoded(each), received) for each in [*events, last]], 1, [len(events), 1])
+        store = MemoryStore(log.identity)
+        advance(log, store, upto={0: 1})
+        rows_read.clear()
+        advance(log, store)
+        read.append(sum(rows_read))
+        assert candidates(store, "9") == ['"a"', '"b"', '"c"']
+    assert read[0] == read[1]
