@@ -162,6 +162,12 @@ PREDICTIONS: Schema = list_of(
             },
         },
         "One prediction.",
+        {
+            "feedback_counts_more": {
+                "type": "boolean",
+                "description": "There where more was said of it than the 1,000 pieces that were counted.",
+            }
+        },
     ),
     "Predictions, newest first. A page may end early, with few items or none and a `next`.",
 )

@@ -9,12 +9,12 @@ from feedback.api.reading import route
 from feedback.api.services import View
 from schemas.catalog import FEEDBACK, FEEDBACK_KINDS
 from streams.queries.feedback import feedback
-from streams.queries.feedback_list import TOKEN, Wanted, feedback_list
+from streams.queries.feedback_list import TOKEN, FeedbackFilter, feedback_list
 
 
 def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
     kind = parameters.word("kind", (*FEEDBACK_KINDS, *(FEEDBACK + each for each in FEEDBACK_KINDS)))
-    wanted = Wanted(
+    wanted = FeedbackFilter(
         model=parameters.text("model"),
         kind=None if kind is None else kind.removeprefix(FEEDBACK),
         value=parameters.text("value"),

@@ -11,13 +11,13 @@ from feedback.api.reading import route
 from feedback.api.services import View
 from schemas.answers import SAID
 from schemas.catalog import FEEDBACK
-from streams.queries.prediction_list import TOKEN, Wanted, prediction_list
+from streams.queries.prediction_list import TOKEN, PredictionFilter, prediction_list
 from streams.queries.predictions import MOST_FEEDBACK, prediction
 from streams.queries.predictions import TOKEN as FEEDBACK_TOKEN
 
 
 def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
-    wanted = Wanted(
+    wanted = PredictionFilter(
         model=parameters.text("model"),
         model_version=parameters.text("model_version"),
         segment=parameters.text("segment"),

@@ -74,9 +74,11 @@ def list_predictions(choices: Choices, limit: int, first_day: str | None, **filt
 
 def _prediction_row(item: Any) -> tuple[Any, ...]:
     data = item["prediction"]
-    said = ", ".join(f"{word} {n}" if n > 1 else word for word, n in item["feedback_counts"].items())
+    words = [f"{word} {n}" if n > 1 else word for word, n in item["feedback_counts"].items()]
+    if item.get("feedback_counts_more"):
+        words.append("and more")
     names = ("prediction_id", "model", "model_version", "segment", "output")
-    return (item["at"], *(data.get(name) for name in names), said or None)
+    return (item["at"], *(data.get(name) for name in names), ", ".join(words) or None)
 
 
 @command("list", short_help="List what people said, newest first.")
@@ -155,6 +157,8 @@ def counts(choices: Choices, by: str | None, first_day: str | None, **filters: s
     rows = [(*(item[field] for field in fields), item["n"], item["events"]) for item in items]
     lines = table((*fields, "n", "events"), rows)
     lines.append(
-        f"Everything received up to {fresh['complete_up_to'] or 'now and then'} is in these numbers."
+        f"Everything received up to {fresh['complete_up_to']} is in these numbers."
+        if fresh["complete_up_to"]
+        else "How complete these numbers are is not known yet."
     )
     answer(choices, {"items": items, **fresh}, lines)

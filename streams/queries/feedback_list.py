@@ -6,13 +6,13 @@ its prediction is there too, for it was said; it is in effect nowhere yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from schemas.catalog import FEEDBACK, FEEDBACK_KINDS
 from schemas.identity import unpack
 from schemas.instants import rfc3339
-from streams.queries.newest import days, newest_first, page_of, position_of
+from streams.queries.newest import Chosen, days, newest_first, page_of, position_of
 from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page
 from streams.store.port import Snapshot
@@ -24,7 +24,7 @@ Known = tuple[Fact, Prediction | None]
 """What was said, and the prediction that it is joined to."""
 
 
-class Wanted(NamedTuple):
+class FeedbackFilter(NamedTuple):
     """Which feedback is asked for; None is any. Days are UTC days, both inclusive."""
 
     model: str | None = None
@@ -36,7 +36,9 @@ class Wanted(NamedTuple):
     env: str = "prod"
 
 
-def feedback_list(snapshot: Snapshot, originals: Originals, wanted: Wanted, page: Page) -> dict[str, Any]:
+def feedback_list(
+    snapshot: Snapshot, originals: Originals, wanted: FeedbackFilter, page: Page
+) -> dict[str, Any]:
     """A page of what people said, newest first. `kind` is one of `FEEDBACK_KINDS`."""
     kinds = FEEDBACK_KINDS if wanted.kind is None else (wanted.kind,)
     rows = newest_first(
@@ -48,8 +50,8 @@ def feedback_list(snapshot: Snapshot, originals: Originals, wanted: Wanted, page
         page.after,
     )
 
-    def chosen(some: list[Row]) -> Iterable[tuple[Row, Known]]:
-        return _chosen(snapshot, wanted, some)
+    def chosen(some: list[Row], most: int) -> Chosen[Known]:
+        return Chosen(list(_chosen(snapshot, wanted, some)))
 
     def shown(found: list[tuple[Row, Known]]) -> Iterator[tuple[dict[str, Any], int]]:
         sent = originals.events((fact.partition, fact.offset, fact.place) for _, (fact, _) in found)
@@ -69,7 +71,7 @@ def feedback_list(snapshot: Snapshot, originals: Originals, wanted: Wanted, page
     return page_of(rows, position_of(FACTS, FACTS_BY_TIME), chosen, shown, page)
 
 
-def _chosen(snapshot: Snapshot, wanted: Wanted, rows: list[Row]) -> Iterator[tuple[Row, Known]]:
+def _chosen(snapshot: Snapshot, wanted: FeedbackFilter, rows: list[Row]) -> Iterator[tuple[Row, Known]]:
     facts = [(row, Fact(*row)) for row in rows]
     # What the row itself says comes first: the prediction of most need not be looked for.
     facts = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from schemas.instants import DAY, nanoseconds
 from streams.queries.pages import Page, listing
@@ -18,15 +18,29 @@ from streams.store.port import ANY, Range, Snapshot
 from streams.store.tables import Index, Row, Table
 
 MOST_LOOKED_AT = 4000
-"""So many rows at most are looked at for one page."""
+"""About so many rows are looked at for one page, those included that tell whether one is shown."""
 
 MOST_BYTES = 4 * 1024 * 1024
 """A page ends early rather than carry more than about this much of data as it was sent."""
+
+ROW_BYTES = 1024
+"""What a row that is read for an item weighs, beside the data that was sent."""
 
 _FIRST_CHUNK, _LARGEST_CHUNK = 16, 512
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 
 Item = TypeVar("Item")
+
+
+class Chosen(NamedTuple, Generic[Item]):
+    """Rows that meet the filters, each with what was learned of it; how many others were read to know.
+
+    `stopped` is the key of a token that goes on where that ended early.
+    """
+
+    found: Sequence[tuple[Row, Item]]
+    read: int = 0
+    stopped: Sequence[Any] | None = None
 
 
 def days(first_day: str | None, last_day: str | None) -> Range:
@@ -89,7 +103,7 @@ def _stream(
 def page_of(
     rows: Iterator[Row],
     position: Callable[[Row], Sequence[Any]],
-    chosen: Callable[[list[Row]], Iterable[tuple[Row, Item]]],
+    chosen: Callable[[list[Row], int], Chosen[Item]],
     shown: Callable[[list[tuple[Row, Item]]], Iterable[tuple[dict[str, Any], int]]],
     page: Page,
 ) -> dict[str, Any]:
@@ -98,24 +112,29 @@ def page_of(
     Args:
         rows: all that may be shown, newest first.
         position: from a row to the key of a token that goes on behind it.
-        chosen: from some rows to those of them that meet the filters, each with what was learned of it.
-        shown: from those to the items, each with the size (bytes) of what was sent.
+        chosen: from some rows to those of them that meet the filters; about so many others may be read.
+        shown: from those to the items, each with its weight: the size (bytes) of what was sent, and
+            `ROW_BYTES` for each row that was read for it.
     """
     found: list[tuple[Row, Item]] = []
-    looked_at, last = 0, None
-    while len(found) <= page.limit:
+    looked_at, last, stopped = 0, None, None
+    while len(found) <= page.limit and stopped is None:
         # As many as may be enough, and more where few of them are chosen.
         wanted = max(page.limit + 1 - len(found), looked_at)
-        some = list(islice(rows, min(wanted, _LARGEST_CHUNK, MOST_LOOKED_AT - looked_at)))
+        some = list(islice(rows, min(wanted, _LARGEST_CHUNK, max(0, MOST_LOOKED_AT - looked_at))))
         if not some:
             break
         looked_at += len(some)
         last = some[-1]
-        found += chosen(some)
+        more, read, stopped = chosen(some, MOST_LOOKED_AT - looked_at)
+        found += more
+        looked_at += read
     following = None
     if len(found) > page.limit:
         found = found[: page.limit]
         following = position(found[-1][0])
+    elif stopped is not None:
+        following = stopped
     elif looked_at >= MOST_LOOKED_AT and last is not None:
         # Perhaps there is nothing behind it: the next page says so.
         following = position(last)

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from schemas.catalog import FEEDBACK
 from schemas.instants import rfc3339
-from streams.queries.newest import days, newest_first, page_of, position_of
+from streams.queries.newest import ROW_BYTES, Chosen, days, newest_first, page_of, position_of
 from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page
+from streams.queries.predictions import TOKEN as PLACE
 from streams.queries.predictions import label_of, sent_data
+from streams.queries.said import Counted, Word, counted, search
 from streams.store.port import Snapshot
-from streams.store.tables import (
-    FACTS,
-    FACTS_FROM_CASES,
-    LABELS,
-    PREDICTIONS,
-    PREDICTIONS_BY_TIME,
-    Fact,
-    Index,
-    Label,
-    Prediction,
-    Row,
-    picking,
-)
+from streams.store.tables import LABELS, PREDICTIONS, PREDICTIONS_BY_TIME, Label, Prediction, Row, as_row
 
-TOKEN = tuple[Int64, bytes]
+TOKEN = tuple[Int64, bytes, PLACE | None]
+"""A prediction's at and pid; and a place among its facts where a search goes on within it."""
+
 _MOST_MODELS = 10_000
-_FACTS_AT_ONCE = 1_000
-
-Said = Counter[tuple[str, str | None]]
-"""How often what counts was said of a prediction, by kind and value."""
+_position = position_of(PREDICTIONS, PREDICTIONS_BY_TIME)
 
 
-class Wanted(NamedTuple):
+class PredictionFilter(NamedTuple):
     """Which predictions are asked for; None is any.
 
     `said` is a kind of feedback and its value, or None for any value: something like it counts for the
@@ -48,13 +34,15 @@ class Wanted(NamedTuple):
     segment: str | None = None
     action: str | None = None
     person: str | None = None
-    said: tuple[str, str | None] | None = None
+    said: Word | None = None
     first_day: str | None = None
     last_day: str | None = None
     env: str = "prod"
 
 
-def prediction_list(snapshot: Snapshot, originals: Originals, wanted: Wanted, page: Page) -> dict[str, Any]:
+def prediction_list(
+    snapshot: Snapshot, originals: Originals, wanted: PredictionFilter, page: Page
+) -> dict[str, Any]:
     """A page of predictions, newest first, each with its label and how often what was said of it."""
     models = (
         [wanted.model]
@@ -62,22 +50,35 @@ def prediction_list(snapshot: Snapshot, originals: Originals, wanted: Wanted, pa
         else snapshot.distinct(PREDICTIONS, "model", limit=_MOST_MODELS)
     )
     within = days(wanted.first_day, wanted.last_day)
-    rows = newest_first(snapshot, PREDICTIONS, PREDICTIONS_BY_TIME, models, within, page.after)
+    before, begun = None, {}
+    if page.after is not None:
+        at, pid, place = page.after
+        # A search that goes on within a prediction begins with it: nothing lies between it and this key.
+        before = (at, pid) if place is None else (at, pid + b"\0")
+        begun = {} if place is None else {pid: place}
+    rows = newest_first(snapshot, PREDICTIONS, PREDICTIONS_BY_TIME, models, within, before)
 
-    def chosen(some: list[Row]) -> Iterable[tuple[Row, Said | None]]:
-        found = [row for row in some if _meets(Prediction(*row), wanted)]
+    def chosen(some: list[Row], most: int) -> Chosen[Prediction]:
+        found = [each for each in (Prediction(*row) for row in some) if _meets(each, wanted)]
         if wanted.said is None:
-            return [(row, None) for row in found]
-        said = _said(snapshot, found)
-        return [(row, said[row[0]]) for row in found if _was_said(said[row[0]], wanted.said)]
+            return Chosen(list(map(_with_row, found)))
+        met, read, stopped = search(snapshot, found, wanted.said, most, begun)
+        if stopped is None:
+            return Chosen(list(map(_with_row, met)), read)
+        last, place = stopped
+        return Chosen(list(map(_with_row, met)), read, (last.at, last.pid, place))
 
-    def shown(found: list[tuple[Row, Said | None]]) -> Iterator[tuple[dict[str, Any], int]]:
-        return _shown(snapshot, originals, found)
+    def shown(found: list[tuple[Row, Prediction]]) -> Iterator[tuple[dict[str, Any], int]]:
+        return _shown(snapshot, originals, [each for _, each in found])
 
-    return page_of(rows, position_of(PREDICTIONS, PREDICTIONS_BY_TIME), chosen, shown, page)
+    return page_of(rows, lambda row: (*_position(row), None), chosen, shown, page)
 
 
-def _meets(row: Prediction, wanted: Wanted) -> bool:
+def _with_row(prediction: Prediction) -> tuple[Row, Prediction]:
+    return as_row(prediction), prediction
+
+
+def _meets(row: Prediction, wanted: PredictionFilter) -> bool:
     return (
         row.env == wanted.env
         and wanted.model_version in (None, row.model_version)
@@ -87,57 +88,25 @@ def _meets(row: Prediction, wanted: Wanted) -> bool:
     )
 
 
-def _said(snapshot: Snapshot, rows: Sequence[Row]) -> defaultdict[bytes, Said]:
-    """What counts of what was said of each prediction."""
-    said: defaultdict[bytes, Said] = defaultdict(Counter)
-    predictions = [Prediction(*row) for row in rows]
-    named = _walked(snapshot, FACTS.by_key, [each.pid for each in predictions])
-    by_case = [each.pid for each in predictions if each.join_key is not None]
-    for fact in chain(named, _walked(snapshot, FACTS_FROM_CASES, by_case)):
-        if fact.joined is not None and fact.effective and fact.kind.startswith(FEEDBACK):
-            said[fact.pid or fact.key][fact.kind.removeprefix(FEEDBACK), fact.value] += 1
-    return said
-
-
-def _walked(snapshot: Snapshot, index: Index, pids: Sequence[bytes]) -> Iterator[Fact]:
-    """The facts of predictions along an index: the first ones together, what is more of any one in pages."""
-    starts: list[tuple[Any, ...]] = [(pid,) for pid in pids]
-    while starts:
-        rows = snapshot.along(FACTS, index, starts, fixed=1, limit=_FACTS_AT_ONCE)
-        yield from (Fact(*row) for row in rows)
-        counts = Counter(picking(FACTS, index.columns[:1])(row) for row in rows)
-        last = {picking(FACTS, index.columns[:1])(row): picking(FACTS, index.order)(row) for row in rows}
-        starts = [last[pid] for pid, count in counts.items() if count == _FACTS_AT_ONCE]
-
-
-def _was_said(said: Said, wanted: tuple[str, str | None]) -> bool:
-    kind, value = wanted
-    return wanted in said if value is not None else any(kind == each for each, _ in said)
-
-
 def _shown(
-    snapshot: Snapshot, originals: Originals, found: list[tuple[Row, Said | None]]
+    snapshot: Snapshot, originals: Originals, predictions: list[Prediction]
 ) -> Iterator[tuple[dict[str, Any], int]]:
-    predictions = [Prediction(*row) for row, _ in found]
-    labels = {
-        label.pid: label
-        for label in (
-            Label(*row) for row in snapshot.get(LABELS, [(each.model, each.pid) for each in predictions])
-        )
-    }
-    counted = _said(snapshot, [row for row, said in found if said is None])
+    rows = snapshot.get(LABELS, [(each.model, each.pid) for each in predictions])
+    labels = {label.pid: label for label in (Label(*row) for row in rows)}
     sent = originals.events((each.partition, each.offset, each.place) for each in predictions)
-    for (_, said), each, original in zip(found, predictions, sent, strict=True):
-        counts = counted[each.pid] if said is None else said
-        item = {
+    for each, said, original in zip(predictions, counted(snapshot, predictions), sent, strict=True):
+        item: dict[str, Any] = {
             "prediction": sent_data(each, original),
             "at": rfc3339(each.at),
             "label": label_of(labels.get(each.pid)),
-            "feedback_counts": {
-                kind if value is None else f"{kind}:{value}": n
-                for (kind, value), n in sorted(
-                    counts.items(), key=lambda each: (each[0][0], each[0][1] or "")
-                )
-            },
+            "feedback_counts": _feedback_counts(said),
         }
-        yield item, len(bytes(original.data))
+        if said.more:
+            item["feedback_counts_more"] = True
+        yield item, len(bytes(original.data)) + said.read * ROW_BYTES
+
+
+def _feedback_counts(said: Counted) -> dict[str, int]:
+    """How often, by `KIND` or `KIND:VALUE`, in that order."""
+    words = sorted(said.words.items(), key=lambda each: (each[0][0], each[0][1] or ""))
+    return {kind if value is None else f"{kind}:{value}": n for (kind, value), n in words}

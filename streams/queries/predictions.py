@@ -9,11 +9,11 @@ import msgspec
 from schemas.identity import prediction_key, unpack
 from schemas.instants import rfc3339
 from streams.queries.originals import Original, Originals
-from streams.queries.pages import Page, token
+from streams.queries.pages import Int64, Page, token
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, FACTS_FROM_CASES, LABELS, PREDICTIONS, Fact, Label, Prediction
 
-TOKEN = tuple[bool, int, bytes, str, bytes]
+TOKEN = tuple[bool, Int64, bytes, str, bytes]
 """Whether a fact came by join key, then its place among those: at, id, source, key."""
 
 MOST_FEEDBACK = 1000
@@ -34,7 +34,7 @@ def prediction(
         return None
     row = Prediction(*rows[0])
     page = page or Page(MOST_FEEDBACK)
-    facts = _facts(snapshot, pid, page)
+    facts = facts_of(snapshot, pid, page)
     shown = facts[: page.limit]
     attached = [fact for fact in shown if fact.joined is not None and fact.kind.startswith("feedback.")]
     attached.sort(key=lambda fact: (fact.at, unpack(fact.id), fact.source, fact.key))
@@ -44,11 +44,11 @@ def prediction(
         "label": next((label_of(Label(*found)) for found in snapshot.get(LABELS, [(row.model, pid)])), None),
     }
     if len(facts) > page.limit:
-        answer["feedback_next"] = token(_place(shown[-1], pid))
+        answer["feedback_next"] = token(place_of(shown[-1], pid))
     return answer
 
 
-def _facts(snapshot: Snapshot, pid: bytes, page: Page) -> list[Fact]:
+def facts_of(snapshot: Snapshot, pid: bytes, page: Page) -> list[Fact]:
     """The facts of a page and one more: those that name the prediction, then those that came by join key."""
     by_case, at, id_, source, key = page.after or (False, 0, b"", "", b"")
     most = page.limit + 1
@@ -62,7 +62,8 @@ def _facts(snapshot: Snapshot, pid: bytes, page: Page) -> list[Fact]:
     return [Fact(*row) for row in rows]
 
 
-def _place(fact: Fact, pid: bytes) -> tuple[Any, ...]:
+def place_of(fact: Fact, pid: bytes) -> tuple[Any, ...]:
+    """A fact's place among those of a prediction, as `TOKEN` has it."""
     return fact.key != pid, fact.at, fact.id, fact.source, fact.key
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from streams.queries import newest
+from streams.queries import newest, said
+from streams.store.memory import MemorySnapshot
 from tests.feedback.api.conftest import Loop, correction, declared, made
 from tests.streams.asking import event, thumb
 
@@ -127,6 +128,80 @@ def test_feedback_by_join_key_counts_for_its_prediction(loop: Loop) -> None:
     assert item["feedback_counts"] == {"thumb:down": 1}
     (said,) = loop.get("/v1/feedback")["items"]
     assert said["prediction_id"] == "p-1"
+
+
+def much_said(loop: Loop, many: int) -> None:
+    """Three predictions; of the second very much is said, by its id and by join key, and one word once."""
+    for number in range(3):
+        loop.send(made(f"p-{number}", time=f"2026-11-20T00:0{number}:00Z", join_key=f"k-{number}"))
+    loop.send(
+        *(
+            thumb(f"t-{number:04}", "p-1", person=f"u-{number}", value="up", time="2026-11-20T01:00:00Z")
+            for number in range(many)
+        )
+    )
+    by_case = [
+        event(
+            "feedback.thumb",
+            f"k-{number:04}",
+            model="m",
+            join_key="k-1",
+            person=f"k-{number}",
+            value="down" if number == many - 1 else "up",
+            time=f"2026-11-20T01:{number % 60:02}:00Z",
+        )
+        for number in range(many)
+    ]
+    loop.send(*by_case)
+
+
+def test_of_one_prediction_only_so_much_is_counted(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The item says that there is more; what has no more than that says nothing of it."""
+    monkeypatch.setattr(said, "MOST_COUNTED", 50)
+    much_said(loop, 30)
+    counts = {
+        item["prediction"]["prediction_id"]: (item["feedback_counts"], item.get("feedback_counts_more"))
+        for item in loop.get("/v1/predictions")["items"]
+    }
+    assert counts["p-0"] == counts["p-2"] == ({}, None)
+    words, more = counts["p-1"]
+    assert sum(words.values()) == 50
+    assert more is True
+
+
+@pytest.mark.parametrize("word, expected", [("thumb:down", ["p-1"]), ("thumb:up", ["p-1"]), ("action", [])])
+def test_a_word_is_found_however_much_was_said(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, word: str, expected: list[str]
+) -> None:
+    """A page ends within a prediction of which very much was said, and the next one goes on there."""
+    monkeypatch.setattr(newest, "MOST_LOOKED_AT", 10)
+    monkeypatch.setattr(said, "_FACTS_AT_ONCE", 7)
+    much_said(loop, 60)
+    for limit in (1, 100):
+        assert ids(every(loop, "/v1/predictions", feedback=word, limit=limit)) == expected
+
+
+def test_a_page_reads_no_more_where_more_was_said(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page reads of facts has a bound, in all and at once, whatever it is asked for."""
+    monkeypatch.setattr(newest, "MOST_LOOKED_AT", 20)
+    monkeypatch.setattr(newest, "MOST_BYTES", 20 * newest.ROW_BYTES)
+    monkeypatch.setattr(said, "MOST_COUNTED", 20)
+    monkeypatch.setattr(said, "_FACTS_AT_ONCE", 7)
+    much_said(loop, 300)
+    read: list[int] = []
+    along = MemorySnapshot.along
+
+    def counting(*given: Any, **more: Any) -> Any:
+        rows = along(*given, **more)
+        read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(MemorySnapshot, "along", counting)
+    for parameters in ({}, {"feedback": "thumb:down"}, {"feedback": "correction"}):
+        read.clear()
+        loop.get("/v1/predictions", **parameters)
+        assert max(read) <= 32
+        assert sum(read) <= 100
 
 
 # ------------------------------------------------------------------------------------------------ feedback
