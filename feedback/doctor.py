@@ -26,7 +26,7 @@ from feedback.door import files_for
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.redaction import redacted
-from feedback.service import NoAnswer, OverHttp, address_of, serves
+from feedback.service import NoAddress, NoAnswer, address_of, reach, serves
 from feedback.settings import value
 from feedback.supervisor import listen
 from streams.log.port import format_positions
@@ -265,20 +265,25 @@ def _server(home: Home, url: str | None) -> Findings:
     if url is None:
         yield Finding("server", WARN, "none runs on this home", "`loopline up`")
         return
-    if info is not None and url == info.url and not _serves(home, url):
-        do = "it is not this home's: remove server.json there, then `loopline up`"
+    if _serves_another(home, url):
+        do = "it is not this home's: correct --url (LOOPLINE_URL) or --home"
+        if info is not None and url == info.url:
+            do = "it is not this home's: remove server.json there, then `loopline up`"
         yield Finding("server", FAIL, f"{url} serves another log than the one in {home.path}", do)
         return
     yield from server(url, "start it (`loopline up`), or correct --url")
 
 
-def _serves(home: Home, url: str) -> bool:
-    """Whether a server is that of this home; one that does not answer is judged elsewhere."""
+def _serves_another(home: Home, url: str) -> bool:
+    """Whether a server serves the log of another home; what does not answer so is judged elsewhere."""
+    if not home.exists():
+        return False
     try:
-        with contextlib.closing(OverHttp(url, timeout_s=10.0)) as service:
-            return serves(service, home)
-    except NoAnswer:
-        return True
+        with contextlib.closing(reach(url, timeout_s=10.0)) as service:
+            said = service.request("GET", "/healthz").json()
+            return isinstance(said, dict) and "log" in said and not serves(service, home)
+    except (NoAnswer, NoAddress):
+        return False
 
 
 def _port(host: str, port: int) -> Findings:

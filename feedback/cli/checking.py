@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from feedback.cli.answers import answer, many, progress
-from feedback.cli.connecting import place_of
+from feedback.cli.connecting import place_of, works_here
 from feedback.cli.options import Choices, command
 from feedback.home import Home
 
@@ -25,8 +25,9 @@ def verify(choices: Choices) -> None:
     # Loaded late: these open logs and stores.
     from feedback.views import verify_views
 
+    place = works_here(choices)
     with progress("rebuilding aside") as bar:
-        result = verify_views(place_of(choices), bar, _SHOWN)
+        result = verify_views(place, bar, _SHOWN)
     document = {
         "identical": not result.differences,
         "events": result.events,
@@ -58,7 +59,7 @@ def replay(choices: Choices) -> None:
     """
     from feedback.views import SWITCH_GRACE_S, rebuild_beside
 
-    place = place_of(choices)
+    place = works_here(choices)
     with (
         contextlib.closing(place),
         contextlib.closing(place.open_log()) as log,

@@ -17,6 +17,7 @@ import click
 
 from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices
+from feedback.cli.output import note
 from feedback.home import Home, HomeMissing, Locked
 from feedback.service import (
     Answer,
@@ -78,6 +79,34 @@ def must_be_cluster(choices: Choices, instead: str) -> Cluster:
             f" on. {instead}"
         )
     return cluster
+
+
+def works_here(choices: Choices) -> Home | Cluster:
+    """The place to work on, for what is done where the log is and cannot be asked of a server.
+
+    Raises a usage error for the `--url` of a server that is not the home's; of an address in environment or
+    file it tells that the home is worked on.
+    """
+    place = place_of(choices)
+    if isinstance(place, Home) and choices["url"] is not None:
+        if "url" in choices.given:
+            if _is_served(place, choices["url"]):
+                return place
+            raise click.UsageError(
+                "this works where the log is, not through a server: leave --url out and run it on the machine"
+                f" of the server, with its --home (here that is {place.path})"
+            )
+        note(f"this works on the home {place.path}, whatever server LOOPLINE_URL or the file names")
+    return place
+
+
+def _is_served(home: Home, url: str) -> bool:
+    """Whether a server that answers there serves the log of this home."""
+    with contextlib.suppress(NoAnswer):
+        if home.exists():
+            with contextlib.closing(reach(url)) as service:
+                return serves(service, home)
+    return False
 
 
 def _named(setting: str) -> str:

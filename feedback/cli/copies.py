@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from feedback.cli.answers import Stages, answer
-from feedback.cli.connecting import cluster_of
+from feedback.cli.connecting import cluster_of, works_here
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
@@ -16,12 +16,13 @@ from feedback.home import Home
 
 
 def _only_at_home(choices: Choices) -> None:
-    """Raises Refused on a cluster, and says what to do there."""
+    """Raises Refused on a cluster, and says what to do there; a usage error for the `--url` of a server."""
     if cluster_of(choices) is not None:
         raise Refused(
             "the log is on Kafka and the views are in PostgreSQL, and each is copied by tools of its own:"
             " docs/how-to/backup.md says which, and in which order. For a home on this machine name --home."
         )
+    works_here(choices)
 
 
 def _elsewhere(choices: Choices) -> str | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from feedback.cli.answers import Stages, answer, table
 from feedback.cli.batches import Batch, Item
-from feedback.cli.connecting import ask, connect, pages, place_of
+from feedback.cli.connecting import ask, connect, pages, place_of, works_here
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
@@ -19,7 +19,7 @@ from feedback.cli.sending import Sender, Tally
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of
 from feedback.home import Home
-from feedback.service import Service, path_of
+from feedback.service import Service, path_of, serves
 
 if TYPE_CHECKING:
     from feedback.datasets.release import Published
@@ -67,6 +67,11 @@ def _at_place(choices: Choices) -> Iterator[_AtPlace]:
             raise Refused(
                 f"a release is cut where the log is, and there is none at {place.path}: run this on the"
                 " machine of the server, with its --home; or name --log and --store"
+            )
+        elif choices["url"] is not None and not serves(service, place):
+            raise Refused(
+                f"{service.name} serves another log than the one here: correct --url (LOOPLINE_URL), or leave"
+                " it out"
             )
         else:
             with contextlib.closing(place.open_log()) as log:
@@ -121,6 +126,7 @@ def release(
 
     # What cannot be meant is said before anything is opened.
     wanted(model, name, since=since, model_version=model_version, segment=segment, env=env)
+    works_here(choices)
     stages = Stages()
     with _at_place(choices) as there:
         try:

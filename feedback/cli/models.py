@@ -13,11 +13,15 @@ from feedback.cli.answers import answer
 from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import connect
 from feedback.cli.endings import Refused
+from feedback.cli.judging import NotJudged, discarded, doubts
 from feedback.cli.options import Choices, Group, Lazy, command
+from feedback.cli.output import note
 from feedback.cli.sending import Sender, Tally
+from feedback.service import Service
 from loopline.ids import MonotonicIds
 
 SOURCE = "/loopline/cli"
+DECLARED, CONFLICT = "model.declared", "declaration_conflict"
 
 
 @click.group(
@@ -34,8 +38,10 @@ def model() -> None:
     """Look at models, or say what is true about a version: that appends one event to the log."""
 
 
-def _say(choices: Choices, kind: str, data: dict[str, Any], said: str) -> None:
-    """Append one event, and tell."""
+def _say(
+    choices: Choices, kind: str, data: dict[str, Any], said: str, *, version_is_new: bool = False
+) -> None:
+    """Append one event, and tell what became of it; with a note on what may be a slip."""
     data = {name: value for name, value in data.items() if value not in (None, [])}
     event = {
         "specversion": "1.0",
@@ -47,10 +53,47 @@ def _say(choices: Choices, kind: str, data: dict[str, Any], said: str) -> None:
     }
     tally = Tally()
     with connect(choices) as service:
+        slips = [] if version_is_new else list(doubts(service, data))
         Sender(service, choices["retry_for"], {}).send(Batch([Item(0, msgspec.json.encode(event))]), tally)
-    for item in tally.refused:
-        raise Refused(f"it was refused ({item.code}): {item.detail}")
-    answer(choices, {"event": event, "position": tally.position}, f"{said} (event {event['id']})")
+        for item in tally.refused:
+            raise Refused(f"it was refused ({item.code}): {item.detail}")
+        for slip in slips:
+            note(slip)
+        document = {"event": event, "position": tally.position}
+        if kind == DECLARED:
+            _tell_verdict(choices, service, document, said)
+        else:
+            answer(choices, document, f"{said} (event {event['id']})")
+
+
+def _tell_verdict(choices: Choices, service: Service, document: dict[str, Any], said: str) -> None:
+    """Tell whether a declaration holds, which is known once the views have it. Raises Refused if not."""
+    event = document["event"]
+    name, version = event["data"]["model"], event["data"]["model_version"]
+    try:
+        code = discarded(service, event, document["position"])
+    except NotJudged:
+        note(
+            "It is accepted and not judged yet: whether it agrees with what was declared before is known when"
+            f" the views have it. `loopline model show {name}` then shows what holds."
+        )
+        answer(
+            choices,
+            {**document, "judged": False, "code": None},
+            f"{name} {version}: the declaration is accepted",
+        )
+        return
+    if code is not None and choices.as_json:
+        answer(choices, {**document, "judged": True, "code": code}, "")
+    if code == CONFLICT:
+        raise Refused(
+            f"{name} {version} was declared before with another shape, and the first holds: declare another"
+            f" version, or leave it as it is (`loopline model show {name}` shows it). What was sent now is"
+            f" kept as a dead letter ({code})."
+        )
+    if code is not None:
+        raise Refused(f"it does not hold ({code}): `loopline dead-letters list --code {code}` says why")
+    answer(choices, {**document, "judged": True, "code": None}, f"{said} (event {event['id']})")
 
 
 def _environment(function: Any) -> Any:
@@ -93,7 +136,8 @@ def declare(
 ) -> None:
     """Declare VERSION of MODEL and the shape of its output: labels, text, or JSON that fits a schema.
 
-    Corrections are checked against it; until it is declared they wait. A declaration cannot be changed.
+    Corrections are checked against it; until it is declared they wait. A declaration cannot be changed: a
+    second one of another shape does not hold, and ends with exit status 1.
     With --and-later it serves other versions too, so that the next deploy does not make labels wait.
 
     \b
@@ -121,7 +165,7 @@ def declare(
         "env": env,
     }
     others = ", for versions without a declaration of their own too" if and_later else ""
-    _say(choices, "model.declared", data, f"{name} {version} is declared{others}")
+    _say(choices, DECLARED, data, f"{name} {version} is declared{others}", version_is_new=True)
 
 
 def _json(text: str, where: str) -> Any:

@@ -113,6 +113,29 @@ def test_what_is_said_of_a_model_is_in_the_log(
         assert said["data"][name] == wanted
 
 
+def test_a_second_declaration_of_another_shape_does_not_hold(home: Home) -> None:
+    """It ends with 1 and is told in words, with nobody's server around too."""
+    assert told("model", "declare", "m", "1", "--text")["judged"] is True
+    result = loopline("model", "declare", "m", "1", "--label", "a")
+    assert result.exit_code == 1
+    assert "the first holds" in result.stderr
+    said = told("model", "declare", "m", "1", "--label", "a", status=1)
+    assert (said["judged"], said["code"]) == (True, "declaration_conflict")
+
+
+def test_what_may_be_a_slip_about_a_version_is_noted(home: Home) -> None:
+    """A version never seen and a release that is not there are no refusals: the note names them."""
+    loopline("model", "declare", "m", "1", "--text")
+    result = loopline("model", "deployed", "m", "1")
+    assert (result.exit_code, result.stderr) == (0, "")
+    result = loopline("model", "deployed", "m", "1", "--dataset", "m@77")
+    assert result.exit_code == 0
+    assert "there is no release m@77" in result.stderr
+    result = loopline("model", "rolled-back", "m", "99")
+    assert result.exit_code == 0
+    assert "nothing was known of m 99" in result.stderr
+
+
 def test_a_schema_is_read_from_a_file(home: Home, tmp_path: Path) -> None:
     """A declaration by JSON Schema; one that is no schema is refused by the server's words."""
     path = tmp_path / "schema.json"

@@ -64,6 +64,51 @@ def test_the_doctor_tells_of_another_log(server: Running, tmp_path: Path) -> Non
     assert "another log" in found["said"]
 
 
+def test_what_works_at_the_log_refuses_the_address_of_another_server(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No command takes `--url` and then works on whatever home lies here; that of the home itself is fine."""
+    other = Home(tmp_path / "other")
+    other.create(1)
+    for words in (["verify"], ["replay"], ["backup", tmp_path / "copy"], ["dataset", "release", "m"]):
+        result = loopline("--home", other.path, "--url", server.url, *words)
+        assert result.exit_code == 2, result.stdout
+        assert "leave --url out" in result.stderr
+    assert not (tmp_path / "copy").exists()
+    assert loopline("--home", server.home.path, "--url", server.url, "verify").exit_code == 0
+    monkeypatch.setenv("LOOPLINE_URL", server.url)
+    result = loopline("--home", other.path, "replay")
+    assert result.exit_code == 0
+    assert str(other.path) in result.stderr
+    result = loopline("--home", other.path, "dataset", "release", "m")
+    assert result.exit_code == 1
+    assert "another log" in result.stderr
+
+
+def test_the_doctor_compares_the_server_that_is_named_with_the_home(server: Running, tmp_path: Path) -> None:
+    """A server that is fine and serves another log is not this home's, and the doctor fails it."""
+    other = Home(tmp_path / "other")
+    other.create(1)
+    result = loopline("--home", other.path, "--url", server.url, "doctor")
+    assert result.exit_code == 1
+    assert "serves another log" in result.stdout
+    assert (
+        f"{server.url} is ready" in loopline("--home", server.home.path, "--url", server.url, "doctor").stdout
+    )
+
+
+def test_a_declaration_that_contradicts_the_first_is_told_where_it_was_made(server: Running) -> None:
+    """Exit status 1 and why, in words and as JSON; the same again, and what holds, end with 0."""
+    at = ("--home", server.home.path, "model", "declare", "judged", "1")
+    assert loopline(*at, "--label", "a").exit_code == 0
+    assert loopline(*at, "--label", "a").exit_code == 0
+    result = loopline(*at, "--text")
+    assert result.exit_code == 1
+    assert "is declared (" not in result.stdout
+    assert "judged 1 was declared before with another shape" in result.stderr
+    assert told(*at, "--text", status=1)["code"] == "declaration_conflict"
+
+
 def test_alive_says_which_log(server: Running) -> None:
     """/healthz names the log by a text that does not give its id away."""
     said = server.get("/healthz")[1]

@@ -111,7 +111,7 @@ def test_what_cannot_be_done_says_why(home: Home, words: list[str], status: int,
 def test_a_release_is_cut_where_the_log_is(tmp_path: Path) -> None:
     """A server elsewhere can be asked for releases, not told to cut one."""
     result = loopline("--home", tmp_path / "none", "--url", "http://127.0.0.1:9", "dataset", "release", "m")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "where the log is" in result.stderr
     result = loopline("--url", "http://127.0.0.1:9", "dataset", "diff", "m@1", "m@2")
     assert result.exit_code == 1
