@@ -41,7 +41,7 @@ from streams.store.tables import (
     Row,
     as_row,
 )
-from streams.working_set import WorkingSet, fact_key
+from streams.working_set import FactKey, WorkingSet, fact_key
 
 _encode = json.Encoder().encode
 
@@ -52,10 +52,12 @@ _PAGE = 5_000
 class Fold:
     """One batch's working set, on one transaction. Use once: `enter` or `load`, then `settle`."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, marked_anew: set[FactKey] | None = None) -> None:
         self._tx = transaction
         self._loaded = WorkingSet(transaction)
-        self._settlement = Settlement(transaction, self._loaded)
+        # Shared by the folds of a batch: once is enough for all of its walks.
+        self._marked_anew: set[FactKey] = set() if marked_anew is None else marked_anew
+        self._settlement = Settlement(transaction, self._loaded, self._marked_anew)
         self._identities: dict[bytes, Identity] = {}
 
     # 1. and 2.
@@ -202,7 +204,7 @@ class Fold:
             if rest is not None:
                 walks.appendleft(rest)
             if rows:
-                further = Fold(self._tx)
+                further = Fold(self._tx, self._marked_anew)
                 further.load(rows)
                 walks.extend(further._settlement.run())
 

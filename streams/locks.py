@@ -6,10 +6,11 @@ that is can be read as soon as the key is held; everything else is read when the
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from schemas.identity import JOIN_KEY, PREDICTION, join_key
-from streams.processors.amend import REASON, RETRACTION, THUMB
+from streams.processors.amend import REASON, RETRACTION, THUMB, may_retract
 from streams.store.port import Transaction
 from streams.store.tables import (
     CASES,
@@ -20,12 +21,11 @@ from streams.store.tables import (
     Prediction,
     picking,
 )
+from streams.working_set import FactKey, fact_key
 
 _PAGE = 5_000
 _CASE_PID = CASES.columns.index("pid")
-_KIND, _PID = FACTS.columns.index("kind"), FACTS.columns.index("pid")
-
-FactKey = tuple[bytes, bytes, str]
+_PID = FACTS.columns.index("pid")
 
 
 def hold_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequence[Fact]) -> None:
@@ -45,19 +45,28 @@ def hold_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequen
 
 
 def _retracted(tx: Transaction, facts: Sequence[Fact]) -> Iterable[bytes]:
-    """The predictions of what these facts retract, and of the reasons that go with a thumb."""
-    named = {
-        (fact.key, fact.explains, fact.source) for fact in facts if fact.kind == RETRACTION and fact.explains
-    }
-    thumbs = [(fact.key, fact.id, fact.source) for fact in facts if fact.kind == THUMB]
-    found: set[bytes] = set()
-    doomed: list[FactKey] = [key for key in thumbs if key in named]
-    for row in tx.get(FACTS, sorted(named)):
-        if row[_PID] is not None:
-            found.add(row[_PID])
-        if row[_KIND] == THUMB:
-            doomed.append(row[:3])
-    starts = [(key, id_, RETRACTION, source) for key, id_, source in thumbs]
+    """The predictions of what these facts retract, and of the reasons that go with a thumb.
+
+    Reasons change only when their thumb begins to be retracted: not with a further retraction, nor with one
+    that does not count, nor with a copy of the thumb.
+    """
+    naming: defaultdict[FactKey, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if fact.kind == RETRACTION and fact.explains:
+            naming[fact.key, fact.explains, fact.source].append(fact)
+    thumbs = {fact_key(fact) for fact in facts if fact.kind == THUMB}
+    stored = {row[:3]: Fact(*row) for row in tx.get(FACTS, sorted(naming.keys() | thumbs))}
+    found = {fact.pid for key, fact in stored.items() if key in naming and fact.pid is not None}
+    doomed: list[FactKey] = [
+        key
+        for key, fact in stored.items()
+        if fact.kind == THUMB
+        and fact.retracted_at is None
+        and any(may_retract(retraction, fact) for retraction in naming.get(key, ()))
+    ]
+    new = sorted(thumbs - stored.keys())
+    doomed += [key for key in new if key in naming]
+    starts = [(key, id_, RETRACTION, source) for key, id_, source in new]
     for row in tx.along(FACTS, FACTS_BY_EXPLAINED, starts, fixed=4, limit=1):
         retraction = Fact(*row)
         assert retraction.explains is not None

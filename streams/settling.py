@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, NamedTuple
 
-from schemas.identity import JOIN_KEY, PREDICTION, SUBJECT, unpack
+from schemas.identity import JOIN_KEY, PREDICTION, SUBJECT
 from schemas.shapes import fits
 from streams.changes import Changes
 from streams.declarations import serving
@@ -33,12 +32,11 @@ from streams.processors.amend import (
     THUMB,
     fits_slot,
     later,
-    may_retract,
     slot_name,
     slot_of,
     slots,
 )
-from streams.processors.join import PREDICTION_MADE, contradicts, join_by_case, join_by_id
+from streams.processors.join import PREDICTION_MADE, join_by_case, join_by_id
 from streams.processors.labels import (
     LABELLING,
     Fits,
@@ -47,24 +45,20 @@ from streams.processors.labels import (
     vote_alone,
     vote_once,
 )
+from streams.retractions import Retractions, explained
 from streams.store.port import Transaction
 from streams.store.tables import (
     FACTS,
     FACTS_BY_CASE,
-    FACTS_BY_EXPLAINED,
     OVERRIDES,
     DeadLetterRow,
     Fact,
-    Index,
     Prediction,
     Row,
     as_row,
     picking,
 )
-from streams.working_set import FactKey, WorkingSet, fact_key
-
-_FEW = 16
-"""So many rows that change with a fact are settled along with it; further ones are left to a walk."""
+from streams.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
 
 _PID, _SLOT = FACTS.columns.index("pid"), FACTS.columns.index("slot")
 _CASE_AT = FACTS.columns.index("case_at")
@@ -76,29 +70,13 @@ Slot = tuple[bytes, str, str]
 """A prediction, a person, and what the person's candidates compete for."""
 
 
-class Walk(NamedTuple):
-    """Facts that are still to be settled: those along an index behind a start; `before` ends it, in time."""
-
-    along: Index
-    fixed: int
-    start: tuple[Any, ...]
-    before: int | None = None
-
-    def page(self, transaction: Transaction, most: int) -> tuple[list[Row], Walk | None]:
-        """The next rows, at most so many, and the walk that is left."""
-        rows = transaction.along(FACTS, self.along, [self.start], fixed=self.fixed, limit=most)
-        rest = None if len(rows) < most else self._replace(start=picking(FACTS, self.along.order)(rows[-1]))
-        if self.before is not None and rows and rows[-1][_CASE_AT] >= self.before:
-            return [row for row in rows if row[_CASE_AT] < self.before], None
-        return rows, rest
-
-
 class Settlement:
     """One agenda, on the working set that it is settled in."""
 
-    def __init__(self, transaction: Transaction, loaded: WorkingSet) -> None:
+    def __init__(self, transaction: Transaction, loaded: WorkingSet, marked_anew: set[FactKey]) -> None:
         self._tx = transaction
         self._loaded = loaded
+        self._marked_anew = marked_anew
         self.agenda: dict[FactKey, Fact] = {}
         """The facts to settle; those without a row in the store are new."""
         self.predictions: list[Prediction] = []
@@ -147,17 +125,17 @@ class Settlement:
             # One of the same instant may be greater: then this one gets nothing.
             if case.at(entry.at) == entry.pid:
                 starts[entry.key, entry.at - 1] = case.after(entry.at)
-        rows = self._tx.along(FACTS, FACTS_BY_CASE, list(starts), fixed=1, limit=_FEW)
+        rows = self._tx.along(FACTS, FACTS_BY_CASE, list(starts), fixed=1, limit=FEW)
         place = picking(FACTS, FACTS_BY_CASE.order)
         by_key: defaultdict[bytes, list[Row]] = defaultdict(list)
         for row in sorted(dict.fromkeys(rows), key=place):
             by_key[row[0]].append(row)
         taken: list[Row] = []
         for (key, instant), before in starts.items():
-            behind = [row for row in by_key[key] if row[_CASE_AT] > instant][:_FEW]
+            behind = [row for row in by_key[key] if row[_CASE_AT] > instant][:FEW]
             mine = [row for row in behind if before is None or row[_CASE_AT] < before]
             taken += mine
-            if len(mine) == _FEW:
+            if len(mine) == FEW:
                 self._walks.append(Walk(FACTS_BY_CASE, 1, place(mine[-1]), before))
         self._add(loaded.take(taken))
 
@@ -181,84 +159,12 @@ class Settlement:
 
     def _retract(self) -> None:
         """Mark what is retracted, and add it and what it takes along."""
-        loaded = self._loaded
-        new = [key for key in self.agenda if key not in loaded.before]
-        early = loaded.explaining(new, RETRACTION, _FEW)
-        self._leave_rest(new, early, RETRACTION)
-        self._add_joined(fact for fact in early if fact_key(fact) not in self.agenda)
-        retractions = [fact for fact in self.agenda.values() if fact.kind == RETRACTION]
-        explained = [_explained(fact) for fact in self.agenda.values() if fact.kind in (RETRACTION, REASON)]
-        loaded.load_facts(key for key in explained if key is not None)
-        changed: dict[FactKey, Fact] = {}
-        for retraction in retractions:
-            self._mark(retraction, changed)
-        loaded.load_facts(
-            key for fact in changed.values() if fact.kind == REASON and (key := _explained(fact))
-        )
-        thumbs = [key for key, fact in changed.items() if fact.kind == THUMB]
-        if thumbs:
-            reasons = loaded.explaining(thumbs, REASON, _FEW)
-            self._leave_rest(thumbs, reasons, REASON)
-            for reason in reasons:
-                changed[fact_key(reason)] = reason
-        self._add_joined(fact for key, fact in changed.items() if key not in self.agenda)
-
-    def _add_joined(self, facts: Iterable[Fact]) -> None:
-        """Add facts that stay joined as they are."""
-        added = list(facts)
+        retractions = Retractions(self._tx, self._loaded, self.agenda, self._marked_anew)
+        added, walks = retractions.settle()
+        self._walks += walks
+        # These stay joined as they are.
         self._loaded.load_predictions(fact.pid for fact in added if fact.pid is not None)
         self._add(added)
-
-    def _leave_rest(self, named: list[FactKey], found: list[Fact], kind: str) -> None:
-        """Leave to walks what explains these, where there was more of it than was loaded."""
-        counts: defaultdict[FactKey | None, list[Fact]] = defaultdict(list)
-        for fact in found:
-            counts[_explained(fact)].append(fact)
-        for key in named:
-            given = counts.get(key, ())
-            if len(given) >= _FEW and not self._loaded.is_whole(key[0]):
-                start = (key[0], key[1], kind, key[2], max(fact.id for fact in given))
-                self._walks.append(Walk(FACTS_BY_EXPLAINED, 4, start))
-
-    def _mark(self, retraction: Fact, changed: dict[FactKey, Fact]) -> None:
-        """Settle what a retraction marks."""
-        key = _explained(retraction)
-        assert key is not None
-        marked = self._loaded.facts.get(key)
-        counted = retraction.effective
-        retraction.effective = 0
-        if retraction.code is not None:
-            # It named another model, as is known since the prediction came: it never counted.
-            if counted and marked is not None:
-                self._mark_anew(key, marked, changed)
-            return
-        retraction.waits_for = None if marked else f"event:{unpack(key[1])}"
-        if marked is None or not may_retract(retraction, marked):
-            return
-        retraction.effective = 1
-        if marked.retracted_at is None or retraction.at < marked.retracted_at:
-            marked.retracted_at = retraction.at
-            changed[key] = marked
-
-    def _mark_anew(self, key: FactKey, marked: Fact, changed: dict[FactKey, Fact]) -> None:
-        """Settle the marks of a fact from all retractions that name it."""
-        prediction = self._loaded.predictions.get(key[0])
-        walk: Walk | None = Walk(FACTS_BY_EXPLAINED, 4, (key[0], key[1], RETRACTION, key[2]))
-        instants: list[int] = []
-        while walk is not None:
-            rows, walk = walk.page(self._tx, 1000)
-            named = [Fact(*row) for row in rows]
-            named = [
-                fact for fact in named if may_retract(fact, marked) and not contradicts(fact, prediction)
-            ]
-            instants += [min(fact.at for fact in named)] if named else []
-        for fact in self.agenda.values():
-            # New ones are not in the store yet.
-            names_it = fact.kind == RETRACTION and fact.code is None and _explained(fact) == key
-            if names_it and may_retract(fact, marked):
-                instants.append(fact.at)
-        marked.retracted_at = min(instants, default=None)
-        changed[key] = marked
 
     # 3. each fact on its own
 
@@ -278,7 +184,7 @@ class Settlement:
             return
         taken = fact.retracted_at is not None
         if fact.kind == REASON and not taken:
-            key = _explained(fact)
+            key = explained(fact)
             thumb = None if key is None else self._loaded.facts.get(key)
             taken = thumb is not None and thumb.kind == THUMB and thumb.retracted_at is not None
         fact.retracted = int(taken)
@@ -411,11 +317,6 @@ class Settlement:
         old_home = self._loaded.home_of(old)
         changes.changed_fact(old, old_home, fact, after, home)
         votes.note(old, old_home, fact, home)
-
-
-def _explained(fact: Fact) -> FactKey | None:
-    """The identity of what a fact explains."""
-    return None if fact.explains is None else (fact.key, fact.explains, fact.source)
 
 
 def _touch(touched: dict[Slot, list[Fact]], pid: bytes, person: str, slot: str) -> None:

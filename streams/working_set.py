@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from streams.processors.join import Case
 from streams.store.port import Transaction
@@ -21,12 +22,19 @@ from streams.store.tables import (
     PREDICTIONS,
     CaseEntry,
     Fact,
+    Index,
     Prediction,
     Row,
+    picking,
 )
 
 WHOLE = 24
 """So many facts about one prediction are loaded together, not asked for one by one."""
+
+FEW = 16
+"""So many rows that change with a fact are settled along with it; further ones are left to a walk."""
+
+_CASE_AT = FACTS.columns.index("case_at")
 
 FactKey = tuple[bytes, bytes, str]
 """An event's partition key, packed id and source: its identity."""
@@ -35,6 +43,23 @@ FactKey = tuple[bytes, bytes, str]
 def fact_key(fact: Fact) -> FactKey:
     """The identity of a fact."""
     return fact.key, fact.id, fact.source
+
+
+class Walk(NamedTuple):
+    """Facts that are still to be settled: those along an index behind a start; `before` ends it, in time."""
+
+    along: Index
+    fixed: int
+    start: tuple[Any, ...]
+    before: int | None = None
+
+    def page(self, transaction: Transaction, most: int) -> tuple[list[Row], Walk | None]:
+        """The next rows, at most so many, and the walk that is left."""
+        rows = transaction.along(FACTS, self.along, [self.start], fixed=self.fixed, limit=most)
+        rest = None if len(rows) < most else self._replace(start=picking(FACTS, self.along.order)(rows[-1]))
+        if self.before is not None and rows and rows[-1][_CASE_AT] >= self.before:
+            return [row for row in rows if row[_CASE_AT] < self.before], None
+        return rows, rest
 
 
 class WorkingSet:
