@@ -3,6 +3,9 @@
 Every case fills a store with very many events that lie in the way of one kind of event, then applies single
 events of that kind, each in a block and transaction of its own as a worker does that is caught up, and the
 same ones on keys of their own. The ratio is that of the medians of their CPU, both sides in turns.
+
+Where an event changes all that lies there, as a prediction does for which retractions wait, the other one
+changes as much that is not of one key.
 """
 
 from __future__ import annotations
@@ -35,11 +38,12 @@ _STORE_BOUND = 3.0
 
 
 class Said(NamedTuple):
-    """An event to send: its kind, id and data; the time is its place in the sequence."""
+    """An event to send: its kind, id and data; its time is its place in the sequence, less `ago` seconds."""
 
     kind: str
     id: str
     data: dict[str, Any]
+    ago: int = 0
 
 
 class Case(NamedTuple):
@@ -158,6 +162,74 @@ def _thumbs_to_retract(count: int) -> Iterator[Said]:
     yield from _thumbs(count)
 
 
+def _busy_thumb(count: int) -> Iterator[Said]:
+    """A thumb with very many reasons that is taken back, all by join key."""
+    yield _made("p", join_key="k")
+    yield _by_key("thumb", "t", "k", "u", value="down")
+    for number in range(count):
+        yield _by_key("reason", f"r-{number}", "k", f"u-{number}", reason="other", explains="t")
+    yield _by_key("retraction", "x", "k", "u", explains="t")
+
+
+def _busy_thumb_by_id(count: int) -> Iterator[Said]:
+    yield _made("p")
+    yield _about("thumb", "t", "p", "u", value="down")
+    for number in range(count):
+        yield _about("reason", f"r-{number}", "p", f"u-{number}", reason="other", explains="t")
+    yield _about("retraction", "x", "p", "u", explains="t")
+
+
+def _taken_back_by_key(count: int) -> Iterator[Said]:
+    for number in range(count):
+        yield _made(f"fresh-{number}", join_key=f"fresh-{number}")
+        yield _by_key("thumb", f"cold-t-{number}", f"fresh-{number}", "u", value="down")
+        yield _by_key("retraction", f"cold-x-{number}", f"fresh-{number}", "u", explains=f"cold-t-{number}")
+
+
+def _taken_back(count: int) -> Iterator[Said]:
+    for number in range(count):
+        yield _made(f"fresh-{number}")
+        yield _about("thumb", f"cold-t-{number}", f"fresh-{number}", "u", value="down")
+        yield _about("retraction", f"cold-x-{number}", f"fresh-{number}", "u", explains=f"cold-t-{number}")
+
+
+def _retracted_again(number: int) -> Said:
+    """Each before all others that came, so that the mark moves."""
+    said = _by_key("retraction", f"hot-{number}", "k", "u", explains="t")
+    return said._replace(ago=4 * number + 4)
+
+
+def _retracted_again_by_id(number: int) -> Said:
+    return _about("retraction", f"hot-{number}", "p", "u", explains="t")._replace(ago=4 * number + 4)
+
+
+_MADE_LATE = 64
+
+
+def _waited_for(count: int) -> Iterator[Said]:
+    """Retractions that name another model than a prediction that is to come: of one thumb, and of many."""
+    for number in range(_MADE_LATE):
+        yield _about("thumb", f"t-{number}", f"late-{number}", "u", value="up")
+    for each in range(count // _MADE_LATE // 2):
+        for number in range(_MADE_LATE):
+            hot, cold = f"late-{number}", f"cold-{number}"
+            said = {"model": "other", "explains": f"t-{number}"}
+            yield _about("retraction", f"x-{number}-{each}", hot, None, **said)
+            yield _about("retraction", f"y-{number}-{each}", hot, None, **said)
+            said = {"model": "other", "explains": f"s-{number}-{each}"}
+            yield _about("thumb", f"s-{number}-{each}", cold, f"u-{each}", value="up")
+            yield _about("retraction", f"z-{number}-{each}", cold, None, **said)
+
+
+MADE_LATE = Case(
+    "prediction that retractions wait for",
+    _waited_for,
+    lambda n: _made(f"late-{n}"),
+    lambda n: _made(f"cold-{n}"),
+    _none,
+)
+"""What it changes is all that lies there, on either side: it grows with that, and no faster."""
+
 CASES = (
     *(
         _said_about_p(kind, **data)
@@ -235,10 +307,25 @@ CASES = (
         lambda n: _about("reason", f"cold-{n}", f"fresh-{n}", f"new-{n}", reason="other", explains=f"t-{n}"),
         _predictions,
     ),
+    Case(
+        "earlier retraction of a busy thumb",
+        _busy_thumb_by_id,
+        _retracted_again_by_id,
+        lambda n: _about("retraction", f"cold-{n}", f"fresh-{n}", "u", explains=f"cold-t-{n}"),
+        _taken_back,
+    ),
+    Case(
+        "earlier retraction of a busy thumb by join key",
+        _busy_thumb,
+        _retracted_again,
+        lambda n: _by_key("retraction", f"cold-{n}", f"fresh-{n}", "u", explains=f"cold-t-{n}"),
+        _taken_back_by_key,
+    ),
 )
+"""Those in which what lies there is left as it is."""
 
 
-class _Fed:
+class Fed:
     """A log and a store that events are put into; time goes on by a second with each."""
 
     def __init__(self, log: MemoryLog, store: Store) -> None:
@@ -265,7 +352,7 @@ class _Fed:
             "type": f"loopline.{said.kind}.v1",
             "id": said.id,
             "source": "/bench",
-            "time": rfc3339(self._now),
+            "time": rfc3339(self._now - said.ago * _SECOND),
             "data": said.data,
         }
         return msgspec.json.encode(event)
@@ -285,7 +372,7 @@ def measure_case(
     case: Case, log: MemoryLog, store: Store, size: int, rounds: int
 ) -> tuple[list[float], list[float]]:
     """CPU seconds of each hot and each fresh event."""
-    fed = _Fed(log, store)
+    fed = Fed(log, store)
     shape = {"text": True}
     declared = {"model": MODEL, "model_version": VERSION, "output_shape": shape}
     fed.put([Said("model.declared", "declared", declared)])
@@ -316,7 +403,7 @@ def _sqlite(folder: str, log: MemoryLog) -> Iterator[Store]:
 def measure(scale: Scale) -> list[Row]:
     """The dearest case of all, on SQLite; every case is among the details."""
     ratios: dict[str, float | int | str] = {}
-    for case in CASES:
+    for case in (*CASES, MADE_LATE):
         log = MemoryLog()
         with _sqlite(scale.folder, log) as store:
             hot, fresh = measure_case(case, log, store, scale.hot_events, scale.hot_rounds)
