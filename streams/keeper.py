@@ -7,8 +7,10 @@ a sender is told to the way in.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -65,6 +67,7 @@ _decode_type = msgspec.json.Decoder(_Typed).decode
 
 _log = structlog.get_logger("loopline")
 
+_MOST_LINES = 10
 _TOLD = {
     "loopline.dataset.released.v1": "a dataset was released",
     "loopline.model.deployed.v1": "a model was deployed",
@@ -73,13 +76,18 @@ _TOLD = {
 
 
 def _tell(events: Iterable[Any]) -> None:
-    """Log what operators look for: none of it holds a personal value."""
+    """Log what operators look for: none of it holds a personal value. A line takes time: a batch gets few."""
+    lines: Counter[tuple[str, str, str | int]] = Counter()
     for event in events:
         told = _TOLD.get(_type_name(type(event)))
         if told is not None:
             data = event.data
             version = data.version if isinstance(data, DatasetReleased) else data.model_version
-            _log.info(told, model=data.model, version=version)
+            lines[told, data.model, version] += 1
+    for told, model, version in islice(lines, _MOST_LINES):
+        _log.info(told, model=model, version=version)
+    if len(lines) > _MOST_LINES:
+        _log.info("more of the same came at once", lines_left_out=len(lines) - _MOST_LINES)
 
 
 class Keeper:

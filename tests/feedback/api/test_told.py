@@ -1,0 +1,25 @@
+"""What a server's log tells of the events that operators look for."""
+
+from __future__ import annotations
+
+from structlog.testing import capture_logs
+
+from tests.feedback.api.conftest import Loop
+from tests.streams.asking import event
+
+
+def test_a_batch_of_deploys_is_a_few_lines(loop: Loop) -> None:
+    """Each deploy is a line, the same ones once; a line takes time, so a large batch has no thousand."""
+    with capture_logs() as few:
+        loop.send(event("model.deployed", "d-1", model="m", model_version="1"))
+    assert [(line["event"], line["version"]) for line in few] == [("a model was deployed", "1")]
+    versions = [str(number) for number in range(100)] * 2
+    with capture_logs() as many:
+        loop.send(
+            *(
+                event("model.deployed", f"e-{number}", model="m", model_version=version)
+                for number, version in enumerate(versions)
+            )
+        )
+    assert len(many) == 11
+    assert many[-1]["lines_left_out"] == 90
