@@ -381,6 +381,27 @@ def test_an_answer_up_to_the_end_of_the_connection_is_read_whole() -> None:
         transport.close()
 
 
+def test_a_piece_of_an_answer_is_handed_on_once() -> None:
+    """A kept connection that breaks in the middle of an answer is not asked again once a piece was given."""
+    asked: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        asked.append(head_of(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        asked.append(head_of(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+
+    pieces: list[bytes] = []
+    with listening(serve) as port:
+        transport = Transport(f"http://127.0.0.1:{port}", 5)
+        transport.request("GET", "/ping")
+        with pytest.raises(Unreachable, match="ended early"):
+            transport.request("GET", "/file", into=pieces.append)
+        transport.close()
+    assert pieces == [b"first"]
+    assert len(asked) == 2
+
+
 def test_a_request_that_another_thread_gives_up_ends_at_once() -> None:
     """abort() ends what waits for an answer, and later requests fail without waiting."""
     asked, done = threading.Event(), threading.Event()

@@ -69,6 +69,18 @@ def check_headers(headers: object, address: Address) -> dict[str, str]:
     return checked
 
 
+class _Given:
+    """Hands pieces of an answer on, and remembers that it has begun to: they cannot be taken back."""
+
+    def __init__(self, into: Callable[[bytes], object]) -> None:
+        self._into = into
+        self.begun = False
+
+    def __call__(self, piece: bytes) -> None:
+        self.begun = True
+        self._into(piece)
+
+
 class Transport:
     """One connection to one server, used by one thread at a time.
 
@@ -139,14 +151,16 @@ class Transport:
         sent = {**self._headers, **(headers or {})}
         if content_type is not None:
             sent["Content-Type"] = content_type
+        given = None if into is None else _Given(into)
         while True:
             reused = self._used and self._connection is not None
             try:
-                return self._exchange(method, self._address.prefix + path, body, sent, deadline, into)
+                return self._exchange(method, self._address.prefix + path, body, sent, deadline, given)
             except (OSError, HTTPException, ValueError) as error:
                 self.close()
                 # A server may close an idle connection at any time; that says nothing about its health.
-                if reused and isinstance(error, ConnectionError) and not self._aborted.is_set():
+                idle = reused and isinstance(error, ConnectionError) and not (given and given.begun)
+                if idle and not self._aborted.is_set():
                     continue
                 raise Unreachable(f"{self.url} does not answer: {_told(error)}") from error
 
