@@ -154,19 +154,6 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
-def read_problem(status: int, body: bytes) -> dict[str, Any]:
-    """The RFC 9457 object in a body, or one made from the status where there is none."""
-    problem = _decoded(body)
-    if isinstance(problem, dict):
-        return problem
-    return {
-        "type": "about:blank",
-        "title": f"HTTP {status}",
-        "detail": f"the server refused with {status} and gave no reason",
-        "code": "refused",
-    }
-
-
 def retry_after(value: str | None) -> float:
     """Seconds to wait as a ``Retry-After`` header says, in seconds or as a date; 0 where it says nothing."""
     if not value:

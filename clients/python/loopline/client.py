@@ -35,7 +35,7 @@ from loopline.errors import (
 )
 from loopline.ids import uuid7
 from loopline.lifetime import EXIT_S
-from loopline.outbox import Outbox
+from loopline.outbox import Fate, Outbox
 from loopline.refusals import OnRefused, Refusals, hand_over
 from loopline.sender import Sender
 from loopline.settings import check_callback, check_seconds, check_size, check_spool, check_text
@@ -64,11 +64,13 @@ class Client(Announcements):
       folder belongs to one server; any number of processes may share it. ``spool_bytes`` bounds it.
     - ``spool_sync``: what a call waits for. ``"soon"``: the event is in the file, which survives the death of
       the process; the disk is asked to keep it within a second. ``"call"``: the disk has it, which survives
-      a power cut too, and costs a call what the disk costs.
+      a power cut too, and costs a call what the disk costs. Where the disk will not, the event is kept and
+      sent all the same, and counted as ``unsynced``.
     - ``on_refused``: called with ``(event, problem)`` in the background for what the server refused, and for
       what cannot be sent at all (a NaN, bytes, over 64 KiB); ``event`` then holds the values as given.
     - ``strict``: raise :class:`~loopline.errors.LooplineError` for what is otherwise logged and counted: an
       event that cannot be JSON or that the server would refuse, a full queue, a spool that cannot be used.
+      After :class:`~loopline.errors.SpoolUnavailable` from a call its event is kept; after others it is not.
     - ``queue_size`` and ``queue_bytes`` bound the memory; a full queue without a spool drops and counts.
     - ``linger``: seconds the first event of a batch waits for company; ``timeout``: seconds for a request.
     - ``headers``: sent with each request, as for a proxy that asks for a token.
@@ -134,7 +136,7 @@ class Client(Announcements):
         self._outbox = Outbox(queue_size, queue_bytes)
         self._sender: Sender | None = None
         if not test:
-            settings = on_refused, linger, timeout, spool_sync == "call"
+            settings = on_refused, linger, timeout, spool is not None and spool_sync == "call"
             self._sender = Sender(self._transport, self._outbox, kept, *settings)
             if kept is not None:
                 # At once: an earlier process may have left something to send.
@@ -175,10 +177,6 @@ class Client(Announcements):
             body = events.encode(envelope)
             if self._check is not None:
                 self._check(body, kind)
-            if self._sender is None:
-                self.events.append(_decode(body))
-            elif not self._sender.put(body):
-                self._dropped(kind)
         except LooplineError as error:
             if self.strict:
                 raise
@@ -187,7 +185,30 @@ class Client(Announcements):
             if self.strict:
                 raise InvalidEvent(f"it cannot be recorded: {type(error).__name__}") from error
             self._refuse(envelope, error)
+        else:
+            self._hand_on(kind, body)
         return events.id_text(envelope.id if named is None else getattr(data, named))
+
+    def _hand_on(self, kind: str, body: bytes) -> None:
+        """Give an event to be sent. Whatever goes wrong from here on, it is not invalid."""
+        if self._sender is None:
+            self.events.append(_decode(body))
+            return
+        try:
+            fate = self._sender.put(body)
+        except Exception as error:
+            said = f"an event may be kept or not: {type(error).__name__}"
+            if self.strict:
+                raise LooplineError(said) from error
+            log.exception("%s", said)
+            return
+        if fate is Fate.DROPPED:
+            self._dropped(kind)
+        elif fate is Fate.UNSYNCED and self.strict:
+            raise SpoolUnavailable(
+                "the event is kept and will be sent, so do not give it again, but the disk has not got it:"
+                " a power cut may lose it (the log says why)"
+            )
 
     def _refuse(self, envelope: events.Envelope, error: Exception) -> None:
         """Count, log and hand on a call of which nothing is sent."""
@@ -306,8 +327,10 @@ class Client(Announcements):
     def stats(self) -> Mapping[str, int]:
         """Where the events of this process are, in numbers.
 
-        ``accepted`` and ``refused`` by the server; ``dropped`` for want of room or time; ``invalid`` never
-        sent; ``queued`` in memory; ``spooled`` on disk; ``torn`` lines of the spool that a crash had cut;
+        ``accepted`` and ``refused`` by the server; ``dropped`` for want of room or time, or with a file of
+        the spool that could not be read; ``invalid`` never sent; ``queued`` in memory; ``spooled`` on disk;
+        ``unsynced`` calls with ``spool_sync="call"`` that returned before the disk had their event;
+        ``torn`` lines of the spool that a crash had cut;
         ``requests`` made, ``failures`` among them after which something had to be sent again, and ``foreign``
         answers that were not Loopline's: of a proxy, a login page, another server on the port.
         """
@@ -318,10 +341,11 @@ class Client(Announcements):
         return {
             "accepted": box.accepted,
             "refused": box.refused,
-            "dropped": box.dropped,
+            "dropped": box.dropped + (spool.lost if spool is not None else 0),
             "invalid": box.invalid,
             "queued": max(unfinished - spooled, 0),
             "spooled": spooled,
+            "unsynced": box.unsynced,
             "torn": spool.torn if spool is not None else 0,
             "requests": box.requests,
             "failures": box.failures,

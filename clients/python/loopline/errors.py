@@ -48,7 +48,11 @@ class Closed(LooplineError):
 
 
 class SpoolUnavailable(LooplineError, OSError):
-    """The spool folder cannot be used now (strict clients only; others go on without it and log why)."""
+    """The spool cannot be used now (strict clients only; others go on without it and log why).
+
+    Raised when a client is made, and by a call with ``spool_sync="call"`` whose event the disk has not got:
+    that event is kept and will be sent, so do not give it again.
+    """
 
 
 class SpoolRefused(SpoolUnavailable, InvalidSetting):

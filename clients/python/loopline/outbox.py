@@ -10,10 +10,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from enum import Enum
 
 # One request carries at most so many events and bytes (the server takes twice that).
 BATCH_ITEMS = 500
 BATCH_BYTES = 512 * 1024
+
+
+class Fate(Enum):
+    """What became of an event that was given to be sent: exactly one of these."""
+
+    KEPT = "kept"
+    #: Kept and to be sent, but the disk, which the call was to wait for, has not said that it has it.
+    UNSYNCED = "unsynced"
+    DROPPED = "dropped"
 
 
 class Outbox:
@@ -39,6 +49,7 @@ class Outbox:
         self.spooler_waits = False
         self.away = False
         self.dropped = 0
+        self.unsynced = 0
         self.accepted = 0
         self.refused = 0
         self.invalid = 0
@@ -66,6 +77,11 @@ class Outbox:
                 self.spooler_waits = False
                 self.overflow.notify()
         return True
+
+    def count_unsynced(self) -> None:
+        """Count one event that is kept, and not on the disk when its call returns."""
+        with self.lock:
+            self.unsynced += 1
 
     def wake(self) -> None:
         """Tell a sender that waits for events that there is one, in the spool."""

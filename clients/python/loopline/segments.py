@@ -14,6 +14,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+try:
+    import fcntl
+except ImportError:  # Windows has no flock, and a spool without a lock would send events of living processes.
+    fcntl = None  # type: ignore[assignment]
+
+LOCKS = fcntl is not None
+"""Whether this system can lock a file for a process."""
+
 MAGIC = b"loopline-spool 1 "
 HEADER_BYTES = len(MAGIC) + 21
 SUFFIX = ".spool"
@@ -38,6 +46,11 @@ class Batch(Struct):
     segment: Segment
     events: list[bytes]
     end: int
+
+
+def lock(descriptor: int) -> None:
+    """Hold a file for as long as this process lives. Raises OSError where another process holds it."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def frame(event: bytes) -> bytes:
@@ -72,6 +85,29 @@ def write_whole(descriptor: int, blob: bytes, offset: int) -> None:
         raise
 
 
+def read_events(segment: Segment, end: int, most: int, most_bytes: int) -> tuple[Batch, int]:
+    """The next events of a segment up to ``end``, about so many bytes; and how many lines were torn."""
+    events: list[bytes] = []
+    start, torn = segment.start, 0
+    wanted = min(end - start, most_bytes)
+    block = os.pread(segment.descriptor, wanted, start)
+    if b"\n" not in block and wanted < end - start:
+        block = os.pread(segment.descriptor, end - start, start)
+    place = 0
+    while len(events) < most and (line_end := block.find(b"\n", place)) >= 0:
+        event = unframe(block[place:line_end])
+        place = line_end + 1
+        if event is None:
+            torn += 1
+        else:
+            events.append(event)
+    if place == 0:
+        # The last line has no end: the process died while writing it.
+        torn += 1
+        place = end - start
+    return Batch(segment, events, start + place), torn
+
+
 def bytes_of_others(folder: Path, own: set[str]) -> int:
     """What the segments of a folder take, without those of these names."""
     total = 0
@@ -90,6 +126,11 @@ def fault_of(found: os.stat_result) -> str | None:
     if found.st_mode & _OTHERS_MAY_WRITE:
         return f"can be written by others (mode {stat.S_IMODE(found.st_mode):o})"
     return None
+
+
+def removed(segment: Segment) -> bool:
+    """Whether its file has no name any more, so that only this process can still read it."""
+    return os.fstat(segment.descriptor).st_nlink == 0
 
 
 def fdatasync(descriptor: int) -> None:

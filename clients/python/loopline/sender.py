@@ -23,7 +23,7 @@ from loopline.backoff import Backoff
 from loopline.dividing import deliver
 from loopline.errors import Unreachable
 from loopline.lifetime import end_with_pool, look_after
-from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
+from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Fate, Outbox
 from loopline.refusals import OnRefused, hand_over
 from loopline.spooler import Spooler
 from loopline.transport import Transport
@@ -100,25 +100,30 @@ class Sender:
 
     # ---- the product's side
 
-    def put(self, event: bytes) -> bool:
-        """Keep one event, on disk or in memory, and return at once; False when it was dropped and counted."""
+    def put(self, event: bytes) -> Fate:
+        """Keep one event, on disk or in memory, and return at once; what became of it is counted too."""
         if self._pid != os.getpid():
             self.after_fork()
-        kept = self._keep(event) or self.outbox.put(event)
+        fate = self._keep(event)
         if self._thread is None:
             self.start()
-        return kept
+        return fate
 
-    def _keep(self, event: bytes) -> bool:
-        """Write one event into the spool; False where there is none, or where it cannot be written now."""
-        spool = self.spool
-        if spool is None or self.outbox.closed or not spool.put(event):
-            return False
-        if self._sync_calls:
-            spool.sync()
-        if self.outbox.sender_waits:
-            self.outbox.wake()
-        return True
+    def _keep(self, event: bytes) -> Fate:
+        """Into the spool or, where there is none or it cannot be written now, into memory."""
+        spool, outbox = self.spool, self.outbox
+        if spool is not None and not outbox.closed and spool.put(event):
+            kept = not self._sync_calls or spool.sync()
+            if outbox.sender_waits:
+                outbox.wake()
+        elif outbox.put(event):
+            kept = not self._sync_calls
+        else:
+            return Fate.DROPPED
+        if kept:
+            return Fate.KEPT
+        outbox.count_unsynced()
+        return Fate.UNSYNCED
 
     def start(self) -> None:
         """Start the threads, once; late in an interpreter's life that may fail, and closing sends instead."""
@@ -130,11 +135,14 @@ class Sender:
                 self._spooler = Spooler(self.outbox, self.spool)
         try:
             end_with_pool()
-            self._thread.start()
             if self._spooler is not None:
                 self._spooler.thread.start()
+            self._thread.start()
         except RuntimeError:
-            self._thread = self._spooler = None
+            with self.outbox.lock:
+                if self._spooler is not None:
+                    self._spooler.stop()
+                self._thread = self._spooler = None
 
     def idle(self) -> bool:
         """Whether there is nothing to wait for: no events, and no thread at work."""

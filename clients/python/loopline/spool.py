@@ -14,41 +14,34 @@ once :meth:`Spool.sync` returned.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from loopline.adoption import left_behind
+from loopline.complaints import Complaints
 from loopline.errors import SpoolRefused, SpoolUnavailable
 from loopline.ids import uuid7
 from loopline.segments import (
     FRESH,
     HEADER_BYTES,
+    LOCKS,
     SUFFIX,
     Batch,
     Segment,
     bytes_of_others,
-    clear_away,
     fault_of,
     fdatasync,
     frame,
     header,
-    read_all,
-    read_header,
+    lock,
+    read_events,
+    removed,
     sync_folder,
-    unframe,
     write_whole,
 )
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock, and a spool without a lock would send events of living processes.
-    fcntl = None  # type: ignore[assignment]
-
-log = logging.getLogger("loopline")
 
 # Between two looks for room in a folder that was full, in a product's call.
 _LOOK_EVERY_S = 0.05
@@ -68,7 +61,7 @@ class Spool:
         limit: int = 256 * 1024 * 1024,
         segment_bytes: int = 4 * 1024 * 1024,
     ) -> None:
-        if fcntl is None:
+        if not LOCKS:
             raise SpoolRefused("a spool needs file locks (flock), which this system does not have")
         self.folder = Path(folder)
         self._limit = limit
@@ -76,11 +69,15 @@ class Spool:
         self._segments: list[Segment] = []
         self._writing: Segment | None = None
         self._elsewhere = 0
-        self._complaint: str | None = None
-        self._complaint_at = 0.0
+        self._complaints = Complaints()
         self._synced_at = 0.0
-        self.torn = 0
+        #: Lines that a crash had cut, and events of files that could not be read.
+        self.torn = self.lost = 0
         self._begin_process()
+        self._make_folder()
+
+    def _make_folder(self) -> None:
+        """The folder, where it is missing, and whether it may be used."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -105,6 +102,8 @@ class Spool:
         self._budget = 0
         self._look_at = 0.0
         self._written = self._synced = 0
+        # How often a sync failed, and how much the latest of them was to keep.
+        self._failures = self._failed = 0
         # Written into since the last sync, and whether there is a name among them that the folder may lose.
         self._dirty: list[Segment] = []
         self._named = False
@@ -135,11 +134,11 @@ class Spool:
                     return True
                 stored = self._put_slowly(event, size)
             except OSError as error:
-                self._complain(f"the spool {self.folder} cannot be written: {error}")
+                self._complaints.note(f"the spool {self.folder} cannot be written: {error}")
                 stored = False
             finally:
                 self._busy = False
-        self._tell()
+        self._complaints.tell()
         return stored
 
     def _put_slowly(self, event: bytes, size: int) -> bool:
@@ -160,7 +159,7 @@ class Spool:
                 stored = self._write(events)
             finally:
                 self._busy = False
-        self._tell()
+        self._complaints.tell()
         return stored
 
     def _write(self, events: Sequence[bytes]) -> int:
@@ -169,10 +168,10 @@ class Spool:
             try:
                 count = self._write_some(events[stored:])
             except OSError as error:
-                self._complain(f"the spool {self.folder} cannot be written: {error}")
+                self._complaints.note(f"the spool {self.folder} cannot be written: {error}")
                 break
             if count == 0:
-                self._complain(f"the spool {self.folder} is full ({self._limit} bytes)")
+                self._complaints.note(f"the spool {self.folder} is full ({self._limit} bytes)")
                 break
             stored += count
         return stored
@@ -206,9 +205,15 @@ class Spool:
         """A new segment, locked before its name can be seen by others."""
         name = self.folder / f"{os.getpid()}-{uuid7()}"
         fresh = f"{name}{FRESH}"
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(fresh, flags, 0o600)
+        except FileNotFoundError:
+            # Somebody removed the folder.
+            self._make_folder()
+            descriptor = os.open(fresh, flags, 0o600)
+        try:
+            lock(descriptor)
             write_whole(descriptor, header(HEADER_BYTES), 0)
             path = f"{name}{SUFFIX}"
             os.rename(fresh, path)
@@ -234,38 +239,71 @@ class Spool:
         """Whether something waits here that a power cut would take."""
         return self._synced < self._written and self.waiting > 0
 
-    def sync(self, every_s: float = 0.0) -> None:
+    def sync(self, every_s: float = 0.0) -> bool:
         """Ask the disk to keep what was written through a power cut, unless that was done so short ago.
 
-        Callers at the same time share one: who waits for another's finds its own events in it or syncs again.
+        Whether all that was written before this call is kept now. Callers at the same time share one sync:
+        who waits for another's finds its own events in it or syncs again.
         """
         with self._lock:
-            wanted = self._written
+            wanted, failures = self._written, self._failures
         with self._sync_lock:
-            if self._synced >= wanted or time.monotonic() < self._synced_at + every_s:
-                return
-            with self._lock:
-                reached = self._written
-                # Copies, so that nobody waits for the disk with the lock held.
-                copies = [os.dup(each.descriptor) for each in self._dirty if each in self._segments]
-                dirty, named = self._dirty, self._named
-                self._dirty = [] if self._writing is None else [self._writing]
-                self._named = False
-            self._synced_at = time.monotonic()
-            try:
-                for copy in copies:
+            if self._synced >= wanted:
+                return True
+            if self._failures > failures and self._failed >= wanted:
+                # The one waited for failed. The system says so once: another would succeed, and keep nothing.
+                return False
+            if time.monotonic() < self._synced_at + every_s:
+                return False
+            done = self._sync_dirty()
+        self._complaints.tell()
+        return done
+
+    def _sync_dirty(self) -> bool:
+        with self._lock:
+            reached = self._written
+            dirty, named = self._dirty, self._named
+            self._dirty = [] if self._writing is None else [self._writing]
+            self._named = False
+        self._synced_at = time.monotonic()
+        try:
+            with contextlib.ExitStack() as opened:
+                for copy in self._copies(dirty, opened):
                     fdatasync(copy)
-                if named:
-                    sync_folder(self.folder)
-                self._synced = reached
-            except OSError as error:
-                with self._lock:
-                    self._dirty, self._named = dirty + self._dirty, named or self._named
-                self._complain(f"the spool {self.folder} cannot be synced: {error}")
-            finally:
-                for copy in copies:
-                    os.close(copy)
-        self._tell()
+            if self._let_go_of_removed(dirty):
+                raise FileNotFoundError("its files were removed")
+            if named:
+                sync_folder(self.folder)
+        except OSError as error:
+            with self._lock:
+                known = [each for each in dirty if each in self._segments and not removed(each)]
+                self._dirty = known + [each for each in self._dirty if each not in known]
+                self._named = named or self._named
+                self._failures += 1
+                self._failed = reached
+            self._complaints.note(f"the spool {self.folder} cannot be synced: {error}")
+            return False
+        self._synced = reached
+        return True
+
+    def _copies(self, segments: Sequence[Segment], opened: contextlib.ExitStack) -> list[int]:
+        """Their descriptors once more, so that nobody waits for the disk with the lock held."""
+        copies = []
+        with self._lock:
+            for segment in segments:
+                if segment in self._segments:
+                    copies.append(os.dup(segment.descriptor))
+                    opened.callback(os.close, copies[-1])
+        return copies
+
+    def _let_go_of_removed(self, segments: Sequence[Segment]) -> bool:
+        """Whether somebody removed the file of one of these: it is read to its end, and written no more."""
+        with self._lock:
+            gone = [each for each in segments if each in self._segments and removed(each)]
+            if self._writing in gone:
+                self._writing = None
+            self._dirty = [each for each in self._dirty if each not in gone]
+        return bool(gone)
 
     # ---- reading
 
@@ -276,40 +314,23 @@ class Spool:
                 segment = next((each for each in self._segments if each.start < each.end), None)
                 if segment is None:
                     return None
-                start, end = segment.start, segment.end
-            batch = self._read(segment, start, end, most, most_bytes)
+                end = segment.end
+            batch = self._read(segment, end, most, most_bytes)
             if batch.events:
                 return batch
             # Nothing but damaged lines: step over them.
             self.acknowledge(batch)
 
-    def _read(self, segment: Segment, start: int, end: int, most: int, most_bytes: int) -> Batch:
-        wanted = min(end - start, most_bytes)
+    def _read(self, segment: Segment, end: int, most: int, most_bytes: int) -> Batch:
         try:
-            block = os.pread(segment.descriptor, wanted, start)
-            if b"\n" not in block and wanted < end - start:
-                block = os.pread(segment.descriptor, end - start, start)
+            batch, torn = read_events(segment, end, most, most_bytes)
         except OSError as error:
-            self._complain(f"{segment.path} cannot be read, its events are given up: {error}")
-            self._tell()
+            self._complaints.note(f"{segment.path} cannot be read, its events are given up: {error}")
+            self._complaints.tell()
+            self.lost += segment.records
             return Batch(segment, [], end)
-        events: list[bytes] = []
-        place = 0
-        while len(events) < most:
-            line_end = block.find(b"\n", place)
-            if line_end < 0:
-                break
-            event = unframe(block[place:line_end])
-            place = line_end + 1
-            if event is None:
-                self.torn += 1
-            else:
-                events.append(event)
-        if place == 0:
-            # The last line has no end: the process died while writing it.
-            self.torn += 1
-            place = end - start
-        return Batch(segment, events, start + place)
+        self.torn += torn
+        return batch
 
     def acknowledge(self, batch: Batch) -> None:
         """The server has answered for these: never read them again; remove a segment at its end."""
@@ -328,8 +349,8 @@ class Spool:
                     self._remove(segment)
             except OSError as error:
                 # They may be sent once more after a restart; their ids make that harmless.
-                self._complain(f"{segment.path} cannot be marked: {error}")
-        self._tell()
+                self._complaints.note(f"{segment.path} cannot be marked: {error}")
+        self._complaints.tell()
 
     def _empty(self, segment: Segment) -> None:
         """Forget what was acknowledged and keep the file: the next call needs no new one."""
@@ -344,7 +365,9 @@ class Spool:
         if segment is self._writing:
             self._writing = None
         try:
-            os.unlink(segment.path)
+            # It may be gone already, with the folder.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(segment.path)
         finally:
             os.close(segment.descriptor)
 
@@ -355,46 +378,21 @@ class Spool:
         adopted = 0
         with self._lock:
             own = {each.path for each in self._segments}
-        for path in sorted(self.folder.iterdir()):
-            if path.suffix == SUFFIX and str(path) not in own:
-                segment = self._take_over(path)
-                if segment is not None:
-                    adopted += segment.records
-                    with self._lock:
-                        self._segments.append(segment)
-            elif path.suffix == FRESH:
-                clear_away(path)
-        self._tell()
+            writing = [] if self._writing is None else [self._writing]
+        if self._let_go_of_removed(writing):
+            self._complaints.note(f"files of the spool {self.folder} were removed: new ones are written")
+        for segment in left_behind(self.folder, own, self._complaints):
+            adopted += segment.records
+            with self._lock:
+                self._segments.append(segment)
+            if segment.records == 0:
+                # All that the process got to write, if anything, is a line that was cut.
+                batch = Batch(segment, [], segment.end)
+                if segment.start < segment.end:
+                    batch = self._read(segment, segment.end, segment.end, segment.end)
+                self.acknowledge(batch)
+        self._complaints.tell()
         return adopted
-
-    def _take_over(self, path: Path) -> Segment | None:
-        """Lock a segment that nobody holds; None when there is nothing in it to take."""
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            found = os.fstat(descriptor)
-            fault = fault_of(found) if stat.S_ISREG(found.st_mode) else "is no file"
-            if fault is not None:
-                self._complain(
-                    f"{path} {fault}: its events are not sent. Is it yours? Then chown and chmod 600 it"
-                )
-                raise PermissionError(path)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another adopter may have sent and removed it between our open and our lock.
-            if found.st_ino != os.stat(path).st_ino:
-                raise FileNotFoundError(path)
-            blob = read_all(descriptor)
-            start = read_header(blob)
-            records = sum(unframe(line) is not None for line in blob[start:].split(b"\n")[:-1])
-            if records == 0:
-                os.unlink(path)
-                raise FileNotFoundError(path)
-        except OSError:
-            os.close(descriptor)
-            return None
-        return Segment(str(path), descriptor, start, len(blob), records)
 
     # ---- the end
 
@@ -425,16 +423,3 @@ class Spool:
             # Closing, and not LOCK_UN: the lock belongs to every copy of the descriptor.
             with contextlib.suppress(OSError):
                 os.close(segment.descriptor)
-
-    def _complain(self, what: str) -> None:
-        """Note what is wrong, at most once in ten seconds: a full disk would say so with every event."""
-        moment = time.monotonic()
-        if moment >= self._complaint_at:
-            self._complaint_at = moment + 10
-            self._complaint = what
-
-    def _tell(self) -> None:
-        """Log it, with no lock held: the product's log handlers may be slow, or speak through this client."""
-        what, self._complaint = self._complaint, None
-        if what is not None:
-            log.error("%s", what)
