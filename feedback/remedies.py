@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-DECLARATION = "declaration:"
+from streams.store.tables import DECLARATION
 
 _OTHERS = {
     "declaration": ("labels of further versions", "declare them: `loopline model declare`"),

@@ -19,6 +19,7 @@ from streams.processors.labels import LABELLING
 from streams.store.port import Range, Snapshot, Transaction
 from streams.store.tables import (
     COUNTS,
+    DECLARATION,
     DECLARATIONS,
     FACTS,
     FACTS_BY_TIME,
@@ -60,7 +61,7 @@ def judge_again(transaction: Transaction, model: str, before: Declared, after: D
     if before.others is None:
         # What was judged was judged by its version's own declaration, and that never changes.
         for version in after.own if after.others is None else _waiting(transaction, model):
-            _judge_waiting(transaction, f"declaration:{model}@{version}")
+            _judge_waiting(transaction, f"{DECLARATION}{model}@{version}")
         return
     # Nothing waits. What no declaration of its own serves was judged by the one for later versions.
     for kind in sorted(LABELLING):
@@ -88,7 +89,7 @@ def _taken_over(
 
 def _waiting(snapshot: Snapshot, model: str) -> Iterator[str]:
     """The versions of a model for whose declaration something waits."""
-    prefix = f"declaration:{model}@"
+    prefix = f"{DECLARATION}{model}@"
     within, last = Range(prefix, prefix + "\U0010ffff"), None
     while names := snapshot.distinct(FACTS, "waits_for", within, after=last, limit=_VERSIONS_AT_ONCE):
         yield from (name.removeprefix(prefix) for name in names)

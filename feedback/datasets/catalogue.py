@@ -91,9 +91,8 @@ def list_releases(shelf: Shelf, model: str | None = None) -> list[dict[str, Any]
 
 def summary(content: Mapping[str, Any]) -> dict[str, Any]:
     """A release in a few fields, from its manifest."""
-    given = {"dataset": dataset_in(content), "release_name": content.get("release_name")}
     return (
-        given
+        {"dataset": dataset_in(content), "release_name": content.get("release_name")}
         | {
             name: content[name]
             for name in (
@@ -107,8 +106,5 @@ def summary(content: Mapping[str, Any]) -> dict[str, Any]:
                 "parents",
             )
         }
-        | {
-            "release_name": content.get("release_name"),
-            "splits": {split: said["rows"] for split, said in content["splits"].items()},
-        }
+        | {"splits": {split: said["rows"] for split, said in content["splits"].items()}}
     )

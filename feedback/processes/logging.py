@@ -21,8 +21,6 @@ import structlog
 from feedback.escaping import for_terminal
 from feedback.redaction import redacted
 
-FORMATS = ("console", "json")
-
 Fields = MutableMapping[str, Any]
 
 

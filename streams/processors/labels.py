@@ -28,7 +28,7 @@ from streams.processors.amend import (
     later,
     slot_of,
 )
-from streams.store.tables import Fact, Override, Prediction
+from streams.store.tables import DECLARATION, Fact, Override, Prediction
 
 Fits = Shape
 """Whether a label, as canonical JSON text, fits a declared shape."""
@@ -100,7 +100,7 @@ def judge(fact: Fact, prediction: Prediction, fits: Fits | None) -> None:
 
 
 def _declaration(prediction: Prediction) -> str:
-    return f"declaration:{prediction.model}@{prediction.model_version}"
+    return f"{DECLARATION}{prediction.model}@{prediction.model_version}"
 
 
 def vote_alone(fact: Fact, prediction: Prediction, fits: Fits | None) -> None:

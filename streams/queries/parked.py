@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from streams.store.port import Range, Snapshot
-from streams.store.tables import FACTS
+from streams.store.tables import DECLARATION, FACTS
 
 MOST_COUNTED = 100_000
 """A group is counted up to so many; `more` says that there are others."""
@@ -16,7 +16,6 @@ MOST_COUNTED = 100_000
 MOST_VERSIONS = 20
 """So many undeclared versions are groups of their own; what waits for further ones is one group."""
 
-DECLARATION = "declaration:"
 _KINDS = ("prediction:", "join_key:", "event:")
 
 
