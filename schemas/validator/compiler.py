@@ -200,13 +200,16 @@ class Compiler:
 
     def pattern(self, text: str, path: str) -> tuple[Callable[[str], bool], int]:
         """The test of a pattern, and its size. Raises NotASchema or CannotBeUsed."""
-        size = size_of(text)
+        try:
+            size = size_of(text)
+        except Malformed as error:
+            raise NotASchema(f"{path}: {error}") from None
         # Each takes time to be made, however short it is.
         self._pattern_parts += _LEAST_PARTS + size
         if self._pattern_parts > MOST_PATTERN_PARTS:
             raise CannotBeUsed(f"its patterns have over {MOST_PATTERN_PARTS} parts, repetitions written out")
         try:
-            return matcher(text), size
+            return matcher(text, size), size
         except Malformed as error:
             raise NotASchema(f"{path}: {error}") from None
         except Unusable as error:

@@ -13,6 +13,9 @@ from collections.abc import Callable
 MOST_SIZE = 5_000
 """An expression of so many parts, repetitions written out, is too large."""
 
+MOST_LENGTH = 5_000
+"""One of more characters is refused before anything reads it: nearly every character is a part."""
+
 _MEMORY_BYTES = 1024 * 1024
 _CLASS_PARTS = 64
 _ESCAPE = re.compile(
@@ -21,8 +24,7 @@ _ESCAPE = re.compile(
     r"|\\([Z/])"
 )
 _REPEATED = re.compile(r"\{([0-9]{1,9})(?:,([0-9]{0,9}))?\}")
-_TOKEN = re.compile(r"\\[pP]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[:[a-z^]+:\]|[^\]\\])*\]|.", re.DOTALL)
-
+_POSIX = re.compile(r"\[:\^?[a-z]{1,10}:\]")
 
 _NOT_LINEAR = ("invalid perl operator", "invalid escape sequence", "bad repetition operator", "too large")
 
@@ -36,19 +38,26 @@ class Unusable(ValueError):
 
 
 def size_of(pattern: str) -> int:
-    """How many parts an expression has when its repetitions are written out; found in one pass."""
-    sizes, last, place = [0], [0], 0
-    while place < len(pattern):
+    """How many parts an expression has when its repetitions are written out; found in one pass.
+
+    A number over MOST_SIZE says only that it is too large. Raises Malformed when a class is not closed.
+    """
+    if len(pattern) > MOST_LENGTH:
+        return MOST_SIZE + 1
+    # Of each group that is open: its parts so far, and those of the last thing in it.
+    sizes, last, total, place = [0], [0], 0, 0
+    while place < len(pattern) and total <= MOST_SIZE:
         repeated = _REPEATED.match(pattern, place)
         if repeated is not None:
             times = max(int(repeated[1]), int(repeated[2] or 0), 1)
-            sizes[-1] += last[-1] * (times - 1)
+            more = last[-1] * (times - 1)
+            sizes[-1] += more
+            total += more
             place = repeated.end()
             continue
-        token = _TOKEN.match(pattern, place)
-        assert token is not None
-        part = token[0]
-        place = token.end()
+        end = _end_of_token(pattern, place)
+        part = pattern[place:end]
+        place = end
         if part == "(":
             sizes.append(0)
             last.append(0)
@@ -57,12 +66,55 @@ def size_of(pattern: str) -> int:
             last.pop()
             sizes[-1] += inner
             last[-1] = inner
+            total += 1
         elif part not in ("*", "+", "?"):
             last[-1] = _part_size(part)
             sizes[-1] += last[-1]
-        if sum(sizes) > MOST_SIZE:
-            break
-    return sum(sizes)
+            total += last[-1]
+    return total
+
+
+def _end_of_token(pattern: str, place: int) -> int:
+    """Where the character, the escape or the class that begins at a place ends. Raises Malformed."""
+    if pattern[place] == "[":
+        return _end_of_class(pattern, place)
+    if pattern[place] != "\\":
+        return place + 1
+    if pattern.startswith(("p{", "P{"), place + 1):
+        return _behind(pattern, "}", place)
+    return min(place + 2, len(pattern))
+
+
+def _end_of_class(pattern: str, start: int) -> int:
+    place = start + 1
+    if pattern.startswith("^", place):
+        place += 1
+    # The first bracket stands for itself.
+    first = place
+    while place < len(pattern):
+        character = pattern[place]
+        if character == "]" and place > first:
+            return place + 1
+        named = _POSIX.match(pattern, place) if character == "[" else None
+        if named is not None:
+            place = named.end()
+        else:
+            place += 2 if character == "\\" else 1
+    raise _not_closed(pattern, start)
+
+
+def _behind(pattern: str, closing: str, start: int) -> int:
+    end = pattern.find(closing, start)
+    if end < 0:
+        raise _not_closed(pattern, start)
+    return end + 1
+
+
+def _not_closed(pattern: str, start: int) -> Malformed:
+    return Malformed(
+        f"the pattern {pattern[:80]!r} is no regular expression"
+        f" (what begins with {pattern[start : start + 10]!r} is not closed)"
+    )
 
 
 def _part_size(part: str) -> int:
@@ -89,13 +141,17 @@ def _as_re2(pattern: str) -> str:
     )
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """A test whether a text has a match somewhere. Raises Malformed or Unusable."""
+def matcher(pattern: str, size: int) -> Callable[[str], bool]:
+    """A test whether a text has a match somewhere; `size` is what `size_of` said of the expression.
+
+    Raises Malformed or Unusable.
+    """
     import re2
 
-    if size_of(pattern) > MOST_SIZE:
+    if size > MOST_SIZE:
         raise Unusable(
-            f"the pattern {pattern[:80]!r} is too large: {MOST_SIZE} parts, repetitions written out"
+            f"the pattern {pattern[:80]!r} is too large: over {MOST_SIZE} parts, repetitions written out,"
+            f" or over {MOST_LENGTH} characters"
         )
     options = re2.Options()
     options.max_mem = _MEMORY_BYTES

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from schemas.canonical import whole
 from schemas.validator.compiler import CannotBeUsed, NotASchema
 from schemas.validator.keywords import compiled
 from schemas.validator.numbers import is_multiple
-from schemas.validator.patterns import MOST_SIZE, Unusable, matcher, size_of
+from schemas.validator.patterns import MOST_LENGTH, MOST_SIZE, Malformed, Unusable, matcher, size_of
 from schemas.validator.steps import MOST_STEPS, Run, TooCostly
 
 _NAMES = st.sampled_from(["a", "b", "c", "ab", "x1"])
@@ -206,12 +208,17 @@ def test_the_ends_of_the_range_are_told_at_once(number: float, divisor: float, m
     assert is_multiple(number, divisor) is multiple
 
 
+def matching(pattern: str) -> Callable[[str], bool]:
+    """The test of a pattern, sized first as a schema's is."""
+    return matcher(pattern, size_of(pattern))
+
+
 def test_a_pattern_takes_linear_time() -> None:
     """What a backtracking engine would try for ever is told."""
-    names = matcher("^([A-Za-z]+[ '-]?)+$")
+    names = matching("^([A-Za-z]+[ '-]?)+$")
     assert not names("Wolfeschlegelsteinhausenbergerdorff1" * 1000)
     assert names("Ann O'Neill-Smith")
-    assert not matcher("(x+x+)+y")("x" * 60_000)
+    assert not matching("(x+x+)+y")("x" * 60_000)
 
 
 @pytest.mark.parametrize(
@@ -220,14 +227,69 @@ def test_a_pattern_takes_linear_time() -> None:
 def test_what_cannot_be_linear_is_refused(pattern: str) -> None:
     """With a sentence that says what to write instead."""
     with pytest.raises(Unusable, match=r"linear time|parts"):
-        matcher(pattern)
+        matching(pattern)
 
 
 @given(st.text("ab({[)}]\\dp*+?,.^$019-|L:", max_size=30))
 def test_the_size_of_any_text_is_found(pattern: str) -> None:
-    """Malformed ones included, in one pass."""
-    assert size_of(pattern) >= 0
+    """In one pass; what has a class that is not closed is none to RE2 either."""
+    try:
+        assert size_of(pattern) >= 0
+    except Malformed:
+        with pytest.raises((Malformed, Unusable)):
+            matcher(pattern, 1)
     assert size_of("(?:" * 3 + "a" + "){10}" * 3) >= 1000 or MOST_SIZE < 1000
+
+
+class _Looked(str):
+    """A text that counts how many characters of it were looked at."""
+
+    looked = 0
+
+    def __getitem__(self, place: Any) -> str:
+        found = str.__getitem__(self, place)
+        self.looked += len(found)
+        return found
+
+    def startswith(self, *asked: Any) -> bool:
+        self.looked += 1
+        return str.startswith(self, *asked)
+
+    def find(self, what: str, *bounds: Any) -> int:
+        found = str.find(self, what, *bounds)
+        self.looked += (len(self) if found < 0 else found) - bounds[0]
+        return found
+
+
+_HOSTILE = ["(", "[", "[:", "[[:", "\\p{", "{", "|", "\\", "[]", "(?:", "a{9", "[^", "[\\"]
+
+
+@pytest.mark.parametrize("part", _HOSTILE)
+def test_sizing_a_pattern_looks_at_each_character_a_few_times(part: str) -> None:
+    """Whatever it repeats: at once when it is too long, and in one pass just below that."""
+    long = _Looked(part * (64 * 1024 // len(part)))
+    assert size_of(long) > MOST_SIZE
+    assert long.looked == 0
+    short = _Looked(part * (MOST_LENGTH // len(part)))
+    with suppress(Malformed):
+        size_of(short)
+    assert short.looked <= 5 * len(short) + 50
+
+
+@pytest.mark.parametrize("part", _HOSTILE)
+def test_a_schema_sizes_each_pattern_once(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is refused, or takes part, with a sentence."""
+    sized: list[str] = []
+
+    def counting(pattern: str) -> int:
+        sized.append(pattern)
+        return size_of(pattern)
+
+    monkeypatch.setattr("schemas.validator.compiler.size_of", counting)
+    pattern = part * (64 * 1024 // len(part))
+    with pytest.raises((CannotBeUsed, NotASchema), match="parts"):
+        compiled({"pattern": pattern})
+    assert sized == [pattern]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +298,7 @@ def test_the_size_of_any_text_is_found(pattern: str) -> None:
 )
 def test_ecmascripts_escapes_are_understood(pattern: str, text: str) -> None:
     """As JSON Schema has them."""
-    assert matcher(pattern)(text)
+    assert matching(pattern)(text)
 
 
 def _twice(name: str) -> dict[str, Any]:
