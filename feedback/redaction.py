@@ -29,21 +29,29 @@ _NAME = re.compile(
 )
 _URL_NAME = re.compile(r"(?i)(?:_|^)(?:URL|URI|DSN|PROXY|STORE|DATASETS|LOG)$")
 
-# Greedy: a password may have @ / : % in it that nobody escaped, so it ends at the last @ before a space.
-_IN_ADDRESS = re.compile(r"(://[^:@/\s'\"]*:)[^\s'\"]*(@)")
-_SPACED = re.compile(r"(postgres(?:ql)?://[^:@/\s'\"]*:)(?!\d+[/?,\s])[^'\"\n]*(@)")
-_ALONE = re.compile(r"(https?://)[^\s/@'\"]+(@)")
+MOST_SHOWN = 8 * 1024
+"""Of a longer message so many characters are shown: its beginning, and the lines at its end."""
+_CUT = " ... "
+
+# All of these take time linear in the text: none begins to look again where another try of it has looked.
+# A password may have @ / : % in it that nobody escaped, so it ends at the last @ before a space; in addresses
+# of PostgreSQL, before a quote or the end of the line.
+_RUN, _USER = re.compile(r"[^\s'\"]++"), re.compile(r"://[^:@/\s'\"]*+:")
+_LINE = re.compile(r"[^'\"\n]++")
+_POSTGRES_USER = re.compile(r"postgres(?:ql)?://[^:@/\s'\"]*+:(?!\d++[/?,\s])")
+_POSTGRES, _ANY_ADDRESS = re.compile(r"postgres(?:ql)?://"), re.compile("://")
+_ALONE = re.compile(r"(https?://)[^\s/@'\"]++(@)")
 _PAIR = re.compile(
-    rf"""(?ix)
-    (?P<key> ["']? \b (?:[a-z0-9]+[_.-])* (?:{_SECRET_WORDS}) (?:[_-](?:file))? ["']? )
-    (?P<sep> \s* = \s* | (?<=["']) \s* : \s* )
-    (?P<value> '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | [^\s&,;)}}\]'"]+ )
+    rf"""(?isx)
+    (?P<key> (?<![a-z0-9]) (?:{_SECRET_WORDS}) (?:[_-](?:file))? ["']? )
+    (?P<sep> \s*+ = \s*+ | (?<=["']) \s*+ : \s*+ )
+    (?P<value> '(?:[^'\\]|\\.)*+ (?:'|\\?\Z) | "(?:[^"\\]|\\.)*+ (?:"|\\?\Z) | [^\s&,;)}}\]'"]++ )
     """
 )
 _HEADER = re.compile(
-    r"(?i)\b((?:proxy-)?authorization['\"]?\s*[:=]\s*['\"]?)((?:basic|bearer|digest|aws4\S*)\s+)?[^\s'\"]+"
+    r"(?i)\b((?:proxy-)?authorization['\"]?\s*+[:=]\s*+['\"]?)((?:basic|bearer|digest|aws4[^\s'\"]*+)\s++)?[^\s'\"]++"
 )
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s++[a-z0-9._~+/=-]{8,}")
 
 _known: set[str] = set()
 
@@ -58,13 +66,36 @@ def redacted(text: str) -> str:
     for secret in _secrets(os.environ):
         if secret in text:
             text = text.replace(secret, HIDDEN)
-    text = _IN_ADDRESS.sub(rf"\1{HIDDEN}\2", text)
+    text = _cut(text)
     if "://" in text:
-        text = _SPACED.sub(rf"\1{HIDDEN}\2", text)
+        text = _RUN.sub(lambda found: _without_password(found[0], _USER), text)
+        text = _LINE.sub(lambda found: _without_password(found[0], _POSTGRES_USER), text)
         text = _ALONE.sub(_without_user, text)
     text = _HEADER.sub(lambda found: f"{found[1]}{found[2] or ''}{HIDDEN}", text)
     text = _BEARER.sub(lambda found: f"{found[1]} {HIDDEN}", text)
     return _PAIR.sub(_without_value, text)
+
+
+def _cut(text: str) -> str:
+    """The text, or the beginning of a long one and the lines at its end; no secret is cut in two.
+
+    Half an address has no form by which its password would be known: it is left out.
+    """
+    if len(text) <= MOST_SHOWN:
+        return text
+    start, end = text[: MOST_SHOWN // 2], text[-MOST_SHOWN // 2 :].partition("\n")[2]
+    last_line, last_word = start.rfind("\n") + 1, max(map(start.rfind, " \t\n")) + 1
+    for half in (_POSTGRES.search(start, last_line), _ANY_ADDRESS.search(start, last_word)):
+        if half is not None:
+            start = start[: half.end()]
+    return f"{start}{_CUT}\n{end}" if end else start + _CUT
+
+
+def _without_password(run: str, user: re.Pattern[str]) -> str:
+    """A text without what stands between the first user in it and the last @."""
+    end = run.rfind("@")
+    found = user.search(run, 0, end) if end > 0 else None
+    return run if found is None else f"{run[: found.end()]}{HIDDEN}{run[end:]}"
 
 
 def _without_user(found: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.redaction import redacted
+from feedback.redaction import MOST_SHOWN, redacted
 from feedback.settings import BadSetting, adopt_library_secrets, value
 
 S = "s3cr3t-Pa55"
@@ -113,3 +113,47 @@ def test_a_secrets_file_that_everybody_can_read_is_told(
     assert [record.getMessage() for record in caplog.records] == [
         f"PGPASSWORD_FILE can be read by every user of this machine: chmod 600 {file}"
     ]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "postgres://",
+        "https://",
+        "http://a:",
+        "://",
+        "a.",
+        "authorization:'aws4",
+        "password=",
+        "password",
+        "@",
+    ],
+)
+def test_a_long_message_is_cut_before_anything_is_looked_for(part: str) -> None:
+    """However it is made up; and what it says first and last is shown."""
+    said = redacted("first\n" + part * (64 * 1024 // len(part)) + "\nlast")
+    assert len(said) <= MOST_SHOWN + 10
+    assert said.startswith("first\n")
+    assert said.endswith("\nlast")
+
+
+@given(
+    st.sampled_from(
+        [
+            f"postgresql://u:{S}/@{S} {S}@h/d",
+            f"https://{S}@h",
+            f"s3://A:{S}@{S}@b/x",
+            f"password='{S} {S}'",
+            f"Authorization: Basic {S}",
+        ]
+    ),
+    st.integers(0, 100),
+    st.sampled_from(["x", " ", "\n", "@", "x y@"]),
+)
+def test_no_secret_is_cut_in_two(secret: str, before: int, filling: str) -> None:
+    """Wherever in it a long message is cut: not even half of the secret is shown."""
+    for middle in (MOST_SHOWN // 2, 3 * MOST_SHOWN):
+        start = (filling * MOST_SHOWN)[: middle - before - 1] + " "
+        said = redacted(start + secret + (" " + filling * 4 * MOST_SHOWN)[: 4 * MOST_SHOWN - middle])
+        assert S[:6] not in said
+        assert S[-6:] not in said
