@@ -40,7 +40,7 @@ _HIDING = re.compile(rb"\\u00(?:00|3[aA])")
 _SPELT = re.compile(rb"\\u00[2-7]")
 _OFFSET_WITHOUT_COLON = re.compile(rb'[+-][0-9]{4}"')
 # A number that may be out of a float's range: a long exponent, or a short one and very many digits.
-_PERHAPS_TOO_LARGE = re.compile("[0-9](?:[eE][+]?[0-9]{3}|[0-9]{200})")
+_PERHAPS_TOO_LARGE = re.compile("[0-9][eE][+]?[0-9]{3}|(?<![0-9])[0-9]{201}")
 
 
 class Verdict(msgspec.Struct, gc=False):

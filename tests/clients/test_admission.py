@@ -265,6 +265,12 @@ def test_what_only_the_server_can_say_is_left_to_it() -> None:
     "call, said, path, message",
     [
         ("thumb", {"prediction_id": "p", "value": "sideways"}, "$.value", "expected one of 'up', 'down'"),
+        (
+            "thumb",
+            {"prediction_id": "p", "value": " - at `$.data.id`" * 3_000 + "\n"},
+            "$.value",
+            "'up', 'down'",
+        ),
         ("thumb", {"prediction_id": "p"}, "$.value", "missing"),
         ("thumb", {"value": "up"}, "$", "say what this is about"),
         ("thumb", {"value": "up", "join_key": "t"}, "$", "needs model="),

@@ -19,6 +19,7 @@ _URL = re.compile(
     r"(?P<path>/[^?#]*)?",
     re.IGNORECASE,
 )
+_LONGEST_NAME = 253
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
 # What RFC 3986 lets stand in a path, and percent signs that escape something.
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
@@ -94,7 +95,8 @@ def _host(name: str, url: str, found: re.Match[str]) -> str:
             raise _invalid(name, url, "there is no IPv6 address in its brackets") from None
         return found["v6"] + (f"%{found['zone']}" if found["zone"] else "")
     host = found["name"]
-    if not host.isascii():
+    # A longer one is no name in any spelling, and takes long to be spelt.
+    if not host.isascii() and len(host) <= _LONGEST_NAME:
         try:
             host = host.encode("idna").decode()
         except UnicodeError:

@@ -22,7 +22,8 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 _OFFSET_WITHOUT_COLON = re.compile(rb'[+-][0-9]{4}"')
-_WHERE = re.compile(r" - at (?:`key` in )?`(.*)`\Z")
+# Greedy: what stands before the last of them may be a value that the message quotes.
+_WHERE = re.compile(r"(.*) - at (?:`key` in )?`([^`]*)`\Z", re.DOTALL)
 _MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
 _NUMBER_FOR_TEXT = re.compile(r"Expected `str`, got `(?:int|float)`")
 
@@ -69,9 +70,9 @@ def _decoder(kind: str) -> Callable[[bytes], Any]:
 
 def _explained(said: str, kind: str) -> InvalidEvent:
     """What msgspec says, with the path in the words of the call, and without the value that it may quote."""
-    found = _WHERE.search(said)
-    path = "$" if found is None else found[1].replace("$.data", "$", 1)
-    what = said if found is None else said[: found.start()]
+    found = _WHERE.match(said)
+    path = "$" if found is None else found[2].replace("$.data", "$", 1)
+    what = said if found is None else found[1]
     missing = _MISSING_FIELD.match(what)
     if missing is not None:
         return InvalidEvent("it is missing", f"{path}.{missing[1]}")
