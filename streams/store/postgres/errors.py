@@ -53,6 +53,11 @@ class StoreDamaged(PostgresError, StoreRefused):
 def _raise_unless_away(server: str, error: psycopg.Error) -> None:
     """Raises RefusedValue or StoreDamaged for an error that another try does not mend."""
     state = error.sqlstate or ""
+    if not state and isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+        # The driver's own word, before it has asked the server: a NUL in a text, a number too large.
+        raise RefusedValue(
+            f"PostgreSQL at {server} cannot be given a value ({type(error).__name__})"
+        ) from error
     if state.startswith(_OF_THE_DATA):
         raise RefusedValue(f"PostgreSQL at {server} cannot hold a value ({error.sqlstate})") from error
     if state.startswith(_OF_THE_STORE):

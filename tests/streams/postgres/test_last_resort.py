@@ -100,6 +100,8 @@ def test_a_table_that_is_not_as_this_version_made_it_refuses(store: PostgresStor
         (psycopg.errors.CharacterNotInRepertoire, RefusedValue),
         (psycopg.errors.NumericValueOutOfRange, RefusedValue),
         (psycopg.errors.UniqueViolation, RefusedValue),
+        (psycopg.DataError, RefusedValue),
+        (psycopg.IntegrityError, RefusedValue),
         (psycopg.errors.UndefinedColumn, StoreRefused),
         (psycopg.errors.IndexCorrupted, StoreRefused),
         (psycopg.errors.DiskFull, StoreUnavailable),
@@ -108,6 +110,9 @@ def test_a_table_that_is_not_as_this_version_made_it_refuses(store: PostgresStor
     ],
 )
 def test_the_servers_errors_are_told_apart(error: type[psycopg.Error], becomes: type[Exception]) -> None:
-    """About the data, about the store, or about now: only the last is for trying again."""
+    """About the data, about the store, or about now: only the last is for trying again.
+
+    The driver's own have no SQLSTATE.
+    """
     with pytest.raises(becomes), translated("host:5432/name"):
         raise error("x")
