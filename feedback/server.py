@@ -154,6 +154,7 @@ def build_app(
     """
     metrics = metrics or Metrics()
     pool = Readers(_READERS, "reader")
+    originals = Originals(log)
     services = Services(
         log,
         Ends(log, clock, keep_ends_ns),
@@ -162,7 +163,7 @@ def build_app(
         datasets,
         clock,
         metrics,
-        Originals(log),
+        originals,
         lineage,
         worker,
         pool,
@@ -172,7 +173,14 @@ def build_app(
         own_views,
     )
     identity = log.identity
-    collector = Collector(appender, identity.partitions, first=identity.first, metrics=metrics, clock=clock)
+    collector = Collector(
+        appender,
+        identity.partitions,
+        first=identity.first,
+        metrics=metrics,
+        clock=clock,
+        letter=originals.dead_letter,
+    )
     running = [partial(each, collector.keeper) for each in beside]
     return Server(collector, _site(services, stuck_after_s, running), metrics)
 

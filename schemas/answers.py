@@ -394,6 +394,14 @@ DEAD_LETTERS: Schema = list_of(
                 "contentEncoding": "base64",
                 "description": "The item as sent.",
             },
+            "settled": {
+                "type": "boolean",
+                "description": "Whether it was put back and accepted since.",
+            },
+            "replayed": {
+                "type": "boolean",
+                "description": "The older name of `settled`, with the same value.",
+            },
         },
         "One refused item.",
     ),

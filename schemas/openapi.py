@@ -150,7 +150,7 @@ _REPLAYING: Node = {
     "schema": {"type": "string"},
     "description": (
         "`1` says that dead letters are put back, each with `looplinereplay` in front: one that is refused"
-        " again is not kept a second time."
+        " again is not kept a second time when the letter that it names has the same bytes."
     ),
 }
 

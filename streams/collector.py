@@ -25,6 +25,7 @@ from streams.admission import Verdict, admit, admit_batch, takes_long
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
 from streams.aside import Aside
 from streams.keeper import Keeper, Writer
+from streams.log.block import DeadLetter
 from streams.log.port import DEAD, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from streams.splitting import CannotSplit, split_array, split_lines
@@ -41,7 +42,7 @@ BACKFILL = (b"loopline-backfill", b"1")
 """The header of requests with old events, which are left out of latency metrics."""
 
 REPLAYING = (b"loopline-replay", b"1")
-"""The header of requests that put dead letters back: what is refused again is not kept a second time."""
+"""The header of requests that put dead letters back: what lies there already is not kept a second time."""
 
 _JSON_SPACE = b" \t\r\n"
 _UNREADABLE = (problems.INVALID_JSON, problems.NOT_UTF8)
@@ -97,6 +98,7 @@ class Collector:
         appender: where accepted and refused items are written down.
         partitions: how many partitions the log's current epoch has.
         first: the number of the first of them.
+        letter: the dead letter at an offset and place of the log; it raises where there is none.
         clock: nanoseconds since 1970, the instant of receipt.
 
     `keeper` is what puts items into the log, for the other ways in to share.
@@ -111,10 +113,13 @@ class Collector:
         metrics: Metrics | None = None,
         clock: Callable[[], int] = time.time_ns,
         catalog: Catalog = CATALOG,
+        letter: Callable[[int, int], DeadLetter] | None = None,
     ) -> None:
         self._metrics = metrics or Metrics()
         self._aside = Aside()
-        self.keeper = Keeper(appender, partitions, first=first, metrics=self._metrics, catalog=catalog)
+        self.keeper = Keeper(
+            appender, partitions, first=first, metrics=self._metrics, catalog=catalog, letter=letter
+        )
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,7 +18,7 @@ from schemas.fields import DEAD_LETTER_NAME
 from streams.log.port import DEAD
 
 _NAME = re.compile(DEAD_LETTER_NAME)
-_MARK = re.compile(rb'\{"' + REPLAY_ATTRIBUTE.encode() + rb'":"[a-z0-9:]{1,64}"(,|(?=\}))')
+_MARK = re.compile(rb'\{"' + REPLAY_ATTRIBUTE.encode() + rb'":"([a-z0-9:]{1,64})"(?:,|(?=\}))')
 _SPACE = b" \t\r\n"
 
 
@@ -76,9 +76,12 @@ def marked(name: str, item: bytes) -> bytes:
     return b'{"' + REPLAY_ATTRIBUTE.encode() + b'":"' + name.encode() + b'"' + comma + plain[1:]
 
 
-def is_marked(item: bytes) -> bool:
-    """Whether an item says in front which dead letter it was, as what `marked` gives does."""
-    return _MARK.match(item.strip(_SPACE)) is not None
+def mark_of(item: bytes) -> Name | None:
+    """The place that an item names in front, as what `marked` gives does; None where it names none."""
+    match = _MARK.match(item.strip(_SPACE))
+    if match is None or not is_name(text := match[1].decode()):
+        return None
+    return parse_name(text)
 
 
 def unmarked(item: bytes) -> bytes:

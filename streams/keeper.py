@@ -7,8 +7,9 @@ a sender is told to the way in.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from schemas.events import DatasetReleased
 from schemas.identity import partition_of
 from streams.admission import Verdict, clocks_ahead
 from streams.appender import Batch, Part, dead_letters
-from streams.dead_letters import is_marked
+from streams.dead_letters import mark_of, unmarked
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, PartlyDurable
 from streams.metrics import Metrics
@@ -97,6 +98,8 @@ class Keeper:
         appender: where accepted and refused items are written down.
         partitions: how many partitions the log's current epoch has.
         first: the number of the first of them.
+        letter: the dead letter at an offset and place of the log, to see whether what is put back lies
+            there already; it raises where there is none. Called on another thread.
     """
 
     def __init__(
@@ -107,8 +110,10 @@ class Keeper:
         first: int = 0,
         metrics: Metrics | None = None,
         catalog: Catalog = CATALOG,
+        letter: Callable[[int, int], DeadLetter] | None = None,
     ) -> None:
         self.catalog = catalog
+        self._letter = letter
         self._appender = appender
         self._partitions = partitions
         self._first = first
@@ -124,16 +129,32 @@ class Keeper:
     ) -> str:
         """Put items into the log; returns the position that covers them. Raises NotDurable.
 
-        `replaying`: dead letters are put back. One that is refused again lies there already, and is not
-        kept a second time.
+        `replaying`: dead letters are put back. One that is refused again is not kept a second time when
+        the letter that it names has these very bytes.
         """
         letters = [
             DeadLetter(verdict.problem.code, verdict.problem.detail, verdict.id, verdict.source, verdict.item)
             for verdict in refused
             if verdict.problem is not None and verdict.problem.code != problems.TOO_LARGE
-            if not (replaying and is_marked(verdict.item))
         ]
+        if replaying and any(mark_of(letter.bytes) for letter in letters):
+            letters = await asyncio.to_thread(self._new_ones, letters)
         return await self.write(received, accepted, refused, letters)
+
+    def _new_ones(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Those that do not lie in the log already."""
+        return [letter for letter in letters if not self._is_kept(letter.bytes)]
+
+    def _is_kept(self, item: bytes) -> bool:
+        name = mark_of(item)
+        if name is None or not name.refused or self._letter is None:
+            return False
+        try:
+            kept = self._letter(name.offset, name.place)
+        except Exception:
+            # It is not there, or cannot be read now: to keep one twice loses nothing.
+            return False
+        return unmarked(kept.bytes) == unmarked(item)
 
     async def write(
         self,

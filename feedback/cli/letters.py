@@ -52,8 +52,8 @@ def list_command(choices: Choices, code: str | None, limit: int, put_back: bool)
     settled = 0
     with connect(choices) as service:
         for item in pages(service, "v1", "dead-letters", code=code):
-            settled += item["settled"]
-            if item["settled"] and not put_back:
+            settled += bool(item.get("settled"))
+            if item.get("settled") and not put_back:
                 continue
             more = len(items) == limit
             if more:
@@ -67,7 +67,8 @@ def list_command(choices: Choices, code: str | None, limit: int, put_back: bool)
     if put_back:
         titles = ("state", *titles)
         rows = [
-            ("settled" if item["settled"] else "open", *row) for item, row in zip(items, rows, strict=True)
+            ("settled" if item.get("settled") else "open", *row)
+            for item, row in zip(items, rows, strict=True)
         ]
     nothing = "Nothing is open." if settled else "Nothing was refused."
     lines = table(titles, rows) if rows else [nothing]
@@ -122,7 +123,7 @@ def replay(
     """Send refused items again, with their original bytes, after what was wrong has been fixed.
 
     What is accepted is settled. What is refused again stays open, once, and is told here; exit status 1.
-    Corrected bytes need the source and id that the dead letter has.
+    Corrected bytes need the source and id that the dead letter has; refused, they are a dead letter too.
     """
     if sum((bool(names), code is not None, everything)) != 1:
         raise click.UsageError("name dead letters, or give --code CODE, or --all: one of the three")
@@ -231,13 +232,13 @@ def _one_a_line(items: Iterable[Item]) -> Iterator[Batch]:
 def _named(service: Service, names: Iterable[str]) -> Iterator[Any]:
     for name in names:
         item = _find(service, name)
-        if item["settled"]:
+        if item.get("settled"):
             raise Refused(f"{name} was put back and accepted before")
         yield item
 
 
 def _listed(service: Service, code: str | None) -> Iterator[Any]:
-    return (item for item in pages(service, "v1", "dead-letters", code=code) if not item["settled"])
+    return (item for item in pages(service, "v1", "dead-letters", code=code) if not item.get("settled"))
 
 
 def _find(service: Service, name: str) -> Any:

@@ -20,6 +20,7 @@ from streams.log.block import DeadLetter, raw_items, read_block, read_dead_lette
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, NotDurable
 from streams.metrics import Metrics
+from streams.queries.originals import Originals
 from tests.streams.asking import BATCH, LINES, SINGLE, Answer, ask, ask_now, encoded, event, thumb
 from tests.streams.test_appender import GatedLog
 
@@ -33,7 +34,13 @@ class Served:
         self.log = GatedLog(partitions)
         self.metrics = Metrics()
         self.appender = Appender(self.log, self.metrics)
-        self.app = Collector(self.appender, partitions, metrics=self.metrics, clock=lambda: RECEIVED)
+        self.app = Collector(
+            self.appender,
+            partitions,
+            metrics=self.metrics,
+            clock=lambda: RECEIVED,
+            letter=Originals(self.log).dead_letter,
+        )
 
     def ask(self, body: bytes | list[bytes], content_type: str | None = BATCH, **more: Any) -> Answer:
         """One request."""
@@ -459,3 +466,24 @@ def test_a_dead_letter_that_is_put_back_in_vain_is_kept_once(served: Served) -> 
         assert len(served.letters()) == letters
     served.ask(b"[" + wrong + b"]", headers=[("loopline-replay", "1")])
     assert len(served.letters()) == letters + 1
+
+
+@pytest.mark.parametrize(
+    "name, item",
+    [
+        ("dead:7:0", None),
+        ("dead:0:7", None),
+        ("dead:999999999999999999:0", None),
+        ("0:0:0", None),
+        ("dead:0:0", {"id": "other"}),
+        ("dead:abc", None),
+    ],
+)
+def test_what_only_looks_put_back_is_kept(served: Served, name: str, item: Any) -> None:
+    """The letter that it names is not there, or has other bytes: what was refused is kept."""
+    wrong = {**thumb("t-1"), "type": "loopline.feedback.smell.v1"}
+    served.ask(encoded([wrong]))
+    again = marked(name, encoded({**wrong, **(item or {})}))
+    answer = served.ask(b"[" + again + b"]", headers=[("loopline-replay", "1")])
+    assert [item["status"] for item in answer.json["items"]] == ["refused"]
+    assert [letter.bytes for letter in served.letters()] == [encoded(wrong), again]
