@@ -394,6 +394,9 @@ DEAD_LETTERS: Schema = list_of(
                 "contentEncoding": "base64",
                 "description": "The item as sent.",
             },
+        },
+        "One refused item.",
+        {
             "settled": {
                 "type": "boolean",
                 "description": "Whether it was put back and accepted since.",
@@ -403,7 +406,6 @@ DEAD_LETTERS: Schema = list_of(
                 "description": "The older name of `settled`, with the same value.",
             },
         },
-        "One refused item.",
     ),
     "What was refused, by the collector or by the worker's verdict.",
 )
