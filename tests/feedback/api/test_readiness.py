@@ -12,9 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from feedback.api import readiness
 from feedback.api.readiness import Progress
 from feedback.api.services import WorkerSays
-from feedback.home import HomeMissing
+from feedback.home import HomeMissing, HomeRefused
 from streams.log.block import write_block
 from streams.log.port import NotDurable, parse_positions
+from streams.store.sqlite import StoreUnreadable
 from tests.feedback.api.conftest import Loop, made
 from tests.streams import faulty
 from tests.streams.asking import SINGLE, encoded, event, thumb
@@ -54,6 +55,14 @@ def test_a_read_without_views_is_503(loop: Loop) -> None:
     assert loop.get("/v1/counts", 503)["code"] == "unavailable"
     assert loop.client.get("/v1/counts").headers["retry-after"] == "1"
     assert loop.client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("damaged", [HomeRefused, StoreUnreadable])
+def test_views_that_cannot_be_opened_are_503_with_the_reason(loop: Loop, damaged: type[Exception]) -> None:
+    """A pointer or a file that is damaged is no defect of the server's: it says what there is to do."""
+    loop.store = damaged("this is damaged: do that")
+    assert loop.get("/v1/counts", 503)["detail"] == "this is damaged: do that"
+    assert loop.get("/readyz", 503)["reasons"] == ["this is damaged: do that"]
 
 
 def test_a_log_that_cannot_be_written_is_not_ready(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
