@@ -14,18 +14,19 @@ import contextlib
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from streams.log.port import DEAD, LogIdentity, LogMissing, NotDurable
 from streams.sentinels import reached
+from streams.sqlite_connections import SqliteConnections
 from streams.write_ahead import WriteAheadLog
 
 __all__ = ["LogMissing", "SqliteLog", "create_log"]
 
 _OFFSET_BITS = 40
 _BUSY_S = 1.0
-_READERS_KEPT = 8
+_SETTINGS = ("synchronous=FULL",)
 # SQLite writes it back at 4 MiB; one append may be larger, and the disk gets that back.
 _LONGEST_WAL_BYTES = 8 * 1024 * 1024
 _SCHEMA = """
@@ -61,12 +62,9 @@ class SqliteLog:
     def __init__(self, path: Path, *, writable: bool = False, wal: WriteAheadLog | None = None) -> None:
         if not path.exists():
             raise LogMissing(f"there is no log at {path}")
-        self._path = path
-        self._guard = threading.Lock()
         self._writing = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._closed = False
-        self._writer = self._connect("rw" if writable else "ro")
+        self._connections = SqliteConnections(path, "the log", busy_s=_BUSY_S, reader=_SETTINGS)
+        self._writer = self._connections.open(_SETTINGS, writable=writable)
         self._writable = writable
         self._wal = wal or WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
         try:
@@ -79,42 +77,6 @@ class SqliteLog:
         except BaseException:
             self._writer.close()
             raise
-
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=_BUSY_S,
-        )
-        try:
-            connection.execute("PRAGMA synchronous=FULL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read on, until the context ends."""
-        with self._guard:
-            if self._closed:
-                raise sqlite3.ProgrammingError(f"the log at {self._path} was closed")
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect("ro")
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._guard:
-            if not self._closed and len(self._idle) < _READERS_KEPT:
-                self._idle.append(connection)
-                return
-        connection.close()
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
         with self._writing:
@@ -139,12 +101,12 @@ class SqliteLog:
         reached("append.3")
 
     def ends(self) -> dict[int, int]:
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             return _ends(connection, self._partitions)
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         first, last = _place(partition, offset), _range(partition)[1]
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             rows = connection.execute(_READ, (first, last, limit)).fetchall()
         return [record for (record,) in rows]
 
@@ -155,11 +117,7 @@ class SqliteLog:
                 self._wal.shorten(self._writer)
 
     def close(self) -> None:
-        with self._guard:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._connections.close()
         with self._writing:
             if self._writable:
                 # Whoever copies the file by hand now gets all of it. A reader may be in the way; then not.

@@ -24,13 +24,13 @@ from typing import Any
 
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
+from streams.sqlite_connections import SqliteConnections
 from streams.store import statements
 from streams.store.port import ANY, Applied, Range, RefusedValue
 from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table, picking
 from streams.write_ahead import WriteAheadLog
 
 _PAGE_BYTES = 4096
-_READERS_KEPT = 8
 # The writer's cache holds the hot ends of all indexes. Readers are many, and have the system's cache; what
 # they sort goes to the disk when it is much. During a long snapshot the write-ahead log can only grow;
 # `shorten` gives the disk its room back.
@@ -279,16 +279,14 @@ class SqliteStore:
         if not path.exists():
             raise StoreMissing(f"there is no store at {path}")
         self._path = path
-        self._guard = threading.Lock()
         self._writing = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
+        self._connections = SqliteConnections(path, "the store", busy_s=_BUSY_S, reader=_READER)
         self._writer: sqlite3.Connection | None = None
-        self._closed = False
         self._wal = wal or WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
         try:
             if writable:
-                self._writer = self._connect(writable=True)
-            with self._reading() as connection:
+                self._writer = self._connections.open(_WRITER)
+            with self._connections.reading() as connection:
                 row = connection.execute("SELECT log, epoch, partitions, views_version FROM meta").fetchone()
         except sqlite3.DatabaseError as error:
             self.close()
@@ -299,49 +297,10 @@ class SqliteStore:
         self.log = LogIdentity(*row[:3])
         self.views_version: int = row[3]
 
-    def _connect(self, *, writable: bool) -> sqlite3.Connection:
-        # Opened for reading only, SQLite still makes the shared-memory file that readers of a
-        # write-ahead log need, so a reader can come before, beside and after a writer.
-        connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=_BUSY_S,
-            cached_statements=256,
-        )
-        try:
-            for setting in _WRITER if writable else _READER:
-                connection.execute(f"PRAGMA {setting}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._guard:
-            if self._closed:
-                raise sqlite3.ProgrammingError(f"the store at {self._path} was closed")
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._connect(writable=False)
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._guard:
-            if not self._closed and len(self._idle) < _READERS_KEPT:
-                self._idle.append(connection)
-                return
-        connection.close()
-
     @contextmanager
     def snapshot(self) -> Iterator[SqliteSnapshot]:
         """A consistent state to read from, until the context ends."""
-        with self._reading() as connection:
+        with self._connections.reading() as connection:
             connection.execute("BEGIN")
             snapshot = SqliteSnapshot(connection)
             try:
@@ -386,11 +345,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close every connection: now, or at the end of the snapshot or transaction that uses it."""
-        with self._guard:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._connections.close()
         # The writer is last: it takes the write-ahead log along.
         with self._writing:
             if self._writer is not None:
