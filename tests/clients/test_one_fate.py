@@ -283,6 +283,19 @@ def test_a_closed_strict_client_keeps_nothing(tmp_path: Path, make: Make) -> Non
     assert (client.stats()["dropped"], client.stats()["unsynced"]) == (1, 0)
 
 
+def test_closing_with_a_full_spool_says_so(
+    tmp_path: Path, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What neither the server nor the spool took is dropped, and the log does not advise a spool."""
+    client = make(url=f"http://127.0.0.1:{free_port()}", spool=tmp_path / "spool")
+    with pytest.MonkeyPatch.context() as patch:
+        no_room(patch)
+        client.thumb("p-1", "up")
+        assert not client.close(0.1)
+    assert client.stats()["dropped"] == 1
+    assert "the spool did not take them" in caplog.text
+
+
 def test_a_thread_that_cannot_start_leaves_no_other_behind(
     server: FakeServer, tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,7 +238,8 @@ class Sender:
         if lost:
             with self.outbox.lock:
                 self.outbox.dropped += lost
-            log.warning("closed before %d events could be sent; a spool would keep them", lost)
+            why = "a spool would keep them" if self.spool is None else "the spool did not take them"
+            log.warning("closed before %d events could be sent; %s", lost, why)
         done = self.unfinished() == 0 and not rest
         if self.spool is not None:
             self.spool.close()
