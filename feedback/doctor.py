@@ -25,6 +25,7 @@ from feedback.doctor_cluster import examine_cluster
 from feedback.door import files_for
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
+from feedback.plurals import many
 from feedback.redaction import redacted
 from feedback.service import NoAddress, NoAnswer, address_of, reach, serves
 from feedback.settings import value
@@ -32,6 +33,7 @@ from feedback.supervisor import listen
 from streams.log.port import format_positions
 from streams.projection import OtherViews, check
 from streams.queries.freshness import lag
+from streams.queries.originals import Originals
 from streams.store.port import StoreRefused
 from streams.store.sqlite import SqliteStore
 
@@ -122,7 +124,10 @@ def _folder(home: Home) -> Findings:
     left = [entry.name for entry in home.path.glob(f"{SCRATCH_PREFIX}*")]
     if left:
         yield Finding(
-            "scratch", WARN, f"{len(left)} folders of work aside", "the next `loopline up` removes old ones"
+            "scratch",
+            WARN,
+            f"{many(len(left), 'folder')} of work aside",
+            "the next `loopline up` removes old ones",
         )
 
 
@@ -216,7 +221,7 @@ def _views(home: Home) -> Findings:
             at = format_positions({partition: applied.offset for partition, applied in positions.items()})
             yield Finding("views", OK, f"version {store.views_version}, at {at or 'the beginning'}")
             yield from _progress(home, lag(positions, ends))
-            yield from contents(snapshot)
+            yield from contents(snapshot, Originals(log))
 
 
 def _progress(home: Home, behind: int) -> Findings:
@@ -226,14 +231,14 @@ def _progress(home: Home, behind: int) -> Findings:
     elif home.server() is None:
         state = WARN if behind else OK
         yield Finding(
-            "worker", state, f"not running, {behind} blocks behind", "`loopline up`" if behind else ""
+            "worker", state, f"not running, {many(behind, 'block')} behind", "`loopline up`" if behind else ""
         )
     elif said.state != "running":
         yield Finding(
-            "worker", WARN, f"{said.state}: {said.reason or 'since a moment'}, {behind} blocks behind"
+            "worker", WARN, f"{said.state}: {said.reason or 'since a moment'}, {many(behind, 'block')} behind"
         )
     else:
-        yield Finding("worker", OK, f"running, {behind} blocks behind")
+        yield Finding("worker", OK, f"running, {many(behind, 'block')} behind")
 
 
 def _clock(home: Home) -> Findings:

@@ -13,11 +13,13 @@ from feedback.cluster import NO_VIEWS, Cluster
 from feedback.datasets.shelves import shelf_of
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
 from feedback.place import NothingHere
+from feedback.plurals import many
 from feedback.settings import without_password
 from streams.kafka.topics import show
 from streams.log.port import format_positions
 from streams.projection import check
 from streams.queries.freshness import lag
+from streams.queries.originals import Originals
 from streams.store.port import StoreRefused
 from streams.store.tables import VIEWS_VERSION
 
@@ -92,17 +94,17 @@ def _views(cluster: Cluster) -> Findings:
             yield Finding("views", FAIL, str(error))
             return
         ends = log.ends()
-    with store.snapshot() as snapshot:
-        positions = snapshot.positions()
-        at = format_positions({partition: applied.offset for partition, applied in positions.items()})
-        yield Finding("views", OK, f"version {store.views_version}, at {at or 'the beginning'}")
-        behind = lag(positions, ends)
-        do = "are the workers running (`loopline worker`), and what does their /readyz say?"
-        state = WARN if behind > _MANY_BEHIND else OK
-        yield Finding("lag", state, f"{behind:,} blocks behind the log", do if state != OK else "")
-        newest = max((applied.received for applied in positions.values()), default=0) / 1e9
-        yield from clock(newest)
-        yield from contents(snapshot)
+        with store.snapshot() as snapshot:
+            positions = snapshot.positions()
+            at = format_positions({partition: applied.offset for partition, applied in positions.items()})
+            yield Finding("views", OK, f"version {store.views_version}, at {at or 'the beginning'}")
+            behind = lag(positions, ends)
+            do = "are the workers running (`loopline worker`), and what does their /readyz say?"
+            state = WARN if behind > _MANY_BEHIND else OK
+            yield Finding("lag", state, f"{many(behind, 'block')} behind the log", do if state != OK else "")
+            newest = max((applied.received for applied in positions.values()), default=0) / 1e9
+            yield from clock(newest)
+            yield from contents(snapshot, Originals(log))
 
 
 def _datasets(cluster: Cluster) -> Findings:

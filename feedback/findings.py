@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, ParamSpec
 
+from feedback.plurals import many
 from feedback.remedies import remedies
 from feedback.service import NoAddress, NoAnswer, reach
 from feedback.settings import without_password
 from loopline.errors import NotLoopline
-from streams.queries.dead_letters import settled_count
+from streams.queries.dead_letters import settled_counts
+from streams.queries.originals import Originals
 from streams.queries.parked import parked
 from streams.store.port import Snapshot
 from streams.store.tables import DEAD_LETTERS
@@ -44,25 +46,23 @@ def checked(subject: str, look: Callable[P, Findings], *args: P.args, **kwargs: 
         yield Finding(subject, FAIL, without_password(f"{type(error).__name__}: {error}"))
 
 
-def contents(snapshot: Snapshot) -> Findings:
+def contents(snapshot: Snapshot, originals: Originals) -> Findings:
     """What waits, and what was refused."""
     groups = parked(snapshot)
     over = "over " if any(group["more"] for group in groups) else ""
-    yield Finding(
-        "waiting", OK, f"{over}{sum(group['events'] for group in groups):,} events (`loopline waiting`)"
-    )
+    waiting = many(sum(group["events"] for group in groups), "event")
+    yield Finding("waiting", OK, f"{over}{waiting} (`loopline waiting`)")
     for each in remedies(groups):
         yield Finding("waits for", WARN if each.urgent else OK, each.said, each.do)
     codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
-    put_back = settled_count(snapshot)
+    settled = settled_counts(snapshot, originals)
     if not codes:
         yield Finding("dead letters", OK, "none")
         return
-    by_code = ", ".join(f"{code} {count:,}" for code, count in sorted(codes.items()))
-    said = f"{codes.total():,} refused: {by_code}; {put_back:,} put back"
-    yield Finding(
-        "dead letters", WARN if codes.total() > put_back else OK, said, "`loopline dead-letters list`"
-    )
+    still_open = codes - settled
+    by_code = ", ".join(f"{code} {count:,}" for code, count in sorted(still_open.items()))
+    said = f"{still_open.total():,} open{f': {by_code}' if by_code else ''}; {settled.total():,} put back"
+    yield Finding("dead letters", WARN if still_open else OK, said, "`loopline dead-letters list`")
 
 
 def clock(newest: float) -> Findings:

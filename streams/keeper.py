@@ -21,6 +21,7 @@ from schemas import problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.events import DatasetReleased
 from schemas.identity import partition_of
+from schemas.releases import dataset_of
 from streams.admission import Verdict, clocks_ahead
 from streams.appender import Batch, Part, dead_letters
 from streams.dead_letters import mark_of, unmarked
@@ -78,15 +79,18 @@ _TOLD = {
 
 def _tell(events: Iterable[Any]) -> None:
     """Log what operators look for: none of it holds a personal value. A line takes time: a batch gets few."""
-    lines: Counter[tuple[str, str, str | int]] = Counter()
+    lines: Counter[tuple[str, str, str | int, str | None]] = Counter()
     for event in events:
         told = _TOLD.get(_type_name(type(event)))
         if told is not None:
             data = event.data
-            version = data.version if isinstance(data, DatasetReleased) else data.model_version
-            lines[told, data.model, version] += 1
-    for told, model, version in islice(lines, _MOST_LINES):
-        _log.info(told, model=model, version=version)
+            if isinstance(data, DatasetReleased):
+                name = f"{dataset_of(data.model, data.name or None)}@{data.version}"
+                lines[told, data.model, data.version, name] += 1
+            else:
+                lines[told, data.model, data.model_version, None] += 1
+    for told, model, version, release in islice(lines, _MOST_LINES):
+        _log.info(told, model=model, version=version, **({"name": release} if release else {}))
     if len(lines) > _MOST_LINES:
         _log.info("more of the same came at once", lines_left_out=len(lines) - _MOST_LINES)
 

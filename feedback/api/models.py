@@ -18,7 +18,10 @@ def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str,
 def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
     found = model(view.snapshot, path["model"], parameters.environment())
     if found is None:
-        raise NotFound("nothing is known of this model; /v1/models lists those that are known")
+        raise NotFound(
+            "nothing is known of this model; /v1/models lists those that are known. If it was sent a moment"
+            " ago, ask again in a moment, or with ?after= and the position that the sender was told"
+        )
     return found
 
 

@@ -47,7 +47,10 @@ def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, 
     page = parameters.page(FEEDBACK_TOKEN, default=MOST_FEEDBACK)
     found = prediction(view.snapshot, view.originals, path["id"], page)
     if found is None:
-        raise NotFound("this prediction is unknown; what was said about it waits, see /v1/waiting")
+        raise NotFound(
+            "this prediction is unknown; what was said about it waits, see /v1/waiting. If it was sent"
+            " a moment ago, ask again in a moment, or with ?after= and the position that the sender was told"
+        )
     return found
 
 

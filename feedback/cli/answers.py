@@ -48,11 +48,6 @@ def _cell(value: Any) -> str:
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
-def many(count: int, one: str, more: str | None = None) -> str:
-    """A number with its noun: `1 event`, `2 events`."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
-
-
 @contextlib.contextmanager
 def progress(label: str, length: int | None = None) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error; the function given is called with (done, in all)."""

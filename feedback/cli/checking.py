@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from feedback.cli.answers import answer, many, progress
+from feedback.cli.answers import answer, progress
 from feedback.cli.connecting import place_of, works_here
 from feedback.cli.options import Choices, command
 from feedback.home import Home
+from feedback.plurals import many
 
 _SHOWN = 20
 

@@ -19,6 +19,7 @@ from feedback.cli.sending import Sender, Tally
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of
 from feedback.home import Home
+from feedback.plurals import many
 from feedback.service import Service, path_of, serves
 
 if TYPE_CHECKING:
@@ -157,11 +158,10 @@ def _told(published: Published) -> list[str]:
     said = published.manifest
     splits = ", ".join(f"{name} {split['rows']:,}" for name, split in said["splits"].items())
     if published.new:
-        headline = f"{published.name} is released: {said['rows']:,} rows ({splits})"
+        headline = f"{published.name} is released: {many(said['rows'], 'row')} ({splits})"
     else:
-        headline = (
-            f"nothing new: {published.name} holds the same {said['rows']:,} rows (--force: release again)"
-        )
+        rows = many(said["rows"], "row")
+        headline = f"nothing new: {published.name} holds the same {rows} (--force: release again)"
     return [
         headline,
         f"  folder        {published.place}",
@@ -250,7 +250,7 @@ def show_command(choices: Choices, name: str) -> None:
     """
     said = _manifest(choices, name)
     lines = [
-        f"{said['name']}  {said['rows']:,} rows, as of {said['as_of']}, released {said['released_at']}",
+        f"{said['name']}  {many(said['rows'], 'row')}, as of {said['as_of']}, released {said['released_at']}",
         f"  content hash  {said['content_hash']}",
         f"  parents       {', '.join(said['parents']) or 'none'}",
         *(f"  {split:<13} {content['rows']:,}" for split, content in said["splits"].items()),

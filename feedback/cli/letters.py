@@ -9,12 +9,13 @@ from typing import IO, Any
 
 import click
 
-from feedback.cli.answers import answer, many, table
+from feedback.cli.answers import answer, table
 from feedback.cli.batches import Batch, Item, batches
 from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Command, Group, command
 from feedback.cli.sending import Sender, Tally
+from feedback.plurals import many
 from feedback.service import Service, path_of
 from schemas.problems import CANNOT_FOLD
 from streams.dead_letters import MalformedName, NotAnObject, Refusal, by_content, marked, parse_name

@@ -8,10 +8,11 @@ from typing import Any
 import click
 import msgspec
 
-from feedback.cli.answers import answer, many, table
+from feedback.cli.answers import answer, table
 from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.options import Choices, command
 from feedback.cli.reading import at_most, first, more_than
+from feedback.plurals import many
 from feedback.service import path_of
 
 _env = click.option("--env", metavar="NAME", help="Environment, if it is not prod.")

@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from feedback.cli.answers import answer, many, table
+from feedback.cli.answers import answer, table
 from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, Lazy, command
+from feedback.plurals import many
 from feedback.remedies import remedies
 from feedback.service import path_of
 from feedback.shares import share

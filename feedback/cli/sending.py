@@ -16,12 +16,13 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from feedback.cli.answers import answer, many, table
+from feedback.cli.answers import answer, table
 from feedback.cli.batches import Batch, Item, Unsplittable, batches, read_items
 from feedback.cli.connecting import connect
 from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
+from feedback.plurals import many
 from feedback.service import NoAnswer, Service
 from loopline.answers import Verdict, judge
 from loopline.backoff import Backoff

@@ -12,6 +12,7 @@ from feedback.datasets.catalogue import Manifest, dataset_in, show
 from feedback.datasets.recipe import SPLITS
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shift import Shift, label_shift
+from feedback.plurals import many
 
 MOST_LISTED = 100
 
@@ -56,9 +57,9 @@ class Diff(NamedTuple):
     def lines(self) -> list[str]:
         """The comparison in words."""
         if self.same_content:
-            return [f"{self.a} and {self.b} hold the same {self.rows[0]:,} rows."]
+            return [f"{self.a} and {self.b} hold the same {many(self.rows[0], 'row')}."]
         lines = [
-            f"from {self.a} ({self.rows[0]:,} rows) to {self.b} ({self.rows[1]:,} rows)",
+            f"from {self.a} ({many(self.rows[0], 'row')}) to {self.b} ({many(self.rows[1], 'row')})",
             f"  added       {self.added:,}{_such_as(self.examples_added)}",
             f"  removed     {self.removed:,}{_such_as(self.examples_removed)}",
             f"  relabelled  {self.relabelled:,}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from feedback.api.services import View
@@ -10,7 +11,7 @@ from models.intervals import wilson
 from schemas import problems
 from streams.log.port import DEAD
 from streams.queries.counts import counts
-from streams.queries.dead_letters import recent_dead_letters
+from streams.queries.dead_letters import recent_dead_letters, settled_counts
 from streams.queries.feedback import feedback
 from streams.queries.freshness import freshness, lag
 from streams.queries.originals import latest
@@ -29,7 +30,8 @@ def tables(view: View, shown: int) -> dict[str, Any]:
     """Everything on the page that comes from the views; `shown` is the length of its lists."""
     by_kind = counts(view.snapshot, ("kind",), _EVERYTHING, env="prod")["items"]
     positions = view.snapshot.positions()
-    refused = _refused(view)
+    settled = settled_counts(view.snapshot, view.originals)
+    refused = _refused(view, settled)
     return {
         "kinds": by_kind,
         "predictions": sum(item["n"] for item in by_kind if item["kind"] == "prediction.made"),
@@ -40,16 +42,21 @@ def tables(view: View, shown: int) -> dict[str, Any]:
         "waiting": waiting(view.snapshot, view.now, Page(limit=shown))["items"],
         "refused": refused,
         "refused_n": sum(n for _, _, n in refused),
+        "settled_n": settled.total(),
         "dead_letters": recent_dead_letters(view.snapshot, view.originals, view.ends[DEAD], shown),
         "lag": lag(positions, view.ends),
         **freshness(positions, view.ends, view.now, view.services.maturity_days),
     }
 
 
-def _refused(view: View) -> list[tuple[str, str, int]]:
-    """(code, title, how many) of what was refused."""
+def _refused(view: View, settled: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """(code, title, how many) of what was refused and is open: it was not put back."""
     every = (
-        (code, problems.TITLES[code], view.snapshot.count(DEAD_LETTERS, {"code": code}))
+        (
+            code,
+            problems.TITLES[code],
+            view.snapshot.count(DEAD_LETTERS, {"code": code}) - settled.get(code, 0),
+        )
         for code in (*problems.COLLECTOR_CODES, *problems.WORKER_CODES)
     )
     return [entry for entry in every if entry[2]]

@@ -7,12 +7,14 @@ A dead letter is named by its place in the log: `dead:OFFSET:PLACE` for what the
 from __future__ import annotations
 
 import base64
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from schemas.instants import rfc3339
 from schemas.problems import CANNOT_FOLD, problem
-from streams.dead_letters import claim_of_bytes, claim_of_identity, parse_name
+from streams.dead_letters import Name, claim_of_bytes, claim_of_identity, parse_name
 from streams.log.port import DEAD
 from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page, listing
@@ -22,6 +24,8 @@ from streams.store.tables import DEAD_LETTERS, REPLAYED, DeadLetterRow, Replayed
 TOKEN = tuple[Int64, Int64, Int64]
 # A page ends early rather than carry more than this of refused bytes.
 _MOST_BYTES = 4 * 1024 * 1024
+# Every block holds a letter at least; where some were put back, those before them are looked for too.
+_LOOKED_BACK = 4
 
 
 def dead_letter_name(partition: int, offset: int, place: int) -> str:
@@ -50,12 +54,20 @@ def dead_letters(
 def recent_dead_letters(
     snapshot: Snapshot, originals: Originals, end: int, most: int
 ) -> list[dict[str, Any]]:
-    """The latest of what the collector refused, newest first; `end` is the end of its partition."""
-    # Every block holds a letter at least, so the last `most` blocks are enough.
-    after = (DEAD, end - most - 1, 2**62)
+    """The latest of what the collector refused and nobody put back, newest first.
+
+    Args:
+        end: the end of its partition.
+        most: at most so many. They are looked for in a bounded number of blocks.
+    """
+    after = (DEAD, end - most * _LOOKED_BACK - 1, 2**62)
     rows = list(snapshot.scan(DEAD_LETTERS, {"partition": DEAD}, after=after))
-    letters = [DeadLetterRow(*row) for row in rows[-most:]]
-    return [_item(snapshot, letter, _bytes(letter, originals)) for letter in reversed(letters)]
+    items = (_item(snapshot, letter, _bytes(letter, originals)) for letter in _newest_first(rows))
+    return list(islice((item for item in items if not item["settled"]), most))
+
+
+def _newest_first(rows: Sequence[tuple[Any, ...]]) -> Iterator[DeadLetterRow]:
+    return (DeadLetterRow(*row) for row in reversed(rows))
 
 
 def _bytes(letter: DeadLetterRow, originals: Originals) -> bytes:
@@ -78,20 +90,24 @@ def set_aside_count(snapshot: Snapshot) -> int:
     return snapshot.count(DEAD_LETTERS, {"code": CANNOT_FOLD})
 
 
-def settled_count(snapshot: Snapshot) -> int:
-    """How many letters were put back and accepted, as far as source and id tell without the bytes."""
-    count = 0
-    for name, rows in groupby(
-        (Replayed(*row) for row in snapshot.scan(REPLAYED)), lambda row: row.dead_letter
-    ):
-        place = parse_name(name)
-        latest = {row.claim: row.received for row in rows}
-        for row in snapshot.get(DEAD_LETTERS, [tuple(place)]):
-            letter = DeadLetterRow(*row)
-            if letter.id is not None and letter.source is not None:
-                received = latest.get(claim_of_identity(letter.source, letter.id))
-                count += received is not None and received >= letter.received
-    return count
+def settled_counts(snapshot: Snapshot, originals: Originals) -> Counter[str]:
+    """How many letters were put back and accepted, by their code: those that `dead_letters` calls settled."""
+    latest: dict[Name, dict[bytes, int]] = {}
+    for replayed in (Replayed(*row) for row in snapshot.scan(REPLAYED)):
+        claims = latest.setdefault(parse_name(replayed.dead_letter), {})
+        claims[replayed.claim] = max(replayed.received, claims.get(replayed.claim, replayed.received))
+    found: Counter[str] = Counter()
+    rows = snapshot.get(DEAD_LETTERS, [tuple(name) for name in latest])
+    for letter in (DeadLetterRow(*row) for row in rows):
+        claims = latest[Name(letter.partition, letter.offset, letter.place)]
+        came = -1
+        if letter.id is not None and letter.source is not None:
+            came = claims.get(claim_of_identity(letter.source, letter.id), -1)
+        if came < letter.received:
+            # Perhaps it was put back as it was; only for these the log is opened.
+            came = claims.get(claim_of_bytes(_bytes(letter, originals)), -1)
+        found[letter.code] += came >= letter.received
+    return found
 
 
 def _item(snapshot: Snapshot, letter: DeadLetterRow, sent: bytes) -> dict[str, Any]:

@@ -231,6 +231,8 @@ def test_a_release_that_is_not_there_is_told_with_those_that_are(home: Path, url
     assert "name-matcher@10" in str(missing.value)
     with pytest.raises(ReleaseNotFound, match="loopline dataset release nobody"):
         datasets.load("nobody", **place)
+    with pytest.raises(ReleaseNotFound, match="`loopline dataset release nobody --name nix`"):
+        datasets.load("nobody", name="nix", **place)
 
 
 def test_a_file_that_was_changed_is_refused(home: Path) -> None:

@@ -27,7 +27,8 @@ def need(module: str) -> Any:
     except ImportError as error:
         library = module.partition(".")[0]
         raise DependencyMissing(
-            f"datasets need {library}, which is not installed: pip install 'loopline[datasets]'"
+            f"datasets need {library}, which is not installed: pip install 'loopline[datasets]', or with"
+            " Loopline's sources pip install './clients/python[datasets]'"
         ) from error
 
 

@@ -126,9 +126,10 @@ def load(
     _check_wishes(split, as_)
     need("pyarrow")
     dataset, _, number = model.partition("@")
+    cut = dataset if name is None else f"{dataset} --name {name}"
     if name is not None:
         dataset = f"{dataset}.{name}"
-    release = _find(check_name(dataset), number or version, places(home, url, shelf, headers))
+    release = _find(check_name(dataset), number or version, places(home, url, shelf, headers), cut)
     wanted = (split,) if split is not None else _LEARNING
     tables = {each: release.read(each) for each in wanted}
     table = tables[split] if split is not None else _together(tables)
@@ -163,7 +164,7 @@ def _as_wanted(table: Any, as_: str, encoding: Mapping[str, str]) -> Any:
     return table.cast(need("pyarrow").schema(fields))
 
 
-def _find(model: str, version: int | str, where: list[Place]) -> _Release:
+def _find(model: str, version: int | str, where: list[Place], cut: str) -> _Release:
     available: list[str] = []
     for place in where:
         versions = place.versions(model)
@@ -172,7 +173,7 @@ def _find(model: str, version: int | str, where: list[Place]) -> _Release:
             return _Release(place, model, versions[-1])
         if version != "latest" and _number(version) in versions:
             return _Release(place, model, _number(version))
-    raise ReleaseNotFound(f"{model}@{version}", [place.name for place in where], available)
+    raise ReleaseNotFound(f"{model}@{version}", [place.name for place in where], available, cut)
 
 
 def _number(version: int | str) -> int:

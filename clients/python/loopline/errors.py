@@ -101,13 +101,16 @@ class DatasetError(LooplineError):
 
 
 class ReleaseNotFound(DatasetError, LookupError):
-    """There is no such release; ``available`` lists those there are, as ``model@version``."""
+    """There is no such release; ``available`` lists those there are, as ``model@version``.
 
-    def __init__(self, wanted: str, places: list[str], available: list[str]) -> None:
+    ``cut`` is what ``loopline dataset release`` would need to be given to cut one.
+    """
+
+    def __init__(self, wanted: str, places: list[str], available: list[str], cut: str | None = None) -> None:
         there = ", ".join(available) if available else "none"
         super().__init__(
             f"no dataset {wanted} in {' or '.join(places)}; releases there: {there}. "
-            f"Cut one with `loopline dataset release {wanted.partition('@')[0]}`, "
+            f"Cut one with `loopline dataset release {cut or wanted.partition('@')[0]}`, "
             "or say where to look with home= or url="
         )
         self.wanted = wanted

@@ -107,3 +107,27 @@ def test_a_worker_that_refuses_is_shown_with_its_reason(loop: Loop) -> None:
     """Who looks at a page that stands still learns why."""
     loop.said = WorkerSays("refused", "the log is older than its store")
     assert "The worker refuses to run the log is older than its store" in words(page(loop))
+
+
+def test_what_was_put_back_is_neither_refused_nor_among_the_latest(loop: Loop) -> None:
+    """Nobody is advised to replay what is settled; what is still open is found behind it."""
+    for number in range(1, 9):
+        loop.send({**made(f"p-{number}"), "time": "yesterday"})
+    for number in range(2, 9):
+        loop.send({**made(f"p-{number}"), "looplinereplay": f"dead:{number - 1}:0"})
+    text = words(page(loop))
+    assert "1 refused, and kept" in text
+    assert "dead:0:0" in text
+    assert "dead:3:0" not in text
+    assert "7 put back and accepted" in text
+    loop.send({**made("p-1"), "looplinereplay": "dead:0:0"})
+    text = words(page(loop))
+    assert "0 refused, and kept" in text
+    assert "8 put back and accepted" in text
+    assert "dead-letters replay" not in text
+
+
+def test_feedback_that_waits_names_what_it_waits_for(loop: Loop) -> None:
+    """It is about something, which is not known yet."""
+    loop.send(thumb("early", "p-99"))
+    assert "waits for prediction:p-99" in words(page(loop))

@@ -67,7 +67,9 @@ def test_a_prediction_without_labels_has_none(loop: Loop) -> None:
 def test_a_prediction_is_404_while_it_is_unknown(loop: Loop) -> None:
     """What was said about it waits, and does not make it known."""
     loop.send(thumb())
-    assert loop.get("/v1/predictions/p-1", 404)["code"] == "not_found"
+    said = loop.get("/v1/predictions/p-1", 404)
+    assert said["code"] == "not_found"
+    assert "?after=" in said["detail"]
 
 
 @pytest.mark.parametrize("prediction_id", ["a/b/c", "ä ö?&#%", "line\nend\n", "..", " ", "a" * 256])
@@ -312,6 +314,8 @@ def test_a_replayed_dead_letter_is_known_by_its_bytes_too(loop: Loop) -> None:
     loop.send({**made(), "env": "typed otherwise", "looplinereplay": "dead:0:0"}, marked("dead:0:1", whole))
     settled = [item["settled"] for item in loop.get("/v1/dead-letters")["items"]]
     assert settled == [False, True]
+    # The page counts as the list does.
+    assert '<b>1</b><span class="soft">refused, and kept' in loop.client.get("/").text
 
 
 @pytest.mark.parametrize(
