@@ -119,6 +119,43 @@ def _declared(n: Any, model: str = MODEL, **data: Any) -> Said:
     return _said("model.declared", f"d-{n}", model=model, model_version=f"v-{n}", output_shape=shape, **data)
 
 
+def _versions(count: int, **data: Any) -> Iterator[Said]:
+    return (_declared(n, model="x", **data) for n in range(count))
+
+
+def _versions_for_later(count: int) -> Iterator[Said]:
+    yield from _versions(count, later_versions=True)
+    yield _prediction("new", model="x", model_version="new")
+
+
+def _versions_waiting(count: int) -> Iterator[Said]:
+    for n in range(count // 2):
+        yield _prediction(n, model="x", model_version=f"w-{n}")
+        yield _said("feedback.correction", f"c-{n}", prediction_id=f"p-{n}", person="u", label="b")
+
+
+def _served_by_another(count: int) -> Iterator[Said]:
+    yield _declared("first", model="x", later_versions=True)
+    for n in range(count // 2):
+        yield _prediction(n, model="x", model_version="new")
+        yield _said("feedback.correction", f"c-{n}", prediction_id=f"p-{n}", person="u", label="b")
+
+
+def _audited(count: int) -> Iterator[Said]:
+    return (_audited_one(n) for n in range(count))
+
+
+def _audited_one(n: Any) -> Said:
+    return _prediction(n, input="i", subject="s", audit=True, audit_probability=0.5)
+
+
+def _prompts(count: int) -> Iterator[Said]:
+    return (
+        _said("prompt.shown", f"q-{n}", prompt_id=f"q-{n}", prediction_id="never", person="u")
+        for n in range(count)
+    )
+
+
 FURTHER = (
     _case(
         "another's retraction of a busy thumb",
@@ -211,6 +248,32 @@ FURTHER = (
         "declaration of another version than that waited for",
         _undeclared,
         lambda n: _declared(n, model="silent"),
+    ),
+    *(
+        _case(name, fill, lambda n: _declared(f"hot-{n}", model="x"))
+        for name, fill in {
+            "declaration of one more version": _versions,
+            "declaration beside many for later versions": _versions_for_later,
+            "declaration where many versions wait": _versions_waiting,
+            "declaration where another serves what was made": _served_by_another,
+        }.items()
+    ),
+    _case(
+        "correction where many declarations serve later versions",
+        _versions_for_later,
+        lambda n: _said(
+            "feedback.correction", f"hot-{n}", prediction_id="p-new", person=f"new-{n}", label="b"
+        ),
+    ),
+    _case(
+        "prediction of a busy subject and an audited input",
+        _audited,
+        lambda n: _audited_one(f"hot-{n}"),
+    ),
+    _case(
+        "prompt that waits",
+        _prompts,
+        lambda n: _said("prompt.shown", f"hot-{n}", prompt_id=f"hot-{n}", prediction_id="never", person="u"),
     ),
     _case(
         "deployment",
