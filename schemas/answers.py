@@ -180,10 +180,14 @@ FEEDBACK: Schema = list_of(
     "What people said, newest first. A page may end early, with few items or none and a `next`.",
 )
 
+_MORE: Schema = {"type": "boolean", "description": "There where there are more than the latest."}
+
 _MODEL: Schema = object_of(
     {
         "model": TEXT,
         "serving": nullable("string", description="The version that serves now."),
+        "predictions": {**COUNT, "description": "Those of all its versions."},
+        "versions_total": {**COUNT, "description": "How many versions it has, also those on other pages."},
         "versions": {
             "type": "array",
             "items": object_of(
@@ -257,11 +261,19 @@ _MODEL: Schema = object_of(
                     },
                     "predictions": COUNT,
                 },
-                "One version, the one that came last first.",
+                "One version, the one that came last first, with its 20 latest evaluations, spans and"
+                " datasets. In a list of models: the 10 latest versions and the one that serves, 5 of each.",
+                {f"{name}_more": _MORE for name in ("deployed", "evaluations", "datasets")},
             ),
         },
     },
     "A model and its versions.",
+    {
+        "versions_next": {
+            "type": "string",
+            "description": "The token of the next page of `versions`, for `?next=` of `/v1/models/{model}`.",
+        }
+    },
 )
 
 MODELS: Schema = list_of(reference("Model"), "Models by name.")

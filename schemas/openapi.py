@@ -324,7 +324,7 @@ def _list_paths() -> Node:
             "getModel",
             "A model: its versions, which one serves, and how they did.",
             "Model",
-            [*_path("model"), *_shared("env")],
+            [*_path("model"), *_shared("env"), *paging],
             missing=True,
         ),
     }

@@ -16,7 +16,7 @@ def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str,
 
 
 def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
-    found = model(view.snapshot, path["model"], parameters.environment())
+    found = model(view.snapshot, path["model"], parameters.page(TOKEN), parameters.environment())
     if found is None:
         raise NotFound(
             "nothing is known of this model; /v1/models lists those that are known. If it was sent a moment"
@@ -26,4 +26,4 @@ def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, 
 
 
 endpoint = route("models", _list, ("env", *PAGING))
-one = route("model", _one, ("env",))
+one = route("model", _one, ("env", *PAGING))

@@ -38,8 +38,7 @@ def list_models(choices: Choices, env: str | None, limit: int) -> None:
 def _row(item: Any) -> tuple[Any, ...]:
     serving = next((each for each in item["versions"] if each["serving"]), None)
     since = None if serving is None else serving["deployed"][-1]["since"]
-    made = sum(each["predictions"] for each in item["versions"])
-    return item["model"], item["serving"], since, len(item["versions"]), f"{made:,}"
+    return item["model"], item["serving"], since, item["versions_total"], f"{item['predictions']:,}"
 
 
 @command("show", short_help="Show a model's versions.")
@@ -54,6 +53,11 @@ def show(choices: Choices, name: str, env: str | None) -> None:
     for version in found["versions"]:
         lines += ["", f"version {version['model_version']}{', which serves' if version['serving'] else ''}"]
         lines += [f"  {title:<12} {said}" for title, said in _said(version)]
+    if "versions_next" in found:
+        lines += [
+            "",
+            f"These are the latest {len(found['versions'])} of {found['versions_total']:,} versions.",
+        ]
     answer(choices, found, lines)
 
 
@@ -69,17 +73,22 @@ def _said(version: Any) -> Iterator[tuple[str, str]]:
         yield "declared", _shape(declared["output_shape"]) + origin + others
         if declared["description"]:
             yield "description", declared["description"]
+    if version.get("deployed_more"):
+        yield "deployed", "before these too"
     for span in version["deployed"]:
         again = " (a rollback)" if span["by"] == "model.rolled_back" else ""
         why = f": {span['why']}" if span["why"] else ""
         yield "deployed", f"{span['since']} until {span['until'] or 'now'}{again}{why}"
     if version["datasets"]:
-        yield "learned from", ", ".join(version["datasets"])
+        more = ", and more" if version.get("datasets_more") else ""
+        yield "learned from", ", ".join(version["datasets"]) + more
     for each in version["evaluations"]:
         where = ", ".join(name for name in (each["dataset"], each["split"]) if name)
         yield "evaluated", f"{each['at']}{f' on {where}' if where else ''}"
         for metric in each["metrics"]:
             yield "", _metric(metric)
+    if version.get("evaluations_more"):
+        yield "evaluated", "before these too"
     yield "predictions", many(version["predictions"], "prediction")
 
 

@@ -7,28 +7,61 @@ counts, so that a model that only ever answered is there too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from msgspec import json
+from msgspec import Struct, json
 
-from schemas.identity import unpack
+from schemas.identity import pack, unpack
 from schemas.instants import rfc3339
-from streams.declarations import rank
+from streams.declarations import for_later
 from streams.processors.join import PREDICTION_MADE
-from streams.queries.pages import Page, listing
+from streams.queries.pages import Page, listing, token
 from streams.store.port import Range, Snapshot
 from streams.store.tables import COUNTS, DECLARATIONS, MODEL_EVENTS, PREDICTIONS, Declaration, ModelEvent
 
 TOKEN = tuple[str]
+"""Of a list of models the last one's name, of a model's versions the last version."""
 
 _SERVING = frozenset({"model.deployed", "model.rolled_back"})
+_OF_A_VERSION = _SERVING | {"model.declared", "evaluation.recorded"}
 
 Node = dict[str, Any]
 
 
+class Most(NamedTuple):
+    """How much is shown: versions of a model, and of a version the latest evaluations, spans and datasets."""
+
+    versions: int
+    of_each: int
+
+
+LISTED = Most(versions=10, of_each=5)
+"""Of each model in a list."""
+
+_OF_EACH_ALONE = 20
+
+
+class _Named(Struct):
+    """What is read of each event of a model; the rest only of those that are shown."""
+
+    model_version: str
+
+
+class _Served(Struct):
+    """What a deployment or rollback says."""
+
+    model_version: str
+    why: str | None = None
+    datasets: tuple[str, ...] = ()
+
+
+_named = json.Decoder(_Named)
+_served = json.Decoder(_Served)
+
+
 def models(snapshot: Snapshot, page: Page, env: str = "prod") -> Node:
-    """A page of models by name, each as `model` shows it."""
+    """A page of models by name, each as `model` shows it with its latest versions and the one that serves."""
     after = None if page.after is None else page.after[0]
     known = {
         name
@@ -37,109 +70,152 @@ def models(snapshot: Snapshot, page: Page, env: str = "prod") -> Node:
     }
     names = sorted(known)[: page.limit + 1]
     shown = names[: page.limit]
-    items = _models(snapshot, shown, env)
+    made = _predictions(snapshot, shown, env)
+    items = [_model(snapshot, name, made[name], env, LISTED) for name in shown]
     return listing(items, shown[-1:] if len(names) > page.limit else None)
 
 
-def model(snapshot: Snapshot, name: str, env: str = "prod") -> Node | None:
-    """A model and its versions, the latest first; None when nothing was ever said of it or by it."""
+def model(snapshot: Snapshot, name: str, page: Page, env: str = "prod") -> Node | None:
+    """A model and a page of its versions, the latest first; None when nothing is known of it."""
     known = (
         snapshot.distinct(table, "model", Range(name, name), limit=1) for table in (MODEL_EVENTS, PREDICTIONS)
     )
-    return _models(snapshot, [name], env)[0] if any(known) else None
+    if not any(known):
+        return None
+    made = _predictions(snapshot, [name], env)[name]
+    after = None if page.after is None else page.after[0]
+    return _model(snapshot, name, made, env, Most(page.limit, _OF_EACH_ALONE), after)
 
 
-def _models(snapshot: Snapshot, names: Sequence[str], env: str) -> list[Node]:
-    if not names:
-        return []
-    predictions: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    where = {"model": Range(names[0], names[-1]), "kind": PREDICTION_MADE, "env": env}
-    for name, version, n, _ in snapshot.totals(COUNTS, ["model", "model_version"], where):
-        predictions[name][version] = n
-    declarations: defaultdict[str, list[Declaration]] = defaultdict(list)
-    for row in snapshot.get(DECLARATIONS, [(name,) for name in names]):
-        declarations[row[0]].append(Declaration(*row))
-    events: defaultdict[str, list[ModelEvent]] = defaultdict(list)
-    for row in snapshot.get(MODEL_EVENTS, [(name,) for name in names]):
-        events[row[0]].append(ModelEvent(*row))
-    return [_model(name, predictions[name], declarations[name], events[name], env) for name in names]
+def _predictions(snapshot: Snapshot, names: Sequence[str], env: str) -> defaultdict[str, dict[str, int]]:
+    """How many predictions each version of some neighbouring models made."""
+    made: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    if names:
+        where = {"model": Range(names[0], names[-1]), "kind": PREDICTION_MADE, "env": env}
+        for name, version, n, _ in snapshot.totals(COUNTS, ["model", "model_version"], where):
+            made[name][version] = n
+    return made
 
 
 def _model(
-    name: str,
-    predictions: dict[str, int],
-    declarations: Sequence[Declaration],
-    events: Iterable[ModelEvent],
-    env: str,
+    snapshot: Snapshot, name: str, made: dict[str, int], env: str, most: Most, after: str | None = None
 ) -> Node:
-    told = sorted(events, key=lambda event: (event.at, unpack(event.id), event.source))
-    data = {id(event): json.decode(event.data) for event in told}
-    own = {each.model_version: each for each in declarations}
-    common = max((each for each in declarations if each.later is not None), key=rank, default=None)
-    here = [event for event in told if event.env == env]
-    spans = _spans([(event, data[id(event)]) for event in here if event.kind in _SERVING])
-    serving = next((version for version, all_of in spans.items() if all_of[-1]["until"] is None), None)
-    versions: dict[str, Node] = {}
-    named = [data[id(event)]["model_version"] for event in told if event.kind in _OF_A_VERSION]
-    # The one that came last is first; those that only answered come behind.
-    for version in [*reversed(dict.fromkeys(named)), *sorted(predictions.keys() - named, reverse=True)]:
-        versions[version] = {
-            "model_version": version,
-            "declared": _declared(own.get(version, common), version, told, data),
-            "deployed": spans.get(version, []),
-            "serving": version == serving,
-            "evaluations": [],
-            "datasets": [],
-            "predictions": predictions.get(version, 0),
-        }
-    for event in reversed(here):
-        said = data[id(event)]
-        if event.kind == "evaluation.recorded":
-            versions[said["model_version"]]["evaluations"].append(_evaluation(event, said))
-        if event.kind == "model.deployed":
-            learned_from = versions[said["model_version"]]["datasets"]
-            learned_from += [each for each in said.get("datasets", ()) if each not in learned_from]
-    return {"model": name, "serving": serving, "versions": list(versions.values())}
-
-
-_OF_A_VERSION = _SERVING | {"model.declared", "evaluation.recorded"}
-
-
-def _declared(
-    row: Declaration | None, version: str, told: Iterable[ModelEvent], data: dict[int, Node]
-) -> Node | None:
-    """What a version may answer, and whose declaration says so; its description is in the event that did."""
-    if row is None:
-        return None
-    said: Node = next(
-        data[id(event)] for event in told if (unpack(event.id), event.source) == (row.id, row.source)
+    events = (ModelEvent(*row) for row in snapshot.get(MODEL_EVENTS, [(name,)]))
+    told = sorted(
+        (event for event in events if event.kind in _OF_A_VERSION),
+        key=lambda event: (event.at, unpack(event.id), event.source),
     )
-    return {
-        "output_shape": json.decode(row.shape),
-        "description": said.get("description"),
-        "from": None if row.model_version == version else row.model_version,
-        "later_versions": row.later is not None,
-        "at": rfc3339(row.at),
+    of_version: defaultdict[str, list[ModelEvent]] = defaultdict(list)
+    for event in told:
+        of_version[_named.decode(event.data).model_version].append(event)
+    spans = _spans([event for event in told if event.kind in _SERVING and event.env == env])
+    serving = next((version for version, all_of in spans.items() if all_of[-1]["until"] is None), None)
+    # The one that came last is first; those that only answered come behind.
+    versions = [*reversed(of_version), *sorted(made.keys() - of_version.keys(), reverse=True)]
+    shown, is_last = _shown(versions, most.versions, after)
+    # A list has no further pages of versions, and shows the one that serves in any case.
+    beside = [serving] if most == LISTED and serving is not None and serving not in shown else []
+    declared = _declared(snapshot, name, [*shown, *beside])
+    found: Node = {
+        "model": name,
+        "serving": serving,
+        "predictions": sum(made.values()),
+        "versions_total": len(versions),
+        "versions": [
+            {
+                "model_version": version,
+                "declared": declared.get(version),
+                "serving": version == serving,
+                "predictions": made.get(version, 0),
+                **_deployed(spans.get(version, []), most.of_each),
+                **_told(of_version[version], env, most.of_each),
+            }
+            for version in [*shown, *beside]
+        ],
     }
+    if not is_last:
+        found["versions_next"] = token([shown[-1]])
+    return found
 
 
-def _spans(serving: Sequence[tuple[ModelEvent, Node]]) -> dict[str, list[Node]]:
+def _shown(versions: list[str], most: int, after: str | None) -> tuple[list[str], bool]:
+    """The versions of a page, and whether they are the last."""
+    begin = 0
+    if after is not None:
+        begin = versions.index(after) + 1 if after in versions else len(versions)
+    return versions[begin : begin + most], begin + most >= len(versions)
+
+
+def _declared(snapshot: Snapshot, name: str, versions: Sequence[str]) -> dict[str, Node]:
+    """What some versions may answer, and whose declaration says so; what describes it is in the event."""
+    rows = snapshot.get(DECLARATIONS, [(name, version) for version in versions])
+    own = {each.model_version: each for each in (Declaration(*row) for row in rows)}
+    common = for_later(snapshot, [name]).get(name)
+    serving = {version: own.get(version, common) for version in versions}
+    keys = {(name, pack(each.id), each.source) for each in serving.values() if each is not None}
+    events = {
+        (event.id, event.source): event
+        for event in (ModelEvent(*row) for row in snapshot.get(MODEL_EVENTS, keys))
+    }
+    found = {}
+    for version, row in serving.items():
+        if row is not None:
+            said = json.decode(events[pack(row.id), row.source].data)
+            found[version] = {
+                "output_shape": json.decode(row.shape),
+                "description": said.get("description"),
+                "from": None if row.model_version == version else row.model_version,
+                "later_versions": row.later is not None,
+                "at": rfc3339(row.at),
+            }
+    return found
+
+
+def _spans(serving: Sequence[ModelEvent]) -> dict[str, list[Node]]:
     """When each version served, oldest first: from its deployment, or a rollback to it, to the next one's."""
     spans: dict[str, list[Node]] = {}
     current: Node | None = None
     version = None
-    for event, said in serving:
-        if said["model_version"] == version:
+    for event in serving:
+        said = _served.decode(event.data)
+        if said.model_version == version:
             continue
         if current is not None:
             current["until"] = rfc3339(event.at)
-        version = said["model_version"]
-        current = {"since": rfc3339(event.at), "until": None, "by": event.kind, "why": said.get("why")}
+        version = said.model_version
+        current = {"since": rfc3339(event.at), "until": None, "by": event.kind, "why": said.why}
         spans.setdefault(version, []).append(current)
     return spans
 
 
-def _evaluation(event: ModelEvent, said: Node) -> Node:
+def _deployed(spans: list[Node], most: int) -> Node:
+    """The latest of a version's spans, oldest first."""
+    return {"deployed": spans[-most:], **({"deployed_more": True} if len(spans) > most else {})}
+
+
+def _told(events: list[ModelEvent], env: str, most: int) -> Node:
+    """How a version did and what it learned from, the latest first."""
+    here = [event for event in reversed(events) if event.env == env]
+    evaluations = [event for event in here if event.kind == "evaluation.recorded"]
+    datasets = list(dict.fromkeys(_learned_from(here)))
+    found: Node = {
+        "evaluations": [_evaluation(event) for event in evaluations[:most]],
+        "datasets": datasets[:most],
+    }
+    for name, all_of in (("evaluations", evaluations), ("datasets", datasets)):
+        if len(all_of) > most:
+            found[f"{name}_more"] = True
+    return found
+
+
+def _learned_from(events: Sequence[ModelEvent]) -> Iterator[str]:
+    for event in events:
+        if event.kind == "model.deployed":
+            yield from _served.decode(event.data).datasets
+
+
+def _evaluation(event: ModelEvent) -> Node:
+    said = json.decode(event.data)
     return {
         "at": rfc3339(event.at),
         "metrics": [

@@ -24,7 +24,7 @@ READS = {
     "/v1/predictions": _LISTED | {"model_version", "segment", "action", "feedback"},
     "/v1/feedback": _LISTED | {"kind", "value"},
     "/v1/models": {"after", "env", "limit", "next"},
-    "/v1/models/{model}": {"after", "env"},
+    "/v1/models/{model}": {"after", "env", "limit", "next"},
     "/v1/predictions/{id}": {"after", "limit", "next"},
     "/v1/feedback/{id}": {"after", "source"},
     "/v1/waiting": {"after", "env", "limit", "next"},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from streams.declarations import for_later
 from streams.log.port import DEAD
 from streams.store.port import ANY, Range, Store
 from streams.store.tables import (
@@ -15,6 +16,7 @@ from streams.store.tables import (
     CASES_BY_TIME,
     COUNTS,
     DEAD_LETTERS,
+    DECLARATIONS,
     EXPOSURES,
     FACTS,
     FACTS_BY_CASE,
@@ -26,6 +28,7 @@ from streams.store.tables import (
     PREDICTIONS_BY_TIME,
     TABLES,
     VIEWS_VERSION,
+    Declaration,
     Index,
     Row,
 )
@@ -409,3 +412,29 @@ class RowsContract:
             for each, who in zip(rows, people, strict=True):
                 start = (long.encode() * 2, who, "thumb")
                 assert snapshot.along(FACTS, FACTS_BY_SLOT, [start], fixed=3, limit=5) == [each]
+
+    def test_the_last_declaration_for_later_versions_is_found(self, store: Store) -> None:
+        """Of each model by itself: the greatest (at, id, source) of those that serve later versions."""
+
+        def declaration(
+            model: str, version: str, at: int, id_: str, source: str, *, later: bool = True
+        ) -> Row:
+            return model, version, "{}", b"d", id_, source, at, 0, model if later else None
+
+        greatest = declaration("m", "3", 5, "b", "/t")
+        put(
+            store,
+            DECLARATIONS,
+            [
+                declaration("m", "1", 5, "a", "/z"),
+                declaration("m", "2", 5, "b", "/s"),
+                greatest,
+                declaration("m", "4", 4, "z", "/z"),
+                declaration("m", "5", 9, "z", "/z", later=False),
+                declaration("n", "1", 1, "a", "/s"),
+                declaration("o", "1", 1, "a", "/s", later=False),
+            ],
+        )
+        with store.snapshot() as snapshot:
+            found = for_later(snapshot, ["m", "n", "o", "p"])
+        assert found == {"m": Declaration(*greatest), "n": Declaration(*declaration("n", "1", 1, "a", "/s"))}

@@ -20,6 +20,9 @@ def evaluated(version: str, hour: int, **data: Any) -> dict[str, Any]:
     return deployed(version, hour, "evaluation.recorded", metrics=metrics, **data)
 
 
+METRICS = [{"name": "accuracy", "value": 0.9}]
+
+
 def versions(found: Any) -> dict[str, Any]:
     """The versions of a model, by name."""
     return {each["model_version"]: each for each in found["versions"]}
@@ -146,3 +149,42 @@ def test_an_unknown_model_is_404(loop: Loop) -> None:
     """And the list is empty, before anything came."""
     assert loop.get("/v1/models/m", 404)["code"] == "not_found"
     assert loop.get("/v1/models") == {"items": [], "next": None}
+
+
+def test_of_a_version_the_latest_are_shown(loop: Loop) -> None:
+    """Twenty evaluations, spans and datasets, and that there are more; five of each in a list."""
+    events = []
+    for number in range(50):
+        name = f"{'ab'[number % 2]}"
+        time = f"2026-11-20T01:{number:02}:00Z"
+        events.append({**deployed(name, 1, datasets=[f"m@{number + 1}"]), "id": f"d-{number}", "time": time})
+        events.append({**evaluated("a", 1), "id": f"e-{number:02}", "time": time})
+    loop.send(*events)
+    for found, most in ((loop.get("/v1/models/m"), 20), (loop.get("/v1/models")["items"][0], 5)):
+        first = versions(found)["a"]
+        assert [each["id"] for each in first["evaluations"]] == [
+            f"e-{n:02}" for n in range(49, 49 - most, -1)
+        ]
+        assert first["deployed"][-1]["since"] == "2026-11-20T01:48:00Z"
+        assert len(first["deployed"]) == len(first["datasets"]) == most
+        assert first["datasets"][0] == "m@49"
+        assert all(first[f"{name}_more"] for name in ("evaluations", "deployed", "datasets"))
+        assert "evaluations_more" not in versions(found)["b"]
+
+
+def test_versions_are_listed_in_pages(loop: Loop) -> None:
+    """The latest first; a list of models has the latest ten, and the one that serves however old it is."""
+    loop.send(*(deployed(f"v-{n}", 1, "evaluation.recorded", metrics=METRICS) for n in range(35)))
+    loop.send(deployed("v-0", 2), made("p", model_version="v-9"))
+    names: list[str] = []
+    found = loop.get("/v1/models/m", limit=10)
+    while True:
+        names += [each["model_version"] for each in found["versions"]]
+        assert (found["versions_total"], found["predictions"], found["serving"]) == (35, 1, "v-0")
+        if "versions_next" not in found:
+            break
+        found = loop.get("/v1/models/m", limit=10, next=found["versions_next"])
+    assert len(names) == len(set(names)) == 35
+    (item,) = loop.get("/v1/models")["items"]
+    assert [each["model_version"] for each in item["versions"]] == [*names[:10], "v-0"]
+    assert item["versions_total"] == 35
