@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import statistics
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +15,6 @@ import pytest
 
 import loopline
 from loopline import Client, errors
-from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer
 
 PACKAGE = Path(loopline.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
@@ -133,45 +129,14 @@ def test_importing_brings_nothing_heavy() -> None:
     assert not heavy & set(done.stdout.split())
 
 
-def test_importing_is_quick() -> None:
-    """Beyond msgspec itself the import takes less than 50 ms of CPU, at its best of five."""
-    code = (
-        "import time, msgspec, msgspec.json; began = time.process_time(); import loopline; "
-        "print(time.process_time() - began)"
-    )
-    took = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(5)
-    ]
-    assert min(took) < 0.05
+def test_importing_brings_little() -> None:
+    """Beyond msgspec itself the import loads few modules; `make bench` has the time that a call takes."""
+    code = "import sys, msgspec, msgspec.json; before = set(sys.modules); import loopline; "
+    code += "print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    others = {name for name in done.stdout.split() if name.partition(".")[0] != "loopline"}
+    assert len(others) < 60, sorted(others)
 
 
 def _with_path(code: str) -> str:
     return f"import sys; sys.path[:0] = {sys.path!r}; {code}"
-
-
-@pytest.mark.parametrize("spooled", [False, True], ids=["memory", "spool"])
-def test_a_call_takes_less_than_20_microseconds(
-    server: FakeServer, make: Make, tmp_path: Path, spooled: bool
-) -> None:
-    """The promise to the product's path: the median call while the background sends, best of five."""
-    client = make(queue_size=100_000, spool=tmp_path / "spool" if spooled else None)
-    medians = []
-    for _ in range(5):
-        took = []
-        for number in range(2_000):
-            began = time.perf_counter_ns()
-            client.prediction(
-                "name-matcher",
-                "3",
-                "smith",
-                confidence=0.7,
-                segment="forms",
-                person="u-7",
-                features={"n": number},
-            )
-            took.append(time.perf_counter_ns() - began)
-        medians.append(statistics.median(took))
-        assert client.flush(10)
-    assert min(medians) < 20_000
-    assert client.stats()["accepted"] == 10_000
