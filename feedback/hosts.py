@@ -36,6 +36,13 @@ _ALLOWED = re.compile(
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _OURS = (b"same-origin", b"none")
+# Each of these may be there once: of two that differ somebody else may believe the other.
+_JUDGED = {
+    b"host": "Host",
+    b"origin": "Origin",
+    b"sec-fetch-site": "Sec-Fetch-Site",
+    b"sec-fetch-mode": "Sec-Fetch-Mode",
+}
 
 MISDIRECTED, CROSS_SITE, INVALID_REQUEST = "misdirected", "cross_site", "invalid_request"
 
@@ -146,19 +153,14 @@ class Hosts:
             headers: names in lower case.
             local: the address of this machine at which its connection arrived.
         """
-        host: bytes | None = None
-        origin = site = mode = None
+        said: dict[bytes, bytes] = {}
         for name, value in headers:
-            if name == b"host":
-                if host is not None:
-                    return _invalid("there are two Host headers")
-                host = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"sec-fetch-site":
-                site = value
-            elif name == b"sec-fetch-mode":
-                mode = value
+            if name in _JUDGED:
+                if name in said:
+                    return _invalid(f"there are two {_JUDGED[name]} headers")
+                said[name] = value
+        host, origin = said.get(b"host"), said.get(b"origin")
+        site, mode = said.get(b"sec-fetch-site"), said.get(b"sec-fetch-mode")
         if host is None and version != "1.0":
             return _invalid("there is no Host header")
         refused = self._verdict(host or b"", local)

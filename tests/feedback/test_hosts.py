@@ -100,6 +100,17 @@ def test_there_is_exactly_one_host() -> None:
     assert refusal.status == 400
 
 
+@pytest.mark.parametrize("name", ["origin", "sec-fetch-site", "sec-fetch-mode"])
+@pytest.mark.parametrize("last", ["http://localhost", "same-origin", "navigate"])
+def test_where_a_request_comes_from_is_said_once(name: str, last: str) -> None:
+    """Of two that differ one may be another site's page, in whichever order they come: 400."""
+    twice = [(b"host", b"localhost"), (name.encode(), b"cross-site"), (name.encode(), last.encode())]
+    for headers in (twice, twice[::-1]):
+        refusal = Hosts().refusal(headers)
+        assert refusal is not None
+        assert refusal.status == 400
+
+
 def test_where_it_listens_is_answered() -> None:
     """The host that it was told, and the address at which the connection arrived: health checks use that."""
     hosts = Hosts(["0.0.0.0", "Box.example.com."])
