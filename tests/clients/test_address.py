@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feedback.hosts import authority_of
 from loopline.address import Address, parse_url
 from loopline.errors import InvalidSetting
 from loopline.proxies import proxy_of
@@ -108,6 +109,13 @@ def test_where_a_url_leads(url: str, host: str, port: int, authority: str) -> No
         " http://x",
         "http://x\\@y",
         "http://a..b",
+        "http://.",
+        "http://foo-.bar",
+        "http://foo.-bar",
+        "http://foo-",
+        "http://loopline+blue",
+        "http://loopline~blue",
+        "http://" + "a" * 254,
         "http://-x",
         "http://%61",
         "http://x?a=1",
@@ -128,6 +136,16 @@ def test_a_url_that_leads_nowhere_is_refused(url: object) -> None:
     """What no server can have as its address is told, and never taken for another one."""
     with pytest.raises(InvalidSetting, match="url"):
         parse_url(url)
+
+
+@given(st.text("aZ0-_.+~!@[]:%\u00fc", max_size=12))
+def test_what_the_client_takes_for_a_host_the_server_takes_too(host: str) -> None:
+    """A URL whose `Host` the server would answer with 400 is refused when the client is made."""
+    try:
+        address = parse_url(f"http://{host}")
+    except InvalidSetting:
+        return
+    assert authority_of(address.authority) is not None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ _URL = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_NAME = 253
-_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+# As the server reads a Host header: what it would not take is told here.
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 # What RFC 3986 lets stand in a path, and percent signs that escape something.
 _PATH = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 _SECRET = re.compile(r"^([A-Za-z]*://)?.*@", re.DOTALL)
@@ -101,7 +103,7 @@ def _host(name: str, url: str, found: re.Match[str]) -> str:
             host = host.encode("idna").decode()
         except UnicodeError:
             raise _invalid(name, url, "its host is no name") from None
-    if _HOST_NAME.fullmatch(host) is None or ".." in host:
+    if len(host) > _LONGEST_NAME or _HOST_NAME.fullmatch(host) is None:
         raise _invalid(name, url, "its host is no name")
     return host
 
