@@ -1,8 +1,8 @@
 """The rules of the contract as a module of the Python client, which imports nothing of the platform.
 
-Written by `schemas.generate`: the limits of an event, the data of each event type with the limits of its
-fields (flat, without meanings and marks), and which rule over several fields it has. How the client judges by
-them is in `loopline.admission`.
+Written by `schemas.generate`: the limits of an event, the codes that judge one, the data of each
+event type with the limits of its fields (flat, without meanings and marks), and which rule over several
+fields it has. How the client judges by them is in `loopline.admission` and `loopline.answers`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _OF_A_META = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "m
 
 _HEAD = '''"""What the server takes: the data of each event type with its limits. Generated: do not edit.
 
-Written by ``python -m schemas.generate`` from the platform's ``schemas``; :mod:`loopline.admission` judges
-by it.
+Written by ``python -m schemas.generate`` from the platform's ``schemas``; :mod:`loopline.admission` and
+:mod:`loopline.answers` judge by it.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def text() -> str:
         [
             _HEAD,
             _lines({**limits, "FIRST_YEAR": FIRST_YEAR}),
+            _codes("REFUSALS", problems.COLLECTOR_CODES),
             _table("TITLES", {code: json.dumps(problems.TITLES[code]) for code in _JUDGED}),
             _lines({name: definition for definition, name in names.items() if name in named}),
             *("\n" + each for each in classes),
@@ -70,6 +71,10 @@ def _lines(values: Mapping[str, object]) -> str:
 
 def _table(name: str, rows: Mapping[str, str]) -> str:
     return f"{name} = {{\n" + "".join(f'    "{key}": {value},\n' for key, value in rows.items()) + "}\n"
+
+
+def _codes(name: str, codes: Iterable[str]) -> str:
+    return f"{name} = (\n" + "".join(f'    "{code}",\n' for code in codes) + ")\n"
 
 
 def _names() -> dict[str, str]:

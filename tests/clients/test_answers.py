@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline.answers import MAX_RETRY_AFTER_S, Refusal, judge, retry_after
+from schemas import problems
 
 PROBLEM = {
     "type": "urn:loopline:problem:invalid_value",
@@ -133,7 +134,17 @@ def test_a_moment_that_was_not_right_keeps_everything(
     """Timeouts, limits and server errors, whoever tells them, lose nothing and are waited out."""
     verdict = judge(status, {**headers, "retry-after": "7"}, body, 3)
     assert verdict.again == [0, 1, 2]
-    assert (verdict.away, verdict.foreign, verdict.wait_s) == (True, False, 7)
+    assert (verdict.away, verdict.foreign, verdict.wait_s) == (True, headers is PAGE, 7)
+    assert not verdict.lasting
+
+
+@pytest.mark.parametrize("status", [501, 505, 511])
+def test_a_server_that_knows_no_such_request_is_no_loopline_and_stays_none(status: int) -> None:
+    """No method, no version, a network's login: waiting changes none of them, so a person is told at once."""
+    verdict = judge(status, PAGE, b"<html>", 3)
+    assert verdict.again == [0, 1, 2]
+    assert (verdict.away, verdict.foreign, verdict.lasting) == (True, True, True)
+    assert not judge(status, OURS, encoded(PROBLEM), 3).lasting
 
 
 FOREIGN = [
@@ -194,6 +205,44 @@ def test_a_request_that_loopline_does_not_serve_says_nothing_about_its_events(st
     verdict = judge(status, OURS, encoded(PROBLEM), 3)
     assert verdict.again == [0, 1, 2]
     assert (verdict.away, verdict.foreign) == (True, False)
+
+
+def problem_of(code: str) -> bytes:
+    """A problem of Loopline's with this code."""
+    return encoded({"type": f"urn:loopline:problem:{code}", "title": "No", "detail": "no", "code": code})
+
+
+NOT_ABOUT_EVENTS = sorted({*problems.TITLES, "of_a_later_version"} - set(problems.COLLECTOR_CODES))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("code", NOT_ABOUT_EVENTS)
+@pytest.mark.parametrize("status", [400, 402, 409, 411, 413, 422, 423])
+def test_only_a_code_that_judges_an_event_refuses_one(status: int, code: str, count: int) -> None:
+    """Loopline's word on a request (a `Host` that is no name) keeps every event, and a person is told."""
+    verdict = judge(status, OURS, problem_of(code), count)
+    assert verdict.refused == []
+    if status == 413 and count > 1:
+        assert verdict.divide
+        return
+    assert verdict.again == list(range(count))
+    assert (verdict.away, verdict.foreign, verdict.lasting) == (status != 413, False, True)
+
+
+@pytest.mark.parametrize("code", problems.COLLECTOR_CODES)
+@pytest.mark.parametrize("status", [402, 409, 411, 423, 451])
+def test_an_event_is_refused_with_a_status_for_content_alone(status: int, code: str) -> None:
+    """Loopline judges content with 400, 413 and 422; all others are about the request."""
+    verdict = judge(status, OURS, problem_of(code), 1)
+    assert (verdict.again, verdict.refused, verdict.lasting) == ([0], [], True)
+
+
+@pytest.mark.parametrize("code", problems.COLLECTOR_CODES)
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_each_code_of_the_collector_refuses(status: int, code: str) -> None:
+    """The client knows the codes that the platform judges events with, and no list of its own."""
+    assert judge(status, OURS, problem_of(code), 2).divide
+    assert [each.problem["code"] for each in judge(status, OURS, problem_of(code), 1).refused] == [code]
 
 
 @given(st.integers(200, 599), st.binary(max_size=40), st.sampled_from([*OURS.values(), "text/html", ""]))

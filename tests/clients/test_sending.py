@@ -220,6 +220,10 @@ IN_BETWEEN = {
     "another service's 400": moves.page(400, b'{"type":"about:blank"}', "application/problem+json"),
     "another service's 422": moves.page(422, b'{"detail": []}', "application/json"),
     "another service's 201": moves.page(201, b'{"id": 7}', "application/json"),
+    "a server that takes no POST": moves.page(501),
+    "the server's own door": moves.page(
+        400, moves.encoded(moves.problem("invalid_request")), "application/problem+json"
+    ),
     "a wrong path": moves.page(404, moves.encoded(moves.problem("not_found")), "application/problem+json"),
 }
 

@@ -1,9 +1,10 @@
 """What the server's answer to a batch means for each event in it.
 
 Only Loopline itself can refuse an event: with an RFC 9457 problem of a type that begins with
-``urn:loopline:problem:``. Whatever else comes back (a proxy's page, a login, another server on the port) says
-nothing about the events, and they wait. Pure: status, headers and body in, a verdict out. Acting on it
-(waiting, dividing, telling the product) is the sender's part.
+``urn:loopline:problem:``, in the event's own item or, for the whole of a request, with one of the codes that
+judge an event. Whatever else comes back (a proxy's page, a login, another server on the port, Loopline's word
+on a request that it does not serve) says nothing about the events, and they wait. Pure: status, headers and
+body in, a verdict out. Acting on it (waiting, dividing, telling the product) is the sender's part.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ PROBLEM_URN = "urn:loopline:problem:"
 
 # The request was fine and the moment was not: timeout, too early, too many, and everything above 499.
 _PASSING = frozenset({408, 425, 429})
-# Loopline judges the request and not what is in it: who asks, where, and in which form.
-_ABOUT_THE_REQUEST = frozenset({401, 403, 404, 405, 407, 415, 421, 426, 431})
+# Of the latter, what no waiting changes: a server that has no such method or version, and a network's login.
+_NEVER = frozenset({501, 505, 511})
+# With these Loopline judges what is in a request; with every other one who asks, where, and in which form.
+_ABOUT_THE_CONTENT = frozenset({400, 413, 422})
 _TOO_LARGE = 413
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
 
@@ -67,25 +70,41 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, count: int) -> V
     everything = list(range(count))
     wait_s = retry_after(headers.get("retry-after"))
     if status >= 500 or status in _PASSING:
-        return Verdict(again=everything, away=True, wait_s=wait_s, why=f"answered {status}")
-    if problem is None:
-        if status == _TOO_LARGE and count > 1:
-            # A proxy with a smaller limit than ours lets parts through.
-            return Verdict(divide=True, foreign=True, why=_no_loopline(status, headers))
-        why = _no_loopline(status, headers)
-        alone = status == _TOO_LARGE
-        return Verdict(again=everything, away=not alone, foreign=True, lasting=True, wait_s=wait_s, why=why)
-    why = f"answered {status}: {problem.get('detail') or problem.get('title') or problem['type']}"
-    if status < 400 or status in _ABOUT_THE_REQUEST:
-        return Verdict(again=everything, away=True, lasting=True, wait_s=wait_s, why=why)
-    if count > 1:
-        return Verdict(divide=True, why=why)
+        foreign = problem is None
+        return Verdict(
+            again=everything,
+            away=True,
+            foreign=foreign,
+            lasting=foreign and status in _NEVER,
+            wait_s=wait_s,
+            why=_no_loopline(status, headers) if foreign else f"answered {status}",
+        )
+    why = _no_loopline(status, headers) if problem is None else _said(status, problem)
+    refused = problem is not None and status in _ABOUT_THE_CONTENT and _judges_an_event(problem)
+    if count > 1 and (refused or status == _TOO_LARGE):
+        # A proxy with a smaller limit than ours lets parts through too.
+        return Verdict(divide=True, foreign=problem is None, why=why)
+    if problem is None or not refused:
+        away = status != _TOO_LARGE
+        foreign = problem is None
+        return Verdict(again=everything, away=away, foreign=foreign, lasting=True, wait_s=wait_s, why=why)
     position = problem.get("position")
     return Verdict(
         refused=[Refusal(index, problem) for index in everything],
         why=why,
         position=position if isinstance(position, str) else None,
     )
+
+
+def _judges_an_event(problem: Mapping[str, Any]) -> bool:
+    """Whether a problem is about what an event holds, and not about the request that brought it."""
+    from loopline.rules import REFUSALS
+
+    return str(problem["type"]).removeprefix(PROBLEM_URN) in REFUSALS
+
+
+def _said(status: int, problem: Mapping[str, Any]) -> str:
+    return f"answered {status}: {problem.get('detail') or problem.get('title') or problem['type']}"
 
 
 def _judge_items(status: int, headers: Mapping[str, str], body: bytes, count: int) -> Verdict:

@@ -1,7 +1,7 @@
 """What the server takes: the data of each event type with its limits. Generated: do not edit.
 
-Written by ``python -m schemas.generate`` from the platform's ``schemas``; :mod:`loopline.admission` judges
-by it.
+Written by ``python -m schemas.generate`` from the platform's ``schemas``; :mod:`loopline.admission` and
+:mod:`loopline.answers` judge by it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,17 @@ MAX_EVENT_BYTES = 65536
 MAX_INPUT_BYTES = 32768
 MAX_DEPTH = 32
 FIRST_YEAR = 1700
+
+REFUSALS = (
+    "invalid_json",
+    "not_utf8",
+    "invalid_value",
+    "unknown_type",
+    "unknown_field",
+    "duplicate_key",
+    "too_large",
+    "too_deep",
+)
 
 TITLES = {
     "invalid_value": "A value is missing or not allowed",

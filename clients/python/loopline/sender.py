@@ -417,7 +417,7 @@ class Sender:
         if self._backoff.failures and moment < self._remind_at:
             return
         self._remind_at = moment + _REMIND_EVERY_S
-        level = logging.ERROR if verdict.foreign else logging.WARNING
+        level = logging.ERROR if verdict.lasting else logging.WARNING
         log.log(level, "%d events wait, will try again: %s", self.unfinished(), verdict.why)
 
     def _report_drops(self) -> None:
