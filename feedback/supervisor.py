@@ -32,12 +32,13 @@ from types import FrameType
 
 import structlog
 
+from feedback import children
 from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
 from feedback.home import Home, HomeLock, HomeRefused, ServerInfo
 from feedback.restarts import STEADY_S, Restarts
 from feedback.service import NoAnswer, OverHttp, address_of
 from feedback.settings import value
-from feedback.watchdog import LOOK_S, START_S, HealthLooks, Signs, end_silent, tell_manager
+from feedback.watchdog import LOOK_S, START_S, HealthLooks, Signs, tell_manager
 from loopline_platform import process_command
 
 _FIRST_ANSWER_S = 1.0
@@ -140,12 +141,12 @@ class Supervisor:
             # Whoever connects from now on is refused once the collector has let go of it too.
             self._listening.close()
         try:
-            _end(self._collector, GRACEFUL_S + _END_S)
-            _end(self._worker, CATCH_UP_S + _END_S)
+            children.end(self._collector, GRACEFUL_S + _END_S)
+            children.end(self._worker, CATCH_UP_S + _END_S)
         except BaseException:
             # Ctrl-C once more: what was acknowledged is on disk.
             for process in (self._collector, self._worker):
-                _end(process, 0.0)
+                children.end(process, 0.0)
             raise
         finally:
             self._collector = self._worker = self._looks = self._listening = None
@@ -229,13 +230,13 @@ class Supervisor:
                 silence, long_s = self._looks.silence, self._long_s(started=self._looks.answered)
                 if (silent_s := silence.seconds()) >= long_s:
                     silence.heard()
-                    _end_silent("collector", self._collector, silent_s)
+                    children.kill_silent("collector", self._collector, silent_s)
             return
         # A service manager may tell all processes to end at once.
         if stop.wait(_TOLD_TOGETHER_S):
             return
         status = self._collector.returncode
-        _close(self._collector)
+        children.close(self._collector)
         self._collector = None
         pause_s = self._collector_starts.ended()
         if self._collector_starts.given_up:
@@ -307,9 +308,9 @@ class Supervisor:
             long_s = self._long_s(started=signs is not None and signs.any)
             if signs is not None and (silent_s := signs.silent_s(long_s)) >= long_s:
                 signs.heard()
-                _end_silent("worker", self._worker, silent_s)
+                children.kill_silent("worker", self._worker, silent_s)
             return
-        _close(self._worker)
+        children.close(self._worker)
         self._worker = None
         if status == REFUSED_TO_RUN:
             self._refused = True
@@ -345,33 +346,6 @@ def _later(name: str, starts: Restarts, error: OSError) -> float:
     pause_s = starts.failed()
     _log.warning(f"the {name} cannot be started", reason=str(error), tries_again_in_s=pause_s)
     return time.monotonic() + pause_s
-
-
-def _end(process: subprocess.Popen[bytes] | None, patience_s: float) -> None:
-    if process is None:
-        return
-    if process.poll() is None:
-        process.terminate()
-        # One that was stopped hears nothing before it goes on.
-        process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            _log.error("a process did not end and is killed", pid=process.pid)
-            process.kill()
-            process.wait()
-    _close(process)
-
-
-def _end_silent(name: str, process: subprocess.Popen[bytes], silent_s: float) -> None:
-    _log.error(f"the {name} gives no sign of life and is killed", pid=process.pid, for_s=round(silent_s, 1))
-    # Not waited for: one that hangs on its disk ends when that answers.
-    end_silent(process.pid)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
 
 
 @contextlib.contextmanager

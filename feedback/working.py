@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from feedback import children
 from feedback.bootstrap import FAILED, STOPPED, end_with_parent, ignore_hangups
 from feedback.cluster import Cluster
 from feedback.disk import keep_to_oneself
@@ -41,7 +42,6 @@ from feedback.watchdog import (
     LOOK_S,
     START_S,
     HealthLooks,
-    end_silent,
     show_stacks_on_request,
     tell_manager,
 )
@@ -252,20 +252,10 @@ class Watcher:
         """One life of the worker; its exit status."""
         try:
             self._watch(process, stop)
-            if process.poll() is None:
-                process.terminate()
-                # One that was stopped hears nothing before it goes on.
-                process.send_signal(signal.SIGCONT)
-                try:
-                    process.wait(_END_S)
-                except subprocess.TimeoutExpired:
-                    _log.error("the worker did not end and is killed", pid=process.pid)
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
+            children.end(process, _END_S)
+        except BaseException:
+            children.end(process, 0.0)
+            raise
         return process.returncode
 
     def _watch(self, process: subprocess.Popen[bytes], stop: threading.Event) -> None:
@@ -282,13 +272,8 @@ class Watcher:
             silent_s = self._looks.silence.seconds()
             long_s = self._hang_after_s if self._looks.answered else max(self._hang_after_s, START_S)
             if silent_s >= long_s:
-                _log.error(
-                    "the worker gives no sign of life and is killed",
-                    pid=process.pid,
-                    for_s=round(silent_s, 1),
-                )
                 self._looks.begin()
-                end_silent(process.pid)
+                children.kill_silent("worker", process, silent_s)
 
 
 def main(arguments: list[str] | None = None) -> int:
