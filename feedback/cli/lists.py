@@ -156,9 +156,12 @@ def counts(choices: Choices, by: str | None, first_day: str | None, **filters: s
     fields = [field for field in (by or "").split(",") if field]
     rows = [(*(item[field] for field in fields), item["n"], item["events"]) for item in items]
     lines = table((*fields, "n", "events"), rows)
-    lines.append(
-        f"Everything received up to {fresh['complete_up_to']} is in these numbers."
-        if fresh["complete_up_to"]
-        else "How complete these numbers are is not known yet."
-    )
+    lines.append(completeness(fresh["complete_up_to"]))
     answer(choices, {"items": items, **fresh}, lines)
+
+
+def completeness(complete_up_to: str | None) -> str:
+    """How complete some numbers are, in a sentence."""
+    if complete_up_to is None:
+        return "How complete these numbers are is not known yet."
+    return f"Everything received up to {complete_up_to} is in these numbers."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from feedback.cli.lists import completeness
 from feedback.home import Home
 from tests.feedback.running import event, lines, loopline, prediction, told
 
@@ -370,6 +371,14 @@ def test_labels_that_were_refused_are_counted_below_the_others(home: Home) -> No
     assert "1 of 1 correction gave no label (label_invalid)" in text
     assert "20.7% to 100% (n = 1)" in text
     assert told("labels", "m")["refused"] == {"label_invalid": 1, "corrections": 1}
+
+
+def test_counts_say_how_complete_they_are_or_that_it_is_not_known() -> None:
+    """A sentence about an instant is only said where there is one."""
+    assert completeness("2026-11-20T00:00:00Z") == (
+        "Everything received up to 2026-11-20T00:00:00Z is in these numbers."
+    )
+    assert completeness(None) == "How complete these numbers are is not known yet."
 
 
 def test_models_predictions_feedback_and_counts_are_read_back(home: Home) -> None:

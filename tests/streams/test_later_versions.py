@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from streams.queries.labels import labels
 from streams.queries.pages import Page
 from streams.store.memory import MemorySnapshot, MemoryStore
 from streams.store.port import Snapshot
+from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, LABELS, OVERRIDES, Fact, Label, Override, Row
 from tests.streams.asking import encoded, event
 from tests.streams.drawn import log_of
@@ -265,3 +268,20 @@ def test_only_what_was_said_is_judged_again(rows_read: list[int]) -> None:
         read.append(sum(rows_read))
         assert candidates(store, "9") == ['"a"', '"b"', '"c"']
     assert read[0] == read[1]
+
+
+def test_a_store_in_a_file_judges_the_same(tmp_path: Path) -> None:
+    """What takes over, in any order, gives the views that a store in memory has."""
+    events = [*DECLARATIONS, *(each for version in "1249" for each in (made(version), *said(version)))]
+    received = nanoseconds("2026-11-21T00:00:00Z")
+    for number, order in enumerate(
+        (events, events[::-1], events[4:] + events[:4], events[::2] + events[1::2])
+    ):
+        log = log_of([(encoded(each), received) for each in order], 1, [1])
+        path = tmp_path / f"{number}.db"
+        create_store(path, log.identity)
+        with closing(SqliteStore(path, writable=True)) as store:
+            for end in range(1, log.ends()[0] + 1):
+                advance(log, store, upto={0: end})
+            with store.snapshot() as snapshot, fold(events).snapshot() as other:
+                assert outcome(snapshot) == outcome(other)
