@@ -74,8 +74,13 @@ def yes(text: str) -> bool:
 def url(text: str) -> str:
     """An address of a server."""
     from loopline.address import parse_url
+    from loopline.errors import InvalidSetting
 
-    parse_url(text)
+    try:
+        parse_url(text)
+    except InvalidSetting as error:
+        # Whoever names the flag or the file says that it cannot be used.
+        raise ValueError(str(error).rpartition(" cannot be used: ")[2]) from None
     return text.rstrip("/")
 
 

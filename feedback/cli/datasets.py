@@ -179,9 +179,8 @@ def list_command(choices: Choices, model: str | None) -> None:
     """List the released versions: of MODEL under every name, of MODEL.NAME, or of all."""
     items = list(_remote(choices, model)) if choices["url"] else _local(choices, model)
     rows = [(item["name"], item["rows"], item.get("as_of"), item.get("content_hash")) for item in items]
-    lines = (
-        table(("dataset", "rows", "as of", "content hash"), rows) if rows else ["Nothing was released yet."]
-    )
+    nothing = "Nothing was released yet." if model is None else f"Nothing was released of {model} yet."
+    lines = table(("dataset", "rows", "as of", "content hash"), rows) if rows else [nothing]
     answer(choices, {"items": items}, lines)
 
 
@@ -253,6 +252,7 @@ def show_command(choices: Choices, name: str) -> None:
         f"{said['name']}  {many(said['rows'], 'row')}, as of {said['as_of']}, released {said['released_at']}",
         f"  content hash  {said['content_hash']}",
         f"  parents       {', '.join(said['parents']) or 'none'}",
+        *_filters(said),
         *(f"  {split:<13} {content['rows']:,}" for split, content in said["splits"].items()),
         f"  gate          {'passed' if said['gate']['passed'] else 'failed'}",
         *_caveats(said),
@@ -260,6 +260,13 @@ def show_command(choices: Choices, name: str) -> None:
         *_counts("left out", said.get("left_out")),
     ]
     answer(choices, said, lines)
+
+
+def _filters(said: Any) -> list[str]:
+    """What chose the rows of a release under a name; older manifests say nothing of it."""
+    filters = said.get("recipe", {}).get("filters", {})
+    given = [f"{name} {value}" for name, value in filters.items() if value is not None]
+    return [f"  {'filters':<13} {', '.join(given)}"] if said.get("release_name") and given else []
 
 
 def _caveats(said: Any) -> list[str]:

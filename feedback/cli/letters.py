@@ -99,12 +99,13 @@ def show(choices: Choices, name: str, only_bytes: bool) -> None:
         sys.stdout.buffer.write(sent)
         return
     what = _judged(item) if not parse_name(name).refused else f"loopline dead-letters replay {name}"
+    state = "settled   it was put back and accepted" if item["settled"] else f"to do     {what}"
     lines = [
         f"{item['dead_letter']}  {item['code']}: {item['problem']['detail']}",
         f"  received  {item['received']}",
         f"  id        {item['id'] or '(could not be read)'}",
         f"  source    {item['source'] or '(could not be read)'}",
-        f"  put back  {'yes, and accepted: it is settled' if item['settled'] else what}",
+        f"  {state}",
         "",
         *sent.decode(errors="backslashreplace").split("\n"),
     ]

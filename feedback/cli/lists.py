@@ -155,7 +155,7 @@ def counts(choices: Choices, by: str | None, first_day: str | None, **filters: s
                 break
     fields = [field for field in (by or "").split(",") if field]
     rows = [(*(item[field] for field in fields), item["n"], item["events"]) for item in items]
-    lines = table((*fields, "n", "events"), rows)
+    lines = table((*fields, "n", "events"), rows) if rows else ["There is nothing to count: no such events."]
     lines.append(completeness(fresh["complete_up_to"]))
     answer(choices, {"items": items, **fresh}, lines)
 

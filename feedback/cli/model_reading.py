@@ -10,10 +10,12 @@ import msgspec
 
 from feedback.cli.answers import answer, table
 from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
 from feedback.cli.reading import at_most, first, more_than
 from feedback.plurals import many
-from feedback.service import path_of
+from feedback.service import Service, path_of
+from loopline.answers import loopline_problem
 
 _env = click.option("--env", metavar="NAME", help="Environment, if it is not prod.")
 _LABELS_SHOWN = 12
@@ -47,7 +49,7 @@ def _row(item: Any) -> tuple[Any, ...]:
 def show(choices: Choices, name: str, env: str | None) -> None:
     """Show MODEL's versions: declared, deployed since and until, evaluations, and what they learned from."""
     with connect(choices) as service:
-        found = ask(service, path_of("v1", "models", name, env=env), "versions")
+        found = _known(service, name, env)
     serving = f"version {found['serving']} serves" if found["serving"] else "nothing was said to be deployed"
     lines = [f"{found['model']}: {serving}"]
     for version in found["versions"]:
@@ -59,6 +61,18 @@ def show(choices: Choices, name: str, env: str | None) -> None:
             f"These are the latest {len(found['versions'])} of {found['versions_total']:,} versions.",
         ]
     answer(choices, found, lines)
+
+
+def _known(service: Service, name: str, env: str | None) -> dict[str, Any]:
+    """What is known of a model. Raises Refused with its name where that is nothing."""
+    path = path_of("v1", "models", name, env=env)
+    answered = service.request("GET", path)
+    if answered.status == 404 and loopline_problem(answered.headers, answered.body) is not None:
+        where = f" in the environment {env}" if env else ""
+        raise Refused(
+            f"nothing is known of the model {name}{where}; `loopline model list` lists those that are known"
+        )
+    return ask(service, path, "versions")
 
 
 def _said(version: Any) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import IO, Any, NamedTuple
 
 import click
+import msgspec
 
 from feedback.cli.answers import answer, table
 from feedback.cli.batches import Batch, Item, Unsplittable, batches, read_items
@@ -30,6 +31,7 @@ from loopline.dividing import deliver
 
 BACKFILL = {"Loopline-Backfill": "1"}
 _LISTED = 50
+_FIRST = 20
 _REPORTED = ("index", "id", "code", "detail")
 
 
@@ -88,17 +90,24 @@ class Tally:
     is_flag=True,
     help="These are old: they keep their times, and are left out of latency metrics.",
 )
-def send(choices: Choices, file: IO[bytes], backfill: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="Go on even when none of the first 20 items is JSON.")
+def send(choices: Choices, file: IO[bytes], backfill: bool, everything: bool) -> None:
     """Send CloudEvents from FILE, or from standard input with `-`.
 
     FILE holds one event a line, a JSON array of events, or one event. Sending it again does no harm: an
-    event counts once. Exit status 1 says that some were refused, and lists them.
+    event counts once. Exit status 1 says that some were refused, and lists them. A file of something else,
+    none of whose first 20 items is JSON, is not sent.
     """
     tally = Tally()
     with connect(choices) as service, _Bar(file) as bar:
         sender = Sender(service, choices["retry_for"], BACKFILL if backfill else {})
         try:
             for batch in batches(read_items(file, bar.read)):
+                if not everything and _is_of_something_else(batch):
+                    raise Refused(
+                        f"{file.name} is no file of events: none of its first {_FIRST} items is JSON. Nothing"
+                        " of it was sent; with --all it is, and what is refused is kept."
+                    )
                 sender.send(batch, tally)
                 bar.sent(batch)
         except Unsplittable as error:
@@ -112,6 +121,20 @@ def send(choices: Choices, file: IO[bytes], backfill: bool) -> None:
     answer(choices, tally.document(), tally.lines(name))
     if tally.refused:
         raise click.exceptions.Exit(1)
+
+
+def _is_of_something_else(batch: Batch) -> bool:
+    """Whether a batch begins the input, and begins with many items of which none is JSON."""
+    begins = [item for item in batch.items if item.place < _FIRST]
+    return len(begins) == _FIRST and not any(_is_json(item.sent) for item in begins)
+
+
+def _is_json(sent: bytes) -> bool:
+    try:
+        msgspec.json.decode(sent)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 class Sender:

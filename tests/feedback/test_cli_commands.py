@@ -137,6 +137,37 @@ def test_what_may_be_a_slip_about_a_version_is_noted(home: Home) -> None:
     assert "nothing was known of m 99" in result.stderr
 
 
+def test_a_file_of_something_else_is_not_sent(home: Home, tmp_path: Path) -> None:
+    """Where none of the first 20 items is JSON nothing is sent, unless somebody wants that."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"not an event\n" * 30)
+    result = loopline("send", path)
+    assert result.exit_code == 1
+    assert "no file of events" in result.stderr
+    assert told("dead-letters", "list")["items"] == []
+    assert told("send", path, "--all", status=1)["refused"] == 30
+    path.write_bytes(b"not an event\n" * 19 + lines(prediction(1)))
+    assert told("send", path, status=1)["accepted"] == 1
+
+
+def test_nothing_is_told_by_name(home: Home) -> None:
+    """A model or a dataset that nobody knows is named, with the way on; no bare titles stand alone."""
+    result = loopline("model", "show", "nomodel")
+    assert result.exit_code == 1
+    assert "the model nomodel; `loopline model list`" in result.stderr
+    assert "released of nomodel" in loopline("dataset", "list", "nomodel").stdout
+    assert loopline("counts", "--by", "kind").stdout.startswith("There is nothing to count")
+
+
+def test_what_to_do_about_a_dead_letter_is_no_state(home: Home) -> None:
+    """One that is open says what to do; one that was put back says that."""
+    loopline("send", "-", stdin=lines(UNKNOWN))
+    assert (
+        "to do     loopline dead-letters replay dead:0:0"
+        in loopline("dead-letters", "show", "dead:0:0").stdout
+    )
+
+
 def test_a_schema_is_read_from_a_file(home: Home, tmp_path: Path) -> None:
     """A declaration by JSON Schema; one that is no schema is refused by the server's words."""
     path = tmp_path / "schema.json"

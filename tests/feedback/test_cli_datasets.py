@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def test_two_versions_are_compared(home: Home) -> None:
 def test_what_has_a_name_has_versions_of_its_own(home: Home) -> None:
     """Listed with its model and alone, shown, compared; never the latest of the plain ones."""
     filters = ("--model-version", "1", "--name", "web")
+    at = ("--home", home.path, "dataset")
     released = told("--home", home.path, "dataset", "release", "m", *filters)
     assert (released["name"], released["parents"], released["release_name"]) == ("m.web@1", [], "web")
     names = [item["name"] for item in told("--home", home.path, "dataset", "list", "m")["items"]]
@@ -73,6 +75,8 @@ def test_what_has_a_name_has_versions_of_its_own(home: Home) -> None:
     assert (item["model"], item["dataset"], item["version"]) == ("m", "m.web", 1)
     assert told("--home", home.path, "dataset", "show", "m@latest")["release_name"] is None
     assert told("--home", home.path, "dataset", "show", "m.web@latest")["name"] == "m.web@1"
+    assert re.search("filters  +.*model_version 1", loopline(*at, "show", "m.web@1").stdout)
+    assert "filters" not in loopline(*at, "show", "m@1").stdout
     found = told("--home", home.path, "dataset", "diff", "m@1", "m.web@1")
     assert (found["added"], found["removed"]) == (0, 0)
     (item,) = told("--home", home.path, "feedback", "show", "e-c0")["items"]

@@ -169,6 +169,13 @@ def test_a_server_that_is_not_there_is_not_reached(tmp_path: Path) -> None:
         assert "127.0.0.1:9" in result.stderr
 
 
+def test_an_address_that_cannot_be_used_is_told_once() -> None:
+    """Which flag, what it said, and what it must look like."""
+    said = loopline("--url", "x", "waiting").stderr
+    assert said.count("cannot be used") == 1
+    assert "it must look like" in said
+
+
 def test_version_is_that_of_the_platform() -> None:
     """One line, with the name of the command."""
     result = loopline("--version")
