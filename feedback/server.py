@@ -41,7 +41,7 @@ from feedback.refusals import Refusals
 from streams.asgi import Receive, Scope, Send
 from streams.collector import Collector
 from streams.keeper import Keeper
-from streams.log.port import Log
+from streams.log.port import Log, LogIdentity
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage, no_lineage
 from streams.queries.freshness import MATURITY_DAYS
@@ -154,7 +154,6 @@ def build_app(
     """
     metrics = metrics or Metrics()
     pool = Readers(_READERS, "reader")
-    originals = Originals(log)
     services = Services(
         log,
         Ends(log, clock, keep_ends_ns),
@@ -163,7 +162,7 @@ def build_app(
         datasets,
         clock,
         metrics,
-        originals,
+        Originals(log),
         lineage,
         worker,
         pool,
@@ -172,17 +171,20 @@ def build_app(
         away,
         own_views,
     )
-    identity = log.identity
-    collector = Collector(
-        appender,
-        identity.partitions,
-        first=identity.first,
-        metrics=metrics,
-        clock=clock,
-        letter=originals.dead_letter,
-    )
+    collector = _collector(log.identity, services)
     running = [partial(each, collector.keeper) for each in beside]
     return Server(collector, _site(services, stuck_after_s, running), metrics)
+
+
+def _collector(log: LogIdentity, services: Services) -> Collector:
+    return Collector(
+        services.appender,
+        log.partitions,
+        first=log.first,
+        metrics=services.metrics,
+        clock=services.clock,
+        letter=services.originals.dead_letter,
+    )
 
 
 def _site(

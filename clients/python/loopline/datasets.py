@@ -114,9 +114,8 @@ def load(
     From another machine no more is taken than the manifest states.
 
     ``output``, ``label`` and ``input`` hold plain text or JSON text, a whole column alike: as the manifest's
-    ``encoding`` says, but that an ``input`` filled in is plain text where all inputs are text, and JSON text
-    as soon as one is something else. The metadata of the Arrow fields (``encoding``), or the frame's
-    ``attrs["encoding"]``, say what a column holds.
+    ``encoding`` says, but that an ``input`` filled in is plain text where all inputs are text, and else JSON.
+    The metadata of the Arrow fields, or the frame's ``attrs["encoding"]``, say what a column holds.
 
     Raises :class:`~loopline.errors.ReleaseNotFound`, :class:`~loopline.errors.ReleaseDamaged`,
     :class:`~loopline.errors.DependencyMissing`, from other machines :class:`~loopline.errors.Unreachable`,
