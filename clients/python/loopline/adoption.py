@@ -17,6 +17,7 @@ from loopline.segments import (
     Segment,
     clear_away,
     fault_of,
+    file_of,
     lock,
     read_all,
     read_header,
@@ -31,7 +32,7 @@ def left_behind(folder: Path, own: Collection[str], complaints: Complaints) -> I
     """
     try:
         paths = sorted(folder.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         # Somebody removed the folder: nothing was left in it.
         return
     for path in paths:
@@ -59,7 +60,7 @@ def _take_over(path: Path, complaints: Complaints) -> Segment | None:
             raise PermissionError(path)
         lock(descriptor)
         # Another adopter may have sent and removed it between our open and our lock.
-        if found.st_ino != os.stat(path).st_ino:
+        if file_of(found) != file_of(os.stat(path)):
             raise FileNotFoundError(path)
         blob = read_all(descriptor)
     except OSError:
@@ -67,4 +68,4 @@ def _take_over(path: Path, complaints: Complaints) -> Segment | None:
         return None
     start = read_header(blob)
     records = sum(unframe(line) is not None for line in blob[start:].split(b"\n")[:-1])
-    return Segment(str(path), descriptor, start, len(blob), records)
+    return Segment(str(path), descriptor, file_of(found), start, len(blob), records)

@@ -341,7 +341,7 @@ class Client(Announcements):
         return {
             "accepted": box.accepted,
             "refused": box.refused,
-            "dropped": box.dropped + (spool.lost if spool is not None else 0),
+            "dropped": box.dropped,
             "invalid": box.invalid,
             "queued": max(unfinished - spooled, 0),
             "spooled": spooled,

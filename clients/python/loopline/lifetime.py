@@ -24,8 +24,8 @@ class Holder(Protocol):
     def after_fork(self) -> None:
         """Forget what belongs to the parent."""
 
-    def stop(self, timeout: float) -> bool:
-        """Deliver what can be delivered in the time, and end."""
+    def end(self, timeout: float) -> bool:
+        """Deliver what can be delivered in the time, and end: the process does."""
 
 
 _holders: weakref.WeakSet[Holder] = weakref.WeakSet()
@@ -57,7 +57,7 @@ def _end_of_worker(**_: Any) -> None:
 def _end() -> None:
     deadline = time.monotonic() + EXIT_S
     for holder in list(_holders):
-        holder.stop(max(0.0, deadline - time.monotonic()))
+        holder.end(max(0.0, deadline - time.monotonic()))
 
 
 def _fork() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from loopline.ids import uuid7
+
 try:
     import fcntl
 except ImportError:  # Windows has no flock, and a spool without a lock would send events of living processes.
@@ -31,13 +33,19 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Segment(Struct, eq=False):
-    """One open and locked file: acknowledged up to ``start``, written up to ``end``, ``records`` between."""
+    """One open and locked file: acknowledged up to ``start``, written up to ``end``, ``records`` between.
+
+    ``file`` is its device and inode: a descriptor that somebody closed may be another file's by now. It is
+    not read before ``read_at``.
+    """
 
     path: str
     descriptor: int
+    file: tuple[int, int]
     start: int
     end: int
     records: int
+    read_at: float = 0.0
 
 
 class Batch(Struct):
@@ -128,9 +136,80 @@ def fault_of(found: os.stat_result) -> str | None:
     return None
 
 
-def removed(segment: Segment) -> bool:
-    """Whether its file has no name any more, so that only this process can still read it."""
-    return os.fstat(segment.descriptor).st_nlink == 0
+def file_of(found: os.stat_result) -> tuple[int, int]:
+    """Which file it is, whatever its name."""
+    return found.st_dev, found.st_ino
+
+
+def names_of(segment: Segment) -> int | None:
+    """How many names its file has; None where its descriptor is closed, or another file's by now."""
+    try:
+        found = os.fstat(segment.descriptor)
+    except OSError:
+        return None
+    return found.st_nlink if (found.st_dev, found.st_ino) == segment.file else None
+
+
+def moved(segment: Segment) -> bool:
+    """Whether there is no file, or another one, where a segment was made."""
+    try:
+        return file_of(os.stat(segment.path)) != segment.file
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def let_go(segment: Segment) -> None:
+    """Close its descriptor, unless that is another file's by now."""
+    if names_of(segment) is not None:
+        with contextlib.suppress(OSError):
+            os.close(segment.descriptor)
+
+
+def make(folder: Path, acknowledged: int = HEADER_BYTES, content: bytes = b"") -> tuple[str, int]:
+    """A new file, locked before its name can be seen by others, with this content behind that byte."""
+    name = folder / f"{os.getpid()}-{uuid7()}"
+    fresh, path = f"{name}{FRESH}", f"{name}{SUFFIX}"
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        lock(descriptor)
+        write_whole(descriptor, header(acknowledged), 0)
+        write_whole(descriptor, content, acknowledged)
+        os.rename(fresh, path)
+    except OSError:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.unlink(fresh)
+        raise
+    return path, descriptor
+
+
+def open_again(segment: Segment) -> None:
+    """Open its file once more whose descriptor somebody closed. Raises OSError where it cannot be had."""
+    descriptor = os.open(segment.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if file_of(os.fstat(descriptor)) != segment.file:
+            raise FileNotFoundError(segment.path)
+        lock(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    segment.descriptor = descriptor
+
+
+def write_anew(segment: Segment, folder: Path) -> None:
+    """Write what waits in a file without a name into a new one, at the same places. Raises OSError.
+
+    Behind the same descriptor, so that whoever reads it right now goes on.
+    """
+    waits = read_piece(segment.descriptor, segment.start, segment.end)
+    path, descriptor = make(folder, segment.start, waits)
+    try:
+        os.dup2(descriptor, segment.descriptor, inheritable=False)
+        segment.path, segment.file = path, file_of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 def fdatasync(descriptor: int) -> None:
@@ -149,12 +228,15 @@ def sync_folder(folder: Path) -> None:
 
 def read_all(descriptor: int) -> bytes:
     """The whole file, wherever its own position is."""
-    size = os.fstat(descriptor).st_size
+    return read_piece(descriptor, 0, os.fstat(descriptor).st_size)
+
+
+def read_piece(descriptor: int, start: int, end: int) -> bytes:
+    """The bytes of a file between two places, or as many of them as there are."""
     pieces: list[bytes] = []
-    place = 0
-    while place < size and (piece := os.pread(descriptor, size - place, place)):
+    while start < end and (piece := os.pread(descriptor, end - start, start)):
         pieces.append(piece)
-        place += len(piece)
+        start += len(piece)
     return b"".join(pieces)
 
 

@@ -77,6 +77,7 @@ class Sender:
         self._thread: threading.Thread | None = None
         self._spooler: Spooler | None = None
         self._stopping = False
+        self._exiting = False
         self._hurried = False
         self._from_memory = False
         # Sent before and to be sent again, where there is no spool; and what is under way right now.
@@ -112,7 +113,7 @@ class Sender:
     def _keep(self, event: bytes) -> Fate:
         """Into the spool or, where there is none or it cannot be written now, into memory."""
         spool, outbox = self.spool, self.outbox
-        if spool is not None and not outbox.closed and spool.put(event):
+        if spool is not None and (self._exiting or not outbox.closed) and spool.put(event):
             kept = not self._sync_calls or spool.sync()
             if outbox.sender_waits:
                 outbox.wake()
@@ -180,6 +181,11 @@ class Sender:
         self._backoff.hurry()
         self.outbox.sender_waits = False
         self.outbox.work.notify_all()
+
+    def end(self, timeout: float) -> bool:
+        """Stop because the process ends: what is said after that goes into the spool, for the next one."""
+        self._exiting = not self.outbox.closed
+        return self.stop(timeout)
 
     def stop(self, timeout: float) -> bool:
         """Send what can be sent in the time, keep the rest on disk or count it as dropped."""
@@ -266,8 +272,10 @@ class Sender:
                     self._adopt_at = time.monotonic() + _ADOPT_EVERY_S
                     self._adopt(self.spool)
                 self._report_drops()
-                if self._ready(_ADOPT_EVERY_S if self.spool is not None else None):
-                    self._send_some()
+                ready = self._ready(_ADOPT_EVERY_S if self.spool is not None else None)
+                if ready and not self._send_some():
+                    # What waits lies in a file that cannot be read now.
+                    time.sleep(_BREATH_S)
             except Exception:
                 # The thread must outlive anything; what was under way is sent again after a pause.
                 log.exception("the sender stumbled and goes on")

@@ -14,6 +14,7 @@ once :meth:`Spool.sync` returned.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -23,28 +24,32 @@ from pathlib import Path
 from loopline.adoption import left_behind
 from loopline.complaints import Complaints
 from loopline.errors import SpoolRefused, SpoolUnavailable
-from loopline.ids import uuid7
 from loopline.segments import (
-    FRESH,
     HEADER_BYTES,
     LOCKS,
-    SUFFIX,
     Batch,
     Segment,
     bytes_of_others,
     fault_of,
     fdatasync,
+    file_of,
     frame,
     header,
-    lock,
+    let_go,
+    make,
+    moved,
+    names_of,
+    open_again,
     read_events,
-    removed,
     sync_folder,
+    write_anew,
     write_whole,
 )
 
-# Between two looks for room in a folder that was full, in a product's call.
+# Between two looks for room in a folder that was full, or for a file where it was, in a product's call.
 _LOOK_EVERY_S = 0.05
+# Before a file that could not be read is tried again.
+_READ_AGAIN_S = 10.0
 
 
 class Spool:
@@ -63,7 +68,11 @@ class Spool:
     ) -> None:
         if not LOCKS:
             raise SpoolRefused("a spool needs file locks (flock), which this system does not have")
-        self.folder = Path(folder)
+        try:
+            # A daemon changes its working folder later.
+            self.folder = Path(folder).absolute()
+        except OSError as error:
+            raise SpoolUnavailable(f"the spool folder {folder} cannot be used: {error}") from error
         self._limit = limit
         self._segment_bytes = segment_bytes
         self._segments: list[Segment] = []
@@ -71,8 +80,8 @@ class Spool:
         self._elsewhere = 0
         self._complaints = Complaints()
         self._synced_at = 0.0
-        #: Lines that a crash had cut, and events of files that could not be read.
-        self.torn = self.lost = 0
+        #: Lines that a crash had cut.
+        self.torn = 0
         self._begin_process()
         self._make_folder()
 
@@ -101,6 +110,8 @@ class Spool:
         # Bytes that may be written before the folder is looked at again; when full, not before that moment.
         self._budget = 0
         self._look_at = 0.0
+        # When a call looks next whether its file is still where it was.
+        self._stand_at = 0.0
         self._written = self._synced = 0
         # How often a sync failed, and how much the latest of them was to keep.
         self._failures = self._failed = 0
@@ -120,7 +131,7 @@ class Spool:
                 return False
             self._busy = True
             try:
-                segment = self._writing
+                segment = self._in_hand()
                 if (
                     segment is not None
                     and segment.end + size <= self._segment_bytes
@@ -133,13 +144,56 @@ class Spool:
                     self._written += 1
                     return True
                 stored = self._put_slowly(event, size)
-            except OSError as error:
+            except (OSError, SpoolUnavailable) as error:
                 self._complaints.note(f"the spool {self.folder} cannot be written: {error}")
                 stored = False
             finally:
                 self._busy = False
         self._complaints.tell()
         return stored
+
+    def _in_hand(self) -> Segment | None:
+        """The segment to write into, after a look whether it still is one: closed, removed, moved away."""
+        segment = self._writing
+        if segment is None:
+            return None
+        moment = time.monotonic()
+        look = moment >= self._stand_at
+        if look:
+            self._stand_at = moment + _LOOK_EVERY_S
+        if names_of(segment) and not (look and moved(segment)):
+            return segment
+        return segment if self._stand_up(segment) else None
+
+    def _stand_up(self, segment: Segment) -> bool:
+        """Have a segment a file in the folder again whose own was closed, removed or moved; whether it has.
+
+        The caller holds the lock. Where it has none, nothing is written into it any more.
+        """
+        names = names_of(segment)
+        if names and not moved(segment):
+            return True
+        try:
+            if names is None:
+                open_again(segment)
+                what = "closed by somebody else, and was opened again"
+            else:
+                self._make_folder()
+                write_anew(segment, self.folder)
+                what = "removed or moved: what waits was written into a new one"
+        except (OSError, SpoolUnavailable) as error:
+            what = f"removed or closed, and cannot be written again: {error}"
+            if self._writing is segment:
+                self._writing = None
+            if names is None:
+                # Its file is another process's by now, or is found where this one looks around.
+                self._segments.remove(segment)
+        self._complaints.note(f"a file of the spool {self.folder} was {what}")
+        stands = segment in self._segments and bool(names_of(segment))
+        if stands:
+            self._dirty = [each for each in self._dirty if each is not segment] + [segment]
+            self._named = True
+        return stands
 
     def _put_slowly(self, event: bytes, size: int) -> bool:
         if self._budget < size:
@@ -167,7 +221,7 @@ class Spool:
         while stored < len(events):
             try:
                 count = self._write_some(events[stored:])
-            except OSError as error:
+            except (OSError, SpoolUnavailable) as error:
                 self._complaints.note(f"the spool {self.folder} cannot be written: {error}")
                 break
             if count == 0:
@@ -178,7 +232,7 @@ class Spool:
 
     def _write_some(self, events: Sequence[bytes]) -> int:
         """Fill the segment in hand, or a new one, with as many events as fit; how many did."""
-        segment = self._writing
+        segment = self._in_hand()
         first = len(frame(events[0]))
         if segment is None or (segment.records and segment.end + first > self._segment_bytes):
             segment = self._begin()
@@ -202,27 +256,15 @@ class Spool:
         return len(lines)
 
     def _begin(self) -> Segment:
-        """A new segment, locked before its name can be seen by others."""
-        name = self.folder / f"{os.getpid()}-{uuid7()}"
-        fresh = f"{name}{FRESH}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        """A new segment to write into."""
         try:
-            descriptor = os.open(fresh, flags, 0o600)
+            path, descriptor = make(self.folder)
         except FileNotFoundError:
             # Somebody removed the folder.
             self._make_folder()
-            descriptor = os.open(fresh, flags, 0o600)
-        try:
-            lock(descriptor)
-            write_whole(descriptor, header(HEADER_BYTES), 0)
-            path = f"{name}{SUFFIX}"
-            os.rename(fresh, path)
-        except OSError:
-            os.close(descriptor)
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
-            raise
-        segment = Segment(path, descriptor, HEADER_BYTES, HEADER_BYTES, 0)
+            path, descriptor = make(self.folder)
+        file = file_of(os.fstat(descriptor))
+        segment = Segment(path, descriptor, file, HEADER_BYTES, HEADER_BYTES, 0)
         self._segments.append(segment)
         self._dirty.append(segment)
         self._writing, self._named = segment, True
@@ -260,6 +302,7 @@ class Spool:
         return done
 
     def _sync_dirty(self) -> bool:
+        stood = self._stand_all_up()
         with self._lock:
             reached = self._written
             dirty, named = self._dirty, self._named
@@ -267,16 +310,16 @@ class Spool:
             self._named = False
         self._synced_at = time.monotonic()
         try:
+            if not stood:
+                raise FileNotFoundError("its files were removed")
             with contextlib.ExitStack() as opened:
                 for copy in self._copies(dirty, opened):
                     fdatasync(copy)
-            if self._let_go_of_removed(dirty):
-                raise FileNotFoundError("its files were removed")
             if named:
                 sync_folder(self.folder)
         except OSError as error:
             with self._lock:
-                known = [each for each in dirty if each in self._segments and not removed(each)]
+                known = [each for each in dirty if each in self._segments]
                 self._dirty = known + [each for each in self._dirty if each not in known]
                 self._named = named or self._named
                 self._failures += 1
@@ -291,44 +334,58 @@ class Spool:
         copies = []
         with self._lock:
             for segment in segments:
-                if segment in self._segments:
+                if segment in self._segments and names_of(segment) is not None:
                     copies.append(os.dup(segment.descriptor))
                     opened.callback(os.close, copies[-1])
         return copies
 
-    def _let_go_of_removed(self, segments: Sequence[Segment]) -> bool:
-        """Whether somebody removed the file of one of these: it is read to its end, and written no more."""
-        with self._lock:
-            gone = [each for each in segments if each in self._segments and removed(each)]
-            if self._writing in gone:
-                self._writing = None
-            self._dirty = [each for each in self._dirty if each not in gone]
-        return bool(gone)
+    def _stand_all_up(self) -> bool:
+        """The same for all segments, one by one, so that a call in between waits for one at most."""
+        stood = True
+        for segment in list(self._segments):
+            with self._lock:
+                if self._busy or segment not in self._segments:
+                    continue
+                self._busy = True
+                try:
+                    stood = self._stand_up(segment) and stood
+                finally:
+                    self._busy = False
+        return stood
 
     # ---- reading
 
     def peek(self, most: int, most_bytes: int) -> Batch | None:
         """The oldest events not acknowledged, at most so many and about so many bytes."""
         while True:
+            moment = time.monotonic()
             with self._lock:
-                segment = next((each for each in self._segments if each.start < each.end), None)
+                ready = (each for each in self._segments if each.start < each.end and each.read_at <= moment)
+                segment = next(ready, None)
                 if segment is None:
                     return None
+                if names_of(segment) is None and not self._stand_up(segment):
+                    continue
                 end = segment.end
             batch = self._read(segment, end, most, most_bytes)
+            if batch is None:
+                continue
             if batch.events:
                 return batch
             # Nothing but damaged lines: step over them.
             self.acknowledge(batch)
 
-    def _read(self, segment: Segment, end: int, most: int, most_bytes: int) -> Batch:
+    def _read(self, segment: Segment, end: int, most: int, most_bytes: int) -> Batch | None:
+        """The next of a segment; None when it cannot be read now, and is tried again later."""
         try:
             batch, torn = read_events(segment, end, most, most_bytes)
+            if names_of(segment) is None:
+                raise OSError(errno.EBADF, "its descriptor was closed")
         except OSError as error:
-            self._complaints.note(f"{segment.path} cannot be read, its events are given up: {error}")
+            segment.read_at = time.monotonic() + _READ_AGAIN_S
+            self._complaints.note(f"{segment.path} cannot be read, its events wait there: {error}")
             self._complaints.tell()
-            self.lost += segment.records
-            return Batch(segment, [], end)
+            return None
         self.torn += torn
         return batch
 
@@ -337,6 +394,8 @@ class Spool:
         segment = batch.segment
         with self._lock:
             if segment not in self._segments:
+                return
+            if names_of(segment) is None and not self._stand_up(segment):
                 return
             segment.start = batch.end
             segment.records = max(segment.records - len(batch.events), 0)
@@ -354,11 +413,12 @@ class Spool:
 
     def _empty(self, segment: Segment) -> None:
         """Forget what was acknowledged and keep the file: the next call needs no new one."""
+        # The mark before the end: behind a mark that stays a later process would look for the next events.
+        os.pwrite(segment.descriptor, header(HEADER_BYTES), 0)
+        os.ftruncate(segment.descriptor, HEADER_BYTES)
         self._budget += segment.end - HEADER_BYTES
         segment.start = segment.end = HEADER_BYTES
         segment.records = 0
-        os.ftruncate(segment.descriptor, HEADER_BYTES)
-        os.pwrite(segment.descriptor, header(HEADER_BYTES), 0)
 
     def _remove(self, segment: Segment) -> None:
         self._segments.remove(segment)
@@ -369,28 +429,27 @@ class Spool:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(segment.path)
         finally:
-            os.close(segment.descriptor)
+            let_go(segment)
 
     # ---- what others left
 
     def adopt(self) -> int:
         """Take over the segments of processes that are gone; how many events they hold."""
         adopted = 0
+        self._stand_all_up()
         with self._lock:
             own = {each.path for each in self._segments}
-            writing = [] if self._writing is None else [self._writing]
-        if self._let_go_of_removed(writing):
-            self._complaints.note(f"files of the spool {self.folder} were removed: new ones are written")
         for segment in left_behind(self.folder, own, self._complaints):
             adopted += segment.records
             with self._lock:
                 self._segments.append(segment)
             if segment.records == 0:
                 # All that the process got to write, if anything, is a line that was cut.
-                batch = Batch(segment, [], segment.end)
+                batch: Batch | None = Batch(segment, [], segment.end)
                 if segment.start < segment.end:
                     batch = self._read(segment, segment.end, segment.end, segment.end)
-                self.acknowledge(batch)
+                if batch is not None:
+                    self.acknowledge(batch)
         self._complaints.tell()
         return adopted
 
@@ -421,5 +480,4 @@ class Spool:
         segments, self._segments, self._writing = self._segments, [], None
         for segment in segments:
             # Closing, and not LOCK_UN: the lock belongs to every copy of the descriptor.
-            with contextlib.suppress(OSError):
-                os.close(segment.descriptor)
+            let_go(segment)
