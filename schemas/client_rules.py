@@ -11,17 +11,19 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, UnsetType
 
-from schemas import fields, problems
+from schemas import fields, numbers, problems
 from schemas.catalog import CURRENT, FIRST_YEAR, PREFIX, Event
 from schemas.rules import rule_of
 
 FILE = "clients/python/loopline/rules.py"
+NUMBERS_FILE = "clients/python/loopline/numbers.py"
 
 _LIMITS = ("MAX_EVENT_BYTES", "MAX_INPUT_BYTES", "MAX_DEPTH")
 _JUDGED = (problems.INVALID_VALUE, problems.UNKNOWN_FIELD, problems.TOO_LARGE, problems.TOO_DEEP)
@@ -42,6 +44,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 Data = TypeVar("Data")
 '''
+
+
+def numbers_text() -> str:
+    """The text of the client's module that counts slow numbers: the platform's own."""
+    return Path(numbers.__file__).read_text(encoding="utf-8")
 
 
 def text() -> str:

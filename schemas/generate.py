@@ -30,6 +30,7 @@ def generated() -> dict[str, str]:
         "schemas/openapi.json": _text(document()),
         f"schemas/{asyncapi.FILE}": asyncapi.text(),
         client_rules.FILE: client_rules.text(),
+        client_rules.NUMBERS_FILE: client_rules.numbers_text(),
     }
 
 

@@ -43,7 +43,7 @@ _REFUSALS = {
     "403": "A page of another site asks (`Origin`, `Sec-Fetch-Site`); code `cross_site`.",
     "404": "There is nothing under this name.",
     "408": "It was not here whole within 10 seconds; code `timeout`.",
-    "413": "Too large; nothing of it was kept.",
+    "413": "Too large, or over 250 numbers such as `1e300` or `5e-324`; nothing of it was kept.",
     "415": "This media type is not accepted.",
     "421": "`Host` names another server; code `misdirected`. See the setting `allowed_hosts`.",
     "422": "The event was refused; it is kept as a dead letter, with its original bytes.",

@@ -25,6 +25,7 @@ from schemas.canonical import whole
 from schemas.catalog import CATALOG, FIRST_YEAR, Catalog, Event
 from schemas.fields import MAX_DEPTH, MAX_EVENT_BYTES, MAX_INPUT_BYTES
 from schemas.identity import NoKey, partition_key
+from schemas.numbers import MAX_SLOW_NUMBERS, slow_numbers
 from schemas.problems import Problem, problem
 from schemas.rules import input_size, rule_of
 from streams.splitting import nesting
@@ -55,6 +56,10 @@ class Verdict(msgspec.Struct, gc=False):
     """The event's partition key: what has none is refused, and never a matter of the worker's."""
 
 
+class TooCostly(Exception):
+    """The items of a batch have too many slow numbers together: each may be good, in a smaller batch."""
+
+
 class Refused(Exception):
     """Why one item is refused. Raised and caught in this module only."""
 
@@ -66,9 +71,9 @@ class Refused(Exception):
 def admit_batch(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG) -> list[Verdict]:
     """Judge the items of a batch; `body` is a JSON array of exactly these items.
 
-    Returns one verdict an item, in order.
+    Returns one verdict an item, in order. Raises TooCostly.
     """
-    events = _plainly_good(body, items, catalog)
+    events = None if _costly(body, items) else _plainly_good(body, items, catalog)
     if events is None:
         return [admit(item, catalog) for item in items]
     try:
@@ -77,9 +82,15 @@ def admit_batch(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG)
         return [_admit_thoroughly(item, catalog) for item in items]
 
 
+def admit_each(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG) -> list[Verdict]:
+    """Judge items that are no array together, one by one. Raises TooCostly."""
+    _costly(body, items)
+    return [admit(item, catalog) for item in items]
+
+
 def admit(item: bytes, catalog: Catalog = CATALOG) -> Verdict:
     """Judge one item by itself."""
-    if len(item) <= MAX_INPUT_BYTES:
+    if len(item) <= MAX_INPUT_BYTES and slow_numbers(item) <= MAX_SLOW_NUMBERS:
         events = _plainly_good(b"[" + item + b"]", [item], catalog)
         if events is not None:
             with contextlib.suppress(NoKey):
@@ -93,6 +104,20 @@ def takes_long(sent: bytes) -> bool:
     Its key may be spelt with escapes.
     """
     return b"json_schema" in sent or (b"\\u00" in sent and _SPELT.search(sent) is not None)
+
+
+def _costly(body: bytes, items: Sequence[bytes]) -> bool:
+    """Whether some item is refused for its slow numbers; raises TooCostly where the others have too many."""
+    slow = slow_numbers(body)
+    if slow <= MAX_SLOW_NUMBERS:
+        return False
+    slow -= sum(found for found in map(slow_numbers, items) if found > MAX_SLOW_NUMBERS)
+    if slow > MAX_SLOW_NUMBERS:
+        raise TooCostly(
+            f"{slow} numbers such as 1e300, which take long to read; a request has at most"
+            f" {MAX_SLOW_NUMBERS}: send fewer events at once"
+        )
+    return True
 
 
 def _admitted(item: bytes, event: Event) -> Verdict:
@@ -184,6 +209,11 @@ def _parse(item: bytes) -> tuple[Any, list[str]]:
     """
     if len(item) > MAX_EVENT_BYTES:
         raise Refused(problems.TOO_LARGE, f"{len(item)} bytes; an event has at most {MAX_EVENT_BYTES}")
+    if (slow := slow_numbers(item)) > MAX_SLOW_NUMBERS:
+        detail = (
+            f"{slow} numbers such as 1e300, which take long to read; an event has at most {MAX_SLOW_NUMBERS}"
+        )
+        raise Refused(problems.TOO_LARGE, detail)
     try:
         text = item.decode()
     except UnicodeDecodeError as error:

@@ -21,7 +21,7 @@ from schemas import problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.problems import Problem, problem
-from streams.admission import Verdict, admit, admit_batch, takes_long
+from streams.admission import TooCostly, Verdict, admit, admit_batch, admit_each, takes_long
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
 from streams.aside import Aside
 from streams.keeper import Keeper, Writer
@@ -144,6 +144,8 @@ class Collector:
                 status, answer = await self._many(body, form, replaying)
         except ClientGone:
             return
+        except TooCostly as refusal:
+            await send_problem(send, 413, problem(problems.TOO_LARGE, str(refusal)))
         except TooLarge as refusal:
             close = [(b"connection", b"close")] if refusal.unread else []
             await send_problem(send, 413, problem(problems.TOO_LARGE, str(refusal)), close)
@@ -171,6 +173,8 @@ class Collector:
         if verdict.problem is None:
             position = await self.keeper.keep(received, [verdict], [])
             return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
+        if verdict.problem.code == problems.TOO_LARGE:
+            raise TooLarge(verdict.problem.detail)
         position = await self.keeper.keep(received, [], [verdict], replaying=replaying)
         status = 400 if verdict.problem.code in _UNREADABLE else 422
         return status, _with_position(verdict.problem, status, position)
@@ -257,7 +261,7 @@ def _judge(body: bytes, items: list[bytes], form: Form, catalog: Catalog) -> lis
         except CannotSplit:
             alone = False
         if not alone:
-            return [admit(item, catalog) for item in items]
+            return admit_each(body, items, catalog)
     return admit_batch(body, items, catalog)
 
 

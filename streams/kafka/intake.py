@@ -32,6 +32,7 @@ from aiokafka.errors import (
 
 from schemas.catalog import Catalog
 from schemas.fields import MAX_EVENT_BYTES
+from schemas.numbers import slow_numbers
 from streams.admission import Verdict, admit, takes_long
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
@@ -243,7 +244,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             judged = Judged([], [], [])
             for start in range(0, len(records), _JUDGED_AT_ONCE):
                 some = records[start : start + _JUDGED_AT_ONCE]
-                if any(takes_long(record.value or b"") for record in some):
+                sent = b",".join(record.value or b"" for record in some)
+                if takes_long(sent) or slow_numbers(sent):
+                    # Beside the loop, which others get between one item and the next.
                     await asyncio.to_thread(judge, some, self._keeper.catalog, judged)
                 else:
                     judge(some, self._keeper.catalog, judged)

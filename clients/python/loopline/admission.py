@@ -17,6 +17,7 @@ from msgspec import UNSET
 
 from loopline import rules
 from loopline.errors import InvalidEvent
+from loopline.numbers import MAX_SLOW_NUMBERS, slow_numbers
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -33,6 +34,11 @@ def check(body: bytes, kind: str) -> None:
 
     ``body`` is the event as it would be sent, of at most ``rules.MAX_EVENT_BYTES``.
     """
+    if slow_numbers(body) > MAX_SLOW_NUMBERS:
+        limit = f"an event may have {MAX_SLOW_NUMBERS} of them"
+        raise InvalidEvent(
+            f"too many numbers such as 1e300, which take long to read: {limit}", code="too_large"
+        )
     if body.count(b"{") + body.count(b"[") > rules.MAX_DEPTH and _depth(_decode(body)) > rules.MAX_DEPTH:
         raise InvalidEvent(f"it is nested over {rules.MAX_DEPTH} levels", code="too_deep")
     if b"\\u0000" in body:
