@@ -36,6 +36,8 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _BRACKETS_OF_ONE = 2
 # No event is smaller: this much its envelope takes without any value.
 _SMALLEST_EVENT = 100
+# What is smaller is judged in milliseconds, whatever it is; what has fewer brackets is no matter of theirs.
+_FEW_BYTES, _BYTES_A_BRACKET = 16 * 1024, 16
 # Escapes that need a look at what they stand for: U+0000, and a colon that counting would not see.
 _HIDING = re.compile(rb"\\u00(?:00|3[aA])")
 _SPELT = re.compile(rb"\\u00[2-7]")
@@ -99,11 +101,21 @@ def admit(item: bytes, catalog: Catalog = CATALOG) -> Verdict:
 
 
 def takes_long(sent: bytes) -> bool:
-    """Whether a JSON Schema may be declared in here: to read one takes long, for an event loop.
+    """Whether to judge this takes long, for an event loop.
 
-    Its key may be spelt with escapes.
+    A JSON Schema may be declared in here, whose key may be spelt with escapes. Or it is mostly brackets:
+    they are looked at one by one, and made into as many objects.
     """
-    return b"json_schema" in sent or (b"\\u00" in sent and _SPELT.search(sent) is not None)
+    if b"json_schema" in sent or (b"\\u00" in sent and _SPELT.search(sent) is not None):
+        return True
+    return len(sent) > _FEW_BYTES and (sent.count(b"[") + sent.count(b"{")) * _BYTES_A_BRACKET > len(sent)
+
+
+def take_long(body: bytes, items: Sequence[bytes]) -> bool:
+    """Whether to judge a batch takes long: as above, or there are many items that are judged thoroughly."""
+    return takes_long(body) or (
+        len(body) > 2 * MAX_EVENT_BYTES and max(map(len, items), default=0) > MAX_INPUT_BYTES
+    )
 
 
 def _costly(body: bytes, items: Sequence[bytes]) -> bool:

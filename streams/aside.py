@@ -1,7 +1,7 @@
 """Work that would hold an event loop, on a thread beside it: one piece at a time, and few that wait.
 
-What is judged in microseconds stays on the loop; a declaration with a large JSON Schema takes many
-milliseconds, and nobody else's request waits for it.
+What is judged in microseconds stays on the loop; a declaration with a large JSON Schema, or a
+million bytes of brackets, takes far longer, and nobody else's request waits for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_WAITING = 16
 
 
 class TooMuchWaits(NotDurable):
-    """More declarations wait to be judged than may wait; nothing of this was taken."""
+    """More of what takes long waits to be judged than may wait; nothing of this was taken."""
 
 
 class Aside:
@@ -32,7 +32,7 @@ class Aside:
     async def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """What a function gives, called on another thread. Raises TooMuchWaits."""
         if self._waiting >= MOST_WAITING:
-            raise TooMuchWaits("many declarations wait to be judged; send it again in a moment")
+            raise TooMuchWaits("much that takes long waits to be judged; send it again in a moment")
         self._waiting += 1
         try:
             async with self._turn:

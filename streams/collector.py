@@ -21,7 +21,7 @@ from schemas import problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.problems import Problem, problem
-from streams.admission import TooCostly, Verdict, admit, admit_batch, admit_each, takes_long
+from streams.admission import TooCostly, Verdict, admit, admit_batch, admit_each, take_long, takes_long
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
 from streams.aside import Aside
 from streams.keeper import Keeper, Writer
@@ -190,7 +190,7 @@ class Collector:
             return 400, _with_position(unreadable, 400, position)
         if len(items) > MAX_BATCH_ITEMS:
             raise TooLarge(f"{len(items)} items; a batch has at most {MAX_BATCH_ITEMS}")
-        if takes_long(body):
+        if take_long(body, items):
             verdicts = await self._aside.call(_judge, body, items, form, self.keeper.catalog)
         else:
             verdicts = _judge(body, items, form, self.keeper.catalog)

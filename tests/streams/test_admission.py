@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from schemas.catalog import CURRENT, Catalog
-from streams.admission import admit, admit_batch, takes_long
+from streams.admission import admit, admit_batch, take_long, takes_long
 from tests.streams.sent import WRITTEN_AS_FLOATS, code, event, item, judged, made, spelt, thumb
 
 INVALID = {
@@ -307,3 +307,15 @@ def test_what_may_declare_a_json_schema_is_judged_beside_the_loop() -> None:
     assert takes_long(sent.replace(b"json_schema", b"json\\u005fschema"))
     assert judged(sent.replace(b"json_schema", b"json\\u005fschema")).problem is None
     assert not takes_long(item(thumb(person="M\u00fcller")))
+
+
+def test_brackets_and_many_large_items_take_long() -> None:
+    """They are judged beside the event loop; ordinary batches and embeddings are not."""
+    assert takes_long(b"[" + b"[]," * 10_000 + b"1]")
+    assert takes_long(b"[" + b"{}," * 10_000 + b"1]")
+    large, small = item(thumb(person="x" * 40_000)), item(thumb(person="Ann"))
+    assert take_long(large * 4, [large] * 4)
+    assert not take_long(large, [large])
+    assert not take_long(small * 1000, [small] * 1000)
+    embedding = b"[" + b"0.0123456789012345," * 50_000 + b"1]"
+    assert not takes_long(embedding)
