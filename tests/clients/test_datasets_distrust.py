@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import tempfile
+import threading
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -111,6 +114,61 @@ def test_an_answer_without_an_end_is_given_up(
     with pytest.raises(ReleaseDamaged, match="over"):
         load(server, folder)
     assert sum(sent) < 20_000_000
+
+
+@pytest.mark.parametrize("dripping", ["/v1/datasets", "/v1/datasets/m/1", "train.parquet"])
+def test_an_answer_that_drips_is_given_up(
+    server: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch, dripping: str
+) -> None:
+    """A byte now and then, of as many as the manifest likes to state: what came in counts, not what will."""
+    usual, done = Handler.do_GET, threading.Event()
+
+    def drip(handler: Handler) -> None:
+        if not handler.path.endswith(dripping):
+            usual(handler)
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while not done.wait(0.02):
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+        handler.close_connection = True
+
+    lie(folder, (folder / "train.parquet").read_bytes(), bytes=100_000_000)
+    monkeypatch.setattr("loopline.releases._TIMEOUT_S", 0.3)
+    monkeypatch.setattr(Handler, "do_GET", drip)
+    try:
+        with pytest.raises(Unreachable, match="timed out"):
+            load(server, folder)
+    finally:
+        done.set()
+
+
+def test_an_answer_that_comes_fast_enough_may_take_long(
+    server: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file over a slow line takes as long as it takes, at the slowest speed or above."""
+    usual = Handler.do_GET
+    body = (folder / "train.parquet").read_bytes()
+
+    def trickle(handler: Handler) -> None:
+        if not handler.path.endswith("train.parquet"):
+            usual(handler)
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        for place in range(0, len(body), 1 + len(body) // 8):
+            handler.wfile.write(body[place : place + 1 + len(body) // 8])
+            handler.wfile.flush()
+            time.sleep(0.3)
+
+    monkeypatch.setattr("loopline.releases._TIMEOUT_S", 2.0)
+    monkeypatch.setattr("loopline.releases._SLOWEST", len(body) / 60)
+    monkeypatch.setattr(Handler, "do_GET", trickle)
+    assert load(server, folder).equals(SPLITS["train"])
 
 
 def test_a_file_that_ends_early_is_no_release(server: FakeServer, folder: Path) -> None:

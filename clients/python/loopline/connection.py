@@ -27,10 +27,14 @@ _LONGEST_HEAD = 64 * 1024
 
 
 class Deadline:
-    """When to give up, and how long a single step may take: both in seconds."""
+    """When to give up, and how long a single step may take: both in seconds.
 
-    def __init__(self, step: float, within: float | None = None) -> None:
+    With ``slowest``, in bytes a second, what comes in moves the end: as much as it would take at that speed.
+    """
+
+    def __init__(self, step: float, within: float | None = None, slowest: float | None = None) -> None:
         self._step = step
+        self._slowest = slowest
         self._end = None if within is None else time.monotonic() + within
 
     def left(self) -> float:
@@ -41,6 +45,11 @@ class Deadline:
         if left <= 0:
             raise TimeoutError("timed out")
         return left
+
+    def received(self, count: int) -> None:
+        """So many bytes came in."""
+        if self._end is not None and self._slowest is not None:
+            self._end += count / self._slowest
 
     def of_parts(self, parts: int) -> Deadline:
         """The same, for one of so many steps that share what is left."""
@@ -65,7 +74,9 @@ class Bounded:
     def recv_into(self, buffer: Any) -> int:
         """Receive something. Raises TimeoutError."""
         self._socket.settimeout(self.deadline.left())
-        return self._socket.recv_into(buffer)
+        count = self._socket.recv_into(buffer)
+        self.deadline.received(count)
+        return count
 
     def makefile(self, mode: str, *_: Any) -> io.BufferedReader:
         """What answers are read from; it lets the socket stay open for the next."""

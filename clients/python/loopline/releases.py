@@ -36,7 +36,7 @@ MOST_MANIFEST_BYTES = 16 * 1024 * 1024
 _MOST_PAGES = 1_000
 _PIECE = 1024 * 1024
 _TIMEOUT_S = 60.0
-# A file that comes slower than this, in bytes a second, is given up.
+# An answer that takes longer than that and comes slower than this, in bytes a second, is given up.
 _SLOWEST = 16 * 1024
 
 _decode = msgspec.json.Decoder().decode
@@ -212,13 +212,13 @@ class Server:
     def file(self, dataset: str, version: int, name: str, size: int) -> Iterator[Path]:
         """A file of the release, copied as it comes in."""
         with _temporary(self.name, name, size) as (path, take):
-            self._get(f"/v1/datasets/{quote(dataset)}/{version}/files/{_safe(name)}", take, size / _SLOWEST)
+            self._get(f"/v1/datasets/{quote(dataset)}/{version}/files/{_safe(name)}", take)
             yield path
 
-    def _get(self, path: str, into: Callable[[bytes], object] | None = None, patience: float = 0.0) -> Answer:
+    def _get(self, path: str, into: Callable[[bytes], object] | None = None) -> Answer:
         transport = self._connect()
         try:
-            answer = transport.request("GET", path, within=_TIMEOUT_S + patience, into=into)
+            answer = transport.request("GET", path, within=_TIMEOUT_S, slowest=_SLOWEST, into=into)
         finally:
             transport.close()
         if answer.status == 200:

@@ -135,17 +135,19 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         within: float | None = None,
+        slowest: float | None = None,
         into: Callable[[bytes], object] | None = None,
     ) -> Answer:
         """Send one request and read its whole answer, or raise :class:`Unreachable`.
 
-        ``within`` bounds all of it together, in seconds. The body of a 200 goes ``into`` a function piece by
-        piece where there is one, however long it is, and is not in the answer; what that raises ends it.
+        ``within`` bounds all of it together, in seconds; an answer that comes at ``slowest`` bytes a second
+        or faster may take longer. The body of a 200 goes ``into`` a function piece by piece where there is
+        one, however long it is, and is not in the answer; what that raises ends it.
         """
         from loopline.connection import Deadline
 
         # Before anything that takes time, such as the first import of an HTTP library.
-        deadline = Deadline(self._timeout, within)
+        deadline = Deadline(self._timeout, within, slowest)
         from http.client import HTTPException
 
         sent = {**self._headers, **(headers or {})}
