@@ -38,16 +38,14 @@ _AS_IT_IS = ["-m", "feedback.bootstrap"]
 _NOT_SYNCED = """
 import sys
 from feedback.bootstrap import main
-from streams.log.sqlite import SqliteLog
+from streams.sqlite_connections import SqliteConnections
 
-careful = SqliteLog._connection
+careful = SqliteConnections.open
 
-def careless(log):
-    connection = careful(log)
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
+def careless(connections, settings, **how):
+    return careful(connections, [each.replace("=FULL", "=NORMAL") for each in settings], **how)
 
-SqliteLog._connection = careless
+SqliteConnections.open = careless
 sys.exit(main())
 """
 
