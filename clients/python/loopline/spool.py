@@ -30,13 +30,10 @@ from loopline.segments import (
     Batch,
     Segment,
     bytes_of_others,
-    fault_of,
     fdatasync,
-    file_of,
     frame,
     header,
     let_go,
-    make,
     moved,
     names_of,
     open_again,
@@ -45,6 +42,7 @@ from loopline.segments import (
     write_anew,
     write_whole,
 )
+from loopline.spool_folder import discard, make_folder, new_segment
 
 # Between two looks for room in a folder that was full, or for a file where it was, in a product's call.
 _LOOK_EVERY_S = 0.05
@@ -83,35 +81,16 @@ class Spool:
         #: Lines that a crash had cut.
         self.torn = 0
         self._begin_process()
-        self._make_folder()
-
-    def _make_folder(self) -> None:
-        """The folder, where it is missing, and whether it may be used."""
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise SpoolRefused(f"the spool folder {self.folder} cannot be used: {error}") from error
-        except OSError as error:
-            raise SpoolUnavailable(f"the spool folder {self.folder} cannot be used: {error}") from error
-        found = self.folder.stat()
-        if (fault := fault_of(found)) is not None:
-            raise SpoolRefused(
-                f"the spool folder {self.folder} {fault}, and what lies in it is sent in your name:"
-                " make it yours alone (chown, chmod 700), or name another"
-            )
-        if not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
-            raise SpoolUnavailable(f"the spool folder {self.folder} cannot be written to")
+        make_folder(self.folder)
 
     def _begin_process(self) -> None:
         """What belongs to one process. The lock is re-entrant for signal handlers that speak in between."""
         self._lock = threading.RLock()
         self._sync_lock = threading.RLock()
         self._busy = False
-        # Bytes that may be written before the folder is looked at again; when full, not before that moment.
-        self._budget = 0
-        self._look_at = 0.0
-        # When a call looks next whether its file is still where it was.
-        self._stand_at = 0.0
+        # Bytes that may be written before the folder is looked at again; when full, not before that moment;
+        # and when a call looks next whether its file is still where it was.
+        self._budget, self._look_at, self._stand_at = 0, 0.0, 0.0
         self._written = self._synced = 0
         # How often a sync failed, and how much the latest of them was to keep.
         self._failures = self._failed = 0
@@ -178,7 +157,7 @@ class Spool:
                 open_again(segment)
                 what = "closed by somebody else, and was opened again"
             else:
-                self._make_folder()
+                make_folder(self.folder)
                 write_anew(segment, self.folder)
                 what = "removed or moved: what waits was written into a new one"
         except (OSError, SpoolUnavailable) as error:
@@ -257,14 +236,7 @@ class Spool:
 
     def _begin(self) -> Segment:
         """A new segment to write into."""
-        try:
-            path, descriptor = make(self.folder)
-        except FileNotFoundError:
-            # Somebody removed the folder.
-            self._make_folder()
-            path, descriptor = make(self.folder)
-        file = file_of(os.fstat(descriptor))
-        segment = Segment(path, descriptor, file, HEADER_BYTES, HEADER_BYTES, 0)
+        segment = new_segment(self.folder)
         self._segments.append(segment)
         self._dirty.append(segment)
         self._writing, self._named = segment, True
@@ -424,12 +396,7 @@ class Spool:
         self._segments.remove(segment)
         if segment is self._writing:
             self._writing = None
-        try:
-            # It may be gone already, with the folder.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(segment.path)
-        finally:
-            let_go(segment)
+        discard(segment)
 
     # ---- what others left
 
