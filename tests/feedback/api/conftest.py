@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from feedback.api.services import WorkerSays
 from feedback.datasets.shelves import shelf_of
@@ -113,6 +115,16 @@ def correction(event_id: str, label: Any = "b", prediction_id: str = "p-1", **da
     """A correction, by ann unless somebody else is named."""
     data = {"person": "ann", **data}
     return event("feedback.correction", event_id, prediction_id=prediction_id, label=label, **data)
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[Any]]:
+    """What is logged, at whatever level another test of this process has set."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    with capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from tests.feedback.api.conftest import Loop
 from tests.streams.asking import event
@@ -111,15 +111,14 @@ def test_no_name_leads_anywhere_else(loop: Loop, path: str) -> None:
     assert loop.get(path, 404)["code"] == "not_found"
 
 
-def test_the_log_line_of_a_release_names_it(loop: Loop) -> None:
+def test_the_log_line_of_a_release_names_it(loop: Loop, log_lines: list[Any]) -> None:
     """Releases with filters have versions of their own, so model and version alone name another one."""
     data = {"version": 1, "content_hash": "sha256:0", "as_of": "0:1", "rows": 1}
-    with capture_logs() as told:
-        loop.send(
-            event("dataset.released", "r-1", model="colours", name="web", **data),
-            event("dataset.released", "r-2", model="colours", **data),
-        )
-    assert [each["name"] for each in told if each["event"] == "a dataset was released"] == [
+    loop.send(
+        event("dataset.released", "r-1", model="colours", name="web", **data),
+        event("dataset.released", "r-2", model="colours", **data),
+    )
+    assert [each["name"] for each in log_lines if each["event"] == "a dataset was released"] == [
         "colours.web@1",
         "colours@1",
     ]
