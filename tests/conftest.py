@@ -106,8 +106,11 @@ def eager_threads() -> Iterator[None]:
 
 _ROOT = Path(__file__).resolve().parent
 _NOT_QUICK = {
-    "": ("benchmarks", "broker", "crash", "deploy", "docs"),
-    "streams": ("kafka", "postgres"),
+    "": (
+        *("benchmarks", "broker", "crash", "deploy", "docs"),
+        *("test_conftest.py", "test_explore.py", "test_loopline_platform.py", "test_postgres.py"),
+    ),
+    "streams": ("kafka", "postgres", "test_flat_cost.py"),
     "feedback": (
         *(
             "datasets",
