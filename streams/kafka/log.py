@@ -14,7 +14,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -28,7 +28,7 @@ from kafka.errors import (
 from streams.kafka.address import Address
 from streams.kafka.connecting import CLIENT, Epochs, look_up
 from streams.kafka.letters import block_of, letters_of
-from streams.log.port import LogIdentity, LogRefused, LogUnavailable, NotDurable
+from streams.log.port import KnownEnds, LogIdentity, LogRefused, LogUnavailable, NotDurable
 
 _FETCH_BYTES = 1024 * 1024
 _BUFFERED_BYTES = 64 * 1024 * 1024
@@ -84,12 +84,14 @@ class KafkaLog:
         self._ahead: OrderedDict[int, _Ahead] = OrderedDict()
         self._ends: dict[int, int] = {}
         self._floor: dict[int, int] = {}
+        self._seen: tuple[float, dict[int, int]] = 0.0, {}
         self._asked = self._looked = -1e9
         self._epochs = self._look()
         with self._talking():
             starts = self._reader().beginning_offsets(list(self._places().values()))
         for place, start in starts.items():
             _refuse_truncated(place, start)
+        self.ends()
 
     @property
     def identity(self) -> LogIdentity:
@@ -107,13 +109,20 @@ class KafkaLog:
                 found = self._ends_of(list(places.values()))
                 self._ends = {partition: found[place] for partition, place in places.items()}
                 self._asked = now
-            return {
-                partition: max(end, self._floor.get(partition, 0)) for partition, end in self._ends.items()
-            }
+                self._seen = now, self._ends
+            return self._with_acknowledged(self._ends)
+
+    def known_ends(self) -> KnownEnds:
+        """The ends as they were seen last; whatever another thread waits for."""
+        seen, ends = self._seen
+        return KnownEnds(self._with_acknowledged(dict(ends)), time.monotonic() - seen)
 
     def acknowledged(self, partition: int, end: int) -> None:
         """Tell what an appender of this process knows to be there."""
         self._floor[partition] = end
+
+    def _with_acknowledged(self, ends: Mapping[int, int]) -> dict[int, int]:
+        return {partition: max(end, self._floor.get(partition, 0)) for partition, end in ends.items()}
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         """Up to `limit` records from `offset` on; what a sequential reader asks for next comes along."""

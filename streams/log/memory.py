@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.log.port import DEAD, LogIdentity
+from streams.log.port import DEAD, KnownEnds, LogIdentity
 
 
 class MemoryLog:
@@ -23,6 +23,9 @@ class MemoryLog:
 
     def ends(self) -> dict[int, int]:
         return {partition: len(records) for partition, records in self._records.items()}
+
+    def known_ends(self) -> KnownEnds:
+        return KnownEnds(self.ends(), 0.0)
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         return self._records[partition][offset : offset + limit]

@@ -86,6 +86,17 @@ class LogMissing(LogRefused):
     """There is no log at this place."""
 
 
+class KnownEnds(NamedTuple):
+    """Where a log ended when it was seen last: each partition ends there or later.
+
+    `age_s` is for how many seconds that has been known, of several partitions the longest: what is complete
+    up to here is complete as of so long ago, and not of now.
+    """
+
+    ends: dict[int, int]
+    age_s: float
+
+
 class Log(Protocol):
     """An append-only sequence of records for each partition."""
 
@@ -102,7 +113,14 @@ class Log(Protocol):
         ...
 
     def ends(self) -> dict[int, int]:
-        """For each partition, `DEAD` included, the offset after its last record."""
+        """For each partition, `DEAD` included, the offset after its last record. Raises LogUnavailable."""
+        ...
+
+    def known_ends(self) -> KnownEnds:
+        """The ends as they were seen last, at once: no other machine is asked, and no lock waited for.
+
+        Never behind what `ends` gave before. A log on this machine is looked at, so that the age is 0.
+        """
         ...
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:

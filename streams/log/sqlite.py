@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.log.port import DEAD, LogIdentity, LogMissing, NotDurable
+from streams.log.port import DEAD, KnownEnds, LogIdentity, LogMissing, NotDurable
 from streams.sentinels import reached
 from streams.sqlite_connections import SqliteConnections
 from streams.write_ahead import WriteAheadLog
@@ -103,6 +103,9 @@ class SqliteLog:
     def ends(self) -> dict[int, int]:
         with self._connections.reading() as connection:
             return _ends(connection, self._partitions)
+
+    def known_ends(self) -> KnownEnds:
+        return KnownEnds(self.ends(), 0.0)
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         first, last = _place(partition, offset), _range(partition)[1]

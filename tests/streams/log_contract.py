@@ -33,6 +33,15 @@ class LogContract:
         assert log.ends()[1] == 7
         assert [log.read(1, offset, 1) for offset in range(7)] == [[b"%d" % number] for number in range(7)]
 
+    def test_known_ends_are_those_seen_last(self, log: Log) -> None:
+        """They are there from the start on, cover what `ends` gave, and their age is a number of seconds."""
+        assert log.known_ends().ends == {0: 0, 1: 0, 2: 0, DEAD: 0}
+        log.append([(1, b"a"), (DEAD, refused(1))])
+        seen = log.ends()
+        known = log.known_ends()
+        assert known.ends == seen == {0: 0, 1: 1, 2: 0, DEAD: 1}
+        assert 0 <= known.age_s < 60
+
     def test_one_append_may_reach_several_partitions(self, log: Log) -> None:
         """Within one append, each partition keeps its own order."""
         log.append([(0, b"a"), (2, b"b"), (0, b"c"), (DEAD, refused(1)), (2, b"e")])
