@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from feedback.disk import replace_file, sync_folder, sync_tree
+from feedback.disk import replace_file, sync_folder, sync_tree, telling_full_disk
 from feedback.home import Home, HomeRefused, remove_database
 from streams.log.port import DEAD, format_positions, parse_positions
 from streams.log.sqlite import SqliteLog
@@ -78,13 +78,14 @@ def back_up(home: Home, target: Path, progress: Progress) -> Manifest:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
-        views = _copy_store(home, partial, progress)
-        _copy_database(home.log_path, partial / LOG, lambda done, total: progress("log", done, total))
-        _copy_datasets(home.datasets, partial / DATASETS, progress)
-        manifest = _describe(partial, views, progress)
-        replace_file(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-        sync_tree(partial)
-        os.rename(partial, target)
+        with telling_full_disk(target.parent, "name a folder on a larger disk"):
+            views = _copy_store(home, partial, progress)
+            _copy_database(home.log_path, partial / LOG, lambda done, total: progress("log", done, total))
+            _copy_datasets(home.datasets, partial / DATASETS, progress)
+            manifest = _describe(partial, views, progress)
+            replace_file(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+            sync_tree(partial)
+            os.rename(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

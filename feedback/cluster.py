@@ -9,15 +9,13 @@ collector needs neither.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feedback.disk import temporary_scratch
 from feedback.place import NothingHere, PlaceRefused
 from feedback.settings import without_password
 from streams.log.port import LogIdentity
@@ -158,12 +156,9 @@ class Cluster:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder for work aside, where the system keeps such, removed at the end."""
-        folder = Path(tempfile.mkdtemp(prefix=f"loopline-{os.getpid()}-"))
-        try:
+        """A folder for work aside, where the system keeps such, removed at the end. Raises DiskFull."""
+        with temporary_scratch() as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Close the connections to the database, but for those of a thread that hangs on it."""

@@ -29,7 +29,7 @@ from typing import Any
 
 import msgspec
 
-from feedback.disk import must_be_ours, replace_file, sync_folder
+from feedback.disk import must_be_ours, replace_file, sync_folder, telling_full_disk
 from feedback.ownership import distrusted
 from feedback.place import NothingHere, PlaceRefused
 from feedback.redaction import redacted
@@ -41,6 +41,7 @@ from streams.store.tables import VIEWS_VERSION
 _STORE_NAME = re.compile(r"views-(\d+)-(\d+)\.sqlite")
 _SIDES = ("", "-wal", "-shm")
 SCRATCH_PREFIX = "scratch-"
+ON_A_LARGER_DISK = "move the home to a larger disk (--home)"
 ORPHANS_END_S = 12.0
 _RETIRED_S = 5.0
 _MOMENT_S = 0.2
@@ -278,10 +279,11 @@ class Home:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder for work aside, on the home's own disk, removed at the end."""
+        """A folder for work aside, on the home's own disk, removed at the end. Raises DiskFull."""
         folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-", dir=self.path))
         try:
-            yield folder
+            with telling_full_disk(self.path, ON_A_LARGER_DISK):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

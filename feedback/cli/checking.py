@@ -10,7 +10,8 @@ import click
 from feedback.cli.answers import answer, progress
 from feedback.cli.connecting import place_of, works_here
 from feedback.cli.options import Choices, command
-from feedback.home import Home
+from feedback.disk import telling_full_disk
+from feedback.home import ON_A_LARGER_DISK, Home
 from feedback.plurals import many
 
 _SHOWN = 20
@@ -71,6 +72,8 @@ def replay(choices: Choices) -> None:
             # Nobody may start to serve the old views in the middle of it.
             held.callback(place.lock("replays", wait_s=5.0).release)
             grace_s = 0.0
+        if isinstance(place, Home):
+            held.enter_context(telling_full_disk(place.path, ON_A_LARGER_DISK))
         with progress("building views") as bar:
             rebuild_beside(place, log, bar, grace_s=grace_s)
         blocks = sum(log.ends().values())

@@ -20,7 +20,7 @@ from typing import Any
 
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
-from feedback.disk import must_be_ours, replace_file, sync_folder, sync_tree
+from feedback.disk import must_be_ours, replace_file, sync_folder, sync_tree, telling_full_disk
 from streams.sentinels import reached
 
 # No model has such a name.
@@ -123,12 +123,13 @@ class _FolderBench:
 
     @contextlib.contextmanager
     def building(self) -> Iterator[Path]:
-        """A hidden folder beside the versions, removed at the end unless it was renamed."""
+        """A hidden folder beside the versions, removed at the end unless it was renamed. Raises DiskFull."""
         hidden = self._place / _BUILDING
         hidden.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=hidden))
         try:
-            yield path
+            with telling_full_disk(self._shelf.folder, "name a larger one with --datasets"):
+                yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
             # A model of which nothing could be released leaves no folder either.

@@ -16,7 +16,6 @@ unused. What is published never changes, so it is remembered; what is listed is 
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +26,7 @@ from feedback.datasets.claims import Claims
 from feedback.datasets.errors import ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
+from feedback.disk import temporary_scratch
 from streams.sentinels import reached
 
 # So many versions are looked at one by one; more are listed with all their files, a hundred in one request.
@@ -148,9 +148,9 @@ class _ObjectBench:
 
     @contextlib.contextmanager
     def building(self) -> Iterator[Path]:
-        """A folder for temporary files (TMPDIR says where), removed at the end."""
-        with tempfile.TemporaryDirectory(prefix="loopline-release-") as path:
-            yield Path(path)
+        """A folder for temporary files (TMPDIR says where), removed at the end. Raises DiskFull."""
+        with temporary_scratch() as folder:
+            yield folder
 
     @contextlib.contextmanager
     def numbered(self) -> Iterator[int]:

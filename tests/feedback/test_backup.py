@@ -153,7 +153,7 @@ def test_a_backup_that_fails_leaves_nothing(
     monkeypatch.setattr(backups, "_copy_datasets", full)
     result = loopline("--home", home.path, "backup", tmp_path / "copy")
     assert result.exit_code == 1
-    assert "No space left" in result.stderr
+    assert f"no space left in {tmp_path}" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from feedback.datasets.folder import FolderShelf
-from feedback.disk import NotOurs, must_be_ours, replace_file, sync_tree
+from feedback.disk import (
+    SCRATCH_PREFIX,
+    DiskFull,
+    NotOurs,
+    must_be_ours,
+    replace_file,
+    sync_tree,
+    telling_full_disk,
+    temporary_scratch,
+)
 from feedback.home import Home
 from tests.feedback.running import lines, loopline, prediction, server_on
 
@@ -78,3 +89,51 @@ def test_what_a_server_and_commands_write_is_nobody_elses(tmp_path: Path) -> Non
     written = [entry for folder in (home, tmp_path / "copy") for entry in (folder, *folder.rglob("*"))]
     assert len(written) > 6
     assert [entry for entry in written if entry.stat().st_mode & 0o077] == []
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process keeps what is temporary, as TMPDIR would say it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_scratch_of_killed_processes_goes_and_that_of_others_stays(temporary: Path) -> None:
+    """Whoever begins takes away what nobody holds any more, in whichever container its process ran."""
+    left = temporary / f"{SCRATCH_PREFIX}left"
+    left.mkdir()
+    (left / "in-use").touch()
+    (left / "views.sqlite").touch()
+    just_made = temporary / f"{SCRATCH_PREFIX}just-made"
+    just_made.mkdir()
+    with temporary_scratch() as first, temporary_scratch() as second:
+        assert not left.exists()
+        assert first.exists()
+        assert second.exists()
+    assert list(temporary.iterdir()) == [just_made]
+
+
+def test_a_full_disk_is_told_by_its_folder(temporary: Path) -> None:
+    """Whoever ran out of room, SQLite or a file, the message has the folder and what to change."""
+    with pytest.raises(DiskFull, match=rf"{temporary} .* TMPDIR"), temporary_scratch() as folder:
+        raise OSError(28, "No space left on device", str(folder / "rows.arrow"))
+    home = Home(temporary / "home")
+    home.path.mkdir()
+    with (
+        pytest.raises(DiskFull, match=rf"{home.path} .*--home"),
+        home.scratch() as folder,
+        sqlite3.connect(folder / "views.sqlite") as store,
+    ):
+        store.executescript("PRAGMA max_page_count=1; CREATE TABLE a (x)")
+
+
+def test_only_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    """Another failure stays what it is, and the innermost folder is the one that is named."""
+    with pytest.raises(ZeroDivisionError), telling_full_disk(tmp_path, "nothing"):
+        raise ZeroDivisionError
+    with (
+        pytest.raises(DiskFull, match="inner"),
+        telling_full_disk(tmp_path, "outer"),
+        telling_full_disk(tmp_path, "inner"),
+    ):
+        raise OSError(122, "Disk quota exceeded")
