@@ -75,7 +75,9 @@ def block_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], t
     if code is None or long or not _number(received) or int(received) >= _INSTANTS:
         detail = "this record of the dead-letter topic was not written by Loopline"
         foreign = DeadLetter(problems.INVALID_VALUE, detail, None, None, item)
-        return write_dead_letters(max(0, timestamp_ms) * 1_000_000, [foreign], compressed=False)
+        # Whatever clock it is by, it lies in the record: each reading of the log gives the same.
+        instant = min(max(0, timestamp_ms) * 1_000_000, _INSTANTS - 1)
+        return write_dead_letters(instant, [foreign], compressed=False)
     letter = DeadLetter(
         code,
         said.get(_CONNECT + "exception.message", ""),

@@ -23,6 +23,16 @@ def from_the_intake(*headers: tuple[str, bytes]) -> Headers:
     return letter_of(1, DeadLetter(problem.code, problem.detail, None, None, item), "loopline").headers
 
 
+def test_a_foreign_record_from_any_time_can_be_written(store: PostgresStore) -> None:
+    """Where a topic keeps producers' timestamps, they may say anything; the instant is the same each time."""
+    batch = Batch(store.log)
+    for offset, timestamp_ms in enumerate((-1, 2**62)):
+        record = block_of(b"{}", [], timestamp_ms)
+        assert record == block_of(b"{}", [], timestamp_ms)
+        batch.add(Block(DEAD, offset, record))
+    assert apply(store, batch) == 2
+
+
 @pytest.mark.parametrize(
     "headers",
     [
