@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from feedback.disk import temporary_scratch
 from feedback.place import NothingHere, PlaceRefused
 from feedback.settings import without_password
+from streams.clocks import ClockWatch
 from streams.log.port import LogIdentity
 from streams.store.tables import VIEWS_VERSION
 
@@ -53,6 +54,8 @@ class Cluster:
         self.log_url = log
         self.store_url = store
         self.datasets = datasets
+        self.clocks = ClockWatch()
+        """What brokers and database told of their clocks."""
         self._guard = threading.Lock()
         self._stores: PostgresStores | None = None
         self._looking = threading.Lock()
@@ -97,7 +100,7 @@ class Cluster:
 
         with self._guard:
             if self._stores is None:
-                self._stores = PostgresStores(self.store_url)
+                self._stores = PostgresStores(self.store_url, self.clocks)
             return self._stores
 
     def current_store(self) -> PostgresStore:

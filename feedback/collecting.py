@@ -103,7 +103,7 @@ class Collecting:
         from streams.kafka.appender import KafkaAppender
 
         with self._closing:
-            appender = KafkaAppender(self._log, self._metrics)
+            appender = KafkaAppender(self._log, self._metrics, clocks=self._cluster.clocks)
             app = application(
                 self._log,
                 appender,
@@ -114,6 +114,7 @@ class Collecting:
                 keep_ends_ns=KEEP_ENDS_NS,
                 away=(*away(), LogRefused),
                 own_views=False,
+                clocks=self._cluster.clocks,
                 beside=[
                     lambda _: self._appending(appender),
                     *([self._reading] if self._with_intake else []),

@@ -39,6 +39,7 @@ from feedback.page import page
 from feedback.readers import Readers
 from feedback.refusals import Refusals
 from streams.asgi import Receive, Scope, Send
+from streams.clocks import ClockWatch
 from streams.collector import Collector
 from streams.keeper import Keeper
 from streams.log.port import Log, LogIdentity
@@ -132,6 +133,7 @@ def build_app(
     keep_ends_ns: int = 0,
     away: tuple[type[Exception], ...] = (),
     own_views: bool = True,
+    clocks: ClockWatch | None = None,
     beside: Sequence[Beside] = (),
 ) -> Server:
     """Compose the server.
@@ -150,10 +152,10 @@ def build_app(
         keep_ends_ns: how long the log is not asked again where it ends.
         away: failures that mean that the log or the store does not answer: 503, and another try.
         own_views: whether the views decide with whether this server is ready.
+        clocks: what compares this machine's clock with others.
         beside: what runs on the event loop from the first request until after the last one.
     """
     metrics = metrics or Metrics()
-    pool = Readers(_READERS, "reader")
     services = Services(
         log,
         Ends(log, clock, keep_ends_ns),
@@ -165,9 +167,10 @@ def build_app(
         Originals(log),
         lineage,
         worker,
-        pool,
+        Readers(_READERS, "reader"),
         outcome_window_days,
         maturity_days,
+        clocks or ClockWatch(clock),
         away,
         own_views,
     )
@@ -208,6 +211,7 @@ def _site(
     site.state.refusals = Refusals(services.metrics)
     site.state.fingerprint = services.log.identity.fingerprint
     services.metrics.registry.register(metrics.ViewNumbers(services))
+    services.metrics.registry.register(services.clocks)
     return site
 
 

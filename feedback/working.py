@@ -144,7 +144,7 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
     ignore_hangups()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    progress = Progress(stuck_after_s=value("stuck_after"))
+    progress = Progress(stuck_after_s=value("stuck_after"), clocks=cluster.clocks)
     try:
         listening = listen(host, port)
         health = InThread(Health(progress, redacted), listening, hosts_of(listening, host))

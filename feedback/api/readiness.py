@@ -117,6 +117,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
             standing = {partition: applied.offset for partition, applied in positions.items()}
             behind = lag(positions, ends)
             lacking = set_aside(view.snapshot)
+            services.clocks.stamped(max((applied.received for applied in positions.values()), default=0))
     except Unavailable as missing:
         reasons.append(missing.detail)
     except services.away as error:
@@ -127,6 +128,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
             f"the views are {behind} blocks behind and have not moved for {still:.0f} s: "
             + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
         )
+    lacking += services.clocks.reasons()
     return Assessment(writing, reasons, _looked_at(ends, standing, behind, says.state), lacking)
 
 
@@ -172,7 +174,8 @@ def _unanswered(services: Services, progress: Progress) -> Assessment:
     (writing if progress.waits_for is _LOG else views).append(f"{progress.waits_for} within {ANSWER_S:g} s")
     ends, standing = _acknowledged(services), progress.standing
     behind = sum(max(0, end - standing.get(partition, 0)) for partition, end in ends.items())
-    return Assessment(writing, views, _looked_at(ends, standing, behind, services.worker().state))
+    looked_at = _looked_at(ends, standing, behind, services.worker().state)
+    return Assessment(writing, views, looked_at, services.clocks.reasons())
 
 
 async def looked(services: Services, progress: Progress) -> Assessment:

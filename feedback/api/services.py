@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, cast
 from starlette.requests import Request
 
 from feedback.datasets.shelf import Shelf
+from streams.clocks import ClockWatch
 from streams.keeper import Writer
 from streams.log.port import Log, Positions
 from streams.metrics import Metrics
@@ -88,6 +89,7 @@ class Services(NamedTuple):
     pool: Executor
     outcome_window_days: int
     maturity_days: int
+    clocks: ClockWatch
     away: tuple[type[Exception], ...] = ()
     own_views: bool = True
 

@@ -25,6 +25,7 @@ import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.appender import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Batch, Filling, Overloaded
+from streams.clocks import ClockWatch
 from streams.kafka.covering import Covering
 from streams.kafka.letters import Letter, letter_of
 from streams.kafka.log import KafkaLog
@@ -38,6 +39,7 @@ from streams.sentinels import reached
 HOLD_EVENTS = 100
 HOLD_S = 0.020
 ACK_S = 4.0
+_MS = 1_000_000
 
 _log = structlog.get_logger("loopline.appender")
 
@@ -52,6 +54,7 @@ class KafkaAppender:
     Args:
         log: the log, for its identity and its ends; it is told what was acknowledged.
         metrics: where acknowledgements are timed.
+        clocks: told what time it was by the broker that appended a block.
         max_pending_bytes: how many bytes of items may be on their way; beyond it batches are refused.
         hold_events, hold_s: how long a block is held.
         ack_s: after how long without an acknowledgement a block is in doubt.
@@ -65,6 +68,7 @@ class KafkaAppender:
         log: KafkaLog,
         metrics: Metrics | None = None,
         *,
+        clocks: ClockWatch | None = None,
         max_pending_bytes: int = MAX_PENDING_BYTES,
         hold_events: int = HOLD_EVENTS,
         hold_s: float = HOLD_S,
@@ -75,6 +79,7 @@ class KafkaAppender:
         self.ended = ""
         self._log = log
         self._identity = log.identity
+        self._clocks = clocks or ClockWatch()
         self._commits = (metrics or Metrics()).commit_seconds
         self._ends = log.ends()
         self._position: str | None = None
@@ -222,7 +227,7 @@ class KafkaAppender:
             return
         if held.timer is not None:
             held.timer.cancel()
-        sent = _Sent(partition, held.block.size, held.waiters, time.perf_counter())
+        sent = _Sent(partition, held.block.size, held.waiters, time.perf_counter(), self._clocks.moment())
         self._under_way.add(sent)
         try:
             if self.ended:
@@ -272,7 +277,9 @@ class KafkaAppender:
         if error is not None:
             self._refused(sent, error)
             return
-        first, last = answer.result()
+        first, last, appended_ms, broker = answer.result()
+        if appended_ms is not None:
+            self._clocks.heard(broker, appended_ms * _MS, sent.asked, exact_ns=_MS)
         known = self._ends[sent.partition]
         if first < known:
             # Offsets of a log only grow. -1 is what a broker says that remembers only that it was kept.
@@ -349,13 +356,14 @@ class _Held:
 class _Sent:
     """A block on its way."""
 
-    __slots__ = ("answer", "overdue", "partition", "size", "started", "timer", "waiters")
+    __slots__ = ("answer", "asked", "overdue", "partition", "size", "started", "timer", "waiters")
 
-    def __init__(self, partition: int, size: int, waiters: list[Waiter], started: float) -> None:
+    def __init__(self, partition: int, size: int, waiters: list[Waiter], started: float, asked: int) -> None:
         self.partition = partition
         self.size = size
         self.waiters = waiters
         self.started = started
+        self.asked = asked
         self.overdue = False
         self.answer: asyncio.Future[Ack] | None = None
         self.timer: asyncio.TimerHandle | None = None

@@ -52,7 +52,7 @@ class Health:
     async def _ready(self, send: Send) -> None:
         reasons = [self._shown(reason) for reason in self._worker.reasons()]
         state, positions, lag = self._worker.state, self._worker.positions, self._worker.lag()
-        lacking = self._worker.lacking()
+        lacking = [*self._worker.lacking(), *self._worker.clocks.reasons()]
         said: dict[str, Any] = {
             "status": "unavailable" if reasons else "degraded" if lacking else "ready",
             "reasons": [*reasons, *lacking],

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.kafka.address import Address
@@ -29,6 +29,8 @@ _REQUEST_MS = 3_000
 _START_S = 5.0
 _CLOSE_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+# The type of a timestamp that is the broker's own: topics are made so.
+_LOG_APPEND_TIME = 1
 
 # What it would say again and again while a broker is away is said once by the appender.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -36,10 +38,16 @@ _log = structlog.get_logger("loopline.appender")
 
 
 class Ack(NamedTuple):
-    """The first and the last offset of what was sent together; the first is -1 when one is not known."""
+    """The first and the last offset of what was sent together; the first is -1 when one is not known.
+
+    `appended_ms` is the clock of the broker that appended it (ms since 1970), where it told, and `broker` who
+    that was.
+    """
 
     first: int
     last: int
+    appended_ms: int | None = None
+    broker: str = ""
 
 
 class Producing:
@@ -140,14 +148,26 @@ class Producing:
 
 async def _send(producer: Any, place: tuple[str, int], records: Sequence[Letter], order: asyncio.Lock) -> Ack:
     topic, partition = place
+    leader = _leader(producer, place)
     # A full batch makes the producer wait, and a smaller record of somebody else's might still fit.
     async with order:
         futures = [
             await producer.send(topic, value, partition=partition, headers=headers)
             for value, headers in records
         ]
-    offsets = [(await future).offset for future in futures]
-    return Ack(min(offsets), offsets[-1])
+    said = [await future for future in futures]
+    offsets = [each.offset for each in said]
+    # One that was led by another broker meanwhile may have been appended by either.
+    told = said[-1].timestamp_type == _LOG_APPEND_TIME and leader and leader == _leader(producer, place)
+    return Ack(min(offsets), offsets[-1], said[-1].timestamp if told else None, leader)
+
+
+def _leader(producer: Any, place: tuple[str, int]) -> str:
+    """Who leads a partition, as far as the producer knows; empty when it does not."""
+    cluster = producer.client.cluster
+    node = cluster.leader_for_partition(TopicPartition(*place))
+    broker = None if node is None else cluster.broker_metadata(node)
+    return "" if broker is None else f"broker {node} ({broker.host}:{broker.port})"
 
 
 async def _close(producer: Any) -> None:

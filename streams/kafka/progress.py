@@ -15,6 +15,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from streams.clocks import ClockWatch
 from streams.log.port import DEAD, format_positions
 
 STUCK_AFTER_S = 15.0
@@ -38,11 +39,16 @@ class Progress:
     Args:
         clock: monotonic, in seconds.
         stuck_after_s: for how long blocks may wait while nothing moves, and the log may give no answer.
+        clocks: what the services told of their clocks.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, stuck_after_s: float = STUCK_AFTER_S
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        stuck_after_s: float = STUCK_AFTER_S,
+        clocks: ClockWatch | None = None,
     ) -> None:
+        self.clocks = clocks or ClockWatch()
         self.stuck_after_s = stuck_after_s
         self._clock = clock
         self._guard = threading.Lock()
@@ -86,6 +92,7 @@ class Progress:
             registry=self.registry,
         )
         self.registry.register(_Gauges(self))
+        self.registry.register(self.clocks)
 
     # ------------------------------------------------------------------------------ told by the engine
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from psycopg.errors import LockNotAvailable
 
+from streams.clocks import ClockWatch
 from streams.log.port import DEAD, LogIdentity
 from streams.store.postgres import statements
-from streams.store.postgres.connections import Connection, Connections
+from streams.store.postgres.connections import CLOCK, POSTGRESQL, Connection, Connections
 from streams.store.postgres.errors import BuilderElsewhere, StoreReplaced, StoreUnreadable
 from streams.store.postgres.locks import BUILDING, MIGRATING
 from streams.store.postgres.migrations import migrate
@@ -48,8 +49,9 @@ class PostgresStores:
     the user may not use the database, or a newer version of Loopline was here.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, clocks: ClockWatch | None = None) -> None:
         self._dsn = dsn
+        self._clocks = clocks or ClockWatch()
         self._connections = Connections(dsn, "loopline")
         self._building: Connection | None = None
         self.server = self._connections.server
@@ -71,6 +73,14 @@ class PostgresStores:
             connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [MIGRATING])
             yield connection
 
+    def look_at_clock(self) -> None:
+        """Have the server's clock compared with this machine's."""
+        with self._connections.borrowed() as connection:
+            asked = self._clocks.moment()
+            row = connection.execute(f"SELECT {CLOCK}".encode()).fetchone()
+            assert row is not None
+            self._clocks.heard(POSTGRESQL, row[0], asked, exact_ns=1_000)
+
     def entries(self) -> list[Entry]:
         """All stores, oldest first."""
         with self._connections.borrowed() as connection:
@@ -81,7 +91,7 @@ class PostgresStores:
         return [_entry(row) for row in rows]
 
     def _open(self, entry: Entry) -> PostgresStore:
-        return PostgresStore(self._dsn, entry.number, entry.log, entry.views_version)
+        return PostgresStore(self._dsn, entry.number, entry.log, entry.views_version, self._clocks)
 
     def current(self, views_version: int = VIEWS_VERSION) -> PostgresStore | None:
         """The store to read for this version of the views; None before one has caught up."""

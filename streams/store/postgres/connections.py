@@ -20,6 +20,10 @@ from streams.store.postgres.errors import StoreUnavailable, StoreUnreadable, tra
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+POSTGRESQL = "PostgreSQL"
+CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
+"""The server's clock, nanoseconds since 1970."""
+
 _KEPT = 8
 _DEFAULTS = {
     "connect_timeout": "10",

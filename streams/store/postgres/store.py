@@ -25,12 +25,13 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from streams.clocks import ClockWatch
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
 from streams.store.port import Applied
 from streams.store.postgres import statements
 from streams.store.postgres.arrays import PACKERS
-from streams.store.postgres.connections import Connection, Connections
+from streams.store.postgres.connections import CLOCK, POSTGRESQL, Connection, Connections
 from streams.store.postgres.errors import PostgresError, StoreReplaced, translated
 from streams.store.postgres.locks import DECLARING
 from streams.store.postgres.snapshot import PostgresSnapshot, arrays
@@ -39,7 +40,7 @@ from streams.store.tables import VIEWS_VERSION, Row, Table
 # A worker whose machine vanished in mid-transaction holds its positions; the server lets go of them.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'"
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_STANDING = "SELECT state FROM loopline.stores WHERE number = %b::bigint"
+_STANDING = f"SELECT state, {CLOCK} FROM loopline.stores WHERE number = %b::bigint"
 _LOCK = """
 SELECT "partition" FROM positions WHERE "partition" = ANY (%b::bigint[])
  ORDER BY "partition" FOR NO KEY UPDATE
@@ -170,15 +171,25 @@ class PostgresStore:
     failures: tuple[type[Exception], ...] = (PostgresError, psycopg.Error)
 
     def __init__(
-        self, dsn: str, number: int, log_identity: LogIdentity, views_version: int = VIEWS_VERSION
+        self,
+        dsn: str,
+        number: int,
+        log_identity: LogIdentity,
+        views_version: int = VIEWS_VERSION,
+        clocks: ClockWatch | None = None,
     ) -> None:
         self.number = number
         self.log = log_identity
         self.views_version = views_version
+        self._clocks = clocks or ClockWatch()
         self._connections = Connections(dsn, f'"{schema_of(views_version, number)}", pg_temp')
 
     def _expect_current(self, snapshot: PostgresSnapshot) -> None:
+        asked = self._clocks.moment()
         rows = snapshot._rows(_STANDING, [self.number])
+        if rows:
+            # The statement waits for no lock: its time is that of its round trip.
+            self._clocks.heard(POSTGRESQL, rows[0][1], asked, exact_ns=1_000)
         if not rows or rows[0][0] == "replaced":
             raise StoreReplaced(
                 f"store {self.number} in {self._connections.server} was replaced by another one of the same"

@@ -233,3 +233,29 @@ def test_an_event_that_was_set_aside_is_told_and_stops_nothing(
     assert base64.b64decode(letter["bytes"]) == encoded(boom)
     assert letter["type"] == "loopline.feedback.comment.v1"
     assert [each["id"] for each in loop.get("/v1/predictions/p-1")["feedback"]] == ["c2"]
+
+
+def test_a_clock_that_is_behind_the_log_is_degraded(loop: Loop) -> None:
+    """A machine whose clock went back by three hours says so, and still takes events in."""
+    loop.send(made())
+    loop.now -= 3 * 3600 * 10**9
+    ready = loop.get("/readyz")
+    assert ready["status"] == "degraded"
+    (reason,) = ready["reasons"]
+    assert "3.0 h behind the receipt of the log's newest event" in reason
+    loop.now += 3 * 3600 * 10**9
+    assert loop.get("/readyz")["status"] == "ready"
+
+
+def test_a_clock_that_differs_from_anothers_is_degraded_and_a_number(loop: Loop) -> None:
+    """What another machine told of its clock is on `/readyz` and `/metrics`."""
+    clocks = loop.app._site.state.services.clocks
+    clocks.heard("broker 1", loop.now + 4 * 10**9, clocks.moment())
+    ready = loop.get("/readyz")
+    assert ready["status"] == "degraded"
+    assert ready["reasons"][0].startswith("this machine's clock is 4.0 s behind that of broker 1")
+    families = text_string_to_metric_families(loop.client.get("/metrics").text)
+    (skew,) = [family for family in families if family.name == "loopline_clock_skew_seconds"]
+    assert [(sample.labels, round(sample.value, 1)) for sample in skew.samples] == [
+        ({"against": "broker 1"}, -4.0)
+    ]

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from streams.appender import Batch, Part
+from streams.clocks import ClockWatch
 from streams.kafka import appender as module
 from streams.kafka.address import Address
 from streams.kafka.appender import KafkaAppender
@@ -18,6 +19,7 @@ from streams.kafka.producing import Ack
 from streams.log.port import DEAD, LogIdentity, NotDurable
 
 HOLD_S = 0.2
+SECOND = 1_000_000_000
 
 
 class EmptyLog:
@@ -90,3 +92,26 @@ def test_a_late_acknowledgement_decides_nothing_about_another_block(monkeypatch:
         assert refusal.value.kept is None
 
     asyncio.run(answered())
+
+
+def test_the_brokers_time_in_an_acknowledgement_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between handing over and acknowledgement is when it was appended; only what lies outside is skew."""
+    elapsed = 0
+    clocks = ClockWatch(lambda: 100 * SECOND + elapsed, lambda: elapsed)
+
+    async def answered(partition: int, appended_s: float) -> float:
+        nonlocal elapsed
+        appender, sent = appending(monkeypatch, hold_events=1, clocks=clocks)
+        answer = appender.submit(Batch(1, [Part(partition, {"t"}, [b"1"])]))
+        await until(lambda: partition in sent)
+        elapsed += SECOND // 2
+        sent[partition].set_result(Ack(0, 0, round(appended_s * 1000), f"broker {partition}"))
+        await answer
+        return clocks.skews()[f"broker {partition}"].seconds
+
+    assert asyncio.run(answered(0, 100.2)) == 0
+    assert asyncio.run(answered(1, 105.0)) == -4.0
+    (reason,) = clocks.reasons()
+    assert reason.startswith(
+        "the clock of broker 1 is 4.0 s ahead of this machine's, with which broker 0 agrees"
+    )

@@ -20,6 +20,15 @@ class Metadata(NamedTuple):
     """What a producer says of a record that was acknowledged."""
 
     offset: int
+    timestamp: int = 0
+    timestamp_type: int = 0
+
+
+class Broker(NamedTuple):
+    """A broker as the library knows it."""
+
+    host: str
+    port: int
 
 
 class FullProducer:
@@ -27,6 +36,16 @@ class FullProducer:
 
     def __init__(self, **_: Any) -> None:
         self.kept: list[bytes] = []
+        self.client = self.cluster = self
+        self.leaders = [1]
+
+    def leader_for_partition(self, _: object) -> int | None:
+        """Who leads, as often as it is asked; the last one then stays."""
+        return self.leaders.pop(0) if len(self.leaders) > 1 else self.leaders[0]
+
+    def broker_metadata(self, node: int) -> Broker:
+        """Where a broker is."""
+        return Broker(f"kafka-{node}", 9092)
 
     async def start(self) -> None:
         """Nothing to connect to."""
@@ -51,7 +70,41 @@ def test_records_sent_together_have_neighbouring_offsets(monkeypatch: pytest.Mon
         large, small = [Letter(b"large", [])] * 3, [Letter(b"s", [])]
         return await asyncio.gather(*(sender.send(("t", 0), each) for each in (large, small, large)))
 
-    assert asyncio.run(sent()) == [(0, 2), (3, 3), (4, 6)]
+    assert [(ack.first, ack.last) for ack in asyncio.run(sent())] == [(0, 2), (3, 3), (4, 6)]
+
+
+@pytest.mark.parametrize(
+    "leaders, kind, told",
+    [
+        pytest.param([1], 1, (77, "broker 1 (kafka-1:9092)"), id="by its own clock"),
+        pytest.param([1], 0, (None, "broker 1 (kafka-1:9092)"), id="by the producer's clock"),
+        pytest.param([1, 2], 1, (None, "broker 1 (kafka-1:9092)"), id="led by another one meanwhile"),
+        pytest.param([None], 1, (None, ""), id="led by nobody"),
+    ],
+)
+def test_the_time_of_an_append_is_that_of_the_broker_that_led(
+    monkeypatch: pytest.MonkeyPatch, leaders: list[int], kind: int, told: tuple[int | None, str]
+) -> None:
+    """A time is told only when it is known whose clock it is."""
+
+    class Stamping(FullProducer):
+        async def send(self, topic: str, value: bytes, **_: Any) -> asyncio.Future[Metadata]:
+            answer: asyncio.Future[Metadata] = asyncio.get_running_loop().create_future()
+            answer.set_result(Metadata(0, 77, kind))
+            return answer
+
+        async def start(self) -> None:
+            self.leaders = list(leaders)
+
+    monkeypatch.setattr(producing, "AIOKafkaProducer", Stamping)
+
+    async def sent() -> Ack:
+        sender = Producing(ADDRESS)
+        await sender.start()
+        return await sender.send(("t", 0), [Letter(b"l", [])])
+
+    ack = asyncio.run(sent())
+    assert (ack.appended_ms, ack.broker) == told
 
 
 def test_an_offset_that_the_broker_does_not_remember_is_said_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -163,6 +164,19 @@ def test_health_is_served_as_people_and_machines_read_it() -> None:
         assert 'loopline_worker_lag_blocks{partition="dead"} 0.0' in text
         assert "loopline_worker_ready 0.0" in text
         assert asked(connection, "/other")[0] == 404
+
+
+def test_a_worker_whose_clock_is_wrong_is_degraded() -> None:
+    """It goes on working, says by how much PostgreSQL's clock differs, and shows it as a number."""
+    progress, _ = working()
+    progress.clocks.heard("PostgreSQL", time.time_ns() - 60 * 10**9, progress.clocks.moment())
+    with served(progress) as connection:
+        status, body = asked(connection, "/readyz")
+        said = json.loads(body)
+        assert (status, said["status"]) == (200, "degraded")
+        assert said["reasons"][0].startswith("this machine's clock is 60.0 s ahead of that of PostgreSQL: ")
+        _, text = asked(connection, "/metrics")
+        assert 'loopline_clock_skew_seconds{against="PostgreSQL"} 59.9' in text.replace("} 60.0", "} 59.9")
 
 
 def test_a_worker_that_tries_again_still_says_what_it_waits_for() -> None:
