@@ -4,7 +4,8 @@
     json      {"timestamp": "...", "level": "info", "event": "the worker runs", "process": "worker"}
 
 Lines go to standard error, a line each (a console's traceback is several). Secrets are hidden and whatever a
-terminal would obey is shown as an escape (`feedback.redaction`, `feedback.escaping`).
+terminal would obey is shown as an escape (`feedback.redaction`, `feedback.escaping`). A warning that repeats
+is written once a minute (`feedback.processes.log_limit`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from feedback.escaping import for_terminal
+from feedback.processes.log_limit import LogLimit
 from feedback.redaction import redacted
 
 Fields = MutableMapping[str, Any]
@@ -38,6 +40,7 @@ def configure(level: str, form: str, process: str, *, hooks: bool = True) -> Non
 
     structlog.configure(
         processors=[
+            LogLimit(),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             named,
