@@ -22,6 +22,7 @@ import structlog
 from streams.log.block import DEAD_LETTER_TYPE, MAX_BLOCK_BYTES, DeadLetter, write_block
 from streams.log.port import DEAD, Log, NotDurable, format_positions
 from streams.metrics import Metrics
+from streams.outage import Outage
 
 MAX_BLOCK_ITEMS = 1000
 MAX_PENDING_BYTES = 64 * 1024 * 1024
@@ -135,6 +136,7 @@ class Appender:
     ) -> None:
         self.failed_at: float | None = None
         self.failure = ""
+        self._outage = Outage(_log, "append failed", "appends succeed again", level="error")
         self._commits = (metrics or Metrics()).commit_seconds
         self._append = log.append
         self._ends = log.ends()
@@ -225,6 +227,7 @@ class Appender:
             self._ends[partition] += 1
         self.position = format_positions(self._ends)
         self.failed_at = None
+        self._outage.over()
         self._commits.observe(time.perf_counter() - started)
         return self.position
 
@@ -232,8 +235,7 @@ class Appender:
         refusal = (
             error if isinstance(error, NotDurable) else NotDurable(f"the log cannot be written: {error!r}")
         )
-        if self.failed_at is None:
-            _log.error("append failed", reason=str(refusal))
+        self._outage.failed(refusal)
         self.failed_at = time.monotonic()
         self.failure = str(refusal)
         return refusal

@@ -34,6 +34,7 @@ from streams.kafka.waiting import Waiter
 from streams.log.block import MAX_BLOCK_BYTES, read_letter
 from streams.log.port import DEAD, NotDurable, format_positions
 from streams.metrics import Metrics
+from streams.outage import Outage
 from streams.sentinels import reached
 
 HOLD_EVENTS = 100
@@ -76,6 +77,7 @@ class KafkaAppender:
     ) -> None:
         self.failed_at: float | None = None
         self.failure = ""
+        self._outage = Outage(_log, "append failed", "appends succeed again", level="error")
         self.ended = ""
         self._log = log
         self._identity = log.identity
@@ -297,6 +299,7 @@ class KafkaAppender:
         self._log.acknowledged(sent.partition, last + 1)
         if not self._stalled:
             self.failed_at = None
+            self._outage.over()
         self._commits.observe(time.perf_counter() - sent.started)
         reached("append.3")
         for waiter in sent.waiters:
@@ -328,8 +331,7 @@ class KafkaAppender:
                 del self._stalled[sent.partition]
 
     def _fail(self, sent: _Sent, refusal: NotDurable) -> None:
-        if self.failed_at is None:
-            _log.error("append failed", reason=str(refusal))
+        self._outage.failed(refusal)
         self.failed_at = time.monotonic()
         self.failure = str(refusal)
         for waiter in sent.waiters:

@@ -87,7 +87,7 @@ class Covering:
         except Exception as error:
             # Whatever it was: those who asked meanwhile wait for the next question.
             self._silent_until = time.monotonic() + _AWAY_S
-            _log.info("positions cover this collector's own appends only", reason=repr(error))
+            _log.warning("positions cover this collector's own appends only", reason=repr(error))
             await self._close()
         else:
             self._learn({self._places[place]: end for place, end in found.items()})

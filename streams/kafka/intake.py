@@ -41,6 +41,7 @@ from streams.keeper import Keeper
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, LogMissing, LogUnavailable, NotDurable, PartlyDurable
 from streams.metrics import Metrics
+from streams.outage import Outage
 from streams.sentinels import reached
 
 MAX_RECORDS = 1000
@@ -98,6 +99,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.failure = ""
+        self._outage = Outage(
+            _log, "the intake cannot go on, and tries again", "the intake goes on", level="error"
+        )
         self._address = address
         self._keeper = keeper
         self._metrics = metrics or Metrics()
@@ -211,6 +215,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         for records in _chunks(fetched.values()):
             await self._take(records, seen)
         self.failure = ""
+        self._outage.over()
         self._pause_s = _FIRST_PAUSE_S
         self._say_lag()
 
@@ -321,10 +326,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._pause()
 
     def _failed(self, error: Exception) -> None:
-        reason = str(error) or repr(error)
-        if not self.failure:
-            _log.error("the intake cannot go on, and tries again", reason=reason)
-        self.failure = reason
+        self._outage.failed(error)
+        self.failure = str(error) or repr(error)
 
     async def _pause(self) -> None:
         """Wait, longer each time, but not for the end; the lag is told meanwhile."""

@@ -260,5 +260,6 @@ class App(faust.App):
 
 def quieten() -> None:
     """Let Faust and its libraries speak of failures only."""
-    for name in ("faust", "mode", "aiokafka", "kafka"):
+    # Of what is derived from Faust's classes here, Faust speaks in this module's name.
+    for name in ("faust", "mode", "aiokafka", "kafka", __name__):
         logging.getLogger(name).setLevel(logging.ERROR)
