@@ -27,7 +27,7 @@ from streams.fold import Fold
 from streams.judgement import declared, judge_again
 from streams.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
 from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
-from streams.log.port import DEAD, Log, LogIdentity, Positions
+from streams.log.port import DEAD, Log, LogIdentity, Positions, ends_with
 from streams.processors.once import MODEL_DECLARED, Arrivals, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
@@ -82,7 +82,7 @@ def check(log: Log, store: Store) -> None:
     # In this order: other workers may move the store on while this looks, and blocks come meanwhile.
     with store.snapshot() as snapshot:
         positions = snapshot.positions()
-    ends = log.ends()
+    ends = ends_with(log, positions)
     _same_log(log.identity, store.log, ends)
     for partition, applied in positions.items():
         if applied.offset > ends.get(partition, 0):

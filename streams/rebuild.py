@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams.log.port import Log, Positions
+from streams.log.port import Log, Positions, ends_with
 from streams.projection import advance
 from streams.store.compare import Difference, differences
 from streams.store.port import Snapshot, Store
@@ -20,10 +20,11 @@ class BeyondTheLog(ValueError):
 def rebuild(log: Log, store: Store, upto: Positions | None = None, progress: Progress | None = None) -> None:
     """Fold the log into `store` from where it stands, up to these positions or the log's ends.
 
-    Partitions that `upto` leaves out are folded up to their ends. Raises BeyondTheLog.
+    Of partitions that `upto` leaves out nothing is folded: a new epoch may begin at any moment, and what is
+    rebuilt up to a vector is not to depend on it. Raises BeyondTheLog.
     """
     ends = log.ends()
-    goal = {**ends, **(upto or {})}
+    goal = dict(ends if upto is None else upto)
     for partition, offset in goal.items():
         if offset > ends.get(partition, -1):
             raise BeyondTheLog(
@@ -46,7 +47,7 @@ def verify(
     Returns the first differences, up to `limit`; none means that the views are identical.
     """
     positions = live.positions()
-    ends = log.ends()
+    ends = ends_with(log, positions)
     goal = {partition: positions[partition].offset if partition in positions else 0 for partition in ends}
     rebuild(log, scratch, goal, progress)
     with scratch.snapshot() as rebuilt:

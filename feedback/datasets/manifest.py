@@ -22,6 +22,7 @@ from feedback.datasets.names import MANIFEST
 from feedback.datasets.recipe import FRACTIONS, RECIPE_VERSION, RESOLVER, SPLIT_METHOD, Filters, split_key
 from feedback.datasets.rows import Census
 from schemas.instants import rfc3339
+from streams.log.port import LogIdentity
 
 FORMAT = 2
 MOST_LABELS_LISTED = 200
@@ -37,6 +38,12 @@ def recipe(model: str, filters: Filters, views_version: int) -> dict[str, Any]:
         "views_version": views_version,
         "loopline": platform_version(),
     }
+
+
+def described_log(log: LogIdentity) -> dict[str, Any]:
+    """The log it was cut from, and the epoch; `before`: how many partitions each epoch before that had."""
+    described: dict[str, Any] = {"id": log.id, "epoch": log.epoch, "partitions": log.partitions}
+    return described | ({"before": list(log.before)} if log.before else {})
 
 
 def described_filters(filters: Filters) -> dict[str, str | None]:

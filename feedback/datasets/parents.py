@@ -37,9 +37,8 @@ class Family:
         self.others: list[Manifest] = []
         for version in reversed(versions(shelf, dataset)):
             said = manifest(shelf, dataset, version)
-            same_log = (said["log"]["id"], said["log"]["epoch"]) == (identity.id, identity.epoch)
             # Positions of another log cannot be compared; then the number of the version decides.
-            comes_before = not same_log or reaches(vector, parse_positions(said["as_of"]))
+            comes_before = said["log"]["id"] != identity.id or reaches(vector, parse_positions(said["as_of"]))
             (self.ancestors if comes_before else self.others).append(said)
 
     @property

@@ -283,7 +283,7 @@ class _Job:
 
     def described(self, version: int, report: Report) -> Manifest:
         """Write card, Croissant file and manifest; gives the manifest."""
-        made, identity, parent, what = self._made, self._log.identity, self._family.parent, self._what
+        made, parent, what = self._made, self._family.parent, self._what
         content: Manifest = {
             "name": f"{what.dataset}@{version}",
             "dataset": what.dataset,
@@ -293,7 +293,7 @@ class _Job:
             "format": manifests.FORMAT,
             "content_hash": made.content_hash,
             "as_of": format_positions(self._state.vector),
-            "log": {"id": identity.id, "epoch": identity.epoch, "partitions": identity.partitions},
+            "log": manifests.described_log(self._log.identity),
             "released_at": rfc3339(self._instant),
             "rows": made.census.total,
             "splits": {

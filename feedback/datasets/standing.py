@@ -2,6 +2,9 @@
 
 Without a vector it is the log's end, once the worker is there. With one at which the views do not stand any
 more, the log is folded again, up to it, into a scratch store.
+
+A vector is over all epochs of the log. An epoch begins where the one before ends, so one that was written
+down before an epoch began names none of its partitions, and means that nothing of it is in.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from streams.log.port import (
     LogIdentity,
     MalformedPosition,
     Positions,
+    ends_with,
     format_positions,
     parse_positions,
 )
@@ -39,7 +43,10 @@ Scratch = Callable[[Path, LogIdentity], AbstractContextManager[Store]]
 
 
 class Standing(NamedTuple):
-    """A snapshot, the vector that it stands at (data partitions only), and the version of its views."""
+    """A snapshot, the vector that it stands at, and the version of its views.
+
+    The vector has every partition that the log has had, but for the one of refused items.
+    """
 
     snapshot: Snapshot
     vector: dict[int, int]
@@ -90,21 +97,20 @@ def standing(
     StoreRefused when the views are not those of this log.
     """
     if as_of is None:
-        ends = _data_only(log.ends())
-        (wait or _Polling(store, log))(ends)
+        (wait or _Polling(store, log))(_data_only(log.ends()))
     else:
-        _check_vector(as_of, log)
+        as_of = whole(as_of, log)
     live = store()
     check(log, live)
     with live.snapshot() as snapshot:
         vector = _vector(snapshot, log)
-        if as_of is None or vector == as_of:
+        if as_of is None or _begun(vector) == _begun(as_of):
             yield Standing(snapshot, vector, live.views_version)
             return
     with scratch(folder, log.identity) as aside:
-        rebuild(log, aside, {**as_of, DEAD: 0}, lambda done, total: progress("folding the log", done, total))
+        rebuild(log, aside, as_of, lambda done, total: progress("folding the log", done, total))
         with aside.snapshot() as snapshot:
-            yield Standing(snapshot, _vector(snapshot, log), aside.views_version)
+            yield Standing(snapshot, as_of, aside.views_version)
 
 
 def reaches(vector: Mapping[int, int], other: Mapping[int, int]) -> bool:
@@ -129,8 +135,9 @@ class _Polling:
             if time.monotonic() >= deadline:
                 raise NotCaughtUp(
                     f"the views stand at {format_positions(vector)} and the log's end is"
-                    f" {format_positions(goal)}: is the worker running? `loopline up` starts it; or release"
-                    f" what is there with --as-of {format_positions(vector)}"
+                    f" {format_positions(goal)}: is the worker running? `loopline up` starts it, and on many"
+                    " machines `loopline worker`; or release what is there with"
+                    f" --as-of {format_positions(vector)}"
                 )
             time.sleep(_POLL_S)
 
@@ -139,24 +146,51 @@ def _data_only(positions: Positions) -> dict[int, int]:
     return {partition: offset for partition, offset in sorted(positions.items()) if partition != DEAD}
 
 
+def _begun(vector: Positions) -> dict[int, int]:
+    """A vector without what says nothing: two are the same state when these are the same."""
+    return {partition: offset for partition, offset in vector.items() if offset}
+
+
 def _vector(snapshot: Snapshot, log: Log) -> dict[int, int]:
+    """Where the views stand, in every partition of the log."""
     applied = snapshot.positions()
-    return {
-        partition: applied[partition].offset if partition in applied else 0
-        for partition in range(log.identity.partitions)
-    }
+    partitions = set(range(log.identity.first + log.identity.partitions))
+    if not applied.keys() <= partitions | {DEAD}:
+        # The views are in an epoch that this reader of the log has not noticed yet.
+        partitions = ends_with(log, applied).keys() - {DEAD}
+    return {each: applied[each].offset if each in applied else 0 for each in sorted(partitions)}
 
 
-def _check_vector(as_of: Positions, log: Log) -> None:
+def whole(as_of: Positions, log: Log) -> dict[int, int]:
+    """The vector that is meant, in every partition of the log.
+
+    What it may leave out is what can only be nothing: epochs after the last one that it names, and partitions
+    in which a past epoch has nothing. Raises AsOfRefused for what was no state of this log.
+    """
     ends = _data_only(log.ends())
-    missing = sorted(ends.keys() - as_of.keys())
+    if any(offset > ends.get(partition, -1) for partition, offset in as_of.items()):
+        raise AsOfRefused(
+            f"--as-of {format_positions(as_of)} is beyond the log's end, which is {format_positions(ends)}"
+        )
+    epochs = log.identity.epochs()
+    named = [epoch for epoch in epochs if as_of.keys() & set(epoch)] or epochs[:1]
+    missing = [
+        partition
+        for epoch in epochs[: epochs.index(named[-1]) + 1]
+        for partition in epoch
+        if partition not in as_of and (ends[partition] or epoch is epochs[-1])
+    ]
     if missing:
         raise AsOfRefused(
             f"--as-of says nothing about partition {', '.join(map(str, missing))}: the whole vector is"
             f" needed, as in {format_positions(ends)}, which is the log's end"
         )
-    beyond = [partition for partition, offset in as_of.items() if offset > ends.get(partition, -1)]
-    if beyond:
-        raise AsOfRefused(
-            f"--as-of {format_positions(as_of)} is beyond the log's end, which is {format_positions(ends)}"
-        )
+    vector = {partition: as_of.get(partition, 0) for partition in ends}
+    for number, epoch in enumerate(epochs[:-1], 1):
+        end = {partition: ends[partition] for partition in epoch}
+        if any(vector[each] for each in range(epoch.stop, len(ends))) and not reaches(vector, end):
+            raise AsOfRefused(
+                f"--as-of {format_positions(as_of)} has blocks of a later epoch and not all of epoch"
+                f" {number}, which ends at {format_positions(end)}: the next one begins there"
+            )
+    return vector

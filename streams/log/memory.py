@@ -30,5 +30,12 @@ class MemoryLog:
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         return self._records[partition][offset : offset + limit]
 
+    def begin_epoch(self, partitions: int) -> None:
+        """Go on in another epoch: only its partitions are appended to from now on."""
+        old = self.identity
+        self.identity = LogIdentity(old.id, old.epoch + 1, partitions, (*old.before, old.partitions))
+        for partition in self.identity.epochs()[-1]:
+            self._records[partition] = []
+
     def close(self) -> None:
         """Nothing is held."""

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 DEAD = -1
 """The partition of refused items, written `dead` in positions."""
 
+NOTICES_S = 5.0
+"""For how long to wait for a log to name a partition that its store has."""
+
+_LOOK_S = 0.1
 _PART = re.compile(r"(dead|0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,17})")
 
 Positions = Mapping[int, int]
@@ -134,6 +139,20 @@ class Log(Protocol):
     def close(self) -> None:
         """Let go of what is held."""
         ...
+
+
+def ends_with(log: Log, partitions: Collection[int]) -> dict[int, int]:
+    """The log's ends, once they name these partitions, those of a store.
+
+    A store may be in the log's next epoch while a reader of the log has not noticed yet that it began. After
+    some seconds the ends are given as they are: then the store is ahead of its log.
+    """
+    deadline = time.monotonic() + NOTICES_S
+    while True:
+        ends = log.ends()
+        if ends.keys() >= set(partitions) or time.monotonic() >= deadline:
+            return ends
+        time.sleep(_LOOK_S)
 
 
 class MalformedPosition(ValueError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import secrets
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,16 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import TopicPartition
 
+from feedback import cluster as place
+from feedback.datasets.release import release
+from feedback.datasets.shelves import shelf_of
 from streams.log.block import write_block
+from streams.log.port import parse_positions
 from tests.broker.counting import check_identical, check_promise, counts
 from tests.broker.deployment import Deployment, Member
 from tests.crash.load import Load, crossing
-from tests.feedback.running import until
+from tests.feedback.datasets.conftest import open_gate
+from tests.feedback.running import event, lines, until
 from tests.kafka.broker import Cluster
 from tests.postgres import PostgresServer
 
@@ -221,20 +229,90 @@ def test_partitions_added_to_a_live_topic_are_refused(loopline: Deployment) -> N
     check_promise(loopline, _joined(load, _loaded(loopline, sender=2)))
 
 
-def test_a_new_epoch_changes_the_number_of_partitions_under_load(loopline: Deployment) -> None:
-    """The old epoch is sealed and finished first; what was acknowledged before and after counts once."""
+def test_a_new_epoch_changes_the_number_of_partitions_under_load(
+    loopline: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old epoch is finished first; what was acknowledged counts once, what was released is cut again.
+
+    Releases are cut before the new epoch, during it (it has begun, the views have not finished the old
+    one) and after it; each as-of gives the same content in the end.
+    """
+    monkeypatch.setattr("feedback.datasets.release.judge", open_gate)
     collectors = loopline.collect(2)
     loopline.work(2)
+    _say_labels(collectors[0], range(20), declare=True)
     load = Load(loopline.address, senders=3, batches=60, make=crossing)
     load.start()
+    released = [_release(loopline)]
     until(lambda: load.done() >= load.sent * 0.3, "a third of the load")
-    made = loopline.command("topics", "ensure", "--partitions", 6, "--replication", 1, "--new-epoch")
-    assert made.returncode == 0, made.stderr
-    # A collector that meets the seal ends, and whoever watches over it starts it again.
+    with loopline.holding_positions():
+        ended = _say_labels(collectors[0], range(20, 30))
+        made = loopline.command("topics", "ensure", "--partitions", 6, "--replication", 1, "--new-epoch")
+        assert made.returncode == 0, made.stderr
+        # A collector that meets the seal ends, and whoever watches over it starts it again.
+        for collector in collectors:
+            until(lambda each=collector: not each.running, "the collector to meet the seal")
+            collector.start()
+        until(collectors[0].healthy, "the collector to answer")
+        _say_labels(collectors[0], range(30, 45))
+        released.append(_release(loopline, ended))
     for collector in collectors:
-        until(lambda each=collector: not each.running, "the collector to meet the seal")
-        collector.start().ready()
+        collector.ready()
     load.wait()
     check_promise(loopline, load)
     shown: Any = loopline.command("topics", "show", "--json").stdout
     assert '"epoch": 2' in shown or '"epoch":2' in shown
+    released.append(_release(loopline))
+    assert [each["rows"] for each in released] == [20, 30, 45]
+    assert [len(parse_positions(each["as_of"])) for each in released] == [4, 10, 10]
+    for each in released:
+        again = _release(loopline, each["as_of"])
+        assert again["content_hash"] == each["content_hash"]
+    listed = json.loads(loopline.command("dataset", "list", "--json", "--url", collectors[1].url).stdout)
+    assert len(listed["items"]) == 6
+    assert collectors[0].get("/v1/waiting?after=" + released[-1]["as_of"])[0] == 200
+
+
+def _say_labels(collector: Member, numbers: range, *, declare: bool = False) -> str:
+    """Labelled predictions of another environment than the load's; gives the position after them."""
+    model = {"model": "reader", "env": "exam"}
+    sent = [
+        event("prediction.made", f"x{n}", prediction_id=f"x-{n}", model_version="1", output="a", **more)
+        for n in numbers
+        for more in [{**model, "input": f"form {n}"}]
+    ]
+    sent += [
+        event("feedback.correction", f"y{n}", prediction_id=f"x-{n}", person="u", label="b", **model)
+        for n in numbers
+    ]
+    if declare:
+        shape = {"labels": ["a", "b"]}
+        sent.append(event("model.declared", "d", model_version="1", output_shape=shape, **model))
+    body = lines(*sent)
+    request = urllib.request.Request(
+        f"{collector.url}/v1/events", body, {"Content-Type": "application/x-ndjson"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        said = json.loads(answer.read())
+    assert said["accepted"] == len(sent)
+    return str(said["position"])
+
+
+def _release(loopline: Deployment, as_of: str | None = None) -> Any:
+    """The manifest of a release of what was labelled, cut in this process."""
+    log, store, shelf = (loopline.variables[f"LOOPLINE_{name}"] for name in ("LOG", "STORE", "DATASETS"))
+    with (
+        contextlib.closing(place.Cluster(log, store, shelf)) as cluster,
+        contextlib.closing(cluster.open_log()) as opened,
+    ):
+        return release(
+            opened,
+            cluster.current_store,
+            shelf_of(shelf),
+            "reader",
+            "exam",
+            env="exam",
+            as_of=as_of,
+            force=True,
+            emit=lambda event: None,
+        ).manifest

@@ -55,7 +55,8 @@ class World:
             verdict = admit(item)
             assert verdict.event is not None, verdict.problem
             key = partition_key(verdict.event.data)
-            blocks.setdefault(partition_of(key, self.log.identity.partitions), []).append(item)
+            partition = self.log.identity.first + partition_of(key, self.log.identity.partitions)
+            blocks.setdefault(partition, []).append(item)
         received = START + self._ticks * SECOND
         self.log.append(
             [
