@@ -25,6 +25,7 @@ from streams.store.tables import VIEWS_VERSION
 if TYPE_CHECKING:
     from streams.kafka.address import Address
     from streams.kafka.log import KafkaLog
+    from streams.kafka.security import Security
     from streams.store.postgres import PostgresStore, PostgresStores
 
 _LOOK_S = 1.0
@@ -48,14 +49,16 @@ class Cluster:
         log: the address of the Kafka that holds the log.
         store: the address of the PostgreSQL that holds the views; it may hold a password.
         datasets: the address of the shelf, or a folder.
+        security: how the brokers are reached; without encryption and login when left out.
     """
 
-    def __init__(self, log: str, store: str, datasets: str | Path) -> None:
+    def __init__(self, log: str, store: str, datasets: str | Path, security: Security | None = None) -> None:
         self.log_url = log
         self.store_url = store
         self.datasets = datasets
         self.clocks = ClockWatch()
         """What brokers and database told of their clocks."""
+        self._security = security
         self._guard = threading.Lock()
         self._stores: PostgresStores | None = None
         self._looking = threading.Lock()
@@ -69,7 +72,10 @@ class Cluster:
         return f"{self.log_url} and {without_password(self.store_url)}"
 
     def variables(self) -> dict[str, str]:
-        """The environment in which another process means this cluster; a password is in it."""
+        """The environment in which another process means this cluster; a password is in it.
+
+        How the brokers are reached has no flags, so that other processes find it where this one did.
+        """
         return {
             "LOOPLINE_LOG": self.log_url,
             "LOOPLINE_STORE": self.store_url,
@@ -83,7 +89,9 @@ class Cluster:
         """Where the brokers are, and what the topics are called."""
         from streams.kafka.address import Address
 
-        return Address.parse(self.log_url)
+        if self._security is None:
+            return Address.parse(self.log_url)
+        return Address.parse(self.log_url, self._security)
 
     def open_log(self) -> KafkaLog:
         """The log, to read from. Raises what the adapter raises when it is away, missing or truncated."""

@@ -61,6 +61,11 @@ def remember(text: str) -> None:
     _known.update(_of_address(text))
 
 
+def remember_whole(text: str) -> None:
+    """Hide a text from now on, whatever is in it."""
+    _known.update(_spellings(text))
+
+
 def redacted(text: str) -> str:
     """A message with the secrets in it hidden."""
     for secret in _secrets(os.environ):

@@ -1,10 +1,14 @@
-"""Texts that people write as settings, read as values. Each raises ValueError, which says what is allowed."""
+"""What a setting is, and the texts that people write as settings, read as values.
+
+Each reader raises ValueError, which says what is allowed.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 SECONDS_PER_DAY = 86_400
 MAX_PARTITIONS = 1024
@@ -18,6 +22,26 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST = r"(?:\[[^\s@/?\[\]]+\]|[^\s@/?:,\[\]]*)(?::\d*)?"
 _STORE = re.compile(rf"postgres(?:ql)?://(?:[^\s@/?]*@)?({_HOST}(?:,{_HOST})*)(?:/[^\s@/?]*)?(?:\?[^\s@]*)?")
 _STORE_PORT = re.compile(r":(\d+)(?=,|$)")
+
+
+class Setting(NamedTuple):
+    """One setting. `read` turns text into its value; `flag` is None where there is none.
+
+    `shared`: every command accepts the flag, else only those that declare it. `secret`: it may hold a
+    password, so a variable `<env>_FILE` may name a file that holds it.
+    `inherited`: what a flag says is known to the processes too that this one starts.
+    """
+
+    name: str
+    default: Any
+    env: str
+    flag: str | None
+    shown: str
+    read: Callable[[str], Any]
+    help: str
+    shared: bool = True
+    secret: bool = False
+    inherited: bool = False
 
 
 def whole(text: str) -> int:
@@ -100,6 +124,27 @@ def bundle(text: str) -> str:
     """A file or a folder with certificates."""
     if not Path(text).exists():
         raise ValueError("there is no such file or folder")
+    return text
+
+
+def existing_file(text: str) -> str:
+    """A file that is there."""
+    if not Path(text).is_file():
+        raise ValueError("there is no such file")
+    return str(Path(text).absolute())
+
+
+def secret(text: str) -> str:
+    """Something that is not shown."""
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def name(text: str) -> str:
+    """A name, of whatever letters."""
+    if not text.strip() or not text.isprintable():
+        raise ValueError("it is a name on one line")
     return text
 
 

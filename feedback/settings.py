@@ -14,13 +14,15 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from feedback import setting_values as values
+from feedback.kafka_settings import KAFKA
 from feedback.ownership import ANYBODY, distrusted
-from feedback.redaction import redacted, remember
+from feedback.redaction import redacted, remember, remember_whole
+from feedback.setting_values import Setting
 
 FILE_NAME = "loopline.toml"
 OPENING = ("host", "insecure", "allowed_hosts")
@@ -29,26 +31,6 @@ OPENING = ("host", "insecure", "allowed_hosts")
 
 class BadSetting(ValueError):
     """A setting that cannot be used as it was given."""
-
-
-class Setting(NamedTuple):
-    """One setting. `read` turns text into its value; `flag` is None where there is none.
-
-    `shared`: every command accepts the flag, else only those that declare it. `secret`: it may hold a
-    password, so a variable `<env>_FILE` may name a file that holds it.
-    `inherited`: what a flag says is known to the processes too that this one starts.
-    """
-
-    name: str
-    default: Any
-    env: str
-    flag: str | None
-    shown: str
-    read: Callable[[str], Any]
-    help: str
-    shared: bool = True
-    secret: bool = False
-    inherited: bool = False
 
 
 # What Loopline's libraries read from the environment themselves.
@@ -84,6 +66,7 @@ SETTINGS = (
         "Kafka that holds the log, for more than one machine: kafka://HOST:PORT[,HOST:PORT...][/PREFIX]."
         " Goes together with the store. Without both: the home's files.",
     ),
+    *KAFKA,
     Setting(
         "store",
         None,
@@ -302,7 +285,7 @@ def value(name: str, given: str | None = None, environ: Mapping[str, str] | None
     if text is None:
         return setting.default
     if setting.secret:
-        remember(text)
+        (remember_whole if name == "kafka_password" else remember)(text)
     try:
         return setting.read(text)
     except ValueError as error:

@@ -31,6 +31,7 @@ from feedback.cluster import Cluster
 from feedback.disk import keep_to_oneself
 from feedback.door import InThread, hosts_of
 from feedback.home import HomeRefused
+from feedback.kafka_settings import kafka_security
 from feedback.place import PlaceRefused
 from feedback.processes.logging import configure
 from feedback.redaction import redacted
@@ -287,9 +288,8 @@ def main(arguments: list[str] | None = None) -> int:
     configure(chosen.log_level, value("log_format"), "worker")
     show_stacks_on_request()
     end_with_parent()
-    return run_worker(
-        Cluster(value("log"), value("store"), value("datasets") or ""), chosen.host, chosen.port
-    )
+    cluster = Cluster(value("log"), value("store"), value("datasets") or "", kafka_security(value))
+    return run_worker(cluster, chosen.host, chosen.port)
 
 
 if __name__ == "__main__":

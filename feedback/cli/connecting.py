@@ -34,6 +34,7 @@ from loopline.errors import NotLoopline
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
+    from streams.kafka.security import Security
 
 _PATIENCE_S = 2.0
 _LOCK_WAIT_S = 10.0
@@ -67,7 +68,18 @@ def cluster_of(choices: Choices) -> Cluster | None:
     # Loaded late: most commands work on a home.
     from feedback.cluster import Cluster
 
-    return Cluster(log, store, choices["datasets"] or Home(choices.home).datasets)
+    return Cluster(log, store, choices["datasets"] or Home(choices.home).datasets, security_of(choices))
+
+
+def security_of(choices: Choices) -> Security:
+    """How these choices say that Kafka is reached. Raises a usage error when they contradict each other."""
+    from feedback.kafka_settings import kafka_security
+    from streams.kafka.security import BadSecurity
+
+    try:
+        return kafka_security(choices.__getitem__)
+    except BadSecurity as error:
+        raise click.UsageError(f"{error}.") from None
 
 
 def must_be_cluster(choices: Choices, instead: str) -> Cluster:

@@ -17,7 +17,8 @@ import click
 
 from feedback.escaping import for_terminal
 from feedback.redaction import redacted
-from feedback.settings import BY_NAME, SETTINGS, BadSetting, Setting, value, was_said
+from feedback.setting_values import Setting
+from feedback.settings import BY_NAME, SETTINGS, BadSetting, value, was_said
 
 SERVING = ("allowed_hosts", "max_connections")
 """Settings with a flag on those commands only that serve a port."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from feedback.cli.answers import answer
-from feedback.cli.connecting import cluster_of
+from feedback.cli.connecting import cluster_of, security_of
 from feedback.cli.endings import Refused
 from feedback.cli.options import SERVING, Choices, command, serving_options
 from feedback.home import Home
@@ -120,7 +120,7 @@ def demo(choices: Choices, no_serve: bool) -> None:
         if choices.was_set("datasets"):
             raise click.UsageError("the demo releases into a fresh folder of its own: leave --datasets out")
         folder = _fresh_folder(fresh).absolute()
-        cluster = Cluster(choices["log"], choices["store"], folder / "datasets")
+        cluster = Cluster(choices["log"], choices["store"], folder / "datasets", security_of(choices))
         venue = the_demo.OnCluster(cluster, folder, host, port)
     the_demo.run(venue, serve=not no_serve, as_json=choices.as_json)
 

@@ -1,12 +1,15 @@
 """Where a Kafka log is: its brokers, and the prefix that the names of its topics and groups begin with.
 
-An address is written `kafka://HOST:PORT[,HOST:PORT...][/PREFIX]`. Connecting is left to who uses it.
+An address is written `kafka://HOST:PORT[,HOST:PORT...][/PREFIX]`; how the brokers are reached goes along with
+it, and is never written into it. Connecting is left to who uses it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
+
+from streams.kafka.security import UNSECURED, Security, client_options
 
 SCHEME = "kafka://"
 DEFAULT_PREFIX = "loopline"
@@ -21,13 +24,14 @@ class BadAddress(ValueError):
 
 
 class Address(NamedTuple):
-    """The brokers to ask first, each as `HOST:PORT`, and the prefix."""
+    """The brokers to ask first, each as `HOST:PORT`, the prefix, and how to reach them."""
 
     servers: tuple[str, ...]
     prefix: str = DEFAULT_PREFIX
+    security: Security = UNSECURED
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, security: Security = UNSECURED) -> Self:
         """The address that a text like `kafka://127.0.0.1:9092/loopline` names. Raises BadAddress."""
         if not text.startswith(SCHEME):
             raise BadAddress(
@@ -35,19 +39,22 @@ class Address(NamedTuple):
             )
         brokers, slash, prefix = text.removeprefix(SCHEME).partition("/")
         if "@" in brokers:
-            raise BadAddress(f"there are no user names and passwords in it: write {SCHEME}HOST:PORT")
+            raise BadAddress(
+                f"there are no user names and passwords in it: write {SCHEME}HOST:PORT, and set"
+                " kafka_username and kafka_password"
+            )
         servers = tuple(brokers.split(","))
         for server in servers:
             match = _SERVER.fullmatch(server)
             if match is None or not 0 < int(match[1]) < 65536:
                 raise BadAddress(f"{server!r} is no broker: write HOST:PORT, as in {SCHEME}127.0.0.1:9092")
         if not slash or not prefix:
-            return cls(servers)
+            return cls(servers, security=security)
         if _PREFIX.fullmatch(prefix) is None:
             raise BadAddress(
                 f"{prefix!r} is no prefix of topics: letters, digits, `.`, `_` and `-`, at most 200, no slash"
             )
-        return cls(servers, prefix)
+        return cls(servers, prefix, security)
 
     def __str__(self) -> str:
         return f"{SCHEME}{self.bootstrap}/{self.prefix}"
@@ -56,6 +63,11 @@ class Address(NamedTuple):
     def bootstrap(self) -> str:
         """The brokers as clients take them: `HOST:PORT,HOST:PORT`."""
         return ",".join(self.servers)
+
+    @property
+    def client_options(self) -> dict[str, Any]:
+        """What every client, of kafka-python or of aiokafka, is told to reach them; a password is in it."""
+        return {"bootstrap_servers": self.bootstrap, **client_options(self.security)}
 
     def log_topic(self, epoch: int) -> str:
         """The topic of an epoch's blocks."""

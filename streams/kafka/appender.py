@@ -30,6 +30,7 @@ from streams.kafka.covering import Covering
 from streams.kafka.letters import Letter, letter_of
 from streams.kafka.log import KafkaLog
 from streams.kafka.producing import Ack, Producing
+from streams.kafka.security import denied
 from streams.kafka.waiting import Waiter
 from streams.log.block import MAX_BLOCK_BYTES, read_letter
 from streams.log.port import DEAD, NotDurable, format_positions
@@ -314,11 +315,12 @@ class KafkaAppender:
             )
             self._fail(sent, LogEnded(self.ended))
             return
-        refusal = NotDurable(f"{_called(sent.partition)} was not acknowledged: {error!r}")
+        why = denied(error, self._log.address.security) or repr(error)
+        refusal = NotDurable(f"{_called(sent.partition)} was not acknowledged: {why}")
         refusal.kept = None
         self._fail(sent, refusal)
         if not self._stopping:
-            self._producing.replace(f"the brokers refused a block: {error!r}")
+            self._producing.replace(f"the brokers refused a block: {why}")
 
     def _done(self, sent: _Sent) -> None:
         self._under_way.discard(sent)

@@ -15,6 +15,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from streams.kafka.address import Address
+from streams.kafka.security import UNSECURED, KafkaRefused, denied
 from streams.log.port import DEAD, LogIdentity, LogMissing, LogRefused, LogUnavailable
 
 CLIENT: Mapping[str, Any] = {
@@ -41,7 +42,7 @@ def admin(address: Address) -> Iterator[Any]:
     """A client for the topics at an address. Raises LogUnavailable when no broker answers."""
     _reach(address)
     try:
-        client = KafkaAdminClient(bootstrap_servers=address.bootstrap, **CLIENT)
+        client = KafkaAdminClient(**address.client_options, **CLIENT)
         try:
             yield client
         finally:
@@ -49,6 +50,9 @@ def admin(address: Address) -> Iterator[Any]:
     except (KafkaError, OSError) as error:
         if isinstance(error, LogUnavailable):
             raise
+        if said := denied(error, address.security):
+            raise KafkaRefused(said) from error
+        _refuse(address)
         raise LogUnavailable(
             f"no broker of {address} answers: {error or type(error).__name__}. Look whether they run and can"
             " be reached."
@@ -65,10 +69,21 @@ def _reach(address: Address) -> None:
         except OSError as error:
             said = error
         else:
+            if address.security != UNSECURED:
+                # The library would try for seconds, and not say why it is refused.
+                _refuse(address)
             return
     raise LogUnavailable(
         f"no broker of {address} takes a connection: {said}. Look whether they run and can be reached."
     )
+
+
+def _refuse(address: Address) -> None:
+    """Raises KafkaRefused when the brokers answer, and do not let this client in."""
+    # Loaded late: it needs the other client library.
+    from streams.kafka.diagnosis import refuse
+
+    refuse(address)
 
 
 def described(client: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Covering:
     async def _connected(self) -> Any:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._address.bootstrap, group_id=None, enable_auto_commit=False
+                **self._address.client_options, group_id=None, enable_auto_commit=False
             )
             # Paused: it is told of the topics, and fetches nothing.
             consumer.assign(list(self._places))

@@ -34,8 +34,10 @@ from schemas.catalog import Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.numbers import slow_numbers
 from streams.admission import Verdict, admit, takes_long
+from streams.kafka import diagnosis
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
+from streams.kafka.security import denied
 from streams.kafka.tolerant import PlainRecord, read_tolerantly
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter
@@ -121,7 +123,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._join()
         except KafkaError as error:
-            raise LogUnavailable(f"no broker of {self._address} answers: {error!r}") from error
+            raise LogUnavailable(await diagnosis.reason(self._address, error)) from error
         self._task = asyncio.create_task(self._run(), name="intake")
 
     async def stop(self) -> None:
@@ -151,7 +153,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _join(self) -> None:
         topic = self._address.intake
         self._consumer = consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._address.bootstrap,
+            **self._address.client_options,
             group_id=self._address.intake_group,
             enable_auto_commit=False,
             # Where to begin is decided here, and what was missed is told.
@@ -228,10 +230,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             start = (await self._consumer.beginning_offsets([partition]))[partition]
             try:
                 offset = start if committed is None else committed
-                records, after = await read_tolerantly(self._address.bootstrap, partition, offset)
+                records, after = await read_tolerantly(self._address, partition, offset)
             except OffsetOutOfRangeError:
                 await self._begin(OffsetOutOfRangeError({partition: committed}))
-                records, after = await read_tolerantly(self._address.bootstrap, partition, start)
+                records, after = await read_tolerantly(self._address, partition, start)
                 if not records and seen == self._assignments:
                     await self._commit({partition: after})
             for chunk in _chunks([records]):
@@ -326,8 +328,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._pause()
 
     def _failed(self, error: Exception) -> None:
-        self._outage.failed(error)
-        self.failure = str(error) or repr(error)
+        self.failure = denied(error, self._address.security) or str(error) or repr(error)
+        self._outage.failed(self.failure)
 
     async def _pause(self) -> None:
         """Wait, longer each time, but not for the end; the lag is told meanwhile."""

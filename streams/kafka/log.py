@@ -28,6 +28,7 @@ from kafka.errors import (
 from streams.kafka.address import Address
 from streams.kafka.connecting import CLIENT, Epochs, look_up
 from streams.kafka.letters import block_of, letters_of
+from streams.kafka.security import KafkaRefused, denied
 from streams.log.port import KnownEnds, LogIdentity, LogRefused, LogUnavailable, NotDurable
 
 _FETCH_BYTES = 1024 * 1024
@@ -207,7 +208,7 @@ class KafkaLog:
     def _reader(self) -> Any:
         if self._consumer is None:
             self._consumer = KafkaConsumer(
-                bootstrap_servers=self.address.bootstrap,
+                **self.address.client_options,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
                 max_partition_fetch_bytes=_FETCH_BYTES,
@@ -232,7 +233,7 @@ class KafkaLog:
     def _writer(self) -> Any:
         if self._producer is None:
             self._producer = KafkaProducer(
-                bootstrap_servers=self.address.bootstrap,
+                **self.address.client_options,
                 acks="all",
                 max_request_size=8 * 1024 * 1024,
                 delivery_timeout_ms=int(_ANSWER_S * 1000),
@@ -253,6 +254,8 @@ class KafkaLog:
         except (KafkaError, OSError) as error:
             if isinstance(error, LogUnavailable):
                 raise
+            if said := denied(error, self.address.security):
+                raise KafkaRefused(said) from error
             raise LogUnavailable(
                 f"no broker of {self.address} answers: {error or type(error).__name__}. Look whether they"
                 " run and can be reached; nothing is lost, and it goes on when they are back."

@@ -18,6 +18,7 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.kafka import diagnosis
 from streams.kafka.address import Address
 from streams.kafka.letters import Letter
 from streams.log.port import NotDurable
@@ -67,7 +68,7 @@ class Producing:
         try:
             await self._connect()
         except Exception as error:
-            self.replace(f"no broker of {self._address} answers: {str(error) or type(error).__name__}")
+            self.replace(await diagnosis.reason(self._address, error))
 
     def send(self, place: tuple[str, int], records: Sequence[Letter]) -> asyncio.Task[Ack]:
         """Hand records of one partition to the producer, in order. Raises NotDurable when there is none.
@@ -101,7 +102,7 @@ class Producing:
 
     async def _connect(self) -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._address.bootstrap,
+            **self._address.client_options,
             enable_idempotence=True,
             acks="all",
             # Blocks are compressed already.
@@ -129,7 +130,7 @@ class Producing:
                 await self._connect()
             except Exception as error:
                 # Whatever it was: nobody else would try again.
-                self.down = f"no broker of {self._address} answers: {str(error) or type(error).__name__}"
+                self.down = await diagnosis.reason(self._address, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:

@@ -111,7 +111,7 @@ class Session:
 
     async def run(self) -> None:
         """Join, apply until told to stop, and leave."""
-        app = self._app = App(self._place.address.servers, self._place.group, self)
+        app = self._app = App(self._place.address, self._place.group, self)
         app.reads(self._topics.log_topic, self._log_block, self._take)
         app.reads(self._topics.dead_letters, self._letter_block, self._take)
         try:

@@ -20,6 +20,8 @@ from aiokafka.codec import lz4_decode, snappy_decode
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 
+from streams.kafka.address import Address
+
 _FETCH_BYTES = 1024 * 1024
 _WAIT_MS = 100
 MAX_PLAIN_BYTES = 256 * 1024 * 1024
@@ -47,13 +49,13 @@ class PlainRecord(NamedTuple):
 
 
 async def read_tolerantly(
-    bootstrap: str, partition: TopicPartition, offset: int
+    address: Address, partition: TopicPartition, offset: int
 ) -> tuple[list[PlainRecord], int]:
     """Some records from an offset on, and the offset after them; none of open or aborted transactions.
 
     Raises KafkaError.
     """
-    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    client = AIOKafkaClient(**address.client_options)
     try:
         await client.bootstrap()
         await client.set_topics([partition.topic])

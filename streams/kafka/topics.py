@@ -276,7 +276,7 @@ def _seal(client: Any, address: Address, topic: Topic) -> None:
     limit = {"max.message.bytes": str(SEALED_BYTES)}
     client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, limit)])
     probe = write_block((), (), ())
-    producer = KafkaProducer(bootstrap_servers=address.bootstrap, acks="all", **CLIENT)
+    producer = KafkaProducer(**address.client_options, acks="all", **CLIENT)
     deadline = time.monotonic() + _SEAL_S
     try:
         for partition in range(topic.partitions):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import faust
@@ -22,6 +22,7 @@ from faust.sensors import Monitor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.kafka.address import Address
 from streams.projection import Block
 
 SESSION_S = 10.0
@@ -63,7 +64,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
-            bootstrap_servers=self.app.servers,
+            **self.app.address.client_options,
             group_id=self.app.conf.id,
             client_id="loopline-worker",
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
@@ -206,13 +207,13 @@ class App(faust.App):
 
     BootStrategy = _Boot
 
-    def __init__(self, servers: Sequence[str], group: str, steering: Steering, **options: Any) -> None:
+    def __init__(self, address: Address, group: str, steering: Steering, **options: Any) -> None:
         # Faust asks for it while it is made.
         self.steering = steering
-        self.servers = list(servers)
+        self.address = address
         super().__init__(
             group,
-            broker=[f"kafka://{server}" for server in servers],
+            broker=[f"kafka://{server}" for server in address.servers],
             autodiscover=False,
             Monitor=_NoMonitor,
             agent_supervisor="mode.CrashingSupervisor",

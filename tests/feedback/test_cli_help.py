@@ -39,6 +39,7 @@ def test_help_loads_click_and_no_room_but_settings() -> None:
         "feedback.cli",
         "feedback.cli.options",
         "feedback.escaping",
+        "feedback.kafka_settings",
         "feedback.ownership",
         "feedback.redaction",
         "feedback.setting_values",

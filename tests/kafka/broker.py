@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.kafka.jars import KafkaMissing, kafka_jars
+from tests.kafka.secured import certificates, listener_settings, openssl_is_here
 
 READY_S = 60.0
 QUICK_START = ("-XX:TieredStopAtLevel=1",)
@@ -182,6 +183,8 @@ class Cluster:
         heap: the `-Xmx` of each.
         jvm: more options of Java.
         folder: where to keep data and logs; a temporary one that goes away at the end when not given.
+        secured: whether they can also be reached with TLS and logins, and ask for rights there; where this
+            machine can make certificates.
 
     As a context manager it starts the brokers and removes them at the end. Raises KafkaMissing where
     there is no Java.
@@ -195,12 +198,14 @@ class Cluster:
         heap: str = "256m",
         jvm: Sequence[str] = QUICK_START,
         folder: Path | None = None,
+        secured: bool = False,
     ) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kafka-"))
-        ports = _free_ports(2 * brokers)
-        places = dict(enumerate(zip(ports[:brokers], ports[brokers:], strict=True), 1))
-        voters = ",".join(f"{node}@127.0.0.1:{controller}" for node, (_, controller) in places.items())
+        ports = _free_ports(4 * brokers)
+        places = {node: ports[4 * node - 4 : 4 * node] for node in range(1, brokers + 1)}
+        voters = ",".join(f"{node}@127.0.0.1:{controller}" for node, (_, controller, *_) in places.items())
+        self.certificates = certificates(self.folder) if secured and openssl_is_here() else None
         self.brokers = [
             Broker(
                 self.folder / f"broker{node}",
@@ -209,18 +214,26 @@ class Cluster:
                     "node.id": str(node),
                     "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
                     "controller.quorum.voters": voters,
+                    **self._listeners(*places[node]),
                     **(settings or {}),
                 },
                 heap,
                 jvm,
             )
-            for node, (port, controller) in places.items()
+            for node, (port, controller, *_) in places.items()
         ]
+        self.logins = ",".join(f"localhost:{login}" for _, _, login, _ in places.values())
+        self.mutual = ",".join(f"localhost:{mutual}" for _, _, _, mutual in places.values())
         self.bootstrap = ",".join(broker.bootstrap for broker in self.brokers)
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         for formatting in [broker.format(cluster_id) for broker in self.brokers]:
             if formatting.wait(READY_S) != 0:
                 raise BrokerFailed((self.brokers[0].folder / "out").read_text(errors="replace")[-3000:])
+
+    def _listeners(self, port: int, controller: int, login: int, mutual: int) -> Mapping[str, str]:
+        if self.certificates is None:
+            return {}
+        return listener_settings(self.certificates, port, login, mutual, controller)
 
     def address(self, prefix: str) -> str:
         """The address of a log on this cluster, as in settings."""

@@ -25,13 +25,13 @@ def _cluster(brokers: int) -> Iterator[Cluster]:
         kafka_jars()
     except KafkaMissing as missing:
         pytest.skip(str(missing))
-    with Cluster(brokers) as cluster:
+    with Cluster(brokers, secured=brokers == 1) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Cluster]:
-    """One broker."""
+    """One broker; its listeners with TLS and logins are for `tests.kafka.rights`."""
     yield from _cluster(1)
 
 

@@ -198,7 +198,7 @@ def test_any_record_is_a_readable_letter(value: bytes | None) -> None:
 def test_addresses_come_back_from_their_text() -> None:
     """An address is read as it is written, and names topics by its prefix."""
     address = Address.parse("kafka://a:1,b.example:65535/shop.eu")
-    assert address == (("a:1", "b.example:65535"), "shop.eu")
+    assert address[:2] == (("a:1", "b.example:65535"), "shop.eu")
     assert Address.parse(str(address)) == address
     assert Address.parse("kafka://a:1").prefix == Address.parse("kafka://a:1/").prefix == "loopline"
     assert address.log_topic(2) == "shop.eu.log.2"
