@@ -1,12 +1,16 @@
 """Threads for blocking work that may hang on another machine: they never keep the process from ending.
 
-The standard library's pool is joined when the interpreter ends, for however long its threads wait.
+The standard library's pool is joined when the interpreter ends, for however long its threads wait. And it
+takes any number of calls, also while none of its threads gets on: here whoever comes then is told at once.
+What can hang by itself has threads of its own, so that it takes those of nothing else.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -19,13 +23,40 @@ R = TypeVar("R")
 _Calls = queue.SimpleQueue[Callable[[], None] | None]
 
 
-class Readers(Executor):
-    """Runs calls on a number of daemon threads, which are there from the first call on."""
+class Unanswered(Exception):
+    """A call did not come back in time, or would not."""
 
-    def __init__(self, threads: int, name: str) -> None:
+
+class Readers(Executor):
+    """Runs calls on a number of daemon threads, which are there from the first call on.
+
+    Args:
+        threads: how many.
+        name: of the threads.
+        what: what they wait for, as it is called in an error.
+        patience_s: after so long a call is taken to hang, and nobody waits for it any more.
+        waiting: so many calls wait for a thread at most.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        name: str,
+        what: str = "",
+        *,
+        patience_s: float = math.inf,
+        waiting: int = 256,
+    ) -> None:
+        self.patience_s = patience_s
+        self._what = what or name
+        self._waiting = waiting
         self._calls: _Calls = queue.SimpleQueue()
+        # Since when each thread has been at its call; 0 for one that waits.
+        self._since = [0.0] * threads
         self._threads = [
-            threading.Thread(target=_work, args=(self._calls,), name=f"{name}_{number}", daemon=True)
+            threading.Thread(
+                target=_work, args=(self._calls, self._since, number), name=f"{name}_{number}", daemon=True
+            )
             for number in range(threads)
         ]
         self._guard = threading.Lock()
@@ -35,7 +66,11 @@ class Readers(Executor):
         self._end.atexit = False
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Run a call as soon as a thread is free."""
+        """Run a call as soon as a thread is free. Raises Unanswered when that would be too long."""
+        if self.hangs():
+            raise self.silence()
+        if self._calls.qsize() >= self._waiting:
+            raise Unanswered(f"too many ask {self._what} at once")
         answer: Future[R] = Future()
         with self._guard:
             if not self._started:
@@ -45,14 +80,38 @@ class Readers(Executor):
         self._calls.put(partial(_call, answer, partial(fn, *args, **kwargs)))
         return answer
 
+    def hangs(self) -> bool:
+        """Whether every thread has been at its call for longer than anybody waits."""
+        longest = time.monotonic() - self.patience_s
+        return all(0.0 < since < longest for since in self._since)
+
+    def silence(self, within_s: float | None = None) -> Unanswered:
+        """That there was no answer."""
+        within_s = self.patience_s if within_s is None else within_s
+        return Unanswered(f"{self._what} did not answer within {within_s:g} s")
+
+    def result(self, call: Callable[[], R], within_s: float) -> R:
+        """What a call gives, for a caller on another thread, who waits so long. Raises Unanswered."""
+        answer = self.submit(call)
+        try:
+            return answer.result(within_s)
+        except TimeoutError:
+            # Its own error, or that of the wait.
+            if answer.done():
+                return answer.result()
+            answer.cancel()
+            raise self.silence(within_s) from None
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the threads end after the calls that are there; nobody waits for that."""
         self._end()
 
 
-def _work(calls: _Calls) -> None:
+def _work(calls: _Calls, since: list[float], number: int) -> None:
     while (call := calls.get()) is not None:
+        since[number] = time.monotonic()
         call()
+        since[number] = 0.0
         del call
 
 

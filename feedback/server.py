@@ -32,14 +32,15 @@ from feedback.api import (
     readiness,
     waiting,
 )
+from feedback.api.datasets import bounded
+from feedback.api.ends import Ends
 from feedback.api.errors import Refusal, render_failure, render_http, render_refusal
-from feedback.api.services import Appending, Ends, Services, WorkerSays
+from feedback.api.services import Appending, Services, Threads, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
-from feedback.readers import Readers
 from feedback.refusals import Refusals
 from streams.asgi import Receive, Scope, Send
-from streams.clocks import ClockWatch
+from streams.clocks import ClockWatch, since_start
 from streams.collector import Collector
 from streams.keeper import Keeper
 from streams.log.port import Log, LogIdentity
@@ -52,7 +53,6 @@ from streams.store.port import Store
 
 EVENTS = "/v1/events"
 
-_READERS = 4
 _WATCH_S = 1.0
 
 Beside = Callable[[Keeper], AbstractAsyncContextManager[None]]
@@ -127,6 +127,7 @@ def build_app(
     lineage: Lineage = no_lineage,
     worker: Callable[[], WorkerSays] = lambda: WorkerSays("unknown"),
     clock: Callable[[], int] = time.time_ns,
+    elapsed: Callable[[], int] = since_start,
     outcome_window_days: int = WINDOW_DAYS,
     maturity_days: int = MATURITY_DAYS,
     stuck_after_s: float = readiness.STUCK_AFTER_S,
@@ -147,7 +148,7 @@ def build_app(
         metrics: what the appender counts on, so that one scrape shows all.
         lineage: tells which dataset versions an event is in.
         worker: what the worker says of itself, for `/readyz`.
-        clock: nanoseconds since 1970, the instant of receipt.
+        clock: nanoseconds since 1970, the instant of receipt; `elapsed`: the same, by what nobody sets.
         stuck_after_s: how long the views may stand still behind the log before `/readyz` says so.
         keep_ends_ns: how long the log is not asked again where it ends.
         away: failures that mean that the log or the store does not answer: 503, and another try.
@@ -156,27 +157,32 @@ def build_app(
         beside: what runs on the event loop from the first request until after the last one.
     """
     metrics = metrics or Metrics()
+    threads = Threads.made(datasets.name)
     services = Services(
         log,
-        Ends(log, clock, keep_ends_ns),
+        Ends(log, clock, keep_ends_ns, elapsed=elapsed),
         appender,
         store,
         datasets,
         clock,
         metrics,
         Originals(log),
-        lineage,
+        bounded(lineage, threads.datasets),
         worker,
-        Readers(_READERS, "reader"),
+        threads,
         outcome_window_days,
         maturity_days,
-        clocks or ClockWatch(clock),
+        clocks or ClockWatch(clock, elapsed),
         away,
         own_views,
     )
-    collector = _collector(log.identity, services)
+    return _server(services, stuck_after_s, beside)
+
+
+def _server(services: Services, stuck_after_s: float, beside: Sequence[Beside]) -> Server:
+    collector = _collector(services.log.identity, services)
     running = [partial(each, collector.keeper) for each in beside]
-    return Server(collector, _site(services, stuck_after_s, running), metrics)
+    return Server(collector, _site(services, stuck_after_s, running), services.metrics)
 
 
 def _collector(log: LogIdentity, services: Services) -> Collector:
@@ -210,7 +216,7 @@ def _site(
     site.state.beside = beside
     site.state.refusals = Refusals(services.metrics)
     site.state.fingerprint = services.log.identity.fingerprint
-    services.metrics.registry.register(metrics.ViewNumbers(services))
+    services.metrics.registry.register(metrics.ViewNumbers(site.state.progress))
     services.metrics.registry.register(services.clocks)
     return site
 

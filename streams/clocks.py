@@ -31,7 +31,7 @@ _FORGOTTEN_NS = 300 * _SECOND
 _log = structlog.get_logger("loopline.clocks")
 
 
-def _since_start() -> int:
+def since_start() -> int:
     """Nanoseconds since this machine's start, those that it slept among them where the system tells."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic_ns() if boot is None else time.clock_gettime_ns(boot)
@@ -74,7 +74,7 @@ class ClockWatch:
     """
 
     def __init__(
-        self, clock: Callable[[], int] = time.time_ns, elapsed: Callable[[], int] = _since_start
+        self, clock: Callable[[], int] = time.time_ns, elapsed: Callable[[], int] = since_start
     ) -> None:
         self._clock = clock
         self._elapsed = elapsed
@@ -221,4 +221,4 @@ def _lasting(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-__all__ = ["TOLERANCE_S", "ClockWatch", "Skew"]
+__all__ = ["TOLERANCE_S", "ClockWatch", "Skew", "since_start"]

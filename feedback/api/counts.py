@@ -8,7 +8,6 @@ from feedback.api.parameters import PAGING, PRODUCTION, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
 from streams.queries.counts import FIELDS, TOKEN, counts
-from streams.queries.freshness import freshness
 
 
 def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
@@ -24,8 +23,7 @@ def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str
         last_day=parameters.day("to"),
         env=env,
     )
-    positions = view.snapshot.positions()
-    return {**found, **freshness(positions, view.ends, view.now, view.services.maturity_days)}
+    return {**found, **view.freshness()}
 
 
-endpoint = route("counts", _query, ("model", "from", "to", "by", "env", *PAGING))
+endpoint = route("counts", _query, ("model", "from", "to", "by", "env", *PAGING), dated=True)

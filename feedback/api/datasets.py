@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -19,12 +19,19 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from feedback.api.errors import NotFound, Unavailable
 from feedback.api.parameters import PAGING, Parameters
-from feedback.api.reading import json_response, on_thread, read
-from feedback.api.services import services_of
+from feedback.api.reading import caught_up, json_response, on_thread
+from feedback.api.services import Services, services_of
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.datasets.names import MANIFEST, is_model, is_version
 from feedback.datasets.shelf import Body, Shelf
+from feedback.readers import Readers, Unanswered
+from streams.queries.feedback import Lineage
 from streams.queries.pages import Int64, Page, listing
+
+R = TypeVar("R")
+
+LINEAGE_S = 5.0
+"""So long a reader of the views waits to be told which releases an event is in."""
 
 TOKEN = tuple[str, Int64]
 
@@ -67,6 +74,21 @@ def latest(shelf: Shelf, most: int) -> list[dict[str, Any]]:
     return [summary(shelf, *name) for name in names[:most]]
 
 
+def bounded(lineage: Lineage, readers: Readers) -> Lineage:
+    """Lineage for who reads on other threads, and waits a moment for those of the datasets.
+
+    Raises ShelfUnreachable when it is not told by then.
+    """
+
+    def asked(model: str, event_id: str, source: str) -> Sequence[str]:
+        try:
+            return readers.result(lambda: lineage(model, event_id, source), LINEAGE_S)
+        except Unanswered as error:
+            raise ShelfUnreachable(str(error)) from None
+
+    return asked
+
+
 def _page(shelf: Shelf, page: Page) -> dict[str, Any]:
     names = list(islice(_releases(shelf, page.after), page.limit + 1))
     shown = names[: page.limit]
@@ -86,8 +108,8 @@ async def endpoint(request: Request) -> Response:
     """The list of releases."""
     page = Parameters(request, PAGING).page(TOKEN)
     services = services_of(request)
-    await read(request, lambda view: None)
-    return json_response(await _looked(request, lambda: _page(services.datasets, page)))
+    await caught_up(request)
+    return json_response(await looked(services, lambda: _page(services.datasets, page)))
 
 
 async def manifest(request: Request) -> Response:
@@ -100,10 +122,10 @@ async def file(request: Request) -> Response:
     return await _answer(request, request.path_params["name"])
 
 
-async def _looked(request: Request, look: Callable[[], Any]) -> Any:
-    """What `look` finds on the shelf, on a thread. Raises Unavailable when the shelf is away."""
+async def looked(services: Services, look: Callable[[], R], within_s: float | None = None) -> R:
+    """What `look` finds on the shelf, on its threads. Raises Unavailable when the shelf is away, or hangs."""
     try:
-        return await on_thread(services_of(request), look)
+        return await on_thread(services.threads.datasets, look, within_s)
     except ShelfUnreachable as error:
         raise Unavailable(str(error)) from None
 
@@ -111,11 +133,17 @@ async def _looked(request: Request, look: Callable[[], Any]) -> Any:
 async def _answer(request: Request, name: str) -> Response:
     Parameters(request, ())
     services, asked = services_of(request), request.path_params
-    await read(request, lambda view: None)
-    body = await _looked(request, lambda: _body(services.datasets, asked["model"], asked["version"], name))
+    await caught_up(request)
+    body = await looked(services, lambda: _body(services.datasets, asked["model"], asked["version"], name))
     headers = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
     media_type = _MEDIA_TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
     if body.path is not None:
         return FileResponse(body.path, media_type=media_type, headers=headers)
     headers["content-length"] = str(body.size)
-    return StreamingResponse(body.pieces, media_type=media_type, headers=headers)
+    return StreamingResponse(_handed_out(services, body), media_type=media_type, headers=headers)
+
+
+async def _handed_out(services: Services, body: Body) -> AsyncIterator[bytes]:
+    """The pieces of a file. One that hangs half way ends the answer before its length: that is seen."""
+    while piece := await looked(services, lambda: next(body.pieces, b"")):
+        yield piece

@@ -18,4 +18,4 @@ def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str
     return dead_letters(view.snapshot, view.originals, parameters.page(TOKEN), code)
 
 
-endpoint = route("dead_letters", _query, ("code", *PAGING))
+endpoint = route("dead_letters", _query, ("code", *PAGING), threads="blocks")

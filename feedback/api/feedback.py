@@ -32,5 +32,10 @@ def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, 
     return {"items": items}
 
 
-endpoint = route("feedback_list", _list, ("model", "kind", "value", "person", "from", "to", "env", *PAGING))
-one = route("feedback", _one, ("source",))
+endpoint = route(
+    "feedback_list",
+    _list,
+    ("model", "kind", "value", "person", "from", "to", "env", *PAGING),
+    threads="blocks",
+)
+one = route("feedback", _one, ("source",), threads="blocks")

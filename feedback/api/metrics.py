@@ -1,4 +1,7 @@
-"""`GET /metrics`: the server's counters and histograms, and two numbers read from the views."""
+"""`GET /metrics`: the server's counters and histograms, and what the last look saw of the views.
+
+Nothing is asked for it: whatever hangs, the counters are told at once, and what cannot be seen is left out.
+"""
 
 from __future__ import annotations
 
@@ -11,44 +14,43 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from feedback.api.errors import Unavailable
-from feedback.api.reading import on_thread, view_of
-from feedback.api.services import Services, services_of
-from streams.queries.dead_letters import set_aside_count
-from streams.queries.freshness import lag
-from streams.queries.waiting import waiting_count
+from feedback.api.readiness import Progress
+from feedback.api.services import services_of
 
 
 class ViewNumbers(Collector):
-    """What waits, and how far the worker is behind: read when a scrape asks."""
+    """What waits, and how far the worker is behind, as seen last; nothing while the views are not seen."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not read the views."""
+        """Nothing: which numbers there are is a matter of the last look."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """The two numbers; nothing while there are no views."""
-        try:
-            with view_of(self._services) as view:
-                parked = waiting_count(view.snapshot)
-                behind = lag(view.snapshot.positions(), view.ends)
-                aside = set_aside_count(view.snapshot)
-        except Unavailable:
+        """The numbers, and the age of the last look that saw the views."""
+        age_s = self._progress.age_s()
+        if age_s is not None:
+            yield GaugeMetricFamily(
+                "loopline_views_age_seconds",
+                "How long ago the views were seen last.",
+                age_s,
+            )
+        seen = self._progress.seen
+        if seen is None:
             return
-        yield GaugeMetricFamily("loopline_waiting", "Events that wait for something, visibly.", parked)
+        yield GaugeMetricFamily("loopline_waiting", "Events that wait for something, visibly.", seen.waiting)
         yield GaugeMetricFamily(
-            "loopline_worker_lag_blocks", "Blocks of the log that the views have not seen.", behind
+            "loopline_set_aside", "Events that could not be brought into the views: dead letters.", seen.aside
         )
-        yield GaugeMetricFamily(
-            "loopline_set_aside", "Events that could not be brought into the views: dead letters.", aside
-        )
+        if seen.behind is not None:
+            yield GaugeMetricFamily(
+                "loopline_worker_lag_blocks", "Blocks of the log that the views have not seen.", seen.behind
+            )
 
 
 async def endpoint(request: Request) -> Response:
     """The metrics in the text format."""
-    services = services_of(request)
-    text = await on_thread(services, lambda: generate_latest(services.metrics.registry))
+    text = generate_latest(services_of(request).metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)

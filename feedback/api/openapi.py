@@ -22,5 +22,5 @@ def _document() -> bytes:
 
 async def endpoint(request: Request) -> Response:
     """The OpenAPI document."""
-    text = await on_thread(services_of(request), _document)
+    text = await on_thread(services_of(request).threads.own, _document)
     return Response(text, media_type="application/json", headers={"x-content-type-options": "nosniff"})

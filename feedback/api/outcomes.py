@@ -7,7 +7,6 @@ from typing import Any
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from streams.queries.freshness import freshness
 from streams.queries.outcomes import FIELDS, TOKEN, outcomes
 
 
@@ -22,12 +21,7 @@ def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str
         env=parameters.environment(),
         window_days=view.services.outcome_window_days,
     )
-    positions = view.snapshot.positions()
-    return {
-        **found,
-        "window_days": view.services.outcome_window_days,
-        **freshness(positions, view.ends, view.now, view.services.maturity_days),
-    }
+    return {**found, "window_days": view.services.outcome_window_days, **view.freshness()}
 
 
-endpoint = route("outcomes", _query, ("from", "to", "by", "env", *PAGING))
+endpoint = route("outcomes", _query, ("from", "to", "by", "env", *PAGING), dated=True)

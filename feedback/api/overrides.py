@@ -24,4 +24,4 @@ def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str
     return found
 
 
-endpoint = route("overrides", _query, ("person", "input_ref", "env"))
+endpoint = route("overrides", _query, ("person", "input_ref", "env"), threads="overrides")

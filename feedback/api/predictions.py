@@ -58,5 +58,6 @@ endpoint = route(
     "prediction_list",
     _list,
     ("model", "model_version", "segment", "action", "person", "feedback", "from", "to", "env", *PAGING),
+    threads="blocks",
 )
-one = route("predictions", _one, PAGING)
+one = route("predictions", _one, PAGING, threads="blocks")

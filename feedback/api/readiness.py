@@ -1,6 +1,7 @@
 """`GET /healthz` and `/readyz`: alive, and making progress.
 
 Ready means that the log can be written and that the views move: a process that is up but stuck is not.
+That it can be written is told by appends alone: whether the log says where it ends is another matter.
 Where the views are kept by workers elsewhere, a server that can write goes on taking events in while they
 stand still: it says `degraded`, and why, and stays in use.
 """
@@ -17,26 +18,42 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from feedback.api.ends import Known
 from feedback.api.errors import Unavailable
 from feedback.api.reading import json_response, view_of
 from feedback.api.services import Services, services_of
 from feedback.readers import Readers
 from feedback.settings import without_password
 from schemas.problems import CANNOT_FOLD
-from streams.log.port import Positions, format_positions, parse_positions
+from streams.log.port import LogRefused, Positions, format_positions, parse_positions
 from streams.queries.dead_letters import set_aside_count
 from streams.queries.freshness import lag
+from streams.queries.waiting import waiting_count
 from streams.store.port import Snapshot
 
 STUCK_AFTER_S = 15.0
 # Whoever asks has less patience than a machine that hangs.
 ANSWER_S = 3.0
 REFUSED = "refused"
-_LOG, _VIEWS = "the log does not answer", "the views do not answer"
+# Where counting is not quick, it takes a fiftieth of the time at most.
+_COUNT_QUICK_S, _COUNT_SHARE = 0.05, 50
+
+
+class Seen(NamedTuple):
+    """What a look saw of the views; `behind` in blocks, None while nobody knows where the log ends.
+
+    `newest` is when the last applied block was received (ns).
+    """
+
+    standing: dict[int, int]
+    behind: int | None
+    waiting: int
+    aside: int
+    newest: int
 
 
 class Progress:
-    """Remembers when the views last moved, or had nothing to do.
+    """Remembers when the views last moved, or had nothing to do, and what was seen of them last.
 
     Args:
         clock: monotonic, in seconds.
@@ -50,17 +67,54 @@ class Progress:
         self._clock = clock
         self._guard = threading.Lock()
         self._standing: dict[int, int] | None = None
+        self._observed: dict[int, int] | None = None
         self._behind = 0
         self._moved = clock()
         self._look: Future[Assessment] | None = None
+        self._began = 0.0
         self._thread = Readers(1, "readiness")
-        self.waits_for = _LOG
-        """What the look that is under way waits for."""
+        self._seen: Seen | None = None
+        self._seen_at: float | None = None
+        self._waiting, self._count_at = 0, 0.0
+        self.worker = ""
+        """What the worker said of itself when it was asked last."""
 
     @property
     def standing(self) -> dict[int, int]:
         """Where the views stood when they were seen last."""
         return self._standing or {}
+
+    @property
+    def seen(self) -> Seen | None:
+        """What the last look saw; None when it saw no views, or has not come back."""
+        with self._guard:
+            hangs = (
+                self._look is not None
+                and not self._look.done()
+                and time.monotonic() - self._began >= ANSWER_S
+            )
+            return None if hangs else self._seen
+
+    def age_s(self) -> float | None:
+        """How many seconds ago the views were seen last; None when they never were."""
+        return None if self._seen_at is None else time.monotonic() - self._seen_at
+
+    def saw(self, seen: Seen | None) -> None:
+        """A look saw this of the views, or could not see them."""
+        with self._guard:
+            self._seen = seen
+            if seen is not None:
+                self._standing, self._seen_at = seen.standing, time.monotonic()
+
+    def waiting(self, snapshot: Snapshot) -> int:
+        """How many events wait; where very many do, they are not counted at each look."""
+        began = time.monotonic()
+        if began >= self._count_at:
+            self._waiting = waiting_count(snapshot)
+            ended = time.monotonic()
+            took = ended - began
+            self._count_at = ended + (took * _COUNT_SHARE if took > _COUNT_QUICK_S else 0.0)
+        return self._waiting
 
     def look(self, services: Services) -> tuple[Future[Assessment], bool]:
         """A look at the log, the worker and the views, and whether it begins now.
@@ -71,6 +125,7 @@ class Progress:
         with self._guard:
             begins = self._look is None or self._look.done()
             if self._look is None or begins:
+                self._began = time.monotonic()
                 self._look = self._thread.submit(assess, services, self)
             return self._look, begins
 
@@ -79,9 +134,9 @@ class Progress:
         with self._guard:
             now = self._clock()
             # From the first sight of a lag on: how long there was nothing to do before it does not count.
-            if behind == 0 or self._behind == 0 or standing != self._standing:
+            if behind == 0 or self._behind == 0 or standing != self._observed:
                 self._moved = now
-            self._standing, self._behind = standing, behind
+            self._observed, self._behind = standing, behind
             return now - self._moved
 
 
@@ -99,42 +154,70 @@ def assess(services: Services, progress: Progress) -> Assessment:
     writing = _failed_append(services, progress)
     reasons: list[str] = []
     says = services.worker()
+    progress.worker = says.state
     if says.state == REFUSED:
         reasons.append(f"the worker refuses to run: {says.reason}")
-    standing: dict[int, int] = {}
-    ends = _acknowledged(services)
-    behind = 0
+    known: Known | None = None
+    try:
+        known = services.ends()
+        reasons += _silence(services)
+    except LogRefused as error:
+        # It is not the log that it was: nothing may be written there either.
+        writing.append(f"the log does not answer: {without_password(str(error))}")
+    seen: Seen | None = None
     lacking: list[str] = []
     try:
-        progress.waits_for = _LOG
-        # What others have appended is in it too, the views may stand there already; what was acknowledged
-        # here since the log was asked is not.
-        ends = {each: max(end, ends.get(each, 0)) for each, end in services.ends()[1].items()}
-        behind = sum(ends.values())
-        progress.waits_for = _VIEWS
         with view_of(services) as view:
-            positions = view.snapshot.positions()
-            standing = {partition: applied.offset for partition, applied in positions.items()}
-            behind = lag(positions, ends)
-            lacking = set_aside(view.snapshot)
-            services.clocks.stamped(max((applied.received for applied in positions.values()), default=0))
+            seen = _seen(view.snapshot, _ends(services, known) if known else None, progress)
+            lacking = set_aside(seen.aside)
+            services.clocks.stamped(seen.newest)
     except Unavailable as missing:
         reasons.append(missing.detail)
-    except services.away as error:
-        writing.append(f"the log does not answer: {without_password(str(error))}")
-    still = progress.observe(standing, behind)
-    if behind > 0 and still >= progress.stuck_after_s:
-        reasons.append(
-            f"the views are {behind} blocks behind and have not moved for {still:.0f} s: "
-            + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
-        )
+    finally:
+        progress.saw(seen)
+    if seen is not None and seen.behind is not None:
+        still = progress.observe(seen.standing, seen.behind)
+        if seen.behind > 0 and still >= progress.stuck_after_s:
+            reasons.append(
+                f"the views are {seen.behind} blocks behind and have not moved for {still:.0f} s: "
+                + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
+            )
+    behind = None if seen is None else seen.behind
     lacking += services.clocks.reasons()
-    return Assessment(writing, reasons, _looked_at(ends, standing, behind, says.state), lacking)
+    return Assessment(writing, reasons, _looked_at(services, progress, behind), lacking)
 
 
-def set_aside(snapshot: Snapshot) -> list[str]:
-    """That some events could not be brought into the views, if so."""
-    count = set_aside_count(snapshot)
+def _seen(snapshot: Snapshot, ends: Positions | None, progress: Progress) -> Seen:
+    positions = snapshot.positions()
+    return Seen(
+        {partition: applied.offset for partition, applied in positions.items()},
+        None if ends is None else lag(positions, ends),
+        progress.waiting(snapshot),
+        set_aside_count(snapshot),
+        max((applied.received for applied in positions.values()), default=0),
+    )
+
+
+def _ends(services: Services, known: Known | None) -> dict[int, int]:
+    """Where the log ends, as far as that is known without asking.
+
+    What others have appended was in it when the log was asked, the views may stand there already; what was
+    acknowledged here since then was not.
+    """
+    acknowledged = parse_positions(services.appender.position)
+    if known is None:
+        return acknowledged
+    return {each: max(end, acknowledged.get(each, 0)) for each, end in known.ends.items()}
+
+
+def _silence(services: Services) -> list[str]:
+    """That the log cannot be asked for its ends, if so. Whether it can be written is told by appends."""
+    trouble = services.ends.trouble(ANSWER_S)
+    return [] if trouble is None else [f"the log does not answer: {without_password(trouble)}"]
+
+
+def set_aside(count: int) -> list[str]:
+    """That so many events could not be brought into the views, if so."""
     if not count:
         return []
     said = (
@@ -145,11 +228,6 @@ def set_aside(snapshot: Snapshot) -> list[str]:
     return [said]
 
 
-def _acknowledged(services: Services) -> dict[int, int]:
-    """Where the log ends by what this server knows without asking."""
-    return parse_positions(services.appender.position)
-
-
 def _failed_append(services: Services, progress: Progress) -> list[str]:
     """Why the last append failed. That is old after a while: only the next one can tell."""
     failed_at = services.appender.failed_at
@@ -158,24 +236,21 @@ def _failed_append(services: Services, progress: Progress) -> list[str]:
     return [without_password(services.appender.failure)]
 
 
-def _looked_at(ends: Positions, standing: Positions, behind: int, worker: str) -> dict[str, Any]:
+def _looked_at(services: Services, progress: Progress, behind: int | None) -> dict[str, Any]:
+    """Where log and views are known to stand, and how far they are apart where both were seen."""
     return {
-        "position": format_positions(ends),
-        "views_at": format_positions(standing),
+        "position": format_positions(_ends(services, services.ends.known)),
+        "views_at": format_positions(progress.standing),
         "lag_blocks": behind,
-        "worker": worker,
+        "worker": progress.worker,
     }
 
 
 def _unanswered(services: Services, progress: Progress) -> Assessment:
-    """What is known while a look has not come back."""
-    writing = _failed_append(services, progress)
-    views: list[str] = []
-    (writing if progress.waits_for is _LOG else views).append(f"{progress.waits_for} within {ANSWER_S:g} s")
-    ends, standing = _acknowledged(services), progress.standing
-    behind = sum(max(0, end - standing.get(partition, 0)) for partition, end in ends.items())
-    looked_at = _looked_at(ends, standing, behind, services.worker().state)
-    return Assessment(writing, views, looked_at, services.clocks.reasons())
+    """What is known while a look has not come back: it waits for the views, for the log nobody waits long."""
+    views = [*_silence(services), f"the views do not answer within {ANSWER_S:g} s"]
+    looked_at = _looked_at(services, progress, None)
+    return Assessment(_failed_append(services, progress), views, looked_at, services.clocks.reasons())
 
 
 async def looked(services: Services, progress: Progress) -> Assessment:

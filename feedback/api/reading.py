@@ -6,10 +6,12 @@ Routes are plain functions from a view and parameters to an answer; `route` make
 from __future__ import annotations
 
 import asyncio
+import math
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -20,8 +22,9 @@ from feedback.api.parameters import Parameters, after
 from feedback.api.services import Services, View, services_of
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.place import PlaceRefused
+from feedback.readers import Readers, Unanswered
 from feedback.settings import without_password
-from streams.log.port import Positions, format_positions
+from streams.log.port import LogUnavailable, Positions, format_positions
 from streams.queries.freshness import reached
 from streams.store.sqlite import StoreMissing, StoreUnreadable
 
@@ -30,6 +33,8 @@ PATIENCE_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.05
 
 _encode = msgspec.json.Encoder().encode
+
+R = TypeVar("R")
 
 Query = Callable[[View, dict[str, str], Parameters], Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -45,32 +50,41 @@ def json_response(content: Any, status: int = 200) -> Response:
     )
 
 
-def route(name: str, query: Query, known: Sequence[str] = ()) -> Endpoint:
+def route(
+    name: str, query: Query, known: Sequence[str] = (), *, threads: str = "views", dated: bool = False
+) -> Endpoint:
     """The endpoint that answers with what `query` gives, in JSON.
 
     Args:
         name: the route's name in the metrics.
         query: from a view, the path's parameters and the query's to the answer; it may raise a Refusal.
         known: the query parameters it takes, besides `after`.
+        threads: which of the `Threads` it reads on, by what it reads.
+        dated: whether it says up to when the answer is complete: only then the log is asked where it ends.
     """
 
     async def endpoint(request: Request) -> Response:
         started = time.perf_counter()
         parameters = Parameters(request, known)
-        answer = await read(request, lambda view: query(view, request.path_params, parameters))
+        readers: Readers = getattr(services_of(request).threads, threads)
+        answer = await read(
+            request, lambda view: query(view, request.path_params, parameters), readers, dated=dated
+        )
         services_of(request).metrics.read_seconds.labels(name).observe(time.perf_counter() - started)
         return json_response(answer)
 
     return endpoint
 
 
-async def read(request: Request, query: Callable[[View], Any]) -> Any:
+async def read(
+    request: Request, query: Callable[[View], Any], readers: Readers, *, dated: bool = False
+) -> Any:
     """What `query` answers from a view that covers the request's `after`. Raises NotCaughtUp after 5 s."""
     services = services_of(request)
     wanted = after(request, services.log.identity)
     deadline, pause = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
     while True:
-        found, answer = await on_thread(services, lambda: _try(services, wanted, query))
+        found, answer = await on_thread(readers, lambda: _try(services, wanted, query, dated=dated))
         if found:
             return answer
         if time.monotonic() >= deadline:
@@ -79,31 +93,54 @@ async def read(request: Request, query: Callable[[View], Any]) -> Any:
         pause = min(pause * 1.2, _LONGEST_PAUSE_S)
 
 
-async def on_thread(services: Services, work: Callable[[], Any]) -> Any:
-    """Run blocking work on one of the read side's threads."""
-    return await asyncio.get_running_loop().run_in_executor(services.pool, work)
+async def caught_up(request: Request) -> None:
+    """Wait for the request's `after`, if it has one; else the views are not asked."""
+    services = services_of(request)
+    if after(request, services.log.identity):
+        await read(request, lambda view: None, services.threads.views)
+
+
+async def on_thread(readers: Readers, work: Callable[[], R], within_s: float | None = None) -> R:
+    """Run blocking work on one of these threads. Raises Unavailable when there is no answer in time.
+
+    `within_s`: how long to wait; as long as suits these threads when left out.
+    """
+    try:
+        answer = asyncio.wrap_future(readers.submit(work))
+    except Unanswered as error:
+        raise Unavailable(str(error)) from None
+    within_s = readers.patience_s if within_s is None else within_s
+    done, _ = await asyncio.wait([answer], timeout=None if within_s == math.inf else within_s)
+    if not done:
+        answer.cancel()
+        raise Unavailable(str(readers.silence(within_s)))
+    return answer.result()
 
 
 @contextmanager
-def view_of(services: Services) -> Iterator[View]:
-    """A view to answer from, until the context ends.
+def view_of(services: Services, *, dated: bool = False) -> Iterator[View]:
+    """A view to answer from, until the context ends; `dated` with the ends of the log before it.
 
     Raises Unavailable while there are no views, or none that can be opened, or while the log or the store
     does not answer.
     """
-    away: tuple[type[Exception], ...] = (*services.away, ShelfUnreachable)
+    away: tuple[type[Exception], ...] = (*services.away, LogUnavailable, ShelfUnreachable)
     try:
-        now, ends = services.ends()
+        ends = services.ends() if dated else None
         with services.store().snapshot() as snapshot:
-            yield View(snapshot, services.originals, now, ends, services)
+            yield View(snapshot, services.originals, services.clock(), ends, services)
     except (PlaceRefused, StoreMissing, StoreUnreadable) as error:
         raise Unavailable(without_password(str(error))) from None
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"the log or the views cannot be read now ({error}): try again") from error
     except away as error:
         raise Unavailable(without_password(str(error))) from error
 
 
-def _try(services: Services, wanted: Positions, query: Callable[[View], Any]) -> tuple[bool, Any]:
-    with view_of(services) as view:
+def _try(
+    services: Services, wanted: Positions, query: Callable[[View], Any], *, dated: bool
+) -> tuple[bool, Any]:
+    with view_of(services, dated=dated) as view:
         if wanted and not reached(view.snapshot.positions(), wanted):
             return False, None
         return True, query(view)

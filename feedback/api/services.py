@@ -1,25 +1,29 @@
-"""What the routes work with, handed to them by the composition root (`feedback.server`).
-
-`Ends` asks the log where it ends, and not for every request where that means asking another machine.
-"""
+"""What the routes work with, handed to them by the composition root (`feedback.server`)."""
 
 from __future__ import annotations
 
-import threading
+import sys
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import NamedTuple, Protocol, cast
 
 from starlette.requests import Request
 
+from feedback.api.ends import Ends, Known
 from feedback.datasets.shelf import Shelf
+from feedback.readers import Readers
+from schemas.instants import SECOND
 from streams.clocks import ClockWatch
 from streams.keeper import Writer
-from streams.log.port import Log, Positions
+from streams.log.port import DEAD, Log
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage
+from streams.queries.freshness import freshness
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot, Store
+
+OVERRIDE_S, VIEWS_S, BLOCKS_S, DATASETS_S = 2.0, 10.0, 10.0, 20.0
+"""After so long nobody waits for an answer any more. A client asks for an override for a second, and an
+object store is given up by its own library after some fifteen."""
 
 
 class WorkerSays(NamedTuple):
@@ -43,34 +47,34 @@ class Appending(Writer, Protocol):
         ...
 
 
-class Ends:
-    """The log's ends, and the instant (ns) before they were read.
+class Threads(NamedTuple):
+    """Threads by what they wait for, so that what hangs takes those of nothing else.
 
-    Args:
-        keep_ns: for how long an answer is given again. What is said of the ends is then said of that
-            instant, never of a later one.
+    `overrides` and `views` wait for the store alone; products ask for overrides, and do not stand in line
+    behind those who count. `blocks` wait for the store and the log, `datasets` for the place of the
+    releases, and `own` for nothing.
     """
 
-    def __init__(self, log: Log, clock: Callable[[], int], keep_ns: int = 0) -> None:
-        self._log = log
-        self._clock = clock
-        self._keep_ns = keep_ns
-        self._guard = threading.Lock()
-        self._read: tuple[int, Positions] | None = None
+    overrides: Readers
+    views: Readers
+    blocks: Readers
+    datasets: Readers
+    own: Readers
 
-    def __call__(self) -> tuple[int, Positions]:
-        """The instant, and where the log ended then or later."""
-        if not self._keep_ns:
-            return self._clock(), self._log.ends()
-        with self._guard:
-            now = self._clock()
-            if self._read is None or not 0 <= now - self._read[0] < self._keep_ns:
-                self._read = now, self._log.ends()
-            return self._read
+    @staticmethod
+    def made(shelf: str) -> Threads:
+        """Threads of each kind, in number and patience as they are meant; `shelf` is what it is called."""
+        return Threads(
+            Readers(2, "overrides", "the views", patience_s=OVERRIDE_S),
+            Readers(4, "views", "the views", patience_s=VIEWS_S),
+            Readers(3, "blocks", "the log or the views", patience_s=BLOCKS_S),
+            Readers(3, "datasets", f"the datasets at {shelf}", patience_s=DATASETS_S, waiting=32),
+            Readers(1, "own"),
+        )
 
 
 class Services(NamedTuple):
-    """The adapters, the clock, and the threads on which the store is read.
+    """The adapters, the clock, and the threads on which they are asked.
 
     `away` are the failures that mean that another machine does not answer. `own_views`: a worker that
     belongs to this server keeps the views, so they decide with whether it is ready.
@@ -86,7 +90,7 @@ class Services(NamedTuple):
     originals: Originals
     lineage: Lineage
     worker: Callable[[], WorkerSays]
-    pool: Executor
+    threads: Threads
     outcome_window_days: int
     maturity_days: int
     clocks: ClockWatch
@@ -95,13 +99,30 @@ class Services(NamedTuple):
 
 
 class View(NamedTuple):
-    """One consistent state to answer from: the instant (ns) and the log's ends were read before it."""
+    """One consistent state to answer from, and what time it is (ns).
+
+    `ends` are where the log ended before it was read, for who says how far it has come; None where that is
+    not asked, or not known.
+    """
 
     snapshot: Snapshot
     originals: Originals
     now: int
-    ends: Positions
+    ends: Known | None
     services: Services
+
+    def freshness(self) -> dict[str, str | None]:
+        """`complete_up_to` and `mature_up_to`, of what is in the views."""
+        positions, days = self.snapshot.positions(), self.services.maturity_days
+        if self.ends is not None:
+            ahead_s = max((skew.seconds for skew in self.services.clocks.skews().values()), default=0.0)
+            ahead = int(max(0.0, ahead_s) * SECOND)
+            instant = self.ends.instant(self.services.clock(), self.services.ends.moment(), ahead)
+            return freshness(positions, self.ends.ends, instant, days)
+        # Whatever the views have not seen of any partition is not known to be nothing.
+        identity = self.services.log.identity
+        endless = dict.fromkeys((*range(identity.first + identity.partitions), DEAD), sys.maxsize)
+        return freshness(positions, endless, self.now, days)
 
 
 def services_of(request: Request) -> Services:

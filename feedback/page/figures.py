@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from feedback.api.services import View
+from feedback.datasets.errors import ShelfUnreachable
 from feedback.shares import share
 from models.intervals import wilson
 from schemas import problems
 from streams.log.port import DEAD
 from streams.queries.counts import counts
 from streams.queries.dead_letters import recent_dead_letters, settled_counts
-from streams.queries.feedback import feedback
-from streams.queries.freshness import freshness, lag
+from streams.queries.feedback import feedback, no_lineage
+from streams.queries.freshness import lag
 from streams.queries.originals import latest
 from streams.queries.pages import Page
 from streams.queries.waiting import waiting, waiting_count
@@ -26,40 +27,49 @@ _TONES = {"received": "done", "waiting": "wait", "retracted": "bad", "discarded"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def tables(view: View, shown: int) -> dict[str, Any]:
-    """Everything on the page that comes from the views; `shown` is the length of its lists."""
+NO_LOG: dict[str, Any] = {"latest": [], "settled": {}, "dead_letters": []}
+"""What is shown of the log while it does not answer."""
+
+
+def from_views(view: View, shown: int) -> dict[str, Any]:
+    """What comes from the views alone; `shown` is the length of its lists."""
     by_kind = counts(view.snapshot, ("kind",), _EVERYTHING, env="prod")["items"]
-    positions = view.snapshot.positions()
-    settled = settled_counts(view.snapshot, view.originals)
-    refused = _refused(view, settled)
     return {
         "kinds": by_kind,
         "predictions": sum(item["n"] for item in by_kind if item["kind"] == "prediction.made"),
         "feedback_n": sum(item["n"] for item in by_kind if item["kind"].startswith("feedback.")),
         "rates": _rates(view),
-        "latest": _latest(view, shown),
         "waiting_n": waiting_count(view.snapshot),
         "waiting": waiting(view.snapshot, view.now, Page(limit=shown))["items"],
-        "refused": refused,
-        "refused_n": sum(n for _, _, n in refused),
-        "settled_n": settled.total(),
-        "dead_letters": recent_dead_letters(view.snapshot, view.originals, view.ends[DEAD], shown),
-        "lag": lag(positions, view.ends),
-        **freshness(positions, view.ends, view.now, view.services.maturity_days),
+        "dead_letter_counts": {
+            code: view.snapshot.count(DEAD_LETTERS, {"code": code})
+            for code in (*problems.COLLECTOR_CODES, *problems.WORKER_CODES)
+        },
+        "lag": None if view.ends is None else lag(view.snapshot.positions(), view.ends.ends),
+        **view.freshness(),
     }
 
 
-def _refused(view: View, settled: Mapping[str, int]) -> list[tuple[str, str, int]]:
-    """(code, title, how many) of what was refused and is open: it was not put back."""
-    every = (
-        (
-            code,
-            problems.TITLES[code],
-            view.snapshot.count(DEAD_LETTERS, {"code": code}) - settled.get(code, 0),
-        )
-        for code in (*problems.COLLECTOR_CODES, *problems.WORKER_CODES)
-    )
-    return [entry for entry in every if entry[2]]
+def from_log(view: View, shown: int) -> dict[str, Any]:
+    """What needs the log's own blocks too: the latest, and what was put back."""
+    refused = view.snapshot.positions().get(DEAD)
+    end = 0 if refused is None else refused.offset
+    return {
+        "latest": _latest(view, shown),
+        "settled": settled_counts(view.snapshot, view.originals),
+        "dead_letters": recent_dead_letters(view.snapshot, view.originals, end, shown),
+    }
+
+
+def open_refusals(refused: Mapping[str, int], settled: Mapping[str, int]) -> dict[str, Any]:
+    """(code, title, how many) of what was refused and is open: it was not put back; and the sums."""
+    every = ((code, problems.TITLES[code], n - settled.get(code, 0)) for code, n in refused.items())
+    still_open = [entry for entry in every if entry[2]]
+    return {
+        "refused": still_open,
+        "refused_n": sum(n for _, _, n in still_open),
+        "settled_n": sum(settled.values()),
+    }
 
 
 def _rates(view: View) -> list[dict[str, Any]]:
@@ -92,8 +102,14 @@ def _rates(view: View) -> list[dict[str, Any]]:
 def _latest(view: View, shown: int) -> list[dict[str, Any]]:
     """The latest feedback, each with what is true about it now."""
     items = []
+    lineage = view.services.lineage
     for arrived in latest(view.services.log, "loopline.feedback.", shown):
-        known = feedback(view.snapshot, view.originals, arrived.id, arrived.source, view.services.lineage)
+        try:
+            known = feedback(view.snapshot, view.originals, arrived.id, arrived.source, lineage)
+        except ShelfUnreachable:
+            # The page says so where the datasets are; each stage before them is true.
+            lineage = no_lineage
+            known = feedback(view.snapshot, view.originals, arrived.id, arrived.source, lineage)
         age_s = (view.now - arrived.received) / 1e9
         shown_as = [_chip(stage) for stage in known[0]["timeline"]] if known else []
         items.append(

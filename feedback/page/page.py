@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from starlette.requests import Request
@@ -12,12 +14,15 @@ from starlette.responses import Response
 from feedback.api import datasets
 from feedback.api.errors import Unavailable
 from feedback.api.reading import on_thread, view_of
-from feedback.api.services import Services, services_of
-from feedback.datasets.errors import ShelfUnreachable
+from feedback.api.services import Services, View, WorkerSays, services_of
 from feedback.escaping import for_terminal
-from feedback.page.figures import describe_age, described_rate, tables
+from feedback.page.figures import NO_LOG, describe_age, described_rate, from_log, from_views, open_refusals
+
+T = TypeVar("T")
 
 SHOWN = 8
+PART_S = 5.0
+"""So long the page waits for each of its parts."""
 _SECURITY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -47,10 +52,16 @@ def _template() -> jinja2.Template:
 
 
 async def endpoint(request: Request) -> Response:
-    """The page."""
+    """The page: what can be had within moments, each part by itself."""
     services = services_of(request)
     address = str(request.base_url).rstrip("/")
-    html = await on_thread(services, lambda: render(services, address))
+    threads = services.threads
+    views, log, releases = await asyncio.gather(
+        _part(on_thread(threads.views, lambda: _from(services, from_views, dated=True), PART_S)),
+        _part(on_thread(threads.blocks, lambda: _from(services, from_log), PART_S)),
+        _part(datasets.looked(services, lambda: datasets.latest(services.datasets, SHOWN), PART_S)),
+    )
+    html = await on_thread(threads.own, lambda: render(address, services.worker(), views, log, releases))
     return Response(
         html,
         media_type="text/html",
@@ -63,23 +74,41 @@ async def endpoint(request: Request) -> Response:
     )
 
 
-def render(services: Services, address: str) -> str:
-    """The page as HTML; `address` is where this server is reached, for the commands that it shows."""
-    return _template().render(address=address, worker=services.worker(), **_state(services))
-
-
-def _releases(services: Services) -> list[dict[str, Any]] | None:
-    """The newest releases; None while the place where they lie cannot be reached: the rest is shown."""
+async def _part(answer: Awaitable[T]) -> T | None:
+    """A part of the page; None while it cannot be had: the rest is shown."""
     try:
-        return datasets.latest(services.datasets, SHOWN)
-    except ShelfUnreachable:
+        return await answer
+    except Unavailable:
         return None
 
 
-def _state(services: Services) -> dict[str, Any]:
-    releases = _releases(services)
-    try:
-        with view_of(services) as view:
-            return {"ready": True, "releases": releases, **tables(view, SHOWN)}
-    except Unavailable:
-        return {"ready": False, "releases": releases}
+def _from(services: Services, tables: Callable[[View, int], T], *, dated: bool = False) -> T:
+    with view_of(services, dated=dated) as view:
+        return tables(view, SHOWN)
+
+
+def render(
+    address: str,
+    worker: WorkerSays,
+    views: dict[str, Any] | None,
+    log: dict[str, Any] | None,
+    releases: list[dict[str, Any]] | None,
+) -> str:
+    """The page as HTML.
+
+    Args:
+        address: where this server is reached, for the commands that it shows.
+        worker: what the worker says of itself.
+        views, log, releases: what comes from each; None while it cannot be had.
+    """
+    shown = {**(views or {}), **(log or NO_LOG)}
+    if views is not None:
+        shown |= open_refusals(views["dead_letter_counts"], shown["settled"])
+    return _template().render(
+        address=address,
+        worker=worker,
+        ready=views is not None,
+        log_answers=log is not None,
+        releases=releases,
+        **shown,
+    )

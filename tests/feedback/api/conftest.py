@@ -30,7 +30,7 @@ NOW = 1_796_000_000_000_000_000
 class Loop:
     """A server in memory: `client` asks it, `send` hands events in and lets the views catch up."""
 
-    def __init__(self, datasets: Path | str, partitions: int = 2) -> None:
+    def __init__(self, datasets: Path | str, partitions: int = 2, **more: Any) -> None:
         self.now = NOW
         self.log = MemoryLog(partitions)
         self.metrics = Metrics()
@@ -49,6 +49,8 @@ class Loop:
             lineage=self._lineage,
             worker=lambda: self.said,
             clock=lambda: self.now,
+            elapsed=lambda: self.now,
+            **more,
         )
         self.client = TestClient(self.app, raise_server_exceptions=False)
 
