@@ -94,7 +94,7 @@ KAFKA = (
         None,
         "PASSWORD",
         values.secret,
-        "Password of kafka_username. LOOPLINE_KAFKA_PASSWORD_FILE may name a file that holds it, safer.",
+        "Password of kafka_username. LOOPLINE_KAFKA_PASSWORD_FILE names a file that holds it: safer.",
         secret=True,
     ),
 )

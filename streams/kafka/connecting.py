@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAuthorizationFailedError, for_code
 
 from streams.kafka.address import Address
 from streams.kafka.security import UNSECURED, KafkaRefused, denied
@@ -93,6 +93,8 @@ def described(client: Any, names: Sequence[str]) -> dict[str, Any]:
         if topic["error_code"] == 0:
             found[topic["name"]] = topic
         elif topic["error_code"] != _UNKNOWN_TOPIC:
+            if (error := for_code(topic["error_code"])) is TopicAuthorizationFailedError:
+                raise error(topic["name"])
             raise LogUnavailable(f"the brokers cannot say now what the topic {topic['name']} is")
     return found
 
