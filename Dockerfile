@@ -1,8 +1,10 @@
 # syntax=docker/dockerfile:1
 # The platform's image: collector, worker, page and command line in one; `docker-compose.yml` says which runs where.
+# To build on exactly one base, name it with its digest: --build-arg PYTHON_IMAGE=python:3.13-slim-bookworm@sha256:...
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 # ---------------------------------------------------------------------------------------------------------- build
-FROM python:3.13-slim-bookworm AS build
+FROM ${PYTHON_IMAGE} AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/loopline
@@ -26,7 +28,7 @@ RUN /opt/loopline/bin/pip install --no-deps . \
  && /opt/loopline/bin/python -m compileall -q /opt/loopline/lib
 
 # ------------------------------------------------------------------------------------------------------------ run
-FROM python:3.13-slim-bookworm
+FROM ${PYTHON_IMAGE}
 
 LABEL org.opencontainers.image.title="Loopline" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -34,21 +36,24 @@ RUN groupadd --system --gid 10001 loopline \
  && useradd --system --uid 10001 --gid loopline --no-create-home --home-dir /var/lib/loopline loopline \
  && install --directory --owner loopline --group loopline /var/lib/loopline
 COPY --from=build /opt/loopline /opt/loopline
+COPY deploy/image/is-ready /usr/local/bin/is-ready
 
 ENV PATH=/opt/loopline/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONFAULTHANDLER=1 \
     LOOPLINE_HOME=/var/lib/loopline \
+    TMPDIR=/var/lib/loopline \
     LOOPLINE_PORT=8710
 
-USER loopline
+# By number, so that who runs it can see that it is not root.
+USER 10001:10001
 WORKDIR /var/lib/loopline
 VOLUME ["/var/lib/loopline"]
 EXPOSE 8710 8711
 STOPSIGNAL SIGTERM
 # The collector's; where another command runs, docker-compose.yml names another.
-HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8710/healthz', timeout=5)"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --start-interval=1s --retries=3 \
+  CMD ["is-ready", "8710", "/healthz"]
 ENTRYPOINT ["loopline"]
 CMD ["collector"]

@@ -325,7 +325,9 @@ def _secret(path: Path, origin: str) -> str:
         raise BadSetting(f"{origin}={str(path)!r} cannot be read: {reason}") from None
     if not secret:
         raise BadSetting(f"{origin}={str(path)!r} is empty")
-    if stat.S_IMODE(mode) & 0o007 and path not in _told:
+    # A file that is mounted by itself, as container runtimes do with secrets, has its mode from outside,
+    # where its folder decides who reaches it.
+    if stat.S_IMODE(mode) & 0o007 and path not in _told and not os.path.ismount(path):
         _told.add(path)
         _log.warning("%s can be read by every user of this machine: chmod 600 %s", origin, path)
     return secret

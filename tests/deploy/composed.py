@@ -1,4 +1,4 @@
-"""The compose files as data: read, filled in from an environment, and laid over each other as Compose does.
+"""The compose files as data: read, filled in from an environment, and put together as Compose does.
 
 Only what our files use is understood; anything else is an error. Whether a file keeps to the specification is
 asked of its own JSON Schema, which comes with the `check-jsonschema` distribution. Running what the files say
@@ -11,6 +11,7 @@ import copy
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import files
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
+"""One broker."""
 BROKERS = ROOT / "docker-compose.brokers.yml"
-"""Three brokers instead of one; laid over the first."""
+"""Three brokers; a file of its own, which extends the services of the first."""
+TOPOLOGIES = (COMPOSE, BROKERS)
 
 _VARIABLE = re.compile(
     r"\$(?:(?P<escaped>\$)|\{(?P<name>\w+)(?:(?P<how>:\?|:-)(?P<rest>[^}]*))?\})",
@@ -42,8 +45,9 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("!reset", lambda loader, node: Reset())
 
 
+@cache
 def read(path: Path) -> dict[str, Any]:
-    """A compose file with its anchors resolved; variables stand as they are written."""
+    """A compose file with its anchors resolved; variables stand as they are written. Do not change it."""
     # A safe loader with one more tag, which makes nothing but a mark.
     content: dict[str, Any] = yaml.load(path.read_text(), Loader=_Loader)
     return content
@@ -67,12 +71,19 @@ def plain(content: Any) -> Any:
 
 
 def laid_over(below: Any, above: Any) -> Any:
-    """Two files as one: mappings entry by entry, lists one behind the other, anything else as it is above."""
+    """A service over the one that it extends: mappings merged, lists one behind the other, values replaced.
+
+    Of two volumes in the same place the upper one stays.
+    """
     if isinstance(below, dict) and isinstance(above, dict):
         merged = dict(below)
         for key, value in above.items():
             if isinstance(value, Reset):
                 merged.pop(key, None)
+            elif key == "volumes" and key in below:
+                places = {mount.partition(":")[2] for mount in value}
+                kept = [mount for mount in below[key] if mount.partition(":")[2] not in places]
+                merged[key] = [*kept, *value]
             else:
                 merged[key] = laid_over(below[key], value) if key in below else value
         return merged
@@ -114,20 +125,41 @@ def variables(path: Path) -> dict[str, set[str]]:
     return asked
 
 
-SECRETS = {"POSTGRES_PASSWORD": "pg-secret", "S3_ACCESS_KEY": "access", "S3_SECRET_KEY": "s3-secret"}
-"""An `.env` as somebody would make it, for the tests."""
-
-
-def services(*paths: Path) -> dict[str, dict[str, Any]]:
-    """The services of these files, laid over each other and filled in."""
-    content: Any = {}
-    for path in paths or (COMPOSE,):
-        content = laid_over(content, read(path))
-    found: dict[str, dict[str, Any]] = filled(content["services"], SECRETS)
+def project(path: Path = COMPOSE, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a file makes of these variables: name, services with what they extend, secrets and volumes."""
+    content = read(path)
+    extended = {name: _extended(path, service) for name, service in content["services"].items()}
+    found: dict[str, Any] = filled({**content, "services": extended}, environment or {})
     return found
 
 
-OURS = ("topics", "bucket", "collector-1", "collector-2", "worker-1", "worker-2")
-"""The services that run this project's image."""
-SERVERS = OURS[2:]
-"""Those of them that stay."""
+def _extended(path: Path, service: dict[str, Any]) -> dict[str, Any]:
+    """A service over the one that it extends, which lies in another file of the same folder."""
+    extends = service.get("extends")
+    if extends is None:
+        return service
+    base_path = path.with_name(extends["file"])
+    base = _extended(base_path, read(base_path)["services"][extends["service"]])
+    own = {key: value for key, value in service.items() if key != "extends"}
+    merged: dict[str, Any] = laid_over(base, own)
+    return merged
+
+
+def services(path: Path = COMPOSE) -> dict[str, dict[str, Any]]:
+    """The services of a file, those with a profile too, with nothing set that has a default."""
+    found: dict[str, dict[str, Any]] = project(path)["services"]
+    return found
+
+
+SECRETS = {"postgres-password": "pg-secret", "s3-access-key": "access", "s3-secret-key": "s3-secret"}
+"""What the files in `secrets` hold, for the tests."""
+IMAGES = ("LOOPLINE_IMAGE", "KAFKA_IMAGE", "POSTGRES_IMAGE", "OBJECTS_IMAGE")
+"""The variables with which an image is named otherwise, as by its digest."""
+SERVERS = ("collector-1", "collector-2", "worker-1", "worker-2")
+"""The services of ours that stay."""
+NEXT_WORKERS = ("next-worker-1", "next-worker-2")
+"""Workers of a new version; only an upgrade starts them."""
+ONCE = ("topics", "bucket")
+"""What runs to its end before the servers start."""
+OURS = (*ONCE, *SERVERS, *NEXT_WORKERS, "loopline")
+"""The services that run this project's image; the last runs commands."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,21 +14,35 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from feedback.server import ROUTES
-from feedback.settings import BY_NAME, SETTINGS, value
+from feedback.settings import BY_NAME, LIBRARY_SECRETS, SETTINGS, value
 from tests.deploy import composed
-from tests.deploy.composed import BROKERS, COMPOSE, OURS, ROOT, SERVERS, services
+from tests.deploy.composed import (
+    BROKERS,
+    COMPOSE,
+    IMAGES,
+    NEXT_WORKERS,
+    ONCE,
+    OURS,
+    ROOT,
+    SECRETS,
+    SERVERS,
+    TOPOLOGIES,
+    project,
+    services,
+)
 from tests.deploy.stand_in import check_command
 from tests.docs.pages import blocks
+from tests.postgres import PostgresMissing, binaries
 
-BOTH = [(COMPOSE,), (COMPOSE, BROKERS)]
 VARIABLES = {setting.env: setting for setting in SETTINGS}
-LONG_RUNNING = {"kafka", "kafka-2", "kafka-3", "postgres", "objects", *SERVERS}
+STAYING = (*SERVERS, *NEXT_WORKERS)
+LONG_RUNNING = {"kafka", "kafka-2", "kafka-3", "postgres", "objects", *STAYING}
 
 
-@pytest.fixture(params=BOTH, ids=["one-broker", "three-brokers"])
+@pytest.fixture(params=TOPOLOGIES, ids=["one-broker", "three-brokers"])
 def each(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
     """The services, with one broker and with three."""
-    return services(*request.param)
+    return services(request.param)
 
 
 def command_line(service: dict[str, Any]) -> list[str]:
@@ -40,7 +55,7 @@ def command_line(service: dict[str, Any]) -> list[str]:
 # ------------------------------------------------------------------------------------------ the specification
 
 
-@pytest.mark.parametrize("path", [COMPOSE, BROKERS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.name)
 def test_a_file_keeps_to_the_specification(path: Any) -> None:
     """The Compose specification's own schema finds nothing wrong."""
     errors = Draft202012Validator(composed.schema()).iter_errors(composed.plain(composed.read(path)))
@@ -54,11 +69,30 @@ def test_the_schema_finds_mistakes() -> None:
     assert not validator.is_valid({"services": {"a": {"image": "b", "ports": [{"target": []}]}}})
 
 
-def test_two_files_are_laid_over_each_other_as_compose_does() -> None:
-    """Mappings are merged, lists appended, values replaced, and what is marked `!reset` is gone."""
-    below = {"a": {"x": 1, "y": [1]}, "ports": [1]}
-    above = {"a": {"x": 2, "y": [2]}, "ports": composed.Reset()}
-    assert composed.laid_over(below, above) == {"a": {"x": 2, "y": [1, 2]}}
+def test_a_service_is_laid_over_the_one_it_extends_as_compose_does() -> None:
+    """Mappings are merged, lists appended, values and mounts replaced; what is marked `!reset` is gone."""
+    below = {"a": {"x": 1, "y": [1]}, "ports": [1], "volumes": ["one:/data", "other:/b"]}
+    above = {"a": {"x": 2, "y": [2]}, "ports": composed.Reset(), "volumes": ["two:/data"]}
+    laid = {"a": {"x": 2, "y": [1, 2]}, "volumes": ["other:/b", "two:/data"]}
+    assert composed.laid_over(below, above) == laid
+
+
+def test_the_topologies_are_two_projects_that_differ_in_brokers_only() -> None:
+    """Each has a name of its own, so that no command for one touches the other; the rest is the same."""
+    one, three = project(COMPOSE), project(BROKERS)
+    assert one["name"] != three["name"]
+    assert three["services"].keys() - one["services"].keys() == {"kafka-2", "kafka-3"}
+    assert one["services"].keys() <= three["services"].keys()
+    assert one["secrets"] == three["secrets"]
+    assert set(three["volumes"]) - set(one["volumes"]) == {"kafka-2", "kafka-3"}
+    for name, service in one["services"].items():
+        other = three["services"][name]
+        for key in service.keys() | other.keys():
+            if name != "kafka" and (name, key) != ("topics", "depends_on") and key != "environment":
+                assert service.get(key) == other.get(key), (name, key)
+        if name in OURS:
+            both = service["environment"].items() ^ other["environment"].items()
+            assert {key for key, _ in both} <= {"LOOPLINE_LOG", "LOOPLINE_REPLICATION"}
 
 
 # -------------------------------------------------------------------------------------------- this project
@@ -73,6 +107,8 @@ def test_every_command_exists(each: dict[str, dict[str, Any]], name: str) -> Non
 def test_every_server_runs_twice(each: dict[str, dict[str, Any]]) -> None:
     """Two collectors and two workers; the topics are made once, before them."""
     assert [command_line(each[name])[0] for name in SERVERS] == ["collector", "collector", "worker", "worker"]
+    assert [command_line(each[name])[0] for name in NEXT_WORKERS] == ["worker", "worker"]
+    assert {name for name in each if "profiles" in each[name]} == {*NEXT_WORKERS, "loopline"}
     assert command_line(each["topics"]) == ["topics", "ensure"]
 
 
@@ -87,7 +123,7 @@ def test_every_variable_is_a_setting_and_is_accepted(each: dict[str, dict[str, A
         value(VARIABLES[key].name, environ=ours)
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", STAYING)
 def test_every_port_and_health_check_is_the_servers_own(each: dict[str, dict[str, Any]], name: str) -> None:
     """Published and asked is the port that it listens on, with a path that it answers to."""
     service = each[name]
@@ -97,12 +133,19 @@ def test_every_port_and_health_check_is_the_servers_own(each: dict[str, dict[str
     listens = value(kind, given, service["environment"])
     (published,) = service["ports"]
     assert published.rpartition(":")[2] == str(listens)
-    (address,) = re.findall(r"http://127\.0\.0\.1:[^']+", " ".join(service["healthcheck"]["test"]))
-    asked = urlsplit(address)
-    assert asked.port == listens
-    assert asked.path in {route.path for route in ROUTES}
-    assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-c"]
-    compile(service["healthcheck"]["test"][3], name, "exec")
+    how, program, port, path = service["healthcheck"]["test"]
+    assert (how, program, port) == ("CMD", "is-ready", str(listens))
+    assert path in {route.path for route in ROUTES}
+
+
+def test_health_checks_start_nothing_heavy(each: dict[str, dict[str, Any]]) -> None:
+    """What runs every few seconds is a shell or a small program: no Java machine and no interpreter."""
+    for name, service in each.items():
+        check = service["healthcheck"]
+        if name in LONG_RUNNING:
+            assert check["test"][1] in ("is-ready", "bash", "pg_isready", "wget"), name
+            # Seldom, but soon after the start.
+            assert (check["interval"], check["start_interval"]) == ("10s", "1s"), name
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -117,13 +160,11 @@ def test_every_address_leads_to_a_service(each: dict[str, dict[str, Any]], name:
     store = urlsplit(environment["LOOPLINE_STORE"])
     postgres = each["postgres"]["environment"]
     assert (store.hostname, store.port) == ("postgres", 5432)
-    assert (store.username, store.password) == (postgres["POSTGRES_USER"], postgres["POSTGRES_PASSWORD"])
+    assert (store.username, store.password) == (postgres["POSTGRES_USER"], None)
     assert store.path == f"/{postgres['POSTGRES_DB']}"
     (objects,) = parse_qs(urlsplit(environment["LOOPLINE_DATASETS"]).query)["endpoint_override"]
     assert objects == "objects:8333"
     assert "http://127.0.0.1:8333/" in " ".join(each["objects"]["healthcheck"]["test"])
-    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    assert [environment[key] for key in keys] == [each["objects"]["environment"][key] for key in keys]
 
 
 def test_kafka_keeps_what_it_acknowledges(each: dict[str, dict[str, Any]]) -> None:
@@ -150,9 +191,13 @@ def test_kafka_keeps_what_it_acknowledges(each: dict[str, dict[str, Any]]) -> No
 
 
 def test_all_of_ours_agree(each: dict[str, dict[str, Any]]) -> None:
-    """Collectors, workers and what prepares for them have the same settings, and the same image."""
+    """Whatever runs the image has the same settings; only who makes topics is told how many partitions."""
+    only_topics = {"LOOPLINE_PARTITIONS", "LOOPLINE_REPLICATION", "LOOPLINE_URL"}
     environments = [each[name]["environment"] for name in OURS]
-    assert all(environment == environments[0] for environment in environments)
+    alike = [{key: text for key, text in one.items() if key not in only_topics} for one in environments]
+    assert all(environment == alike[0] for environment in alike)
+    # Another number of partitions in `.env` makes no server anew.
+    assert {name for name in OURS if only_topics & each[name]["environment"].keys()} == {"topics", "loopline"}
     assert {each[name]["image"] for name in OURS} == {f"loopline-platform:{_version()}"}
     assert {each[name]["build"] for name in OURS} == {"."}
 
@@ -166,26 +211,44 @@ def _version() -> str:
 # ----------------------------------------------------------------------------------------------- with care
 
 
-def test_no_password_has_a_default() -> None:
-    """Who makes no `.env` is told what to do; nobody runs with a password that is in this repository."""
-    asked = composed.variables(COMPOSE)
-    assert {name for name, ways in asked.items() if ways == {":?"}} == composed.SECRETS.keys()
-    assert {name for name in asked if re.search("PASSWORD|SECRET|KEY", name)} == composed.SECRETS.keys()
-    assert composed.variables(BROKERS) == {}
-    for missing in composed.SECRETS:
-        given = {name: text for name, text in composed.SECRETS.items() if name != missing}
-        with pytest.raises(composed.NotGiven, match=rf"{missing}: see docs/how-to/deploy\.md"):
-            composed.filled(composed.read(COMPOSE), given)
+def test_every_password_comes_from_a_file(each: dict[str, dict[str, Any]]) -> None:
+    """Passwords and keys are secrets of Compose, for those who need them; no variable has one."""
+    for path in TOPOLOGIES:
+        assert {name: each["file"] for name, each in project(path)["secrets"].items()} == {
+            name: f"./secrets/{name}" for name in SECRETS
+        }
+        asked = composed.variables(path)
+        assert not any(re.search("PASSWORD|SECRET|KEY", name) for name in asked)
+    for name, service in each.items():
+        given = service.get("secrets", [])
+        assert set(given) <= SECRETS.keys()
+        for key, text in service.get("environment", {}).items():
+            assert not re.search(r"//[^:/]+:[^$]+@", text), (name, key)
+            if re.search("PASSWORD|SECRET|ACCESS_KEY", key):
+                assert key.endswith("_FILE"), (name, key)
+                assert text.removeprefix("/run/secrets/") in given, (name, key)
+        if name in OURS:
+            files = {key.removesuffix("_FILE") for key in service["environment"] if key.endswith("_FILE")}
+            assert files <= set(LIBRARY_SECRETS)
+            assert set(given) == SECRETS.keys()
 
 
-def test_no_password_stands_in_a_file() -> None:
-    """Whatever is called a password or a key in the files is a variable."""
-    for path in (COMPOSE, BROKERS):
-        for name, service in composed.read(path)["services"].items():
-            for key, text in service.get("environment", {}).items():
-                if re.search("PASSWORD|SECRET|ACCESS_KEY", key):
-                    assert text.startswith("${"), (name, key)
-                assert not re.search(r"//[^:/]+:[^$]+@", text), (name, key)
+def test_the_object_store_gets_its_keys_in_its_environment(
+    each: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """It reads no files itself: its shell does, and hands every word on to the image's own entry point."""
+    *shell, script, zero = each["objects"]["entrypoint"]
+    for name in each["objects"]["secrets"]:
+        (tmp_path / name).write_text(SECRETS[name])
+    script = script.replace("/run/secrets", str(tmp_path)).replace("/entrypoint.sh", "env -- printenv")
+    ran = subprocess.run(
+        [*shell, script, zero, "AWS_ACCESS_KEY_ID"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "access\n"
+    ran = subprocess.run(
+        [*shell, script, zero, "AWS_SECRET_ACCESS_KEY"], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "s3-secret\n"
 
 
 def test_nothing_is_published_to_the_network(each: dict[str, dict[str, Any]]) -> None:
@@ -196,10 +259,32 @@ def test_nothing_is_published_to_the_network(each: dict[str, dict[str, Any]]) ->
     assert not any(service.get("network_mode") or service.get("privileged") for service in each.values())
 
 
-def test_every_image_is_pinned(each: dict[str, dict[str, Any]]) -> None:
-    """An image has a version, never `latest` and never only a major one."""
+def test_every_image_is_pinned_and_can_be_pinned_by_digest(each: dict[str, dict[str, Any]]) -> None:
+    """An image has a whole version, and a variable with which `.env` names it by its digest."""
     for name, service in each.items():
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*", service["image"]), name
+    digest = "registry.example/it@sha256:" + "0" * 64
+    named = project(BROKERS, dict.fromkeys(IMAGES, digest))["services"]
+    assert {service["image"] for service in named.values()} == {digest}
+
+
+def test_the_versions_are_those_that_the_tests_run(each: dict[str, dict[str, Any]]) -> None:
+    """Kafka's is that of the test broker's jars; PostgreSQL's major version is the one on this machine."""
+    pom = ElementTree.parse(ROOT / "tests/kafka/pom.xml").getroot()
+    (kafka,) = [
+        entry.findtext("{*}version")
+        for entry in pom.iter("{http://maven.apache.org/POM/4.0.0}dependency")
+        if entry.findtext("{*}groupId") == "org.apache.kafka"
+    ]
+    assert {each[name]["image"] for name in each if name.startswith("kafka")} == {f"apache/kafka:{kafka}"}
+    try:
+        server = binaries() / "postgres"
+    except PostgresMissing as missing:
+        pytest.skip(str(missing))
+    said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
+    major = re.findall(r"\) (\d+)\.", said)
+    assert re.findall(r"postgres:(\d+)\.", each["postgres"]["image"]) == major
+    assert each["postgres"]["volumes"] == [f"postgres-{major[0]}:/var/lib/postgresql/data"]
 
 
 def test_every_server_has_a_health_check_and_comes_back(each: dict[str, dict[str, Any]]) -> None:
@@ -218,6 +303,26 @@ def test_every_server_has_a_health_check_and_comes_back(each: dict[str, dict[str
         assert each[name]["healthcheck"] == {"disable": True}
 
 
+def _mebibytes(size: str) -> int:
+    return int(size[:-1]) * {"m": 1, "g": 1024}[size[-1]]
+
+
+def test_everybody_has_a_bound_of_memory(each: dict[str, dict[str, Any]]) -> None:
+    """Each has a limit and a reservation; a Java heap fits twice, and what lies in /tmp is memory too."""
+    reserved = 0
+    for name, service in each.items():
+        resources = service["deploy"]["resources"]
+        limit, reservation = (_mebibytes(resources[key]["memory"]) for key in ("limits", "reservations"))
+        assert reservation < limit, name
+        reserved += reservation if name in LONG_RUNNING - set(NEXT_WORKERS) else 0
+        if heap := service.get("environment", {}).get("KAFKA_HEAP_OPTS"):
+            assert 2 * int(re.findall(r"-Xmx(\d+)m", heap)[0]) < limit
+        for mount in service.get("tmpfs", []):
+            assert _mebibytes(re.findall("size=(.+)", mount)[0]) * 10 < limit
+    # What docs/how-to/deploy.md says that a machine needs.
+    assert reserved < (4096 if "kafka-2" in each else 2560)
+
+
 def test_everybody_waits_for_what_they_need(each: dict[str, dict[str, Any]]) -> None:
     """Topics after the brokers, the bucket after the object store, and the servers after all of it."""
     for name, service in each.items():
@@ -226,8 +331,8 @@ def test_everybody_waits_for_what_they_need(each: dict[str, dict[str, Any]]) -> 
             wanted = "service_completed_successfully" if once else "service_healthy"
             assert how == {"condition": wanted}, (name, other)
     assert set(each["topics"]["depends_on"]) == {name for name in each if name.startswith("kafka")}
-    for name in SERVERS:
-        assert set(each[name]["depends_on"]) == {"topics", "bucket", "postgres"}
+    for name in STAYING:
+        assert set(each[name]["depends_on"]) == {*ONCE, "postgres"}
 
 
 def test_containers_may_do_little(each: dict[str, dict[str, Any]]) -> None:
@@ -237,34 +342,35 @@ def test_containers_may_do_little(each: dict[str, dict[str, Any]]) -> None:
     for name in OURS:
         assert each[name]["read_only"] is True
         assert each[name]["cap_drop"] == ["ALL"]
-        assert "user" not in each[name], "the image's own user"
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", each[name]["user"]), name
 
 
-def test_volumes_are_named_and_used(each: dict[str, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.name)
+def test_volumes_are_named_and_used(path: Path) -> None:
     """What has to stay lies in a named volume, each used once; nothing of the machine is mounted."""
-    content: Any = {}
-    for path in (COMPOSE, BROKERS) if "kafka-2" in each else (COMPOSE,):
-        content = composed.laid_over(content, composed.read(path))
-    used = [mount.partition(":")[0] for service in each.values() for mount in service.get("volumes", [])]
-    assert sorted(used) == sorted(content["volumes"])
+    content = project(path)
+    mounts = [mount for service in content["services"].values() for mount in service.get("volumes", [])]
+    assert sorted(mount.partition(":")[0] for mount in mounts) == sorted(content["volumes"])
 
 
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", ROOT / "docs/how-to/deploy.md"], ids=lambda page: page.stem
 )
-def test_the_pages_make_the_variables_that_are_asked_for(page: Path, tmp_path: Path) -> None:
-    """What a page puts into `.env` is what the file asks for, unguessable, and its owner's only."""
-    (made,) = [block.text for block in blocks(page.read_text()) if "> .env" in block.text]
-    made = made.partition("docker")[0]
-    subprocess.run(
-        ["bash", "-euc", f'python() {{ "{sys.executable}" "$@"; }}; {made}'], cwd=tmp_path, check=True
-    )
-    lines = (tmp_path / ".env").read_text().splitlines()
-    given = dict(line.split("=", 1) for line in lines)
-    assert given.keys() == composed.SECRETS.keys()
-    assert all(re.fullmatch("[0-9a-f]{40}", text) for text in given.values()), "safe inside an address"
+def test_the_pages_make_the_secrets_that_are_asked_for(page: Path, tmp_path: Path) -> None:
+    """A page makes the files that are asked for: unguessable, kept from others, and never made twice."""
+    (made,) = [block.text for block in blocks(page.read_text()) if "mkdir -m 700 secrets" in block.text]
+    script = f'python() {{ "{sys.executable}" "$@"; }}; {made.partition("docker")[0]}'
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True)
+    folder = tmp_path / "secrets"
+    given = {path.name: path.read_text() for path in folder.iterdir()}
+    assert given.keys() == SECRETS.keys()
+    assert all(re.fullmatch("[0-9a-f]{40}\n", text) for text in given.values())
     assert len(set(given.values())) == len(given)
-    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o777 == 0o700
+    # The containers' users read them; the folder keeps this machine's from it.
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, check=False, stderr=subprocess.DEVNULL)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == given
 
 
 def test_partitions_are_few_and_enough_for_the_workers(each: dict[str, dict[str, Any]]) -> None:

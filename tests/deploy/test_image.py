@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import threading
 import tomllib
 from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import click
 import pytest
@@ -17,7 +20,9 @@ from feedback.cli import main
 from feedback.server import ROUTES
 from feedback.settings import BY_NAME, SETTINGS, value
 from tests.architecture.tracked import files
-from tests.deploy.composed import ROOT
+from tests.deploy.composed import OURS, ROOT, services
+
+CHECK = ROOT / "deploy/image/is-ready"
 
 
 class Step(NamedTuple):
@@ -34,13 +39,13 @@ def stages() -> list[list[Step]]:
     found: list[list[Step]] = []
     for line in filter(None, lines):
         word, _, rest = line.partition(" ")
-        if word == "FROM":
+        if word in ("ARG", "FROM"):
             found.append([])
         found[-1].append(Step(word, rest))
     return found
 
 
-BUILD, RUN = stages()
+BASE, BUILD, RUN = stages()
 
 
 def those(stage: list[Step], word: str) -> list[str]:
@@ -68,13 +73,14 @@ def ignored(path: str) -> bool:
 
 
 def test_both_stages_stand_on_the_same_pinned_slim_image() -> None:
-    """The interpreter that runs is the one that installed: the official image's, of a version we support."""
-    (build,), (run,) = those(BUILD, "FROM"), those(RUN, "FROM")
-    found = re.fullmatch(r"(python:(3\.\d+)-slim-\w+) AS build", build)
+    """The interpreter that runs is the one that installed: the official one, or its digest."""
+    (name,) = those(BASE, "ARG")
+    found = re.fullmatch(r"PYTHON_IMAGE=python:(3\.\d+)-slim-\w+", name)
     assert found is not None
-    assert run == found[1]
+    assert those(BUILD, "FROM") == ["${PYTHON_IMAGE} AS build"]
+    assert those(RUN, "FROM") == ["${PYTHON_IMAGE}"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert f"Programming Language :: Python :: {found[2]}" in project["classifiers"]
+    assert f"Programming Language :: Python :: {found[1]}" in project["classifiers"]
 
 
 def test_what_is_copied_is_there_and_is_not_ignored() -> None:
@@ -115,21 +121,30 @@ def test_the_image_installs_the_locked_versions_and_the_rooms() -> None:
 
 
 def test_the_last_stage_has_no_tools_and_takes_only_the_environment() -> None:
-    """No package is installed there, and all that it takes from the first is the environment."""
-    assert those(RUN, "COPY") == ["--from=build /opt/loopline /opt/loopline"]
+    """No package is installed there, and it takes the environment from the first, and the health check."""
+    assert those(RUN, "COPY") == [
+        "--from=build /opt/loopline /opt/loopline",
+        "deploy/image/is-ready /usr/local/bin/is-ready",
+    ]
     for text in those(RUN, "RUN"):
         assert not re.search(r"\b(apt-get|apk|pip|curl|wget)\b", text)
 
 
 def test_it_does_not_run_as_root() -> None:
-    """The user is one that the stage makes, and owns the home."""
+    """The user is a number that the stage makes, and owns the home, where temporary files lie too."""
     (user,) = those(RUN, "USER")
+    number, _, group = user.partition(":")
     made = " ".join(those(RUN, "RUN"))
-    assert f"--gid {user}" in made
-    assert f"--owner {user}" in made
+    assert int(number) >= 10000, "no user of the machine's has it"
+    assert f"--uid {number}" in made
+    assert f"--gid {group}" in made
     words = [step.word for step in RUN]
     assert words.index("USER") > max(n for n, word in enumerate(words) if word in ("RUN", "COPY"))
-    assert those(RUN, "WORKDIR") == those_volumes() == [environment(RUN)["LOOPLINE_HOME"]]
+    home = environment(RUN)["LOOPLINE_HOME"]
+    assert environment(RUN)["TMPDIR"] == home
+    assert f"--owner loopline --group loopline {home}" in made
+    assert those(RUN, "WORKDIR") == those_volumes() == [home]
+    assert {each["user"] for name, each in services().items() if name in OURS} == {user}
 
 
 def those_volumes() -> list[str]:
@@ -158,8 +173,35 @@ def test_it_runs_and_asks_what_there_is() -> None:
     ports = {str(BY_NAME[name].default) for name in ("port", "worker_port")}
     assert set(those(RUN, "EXPOSE")[0].split()) == ports
     (check,) = those(RUN, "HEALTHCHECK")
-    words = json.loads(check.partition("CMD ")[2])
-    compile(words[2], "health check", "exec")
-    asked = urlsplit(re.findall(r"http://[^']+", words[2])[0])
-    assert str(asked.port) == environment(RUN)["LOOPLINE_PORT"]
-    assert asked.path in {route.path for route in ROUTES}
+    program, port, path = json.loads(check.partition("CMD ")[2])
+    assert program == CHECK.name
+    assert port == environment(RUN)["LOOPLINE_PORT"]
+    assert path in {route.path for route in ROUTES}
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Says 200 to /ready and 503 to all else."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200 if self.path == "/ready" else 503)
+        self.end_headers()
+
+    def log_message(self, *said: object) -> None:
+        """Say nothing."""
+
+
+def test_the_health_check_tells_200_from_all_else() -> None:
+    """Ready, not ready, and nobody there: the statuses that Docker looks at, from the image's own shell."""
+    assert os.access(CHECK, os.X_OK)
+    with HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        port = str(server.server_port)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            statuses = [
+                subprocess.run([CHECK, port, path], check=False).returncode for path in ("/ready", "/readyz")
+            ]
+        finally:
+            server.shutdown()
+    gone = subprocess.run([CHECK, port, "/ready"], check=False, stderr=subprocess.DEVNULL).returncode
+    assert (statuses, gone) == ([0, 1], 1)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 
 from tests.deploy import stand_in
+
+THREE = {"COMPOSE_FILE": "docker-compose.brokers.yml"}
 
 
 @pytest.mark.parametrize(
     "typed",
     [
         "up -d --build --wait",
-        "-f docker-compose.yml -f docker-compose.brokers.yml up -d",
+        "-f docker-compose.brokers.yml up -d kafka-3",
         "ps",
         "build",
         "up -d --no-deps worker-1 worker-2",
         "exec collector-1 loopline verify",
+        "run --rm loopline topics show",
+        "exec -T postgres pg_dump -U loopline",
+        "cp kafka:/var/lib/kafka/data -",
     ],
 )
 def test_what_is_there_passes(typed: str) -> None:
@@ -30,9 +37,12 @@ def test_what_is_there_passes(typed: str) -> None:
         "-f docker-compose.other.yml up -d",
         "up -d worker-9",
         "up -d kafka-2",
+        "up worker-1",
         "exec collector-1 bash",
+        "exec postgres loopline verify",
         "exec collector-1 loopline nonsense",
-        "exec collector-1 loopline verify --nonsense",
+        "run --rm loopline verify --nonsense",
+        "cp kafka-2:/var/lib/kafka/data -",
     ],
 )
 def test_what_is_not_there_is_refused(typed: str) -> None:
@@ -45,3 +55,13 @@ def test_what_is_no_command_of_compose_is_refused() -> None:
     """A word that Compose does not know ends with the status of wrong usage."""
     with pytest.raises(SystemExit, match="2"):
         stand_in.check(["upp"])
+
+
+def test_the_folders_own_env_names_the_file(tmp_path: Path) -> None:
+    """COMPOSE_FILE in `.env` is what a command without -f means."""
+    assert stand_in.environment_of(tmp_path) == {}
+    (tmp_path / ".env").write_text("LOOPLINE_PARTITIONS=8\nCOMPOSE_FILE=docker-compose.brokers.yml\n")
+    environment = stand_in.environment_of(tmp_path)
+    stand_in.check(["up", "-d", "kafka-2"], environment)
+    assert "kafka-3\n" in stand_in.check(["config", "--services"], environment)
+    assert "next-worker-1" not in stand_in.check(["config", "--services"], environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -113,6 +114,19 @@ def test_a_secrets_file_that_everybody_can_read_is_told(
     assert [record.getMessage() for record in caplog.records] == [
         f"PGPASSWORD_FILE can be read by every user of this machine: chmod 600 {file}"
     ]
+
+
+def test_a_secrets_file_that_is_mounted_by_itself_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container its mode is that of the machine outside, where the folder keeps others from it."""
+    file = tmp_path / "mounted"
+    file.write_text("secret-word")
+    file.chmod(0o444)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == file)
+    with caplog.at_level(logging.WARNING):
+        adopt_library_secrets({"PGPASSWORD_FILE": str(file)})
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
