@@ -1,29 +1,29 @@
-"""The processes of docker-compose.yml, by hand: its commands, variables, ports and health checks.
+"""The processes of the compose files, by hand: their commands, variables, ports, secrets and health checks.
 
-Only what a container changes is changed here: names of other services become addresses of the fixtures',
-ports become free ones, and the home is a folder. Whether images and volumes do their part is left to Docker.
+What is changed for that is told in `by_hand`. Whether images and volumes do their part is left to Docker.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pyarrow import fs
 
 from tests.crash.checking import free_port
-from tests.deploy.composed import BROKERS, COMPOSE, OURS, SECRETS, SERVERS, services
-from tests.feedback.running import COMMAND, until
+from tests.deploy.by_hand import Composed, Traffic, new_version
+from tests.deploy.composed import BROKERS, COMPOSE, NEXT_WORKERS, ONCE, OURS, ROOT, SECRETS, SERVERS, services
+from tests.docs.pages import blocks
+from tests.feedback.running import until
 from tests.kafka.broker import Cluster
 from tests.kafka.jars import KafkaMissing, kafka_jars
 
@@ -63,140 +63,47 @@ OF_A_CONTAINER = re.compile(
 """Where a broker lies and what it is called there; the fixture has its own."""
 
 
-def broker_settings(paths: Sequence[Path]) -> dict[str, str]:
-    """How the compose files have their brokers keep things, as lines of `server.properties`."""
+def broker_settings(path: Path) -> dict[str, str]:
+    """How a compose file has its brokers keep things, as lines of `server.properties`."""
     return {
         key.removeprefix("KAFKA_").lower().replace("_", "."): text
-        for key, text in services(*paths)["kafka"]["environment"].items()
+        for key, text in services(path)["kafka"]["environment"].items()
         if not OF_A_CONTAINER.fullmatch(key)
     }
 
 
-def _brokers(count: int, paths: Sequence[Path]) -> Iterator[Cluster]:
+def _brokers(count: int, path: Path) -> Iterator[Cluster]:
     try:
         kafka_jars()
     except KafkaMissing as missing:
         pytest.skip(str(missing))
-    with Cluster(count, settings=broker_settings(paths)) as cluster:
+    with Cluster(count, settings=broker_settings(path)) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def one_broker() -> Iterator[Cluster]:
     """A broker with the settings of docker-compose.yml."""
-    yield from _brokers(1, [COMPOSE])
+    yield from _brokers(1, COMPOSE)
 
 
 @pytest.fixture
 def three_brokers() -> Iterator[Cluster]:
     """Brokers with the settings of docker-compose.brokers.yml."""
-    yield from _brokers(3, [COMPOSE, BROKERS])
-
-
-class Composed:
-    """The services of ours that compose files have, each run as a process."""
-
-    def __init__(self, replaced: Mapping[str, str], folder: Path, *paths: Path) -> None:
-        self._services = services(*paths)
-        self._replaced = replaced
-        self._folder = folder
-        self._ports = {name: str(free_port()) for name in SERVERS}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def _here(self, name: str, text: str) -> str:
-        """A text of the service as it is without containers."""
-        for inside, here in self._replaced.items():
-            text = text.replace(inside, here)
-        for inside in ("8710", "8711"):
-            text = text.replace(inside, self._ports.get(name, inside))
-        return text
-
-    def _process(self, name: str) -> tuple[list[str], dict[str, str]]:
-        """Words and variables of a service; its entry point is the image's where it names none."""
-        service = self._services[name]
-        start = COMMAND
-        if "entrypoint" in service:
-            assert service["entrypoint"][0] == "python"
-            start = [sys.executable, *service["entrypoint"][1:]]
-        words = [*start, *(self._here(name, word) for word in service["command"])]
-        variables = {key: self._here(name, text) for key, text in service["environment"].items()}
-        ours = {"LOOPLINE_HOME": str(self._folder / name), "LOOPLINE_PORT": self._ports.get(name, "8710")}
-        inherited = {
-            key: text for key, text in os.environ.items() if not key.startswith(("LOOPLINE_", "AWS_"))
-        }
-        return words, inherited | ours | variables
-
-    def run(self, name: str) -> None:
-        """Run a service that ends; Compose goes on only if it ended well."""
-        words, variables = self._process(name)
-        done = subprocess.run(
-            words, env=variables, cwd=self._folder, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
-
-    def up(self, name: str) -> None:
-        """Start a service that stays, and wait for its own health check."""
-        words, variables = self._process(name)
-        with (self._folder / f"{name}.said").open("wb") as said:
-            self._running[name] = subprocess.Popen(
-                words, env=variables, cwd=self._folder, stdout=said, stderr=said, start_new_session=True
-            )
-        until(lambda: self._healthy(name), f"a healthy {name}")
-
-    def _healthy(self, name: str) -> bool:
-        running = self._running[name]
-        assert running.poll() is None, f"{name} ended: {(self._folder / f'{name}.said').read_text()}"
-        how, _, flag, script = self._services[name]["healthcheck"]["test"]
-        assert how == "CMD"
-        words = [sys.executable, flag, self._here(name, script)]
-        asked = subprocess.run(words, stderr=subprocess.DEVNULL, check=False)
-        return asked.returncode == 0
-
-    def url(self, name: str) -> str:
-        """Where a server answers."""
-        return f"http://127.0.0.1:{self._ports[name]}"
-
-    def exec(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """A command of `loopline` with a service's variables, as `docker compose exec` runs it."""
-        return subprocess.run(
-            [*COMMAND, *words],
-            env=self._process(name)[1],
-            cwd=self._folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def down(self) -> dict[str, int]:
-        """SIGTERM to all, and their exit statuses; within the grace that the file gives."""
-        for process in self._running.values():
-            process.send_signal(signal.SIGTERM)
-        statuses = {}
-        for name, process in self._running.items():
-            grace = int(self._services[name]["stop_grace_period"].removesuffix("s"))
-            statuses[name] = process.wait(grace)
-        return statuses
-
-    def kill(self) -> None:
-        """End what is left."""
-        for process in self._running.values():
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    yield from _brokers(3, BROKERS)
 
 
 @pytest.fixture
 def composed(tmp_path: Path, one_broker: Cluster, postgres_url: str, objects: str) -> Iterator[Composed]:
     """The services, with the fixtures' Kafka, PostgreSQL and S3 in the place of the containers."""
+    store = urlsplit(postgres_url)
+    without = store._replace(netloc=f"{store.username}@{store.hostname}:{store.port}").geturl()
     replaced = {
         "kafka://kafka:9092": f"kafka://{one_broker.bootstrap}",
-        f"postgresql://loopline:{SECRETS['POSTGRES_PASSWORD']}@postgres:5432/loopline": postgres_url,
+        "postgresql://loopline@postgres:5432/loopline": without,
         "objects:8333": objects,
-        "0.0.0.0": "127.0.0.1",
     }
-    processes = Composed(replaced, tmp_path)
+    processes = Composed(replaced, tmp_path, secrets={"postgres-password": store.password or ""})
     try:
         yield processes
     finally:
@@ -218,14 +125,14 @@ def _get(url: str) -> Any:
         return json.load(answer)
 
 
-def test_the_composed_processes_work_together(composed: Composed) -> None:
-    """Topics, bucket, collectors, workers: an event counts once, whoever took it, and all end in time."""
-    for name in OURS:
-        if name in SERVERS:
-            composed.up(name)
-        else:
-            composed.run(name)
-            composed.run(name)  # Compose runs it again at each `up`
+def test_the_composed_processes_work_together_and_are_upgraded(composed: Composed, tmp_path: Path) -> None:
+    """An event counts once, whoever took it; then the page's commands bring another version of the views.
+
+    Meanwhile somebody sends and somebody reads: no answer is a 503, the old views are read until the new ones
+    are there, found right by `verify`, and every event counts once.
+    """
+    composed.up(*ONCE)
+    composed.up(*SERVERS)
     data = {"prediction_id": "p-1", "model": "m"}
     made = {**data, "model_version": "1", "output": "a"}
     first, second = composed.url("collector-1"), composed.url("collector-2")
@@ -238,18 +145,58 @@ def test_the_composed_processes_work_together(composed: Composed) -> None:
         assert [each["id"] for each in seen["feedback"]] == ["e-2"]
         with urllib.request.urlopen(f"{url}/", timeout=30) as page:
             assert page.headers["content-type"].startswith("text/html")
-    verified = composed.exec("collector-1", "verify")
-    assert (verified.returncode, verified.stdout.partition(":")[0]) == (0, "identical"), verified.stderr
+
+    build, _, beside, instead = upgrade_commands()
+    later = new_version(tmp_path / "later")
+    with Traffic(composed) as traffic:
+        composed.follow(build, later)
+        composed.follow(beside, later)
+        assert composed.image == {**dict.fromkeys(SERVERS, ROOT), **dict.fromkeys(NEXT_WORKERS, later)}
+        before = traffic.reads
+        until(lambda: traffic.reads > before, "the old views to be read")
+        verified = composed.follow(instead, later)
+    assert verified.startswith("identical: ")
+    assert traffic.failures == []
+    assert composed.image == dict.fromkeys(SERVERS, later)
+    counted = _get(f"{composed.next_url()}/v1/counts?by=kind&after={traffic.position}")
+    assert {item["kind"]: item["n"] for item in counted["items"]} == {
+        "prediction.made": traffic.events // 2 + 1,
+        "feedback.thumb": traffic.events // 2 + 1,
+    }
+    assert traffic.events
     assert all(_get(f"{composed.url(name)}/readyz")["status"] == "ready" for name in SERVERS)
-    assert composed.down() == dict.fromkeys(SERVERS, 0)
+    # Nothing that was built aside is left where a container has its volume.
+    assert [path for name in OURS for path in (tmp_path / name).glob("loopline-scratch-*")] == []
+    assert composed.end(*SERVERS) == dict.fromkeys(SERVERS, 0)
 
 
-def test_three_composed_brokers_keep_what_they_acknowledge(tmp_path: Path, three_brokers: Cluster) -> None:
-    """With the second file the topics get three copies, and nothing about brokers or topics is unsafe."""
-    inside = services(COMPOSE, BROKERS)["topics"]["environment"]["LOOPLINE_LOG"]
-    composed = Composed({inside: f"kafka://{three_brokers.bootstrap}"}, tmp_path, COMPOSE, BROKERS)
-    composed.run("topics")
-    shown = composed.exec("topics", "topics", "show", "--json")
+def upgrade_commands() -> list[str]:
+    """The blocks of the page that upgrades with Compose, in order."""
+    page = (ROOT / "docs/how-to/upgrade.md").read_text()
+    section = page.partition("## With Docker Compose")[2].partition("\n## ")[0]
+    return [block.text for block in blocks(section)]
+
+
+def test_an_upgrade_replaces_one_server_at_a_time() -> None:
+    """Workers before collectors where the views are the same, and never two of a kind in one command."""
+    _, same, _, instead = upgrade_commands()
+    for block, order in ((same, SERVERS[2:] + SERVERS[:2]), (instead, SERVERS)):
+        ups = [line.split() for line in block.splitlines() if " up " in line]
+        assert [words[-1] for words in ups] == list(order)
+        assert all(words[:-1] == ["docker", "compose", "up", "-d", "--no-deps", "--wait"] for words in ups)
+
+
+def test_three_brokers_hold_every_topic_three_times(
+    tmp_path: Path, three_brokers: Cluster, postgres_url: str
+) -> None:
+    """The topics that the second file makes are safe, by the settings that its own brokers have."""
+    replaced = {
+        "kafka://kafka:9092,kafka-2:9092,kafka-3:9092": f"kafka://{three_brokers.bootstrap}",
+        "postgresql://loopline@postgres:5432/loopline": postgres_url,
+    }
+    composed = Composed(replaced, tmp_path, BROKERS)
+    composed.up("topics")
+    shown = composed.run("loopline", "topics", "show", "--json")
     assert shown.returncode == 0, shown.stderr
     topics = json.loads(shown.stdout)["topics"]
     assert topics
@@ -259,10 +206,10 @@ def test_three_composed_brokers_keep_what_they_acknowledge(tmp_path: Path, three
 def test_the_bucket_is_made_once(tmp_path: Path, objects: str) -> None:
     """The bucket that releases go to is there afterwards, and making it again changes nothing."""
     composed = Composed({"objects:8333": objects}, tmp_path)
-    composed.run("bucket")
-    keys = {"access_key": SECRETS["S3_ACCESS_KEY"], "secret_key": SECRETS["S3_SECRET_KEY"]}
+    composed.up("bucket")
+    keys = {"access_key": SECRETS["s3-access-key"], "secret_key": SECRETS["s3-secret-key"]}
     store = fs.S3FileSystem(**keys, endpoint_override=objects, scheme="http", region="us-east-1")
     with store.open_output_stream("loopline-datasets/releases/kept") as stream:
         stream.write(b"x")
-    composed.run("bucket")
+    composed.up("bucket")
     assert store.get_file_info("loopline-datasets/releases/kept").size == 1

@@ -48,7 +48,6 @@ case "$(basename "$0") $1" in
     done;;
   "make "*) grep -q "^$1:" "{root}/Makefile" || exit 1;;
   "docker compose") shift; export READER="$PWD"; cd "{root}" && exec "{python}" -m tests.deploy.stand_in "$@";;
-  "kubectl "*) export READER="$PWD"; cd "{root}" && exec "{python}" -m tests.deploy.kubectl "$@";;
   *) exit 1;;
 esac
 """
