@@ -47,7 +47,8 @@ case "$(basename "$0") $1" in
       case "$each" in */*) test -f "{root}/${{each%[*}}/pyproject.toml" || exit 1;; esac
     done;;
   "make "*) grep -q "^$1:" "{root}/Makefile" || exit 1;;
-  "docker compose") shift; export READER="$PWD"; cd "{root}" && exec "{python}" -m tests.deploy.stand_in "$@";;
+  "docker compose")
+    shift; export READER="$PWD"; cd "{root}" && exec "{python}" -m tests.deploy.stand_in "$@";;
   *) exit 1;;
 esac
 """
