@@ -33,6 +33,7 @@ from feedback.door import InThread, hosts_of
 from feedback.home import HomeRefused
 from feedback.kafka_settings import kafka_security
 from feedback.place import PlaceRefused
+from feedback.processes.ending import end_after_signal
 from feedback.processes.logging import configure
 from feedback.redaction import redacted
 from feedback.restarts import Restarts
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 _REFUSED_LOOK_S = 2.0
-_END_S = 30.0
+_END_S = 9.0
 _POLL_S = 0.1
 CANNOT_LISTEN = 65
 
@@ -136,8 +137,11 @@ class Views:
 
 
 def run_worker(cluster: Cluster, host: str, port: int) -> int:
-    """Apply blocks until SIGTERM; then finish the batch in hand, and give the partitions back."""
-    from streams.kafka.engine import WILL_NOT_RUN, Engine
+    """Apply blocks until SIGTERM; then finish the batch in hand, and give the partitions back.
+
+    What cannot be finished in seconds is left: of a batch that was not committed nothing counts.
+    """
+    from streams.kafka.engine import WILL_NOT_RUN, Engine, EngineStuck
     from streams.kafka.health import Health
     from streams.kafka.progress import Progress
 
@@ -145,6 +149,7 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
     ignore_hangups()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    end_after_signal((signal.SIGTERM, signal.SIGINT), _say_left, status=STOPPED)
     progress = Progress(stuck_after_s=value("stuck_after"), clocks=cluster.clocks)
     try:
         listening = listen(host, port)
@@ -173,6 +178,9 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
                 # Said on /readyz too, for as long as it is so.
                 _log.error("the worker does not run", reason=str(error))
                 views.mended(stop, progress.turned)
+    except EngineStuck as error:
+        _log.error("the worker hangs and ends, to be started again", reason=str(error))
+        return FAILED
     except Exception:
         _log.exception("the worker failed")
         return FAILED
@@ -180,6 +188,10 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
         health.close()
         cluster.close()
     return STOPPED
+
+
+def _say_left() -> None:
+    _log.warning("the worker waits for something that does not answer, and ends without it")
 
 
 # --------------------------------------------------------------------------- the one that watches over it
