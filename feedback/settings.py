@@ -258,7 +258,8 @@ SETTINGS = (
         None,
         "SECONDS",
         values.seconds,
-        "How long the views may stand still behind the log before /readyz answers 503.",
+        "How long the views may stand still behind the log before /readyz answers 503, and before a worker of"
+        " many gives its partitions to the others.",
     ),
     Setting(
         "hang_after",

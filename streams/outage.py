@@ -43,6 +43,11 @@ class Outage:
         self._reason = ""
         self._times = 0
 
+    @property
+    def reason(self) -> str:
+        """Why, when it was asked last; empty while it is there."""
+        return self._reason if self._since is not None else ""
+
     def failed(self, error: BaseException | str) -> None:
         """It was asked, and did not answer, or not as it should."""
         reason = str(error) or repr(error)

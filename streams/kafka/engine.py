@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import structlog
 
@@ -24,15 +26,33 @@ from streams.kafka.applying import Applier
 from streams.kafka.assignment import Assignment
 from streams.kafka.log import KafkaLog
 from streams.kafka.one_thread import OneThread
-from streams.kafka.progress import REFUSED, STARTING, STOPPED, WAITING, Progress
-from streams.kafka.session import STOP_S, WILL_NOT_RUN, Backoff, EngineStuck, EpochDone, Place, Session
+from streams.kafka.progress import REFUSED, STARTING, STOPPED, Progress
+from streams.kafka.session import (
+    WILL_NOT_RUN,
+    Backoff,
+    EngineStuck,
+    EpochDone,
+    GaveUp,
+    Place,
+    Session,
+    Stopped,
+)
 from streams.kafka.transport import quieten
 from streams.log.port import Log
+from streams.outage import Outage
 from streams.store.port import Store
 from streams.store.tables import VIEWS_VERSION
 
+R = TypeVar("R")
+
 _WATCH_S = 2.0
 _TURN_S = 1.0
+_LOOK_S = 0.2
+_JOIN_S = 1.0
+_HUNG_S = 60.0
+# A transaction that works may be long: one may judge a million labels that waited for a declaration.
+_LONGEST_S = 600.0
+_LEAST_CPU_S = 0.05
 
 _log = structlog.get_logger("loopline")
 
@@ -69,14 +89,19 @@ class Engine:
         self._group = group or f"{address.prefix}-workers-v{VIEWS_VERSION}"
         self._open_log = open_log
         self._applier = Applier(store, self.progress, on_caught_up, catalog)
+        self._silence = Outage(_log, "the log does not answer", "the log answers again")
+        self._gave_up = ""
 
     def run(self, stop: threading.Event) -> None:
         """Apply blocks as they come, until `stop` is set; then finish the batch in hand and leave the group.
 
-        A store or a broker that is away is waited for: nothing is skipped. Raises StoreRefused when log and
-        store do not belong together, LogRefused when the log is not whole, UnreadableBlock or UnreadableTypes
-        for a block of a newer version, after what lies before it was applied, and EngineStuck when the
-        process has to be replaced: by then nothing is left that keeps it from ending.
+        A store or a broker that is away is waited for: nothing is skipped. While blocks wait that cannot be
+        applied here, that is done outside of the group, so that another worker may have them.
+
+        Raises StoreRefused when log and store do not belong together, LogRefused when the log is not whole,
+        UnreadableBlock or UnreadableTypes for a block of a newer version, after what lies before it was
+        applied, and EngineStuck when the process has to be replaced: by then nothing is left that keeps it
+        from ending.
         """
         quieten()
         try:
@@ -84,6 +109,10 @@ class Engine:
         except WILL_NOT_RUN as error:
             self.progress.says(REFUSED, str(error))
             raise
+        except EngineStuck as error:
+            if not stop.is_set():
+                raise
+            _log.warning("the worker ends in mid-batch, and nothing of that counts", reason=str(error))
         self.progress.says(STOPPED)
 
     async def _run(self, stop: threading.Event) -> None:
@@ -104,10 +133,15 @@ class Engine:
                 _log.info("an epoch is applied; going on with the next one")
             except (*WILL_NOT_RUN, EngineStuck):
                 raise
+            except Stopped:
+                return
+            except GaveUp as error:
+                self._gave_up = f"it gave its partitions up ({error}), and joins its group again after this: "
+                await backoff.wait()
             except Exception as error:
                 self.progress.failures.inc()
-                self.progress.says(WAITING, f"{type(error).__name__}: {error}")
-                _log.warning("the worker joins its group anew", reason=str(error) or repr(error))
+                self.progress.left(f"{self._gave_up}{type(error).__name__}: {error}")
+                backoff.outage.failed(error)
                 await backoff.wait()
 
     async def _membership(self, stop: threading.Event, backoff: Backoff) -> None:
@@ -115,23 +149,53 @@ class Engine:
         thread = OneThread("apply")
         log = None
         try:
-            log = await thread.call(self._open_log, self._address)
-            standing = await thread.call(self._applier.check, log)
-            assignment = Assignment(self._address, log.identity, standing, await thread.call(log.ends))
+            log = await _answer(thread.call(self._open_log, self._address), stop)
+            standing = await _answer(thread.call(self._applier.check, log), stop)
+            ends = await _answer(thread.call(log.ends), stop)
+            assignment = Assignment(self._address, log.identity, standing, ends)
             # Only now: what the last try waited for may still be away, and this one may take long to say so.
             self.progress.says(STARTING)
+            self._gave_up = ""
+            backoff.outage.over()
             place = Place(self._address, self._group, log, assignment)
             session = Session(place, self._applier, self.progress, thread, stop, backoff)
-            with _watching(log, self.progress, session.refuse):
+            with _watching(log, self.progress, self._silence, session.refuse):
                 await session.run()
         finally:
             if log is not None:
-                try:
-                    async with asyncio.timeout(STOP_S):
-                        await thread.call(log.close)
-                except TimeoutError:
-                    raise EngineStuck("the store did not finish the batch in hand") from None
+                await _let_go(thread, log, stop)
             thread.close()
+
+
+async def _answer(asked: Awaitable[R], stop: threading.Event) -> R:
+    """What is answered before the group is joined. Raises Stopped, or EngineStuck when it takes too long."""
+    waiting = asyncio.ensure_future(asked)
+    # Nobody may be left to hear what it raises.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    until = time.monotonic() + _HUNG_S
+    while not (await asyncio.wait((waiting,), timeout=_LOOK_S))[0]:
+        if stop.is_set():
+            raise Stopped
+        if time.monotonic() >= until:
+            raise EngineStuck("neither the log nor the store says that it cannot answer")
+    return waiting.result()
+
+
+async def _let_go(thread: OneThread, log: Log, stop: threading.Event) -> None:
+    """Close the log when what is in hand on the thread is done. Raises EngineStuck when that does not end.
+
+    A transaction may go on though its partitions are somebody else's by now: who has them waits for it, and
+    then drops what it applied.
+    """
+    closing = asyncio.ensure_future(thread.call(log.close))
+    began = worked = time.monotonic()
+    cpu_s = thread.cpu_s()
+    while not (await asyncio.wait((closing,), timeout=_LOOK_S))[0]:
+        now = time.monotonic()
+        if thread.cpu_s() - cpu_s >= _LEAST_CPU_S:
+            cpu_s, worked = thread.cpu_s(), now
+        if (stop.is_set() and now - began >= _JOIN_S) or now - worked >= _HUNG_S or now - began >= _LONGEST_S:
+            raise EngineStuck("the store did not finish the batch in hand")
 
 
 async def _turning(progress: Progress) -> None:
@@ -142,7 +206,9 @@ async def _turning(progress: Progress) -> None:
 
 
 @contextlib.contextmanager
-def _watching(log: Log, progress: Progress, refuse: Callable[[BaseException], None]) -> Iterator[None]:
+def _watching(
+    log: Log, progress: Progress, silence: Outage, refuse: Callable[[BaseException], None]
+) -> Iterator[None]:
     """Ask the log for its ends now and then, whatever the other threads wait for."""
     over = threading.Event()
 
@@ -150,10 +216,12 @@ def _watching(log: Log, progress: Progress, refuse: Callable[[BaseException], No
         while True:
             try:
                 progress.ended(log.ends())
+                silence.over()
             except WILL_NOT_RUN as error:
                 refuse(error)
             except Exception as error:
                 progress.silent(str(error) or repr(error))
+                silence.failed(error)
             if over.wait(_WATCH_S):
                 return
 
@@ -163,4 +231,4 @@ def _watching(log: Log, progress: Progress, refuse: Callable[[BaseException], No
         yield
     finally:
         over.set()
-        thread.join(STOP_S)
+        thread.join(_JOIN_S)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -38,6 +39,13 @@ class OneThread:
     def alive(self) -> bool:
         """Whether the thread still works."""
         return self._thread.is_alive()
+
+    def cpu_s(self) -> float:
+        """The seconds of CPU that the thread has used; 0 where the system does not say."""
+        clock_of = getattr(time, "pthread_getcpuclockid", None)
+        if clock_of is None or not self.alive or self._thread.ident is None:
+            return 0.0
+        return time.clock_gettime(clock_of(self._thread.ident))
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -1,15 +1,15 @@
 """What a worker does and how far it has come, for whoever asks while it works.
 
 Alive is not enough: a worker whose partitions have blocks that it does not apply is not ready, whatever its
-process does. Written from the engine's threads, read from the health server's; waits for nothing but a short
-lock.
+process does. That is judged for each partition: one that stands still is told by name while others move.
+Written from the engine's threads, read from the health server's; waits for nothing but a short lock.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -33,12 +33,20 @@ class State(NamedTuple):
     reason: str = ""
 
 
+class _Still(NamedTuple):
+    """Where a partition that has blocks to wait for stands, and since when."""
+
+    position: int
+    since: float
+
+
 class Progress:
     """How one worker is doing.
 
     Args:
         clock: monotonic, in seconds.
-        stuck_after_s: for how long blocks may wait while nothing moves, and the log may give no answer.
+        stuck_after_s: for how long blocks of a partition may wait while it does not move, and the log may
+            give no answer.
         clocks: what the services told of their clocks.
     """
 
@@ -55,7 +63,9 @@ class Progress:
         self._state = State(STARTING)
         self._applied: dict[int, int] = {}
         self._ends: dict[int, int] = {}
-        self._still_since: float | None = None
+        self._still: dict[int, _Still] = {}
+        self._moved = float("-inf")
+        self._member = False
         self._silent: tuple[float, str] | None = None
         self._turned = clock()
         self.registry = CollectorRegistry()
@@ -108,8 +118,21 @@ class Progress:
     def assigned(self, positions: Mapping[int, int]) -> None:
         """These partitions are the worker's, and the store stands there."""
         with self._guard:
+            self._member = True
             self._applied = dict(positions)
             self._settle()
+
+    def keeps(self, partitions: Container[int]) -> None:
+        """Of its partitions, the worker has these only from now on."""
+        with self._guard:
+            self._applied = {each: at for each, at in self._applied.items() if each in partitions}
+
+    def left(self, reason: str) -> None:
+        """The worker is no member of its group any more: it has no partitions, and waits for this."""
+        with self._guard:
+            self._member = False
+            self._applied = {}
+            self._state = State(WAITING, reason)
 
     def applied(self, positions: Mapping[int, int]) -> None:
         """The store has moved on to these positions."""
@@ -117,8 +140,7 @@ class Progress:
             for partition, position in positions.items():
                 if partition in self._applied:
                     self._applied[partition] = position
-            # Moved: the time for which nothing did starts anew.
-            self._still_since = None
+            self._moved = self._clock()
             self._settle()
 
     def was_set_aside(self, events: int) -> None:
@@ -140,19 +162,36 @@ class Progress:
             self._silent = (self._clock() if self._silent is None else self._silent[0], reason)
 
     def _settle(self) -> None:
-        if not self._behind():
-            self._still_since = None
-        elif self._still_since is None:
-            self._still_since = self._clock()
+        """Note which partitions stand still, and since when; those of others keep what was known of them.
 
-    def _behind(self) -> int:
-        return sum(self._lag().values())
+        One that went away and comes back where it stood was moved by nobody meanwhile.
+        """
+        for partition, waiting in self._lag().items():
+            position = self._applied[partition]
+            if not waiting:
+                self._still.pop(partition, None)
+            elif partition not in self._still:
+                self._still[partition] = _Still(position, self._clock())
+            elif self._still[partition].position != position:
+                self._moved = self._clock()
+                self._still[partition] = _Still(position, self._moved)
 
     def _lag(self) -> dict[int, int]:
         return {
-            partition: max(0, self._ends.get(partition, 0) - position)
+            partition: max(0, self._ends[partition] - position)
             for partition, position in self._applied.items()
+            if partition in self._ends
         }
+
+    def _standing_still(self) -> dict[int, float]:
+        """For how many seconds each of the worker's partitions has had blocks and has not moved."""
+        now = self._clock()
+        return {each: now - self._still[each].since for each in self._applied if each in self._still}
+
+    def _nothing_moves_s(self) -> float:
+        """For how many seconds blocks have waited and no partition has moved."""
+        still = self._standing_still()
+        return min(max(still.values()), self._clock() - self._moved) if still else 0.0
 
     # ------------------------------------------------------------------------------- read by everybody
 
@@ -178,15 +217,40 @@ class Progress:
         with self._guard:
             return dict(self._ends)
 
-    def behind(self) -> int:
-        """How many blocks of the worker's partitions wait."""
-        with self._guard:
-            return self._behind()
-
     def lag(self) -> dict[int, int]:
-        """How many blocks of each of the worker's partitions wait."""
+        """How many blocks of each of the worker's partitions wait, of those whose end was ever seen.
+
+        While the log is silent that is the lag behind its ends as they were seen last.
+        """
         with self._guard:
             return self._lag()
+
+    def behind(self) -> int | None:
+        """How many blocks of the worker's partitions wait; None when nobody knows.
+
+        That is before it has joined its group, after it has left it, and before the log has answered.
+        """
+        with self._guard:
+            lag = self._lag()
+            return sum(lag.values()) if self._member and len(lag) == len(self._applied) else None
+
+    def nothing_moves_s(self) -> float:
+        """For how many seconds blocks have waited while no partition moved; 0 while none waits.
+
+        Not while the log is silent: nothing is known then, and nobody else could do better.
+        """
+        with self._guard:
+            return 0.0 if self._silent is not None else self._nothing_moves_s()
+
+    def one_stands_still_s(self) -> float:
+        """For how many seconds the partition that stands still the longest has done so, as above."""
+        with self._guard:
+            return 0.0 if self._silent is not None else max(self._standing_still().values(), default=0.0)
+
+    def still(self) -> str:
+        """The partitions that stand still, as a reason."""
+        with self._guard:
+            return "; ".join(self._still_ones(0.0))
 
     def reasons(self) -> list[str]:
         """Why the worker is not ready; empty when it is."""
@@ -214,11 +278,29 @@ class Progress:
             yield f"the worker is {name}" + (f": {why}" if why else "")
         if self._silent is not None and now - self._silent[0] >= self.stuck_after_s:
             yield f"the log has not answered for {now - self._silent[0]:.0f} s: {self._silent[1]}"
-        if self._still_since is not None and now - self._still_since >= self.stuck_after_s:
+        yield from self._still_ones(self.stuck_after_s)
+
+    def _still_ones(self, long_s: float) -> Iterable[str]:
+        """What stands still for so long: all that have blocks to wait for, or some by name."""
+        lag = self._lag()
+        if (nothing_s := self._nothing_moves_s()) >= long_s and nothing_s > 0:
+            waiting = {each: at for each, at in self._applied.items() if lag.get(each)}
             yield (
-                f"{self._behind()} blocks wait at {format_positions(self._applied)} and nothing has moved for"
-                f" {now - self._still_since:.0f} s"
+                f"{sum(lag.values())} blocks wait at {format_positions(waiting)} and nothing has moved for"
+                f" {nothing_s:.0f} s"
             )
+            return
+        for partition, still_s in sorted(self._standing_still().items()):
+            if still_s >= long_s:
+                yield (
+                    f"partition {name_of(partition)} has not moved for {still_s:.0f} s while others did:"
+                    f" {lag[partition]} blocks wait at {self._applied[partition]}"
+                )
+
+
+def name_of(partition: int) -> str:
+    """A partition as people read it."""
+    return "dead" if partition == DEAD else str(partition)
 
 
 class _Gauges:
@@ -234,7 +316,7 @@ class _Gauges:
             labels=["partition"],
         )
         for partition, blocks in self._progress.lag().items():
-            lag.add_metric(["dead" if partition == DEAD else str(partition)], blocks)
+            lag.add_metric([name_of(partition)], blocks)
         yield lag
         ready = not self._progress.reasons()
         yield GaugeMetricFamily("loopline_worker_ready", "1 while /readyz answers 200.", value=int(ready))

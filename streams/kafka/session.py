@@ -2,16 +2,17 @@
 
 It answers Faust's questions (where to read from, what to commit), gathers what Faust hands over, and has it
 applied batch by batch. Whenever it is in doubt about where it stands, it asks the store and reads on from
-there.
+there. When its blocks wait and it cannot move them it gives its partitions up: another worker may be able to.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from threading import Event as ThreadEvent
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from faust.types import TP
@@ -27,21 +28,27 @@ from streams.kafka.progress import RUNNING, WAITING, Progress
 from streams.kafka.transport import App
 from streams.log.block import UnreadableBlock
 from streams.log.port import DEAD, Log, LogRefused
+from streams.outage import Outage
 from streams.projection import Block, Gap
 from streams.store.port import StoreRefused
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 WILL_NOT_RUN = (StoreRefused, LogRefused, UnreadableBlock, UnreadableTypes)
 """Failures that another try does not mend: a person has to do something first."""
 
-STOP_S = 20.0
+# Told to stop, a worker finishes the batch in hand and leaves the group, but not at any price.
+_STOP_S = 3.0
+_STOP_LEAVING_S = 2.0
+_LEAVE_S = 20.0
 _TURN_S = 0.2
 _LOOK_S = 1.0
 _LOST_S = 5.0
 _SEEK_S = 60.0
 _BACKOFF_S = (0.1, 5.0)
+_MOST_PATIENCE = 8
+# One partition that stands still may have a reason that no other worker is free of: a leader that is away.
+_ONE_OF_MANY = 4
 
 _log = structlog.get_logger("loopline")
 
@@ -54,16 +61,40 @@ class EpochDone(Exception):
     """The epoch that was read is applied, and the log has a newer one."""
 
 
+class GaveUp(Exception):
+    """Blocks wait and this worker does not move them: it leaves the group, so that another one may."""
+
+
+class Stopped(Exception):
+    """The worker is to stop, and does not wait any longer."""
+
+
+_ENDINGS = (EngineStuck, EpochDone, GaveUp, Stopped)
+
+
 class Backoff:
     """Waits longer from failure to failure, and no longer than until the worker is to stop."""
 
     def __init__(self, stop: ThreadEvent) -> None:
         self._stop = stop
         self._next_s = _BACKOFF_S[0]
+        self._patience = 1
+        self.outage = Outage(_log, "the worker cannot go on, and tries again", "the worker goes on")
 
-    def reset(self) -> None:
-        """It worked."""
+    def reset(self, *, quick: bool) -> None:
+        """It worked; `quick`: and nothing waits for long."""
         self._next_s = _BACKOFF_S[0]
+        self.outage.over()
+        if quick:
+            self._patience = 1
+
+    def patience_s(self, stuck_after_s: float) -> float:
+        """How long blocks may wait before the partitions are given up: longer each time it was in vain."""
+        return self._patience * max(stuck_after_s, 1.0)
+
+    def gave_up(self) -> None:
+        """The partitions were given up; where nobody else can move them either, it is done less often."""
+        self._patience = min(2 * self._patience, _MOST_PATIENCE)
 
     async def wait(self) -> None:
         """Wait; longer the next time."""
@@ -107,7 +138,7 @@ class Session:
         self._app: App
         self._refusal: BaseException | None = None
         self._missing = False
-        self._sought = self._took = self._looked = time.monotonic()
+        self._sought = self._took = self._looked = self._since = time.monotonic()
 
     async def run(self) -> None:
         """Join, apply until told to stop, and leave."""
@@ -115,8 +146,13 @@ class Session:
         app.reads(self._topics.log_topic, self._log_block, self._take)
         app.reads(self._topics.dead_letters, self._letter_block, self._take)
         try:
-            await app.start()
+            await self._waiting_for(app.start(), "the brokers")
             await self._work()
+        except GaveUp as error:
+            self._backoff.gave_up()
+            self._progress.left(f"it gave its partitions up: {error}")
+            _log.warning("the worker gives its partitions up", reason=str(error), changed=True)
+            raise
         finally:
             await self._leave(app)
 
@@ -126,7 +162,7 @@ class Session:
 
     async def _leave(self, app: App) -> None:
         try:
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(_STOP_LEAVING_S if self._stop.is_set() else _LEAVE_S):
                 await app.stop()
         except TimeoutError:
             raise EngineStuck("the consumer group could not be left") from None
@@ -158,11 +194,14 @@ class Session:
         """These partitions are the worker's: read them from where the store stands."""
         wanted = set(partitions)
         try:
-            standing = await self._asking_store(self._applier.check, self._place.log)
-        except WILL_NOT_RUN as error:
+            # What waits there is not known yet: it is given as long as blocks that are known to wait.
+            most_s = self._backoff.patience_s(self._progress.stuck_after_s)
+            standing = await self._asking_store(lambda: self._applier.check(self._place.log), most_s)
+        except (*WILL_NOT_RUN, GaveUp) as error:
             self.refuse(error)
             raise
         positions = self._topics.owned(wanted, standing)
+        self._since = time.monotonic()
         self._restart(positions)
         self._progress.rebalances.inc()
         self._progress.says(RUNNING)
@@ -171,8 +210,7 @@ class Session:
     def revoked(self, partitions: Iterable[TP]) -> None:
         """These partitions are somebody else's; who comes next waits for a transaction in hand."""
         self._gathering.leave(map(self._topics.partition, partitions))
-        left = {each: at for each, at in self._progress.positions.items() if each in self._gathering.expected}
-        self._progress.assigned(left)
+        self._progress.keeps(self._gathering.expected)
         self._room.set()
 
     async def room(self) -> None:
@@ -192,12 +230,40 @@ class Session:
         self._sought = self._took = time.monotonic()
         self._room.set()
 
+    # ------------------------------------------------------------------------------ not for ever
+
+    def _may_go_on(self, waits_for: str = "") -> None:
+        """Raises what ends the membership: a refusal, or that blocks wait for too long."""
+        if self._refusal is not None:
+            raise self._refusal
+        patience_s = self._backoff.patience_s(self._progress.stuck_after_s)
+        here_s = time.monotonic() - self._since
+        all_s, one_s = self._progress.nothing_moves_s(), self._progress.one_stands_still_s()
+        if min(all_s, here_s) >= patience_s or min(one_s, here_s) >= _ONE_OF_MANY * patience_s:
+            said = [self._progress.still(), self._backoff.outage.reason or waits_for]
+            raise GaveUp("; ".join(filter(None, said)))
+
+    async def _waiting_for(self, work: Awaitable[R], whom: str = "the store", most_s: float = math.inf) -> R:
+        """What this gives, as long as the membership lasts; after `stop` not for much longer."""
+        waiting = asyncio.ensure_future(work)
+        # Nobody may be left to hear what it raises.
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        began, stop_s = time.monotonic(), _STOP_S
+        while not (await asyncio.wait((waiting,), timeout=_TURN_S))[0]:
+            waited_s = time.monotonic() - began
+            waits_for = f"{whom} has not answered for {waited_s:.0f} s"
+            self._may_go_on(waits_for)
+            if waited_s >= most_s:
+                raise GaveUp(waits_for)
+            if self._stop.is_set() and (stop_s := stop_s - _TURN_S) <= 0:
+                raise Stopped
+        return waiting.result()
+
     # --------------------------------------------------------------------------------- applying
 
     async def _work(self) -> None:
         while not self._stop.is_set():
-            if self._refusal is not None:
-                raise self._refusal
+            self._may_go_on()
             if self._app.crashed:
                 raise self._app.crash_reason or RuntimeError("the Faust application crashed")
             if self._missing or self._lost():
@@ -212,23 +278,31 @@ class Session:
 
     async def _apply(self) -> None:
         blocks = self._gathering.first()
+        began = time.monotonic()
         try:
-            done = await self._on_thread(self._applier.apply, blocks)
-        except WILL_NOT_RUN:
+            done = await self._on_thread(lambda: self._applier.apply(blocks))
+        except (*WILL_NOT_RUN, *_ENDINGS):
             raise
         except Gap as gap:
             _log.info("reading again from where the store stands", reason=str(gap))
             await self._go_back(at_once=True)
         except Exception as error:
             # Whatever it was: the transaction did not commit, or its blocks will be dropped as known.
-            self._failed("the batch could not be applied", error)
+            self._failed(error)
             await self._backoff.wait()
             await self._go_back(at_once=True)
         else:
-            self._backoff.reset()
             self._gathering.done(done)
             self._progress.applied({block.partition: block.offset + 1 for block in done})
             self._room.set()
+            self._moved(time.monotonic() - began)
+
+    def _moved(self, took_s: float) -> None:
+        """A transaction was committed."""
+        self._since = time.monotonic()
+        # One that takes nearly as long as blocks may wait would soon have the partitions given up again.
+        slow_s = self._progress.stuck_after_s / 2
+        self._backoff.reset(quick=max(took_s, self._progress.one_stands_still_s()) < slow_s)
 
     async def _idle(self) -> None:
         self._came.clear()
@@ -242,15 +316,20 @@ class Session:
         """Now and then: are the views complete, and has the log a newer epoch?"""
         log = self._place.log
         try:
-            await self._on_thread(self._applier.look_if_caught_up, log)
+            await self._on_thread(lambda: self._applier.look_if_caught_up(log))
+            if self._progress.behind() == 0:
+                self._backoff.outage.over()
             if log.identity.epoch > self._topics.epoch:
-                standing, ends = await self._on_thread(self._applier.standing), log.ends()
+                standing, ends = (
+                    await self._on_thread(self._applier.standing),
+                    await self._on_thread(log.ends),
+                )
                 if all(standing.get(each, 0) >= ends[each] for each in self._topics.partitions):
                     raise EpochDone
-        except (*WILL_NOT_RUN, EpochDone, EngineStuck):
+        except (*WILL_NOT_RUN, *_ENDINGS):
             raise
         except Exception as error:
-            self._failed("looking at the views and the log went wrong", error)
+            self._failed(error)
             await self._backoff.wait()
             await self._asking_store(self._applier.standing)
 
@@ -270,7 +349,7 @@ class Session:
         if not at_once and time.monotonic() - self._sought < _LOST_S:
             # What was under way when it was done last still comes in.
             return
-        standing = await self._asking_store(self._applier.check, self._place.log)
+        standing = await self._asking_store(lambda: self._applier.check(self._place.log))
         positions = {each: standing.get(each, 0) for each in self._gathering.expected}
         self._restart(positions)
         try:
@@ -283,33 +362,32 @@ class Session:
             # The partitions were taken away meanwhile, or the broker is away: it is tried again.
             _log.info("seeking went wrong", reason=str(error) or repr(error))
 
-    async def _asking_store(self, ask: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What the store answers, when it is there."""
+    async def _asking_store(self, ask: Callable[[], R], most_s: float = math.inf) -> R:
+        """What the store answers, when it is there. Raises GaveUp when that takes too long."""
+        began = time.monotonic()
         while True:
+            left_s = most_s - (time.monotonic() - began)
             try:
-                answer = await self._on_thread(ask, *args, **kwargs)
-            except (*WILL_NOT_RUN, EngineStuck):
+                answer = await self._on_thread(ask, left_s)
+            except (*WILL_NOT_RUN, *_ENDINGS):
                 raise
             except Exception as error:
-                self._failed("the store or the log is away", error)
+                self._failed(error)
                 if self._stop.is_set():
-                    raise
+                    raise Stopped from error
+                if time.monotonic() - began >= most_s:
+                    raise GaveUp(self._backoff.outage.reason) from error
+                self._may_go_on()
                 await self._backoff.wait()
             else:
                 self._progress.says(RUNNING)
                 return answer
 
-    def _failed(self, what: str, error: BaseException) -> None:
+    def _failed(self, error: BaseException) -> None:
         self._progress.failures.inc()
         self._progress.says(WAITING, f"{type(error).__name__}: {error}")
-        _log.warning(what, reason=str(error) or repr(error))
+        self._backoff.outage.failed(error)
 
-    async def _on_thread(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """A call on the applying thread. After `stop` it may take a while longer, and not for ever."""
-        call = asyncio.ensure_future(self._thread.call(function, *args, **kwargs))
-        left = STOP_S
-        while not (await asyncio.wait((call,), timeout=_TURN_S))[0]:
-            left -= _TURN_S if self._stop.is_set() else 0
-            if left <= 0:
-                raise EngineStuck("the store did not finish the batch in hand")
-        return call.result()
+    async def _on_thread(self, ask: Callable[[], R], most_s: float = math.inf) -> R:
+        """A call on the applying thread."""
+        return await self._waiting_for(self._thread.call(ask), most_s=most_s)

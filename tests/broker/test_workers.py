@@ -10,6 +10,7 @@ import pytest
 from tests.broker.conftest import ROUNDS
 from tests.broker.counting import check_promise
 from tests.broker.deployment import Deployment, Member
+from tests.broker.relay import Relay
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
 
@@ -92,6 +93,51 @@ def test_a_zombie_that_commits_late_changes_nothing(loopline: Deployment) -> Non
     load.positions += again.positions
     load.sent += again.sent
     check_promise(loopline, load)
+
+
+def _partitions(worker: Member) -> int:
+    """How many partitions a worker has, by its own account."""
+    return len(worker.get("/readyz")[1]["partitions"].split(",")) if _has_partitions(worker) else 0
+
+
+def test_a_worker_cut_off_from_postgresql_gives_its_partitions_up(loopline: Deployment) -> None:
+    """Another worker takes them over and catches up; the one cut off says why, and comes back when it can."""
+    loopline.collect()
+    with Relay(loopline.variables["LOOPLINE_STORE"]) as relay:
+        (cut,) = loopline.work(LOOPLINE_STORE=relay.url, LOOPLINE_STUCK_AFTER="3")
+        (other,) = loopline.work()
+        until(lambda: _has_partitions(cut) and _has_partitions(other), "both workers to have partitions")
+        relay.freeze()
+        load = Load(loopline.address, senders=2, batches=30, make=crossing)
+        load.start()
+        load.wait()
+        until(lambda: _partitions(other) == 5, "the other worker to have all partitions")
+        until(lambda: other.get("/readyz")[1]["lag_blocks"] == 0, "the other worker to catch up")
+        status, answer = cut.get("/readyz")
+        assert (status, answer["lag_blocks"]) == (503, None)
+        assert "it gave its partitions up" in str(answer["reasons"])
+        assert "nothing has moved for 3 s; the store has not answered for" in str(answer["reasons"])
+        # What hung breaks; PostgreSQL refuses for a while, and the partitions stay where they are.
+        relay.refuse()
+        until(lambda: "is not to be had" in str(cut.get("/readyz")[1]["reasons"]), "the reason")
+        time.sleep(2)
+        assert _partitions(other) == 5
+        relay.mend()
+        until(lambda: _has_partitions(cut), "the worker to come back")
+        again = Load(loopline.address, senders=1, batches=5, make=lambda sender, number: crossing(9, number))
+        again.start()
+        again.wait()
+        assert again.sent
+        load.acknowledged += again.acknowledged
+        load.refused += again.refused
+        load.positions += again.positions
+        load.sent += again.sent
+        check_promise(loopline, load)
+        assert cut.get("/readyz")[0] == 200
+        said = cut.said()
+        assert said.count("the worker gives its partitions up") == 1
+        assert said.count("the worker cannot go on, and tries again") <= 2
+        assert "the worker goes on" in said
 
 
 def test_a_stuck_worker_says_so_within_half_a_minute(loopline: Deployment) -> None:

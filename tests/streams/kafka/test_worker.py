@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
@@ -18,6 +19,7 @@ from streams.log.block import UnreadableBlock
 from streams.log.port import DEAD, LogRefused
 from streams.projection import LogOlderThanStore, StoreRefused, advance
 from streams.store.memory import MemoryStore
+from streams.store.port import Store
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
 from tests.kafka.jars import KafkaMissing
@@ -305,30 +307,39 @@ def test_whoever_wants_to_know_is_told_once_that_the_views_are_complete(
     assert len(told) == 1
 
 
-class Stuck(MemoryStore):
-    """A store whose transactions wait until they are let go."""
+class Stuck:
+    """Another worker's way to a store: its transactions wait until they are let go."""
 
-    def __init__(self, *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
         self.go = threading.Event()
 
-    def transaction(self, partitions: object, *, alone: bool = False):  # type: ignore[no-untyped-def]
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def transaction(self, partitions: Iterable[int], *, alone: bool = False) -> Any:
         self.go.wait()
-        return super().transaction(partitions, alone=alone)  # type: ignore[arg-type]
+        return self._store.transaction(partitions, alone=alone)
 
 
-def test_a_worker_that_is_stuck_stays_a_member_and_says_so(address: Address, log: KafkaLog) -> None:
-    """While a transaction hangs, the worker stays in its group and is not ready; then it goes on."""
-    put(log, 1)
-    store = Stuck(log.identity)
-    with Working(address, store) as worker:
-        worker.engine.progress.stuck_after_s = 2.0
-        until(lambda: "nothing has moved" in str(worker.engine.progress.reasons()), "the reason")
-        assert worker.partitions == {0, 1, DEAD}
-        store.go.set()
+def test_a_worker_whose_transaction_hangs_gives_its_partitions_up(address: Address, log: KafkaLog) -> None:
+    """Another worker has them while it hangs; what it still commits counts once, and it joins again."""
+    store = MemoryStore(log.identity)
+    stuck = Stuck(store)
+    with Working(address, lambda: cast(Store, stuck)) as first, Working(address, store) as second:
+        until(lambda: bool(first.partitions and second.partitions), "both workers to have partitions")
+        first.engine.progress.stuck_after_s = 2.0
+        put(log, 1)
+        until(lambda: second.partitions == {0, 1, DEAD}, "the other worker to have all")
         caught_up(log, store)
-        until(lambda: not worker.engine.progress.reasons(), "the worker to be ready again")
-        assert worker.engine.progress.rebalances._value.get() == 1
+        until(lambda: "gave its partitions up" in str(first.engine.progress.reasons()), "the reason")
+        assert first.engine.progress.behind() is None
+        stuck.go.set()
+        until(lambda: bool(first.partitions), "the worker to join again")
+        put(log, 2)
+        caught_up(log, store)
+        until(lambda: not first.engine.progress.reasons(), "the worker to be ready again")
+    assert first.failure is None
     assert_folded_once(log, store)
 
 

@@ -82,7 +82,7 @@ def test_blocks_that_wait_while_nothing_moves_are_told_within_thirty_seconds() -
     progress.ended({0: 9, DEAD: 0})
     clock.now += 2
     (reason,) = progress.reasons()
-    assert "4 blocks wait at 0:5,dead:0 and nothing has moved for 16 s" in reason
+    assert "4 blocks wait at 0:5 and nothing has moved for 16 s" in reason
 
 
 def test_slow_is_not_stuck() -> None:
@@ -93,7 +93,67 @@ def test_slow_is_not_stuck() -> None:
         clock.now += 10
         progress.applied({0: position})
         assert progress.reasons() == []
-    assert sum(progress.lag().values()) == 981
+    assert progress.behind() == 981
+
+
+def test_one_partition_that_stands_still_is_told_by_name_while_others_move() -> None:
+    """However busy the others are; and when none moves any more, that is told instead."""
+    progress, clock = working()
+    progress.assigned({0: 5, 1: 90, DEAD: 0})
+    progress.ended({0: 7, 1: 95, DEAD: 1})
+    for position in range(91, 95):
+        clock.now += 5
+        progress.applied({1: position, DEAD: 1})
+    assert progress.reasons() == ["partition 0 has not moved for 20 s while others did: 2 blocks wait at 5"]
+    assert (progress.nothing_moves_s(), progress.one_stands_still_s()) == (0, 20)
+    clock.now += 16
+    assert progress.reasons() == ["3 blocks wait at 0:5,1:94 and nothing has moved for 16 s"]
+    assert (progress.nothing_moves_s(), progress.one_stands_still_s()) == (16, 36)
+    progress.applied({0: 7, 1: 95})
+    assert progress.reasons() == []
+    assert (progress.nothing_moves_s(), progress.one_stands_still_s()) == (0, 0)
+
+
+def test_a_partition_that_comes_back_where_it_stood_has_stood_still() -> None:
+    """Partitions that are handed to and fro are moved by nobody; one that another worker moved is well."""
+    progress, clock = working()
+    progress.ended({0: 9, 1: 95, DEAD: 0})
+    clock.now += 10
+    progress.keeps(())
+    progress.assigned({1: 90})
+    clock.now += 10
+    progress.assigned({0: 5, 1: 94})
+    assert progress.reasons() == ["partition 0 has not moved for 20 s while others did: 4 blocks wait at 5"]
+    clock.now += 10
+    assert progress.one_stands_still_s() == 30
+
+
+def test_a_silent_log_keeps_the_partitions() -> None:
+    """How far the log goes is not known then, and no other worker could do better."""
+    progress, clock = working()
+    progress.ended({0: 9, DEAD: 0})
+    clock.now += 20
+    progress.silent("no broker answers")
+    assert (progress.nothing_moves_s(), progress.one_stands_still_s()) == (0, 0)
+    assert progress.behind() == 4
+
+
+def test_a_lag_that_nobody_knows_is_no_number() -> None:
+    """Before the group is joined, before the log has answered, and after the partitions were given up."""
+    progress = Progress(Clock())
+    assert progress.behind() is None
+    progress.ended({0: 5})
+    assert progress.behind() is None
+    progress.assigned({0: 3, 1: 2})
+    assert (progress.behind(), progress.lag()) == (None, {0: 2})
+    progress.ended({0: 5, 1: 2})
+    assert progress.behind() == 2
+    progress.left("it gave its partitions up")
+    progress.keeps(())
+    assert (progress.behind(), progress.lag()) == (None, {})
+    assert progress.reasons() == ["the worker is waiting: it gave its partitions up"]
+    progress.assigned({})
+    assert progress.behind() == 0
 
 
 def test_being_given_partitions_again_and_again_is_no_progress() -> None:
