@@ -1,31 +1,47 @@
 """What every connection to the brokers from a command or a reader has in common; and which log lies there.
 
+A broker that hangs takes connections like any other, since its machine does that for it: only those that
+answer are connected to, and a client is not handed out before it has a connection to one of them.
+
 The topics are only looked at here; making and checking them is left to `streams.kafka.topics`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
+import ssl
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAuthorizationFailedError, for_code
+from kafka.future import Future
+from kafka.net.compat import KafkaNetClient
 
 from streams.kafka.address import Address
-from streams.kafka.security import UNSECURED, KafkaRefused, denied
+from streams.kafka.security import UNSECURED, KafkaRefused, denied, tls_context
 from streams.log.port import DEAD, LogIdentity, LogMissing, LogRefused, LogUnavailable
 
 CLIENT: Mapping[str, Any] = {
     "request_timeout_ms": 5_000,
     "bootstrap_timeout_ms": 4_000,
     "reconnect_backoff_max_ms": 1_000,
+    "metadata_max_age_ms": 10_000,
 }
-"""Short enough for somebody to wait for; the libraries' own are half a minute."""
+"""Short enough for somebody to wait for; the libraries' own are half a minute, and five for a leader."""
 
-_CONNECT_S = 2.0
+# To take a connection, be it over TLS, is not to wait for half a minute either.
+_CONNECTING = {"socket_connection_setup_timeout_ms": 2_000, "socket_connection_setup_timeout_max_ms": 4_000}
+_ANSWER_S = 2.0
+_OTHERS_S = 0.1
+# ApiVersions, version 0, of a client without a name: what every broker answers before anything else.
+_HELLO = bytes.fromhex("0000000a 0012 0000 00000000 ffff")
 _UNKNOWN_TOPIC = 3
 _EPOCHS_AT_ONCE = 4
 
@@ -39,43 +55,66 @@ class Epochs(NamedTuple):
 
 @contextlib.contextmanager
 def admin(address: Address) -> Iterator[Any]:
-    """A client for the topics at an address. Raises LogUnavailable when no broker answers."""
-    _reach(address)
+    """A client for the topics at an address. Raises LogUnavailable when no broker answers, or LogRefused."""
+    client = connected(address)
     try:
-        client = KafkaAdminClient(**address.client_options, **CLIENT)
-        try:
-            yield client
-        finally:
-            client.close()
+        yield client
     except (KafkaError, OSError) as error:
         if isinstance(error, LogUnavailable):
             raise
-        if said := denied(error, address.security):
-            raise KafkaRefused(said) from error
+        raise failed(address, error) from error
+    finally:
+        client.close()
+
+
+def connected(address: Address, **settings: Any) -> Any:
+    """A client with a connection to a broker that answers, which its requests go to first.
+
+    Raises LogUnavailable when there is none, and KafkaRefused when the brokers do not let this client in.
+    """
+    servers = answering(address)
+    if address.security != UNSECURED:
+        # The library would try for seconds, and not say why it is refused.
         _refuse(address)
-        raise LogUnavailable(
-            f"no broker of {address} answers: {error or type(error).__name__}. Look whether they run and can"
-            " be reached."
-        ) from error
+    try:
+        client = KafkaAdminClient(
+            **{**address.client_options, "bootstrap_servers": servers, **CLIENT, **settings},
+            kafka_client=partial(KafkaNetClient, **_CONNECTING),
+        )
+    except (KafkaError, OSError) as error:
+        raise failed(address, error) from error
+    try:
+        client._manager.run(_until_connected, client._manager)
+    except BaseException as error:
+        client.close()
+        if isinstance(error, KafkaError | OSError):
+            raise failed(address, error) from error
+        raise
+    return client
 
 
-def _reach(address: Address) -> None:
-    """Raises LogUnavailable when no broker takes a connection: sooner than the client libraries give up."""
-    said: OSError | None = None
-    for server in address.servers:
-        host, _, port = server.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
-        except OSError as error:
-            said = error
-        else:
-            if address.security != UNSECURED:
-                # The library would try for seconds, and not say why it is refused.
-                _refuse(address)
-            return
-    raise LogUnavailable(
-        f"no broker of {address} takes a connection: {said}. Look whether they run and can be reached."
-    )
+async def _until_connected(manager: Any) -> None:
+    """Connect to all brokers, and wait for the first of them."""
+    first = Future()
+
+    def came(_: object) -> None:
+        if not first.is_done:
+            first.success(None)
+
+    for broker in manager.cluster.brokers():
+        manager.get_connection(broker.node_id).init_future.add_callback(came)
+    await manager.wait_for(first, _ANSWER_S * 1000)
+
+
+def failed(address: Address, error: Exception) -> Exception:
+    """What a client's error means: that the brokers deny something, or do not answer.
+
+    Raises KafkaRefused when they do not let this client in at all.
+    """
+    if said := denied(error, address.security):
+        return KafkaRefused(said)
+    _refuse(address)
+    return _unanswered(address, error)
 
 
 def _refuse(address: Address) -> None:
@@ -84,6 +123,64 @@ def _refuse(address: Address) -> None:
     from streams.kafka.diagnosis import refuse
 
     refuse(address)
+
+
+def _unanswered(address: Address, error: object) -> LogUnavailable:
+    return LogUnavailable(
+        f"no broker of {address} answers: {str(error) or type(error).__name__}. Look whether they run and can"
+        " be reached; nothing is lost, and it goes on when they are back."
+    )
+
+
+def answering(address: Address) -> list[str]:
+    """Those servers of an address that answer now. Raises LogUnavailable when none does in two seconds.
+
+    A server that refuses, or hangs up, answers too: only silence counts.
+    """
+    said: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
+    for server in address.servers:
+        greeting = (server, _hello(address, server), said)
+        threading.Thread(target=_greet, args=greeting, name="greeting", daemon=True).start()
+    found: list[str] = []
+    why: Exception | None = None
+    deadline = time.monotonic() + _ANSWER_S + _OTHERS_S
+    for _ in address.servers:
+        try:
+            server, error = said.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            break
+        if error is None:
+            found.append(server)
+            deadline = min(deadline, time.monotonic() + _OTHERS_S)
+        else:
+            why = error
+    if not found:
+        raise _unanswered(address, why or "they take connections, and say nothing")
+    return found
+
+
+def _hello(address: Address, server: str) -> bytes:
+    """What a client of this address would say first."""
+    if not address.security.encrypted:
+        return _HELLO
+    said = ssl.MemoryBIO()
+    context = tls_context(address.security)
+    greeting = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=server.rpartition(":")[0].strip("[]"))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        greeting.do_handshake()
+    return said.read()
+
+
+def _greet(server: str, hello: bytes, said: queue.SimpleQueue[tuple[str, Exception | None]]) -> None:
+    host, _, port = server.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S) as connection:
+            connection.sendall(hello)
+            connection.recv(1)
+    except OSError as error:
+        said.put((server, error))
+    else:
+        said.put((server, None))
 
 
 def described(client: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -118,11 +215,10 @@ def epoch_topics(client: Any, address: Address) -> list[Any]:
             return found
 
 
-def look_up(address: Address) -> Epochs:
-    """Which log lies at an address. Raises LogUnavailable, LogMissing or LogRefused."""
-    with admin(address) as client:
-        topics = epoch_topics(client, address)
-        letters = described(client, [address.dead_letters])
+def look_up(client: Any, address: Address) -> Epochs:
+    """Which log lies at an address. Raises KafkaError, LogUnavailable, LogMissing or LogRefused."""
+    topics = epoch_topics(client, address)
+    letters = described(client, [address.dead_letters])
     if not topics:
         raise LogMissing(
             f"there is no topic {address.log_topic(1)} at {address.bootstrap}: run `loopline topics ensure`"

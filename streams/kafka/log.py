@@ -1,11 +1,12 @@
 """The log on Kafka, as its readers see it: topics of blocks, one topic an epoch, and one of refused items.
 
-Offsets are Kafka's own: there are no transactions and no compaction, so they have no gaps. The client
-library would silently move a reader that stands outside of what is there; here that is refused. Writing is
-left to `streams.kafka.appender`, making and checking the topics to `streams.kafka.topics`; `append` is for
-commands and tests, with one round trip each.
+Offsets are Kafka's own: there are no transactions and no compaction, so they have no gaps. A reader that
+stands outside of what is there is refused, never moved. Writing is left to `streams.kafka.appender`, making
+and checking the topics to `streams.kafka.topics`, and finding who leads a partition to
+`streams.kafka.brokers`; `append` is for commands and tests, with one round trip each.
 
-Everything goes over connections of its own, guarded by one lock: threads may share a log.
+Threads may share a log, and wait for each other only where they read the same partition: a broker that hangs
+keeps nobody from what others lead. Which topics there are is looked at beside that, now and then.
 """
 
 from __future__ import annotations
@@ -17,25 +18,28 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer, TopicPartition
 from kafka.errors import (
+    CorruptRecordError,
     IllegalStateError,
     KafkaError,
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
 )
+from kafka.protocol.consumer import OffsetSpec
 
 from streams.kafka.address import Address
-from streams.kafka.connecting import CLIENT, Epochs, look_up
+from streams.kafka.brokers import Brokers, Record
+from streams.kafka.connecting import CLIENT, Epochs, answering, failed, look_up
 from streams.kafka.letters import block_of, letters_of
-from streams.kafka.security import KafkaRefused, denied
 from streams.log.port import KnownEnds, LogIdentity, LogRefused, LogUnavailable, NotDurable
 
-_FETCH_BYTES = 1024 * 1024
+PATIENCE_S = 10.0
 _BUFFERED_BYTES = 64 * 1024 * 1024
 _ANSWER_S = 10.0
+_CLOSE_S = 2.0
 _LOOK_S = 2.0
-_POLL_MS = 200
+_GLANCE_S = 0.5
 
 
 class LogTruncated(LogRefused):
@@ -43,10 +47,11 @@ class LogTruncated(LogRefused):
 
 
 class _Ahead:
-    """What was fetched of a partition and not yet asked for, from `offset` on."""
+    """What was fetched of a partition and not yet asked for, from `offset` on. One reader at a time."""
 
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
+    def __init__(self) -> None:
+        self.reading = threading.Lock()
+        self.offset = 0
         self.records: deque[bytes] = deque()
         self.bytes = 0
 
@@ -58,10 +63,18 @@ class _Ahead:
         self.records.append(record)
         self.bytes += len(record)
 
-    def drop_until(self, offset: int) -> None:
-        while self.records and self.offset < offset:
+    def begin_at(self, offset: int) -> None:
+        """Drop what is not needed to go on from an offset."""
+        if not self.offset <= offset <= self.end:
+            self.clear()
+            self.offset = offset
+        while self.offset < offset:
             self.bytes -= len(self.records.popleft())
             self.offset += 1
+
+    def clear(self) -> None:
+        self.offset, self.bytes = self.end, 0
+        self.records.clear()
 
 
 class KafkaLog:
@@ -69,30 +82,36 @@ class KafkaLog:
 
     Args:
         address: the brokers and the prefix.
-        remember_s: for how long `ends` may answer without asking the brokers, for those who ask at each
-            request; never behind what was told to `acknowledged`.
+        patience_s: for how long a call waits for a partition whose leader is not to be had; about two seconds
+            at least, where one hangs.
 
     Raises LogUnavailable when no broker answers, LogMissing or another LogRefused when the topics are not
     there or not whole.
     """
 
-    def __init__(self, address: Address, *, remember_s: float = 0.0) -> None:
+    def __init__(self, address: Address, *, patience_s: float = PATIENCE_S) -> None:
         self.address = address
-        self._remember_s = remember_s
-        self._lock = threading.RLock()
-        self._consumer: Any = None
+        self._brokers = Brokers(address, patience_s)
+        self._guard = threading.Lock()
+        self._writing = threading.Lock()
         self._producer: Any = None
         self._ahead: OrderedDict[int, _Ahead] = OrderedDict()
-        self._ends: dict[int, int] = {}
+        self._seen: dict[int, tuple[float, int]] = {}
         self._floor: dict[int, int] = {}
-        self._seen: tuple[float, dict[int, int]] = 0.0, {}
-        self._asked = self._looked = -1e9
-        self._epochs = self._look()
-        with self._talking():
-            starts = self._reader().beginning_offsets(list(self._places().values()))
-        for place, start in starts.items():
-            _refuse_truncated(place, start)
-        self.ends()
+        self._refusal: LogRefused | None = None
+        self._looked = time.monotonic()
+        self._looking: threading.Thread | None = None
+        try:
+            self._epochs = self._look()
+            starts = self._brokers.offsets(self._epochs.places.values(), OffsetSpec.EARLIEST)
+            for place, start in starts.found.items():
+                _refuse_truncated(place, start)
+            if starts.missing is not None:
+                raise starts.missing
+            self._see(self._epochs.places)
+        except BaseException:
+            self._brokers.close()
+            raise
 
     @property
     def identity(self) -> LogIdentity:
@@ -100,53 +119,61 @@ class KafkaLog:
         return self._epochs.identity
 
     def ends(self) -> dict[int, int]:
-        """For each partition of all epochs, and `DEAD`, the offset after its last record."""
-        with self._lock:
-            now = time.monotonic()
-            if now - self._looked > _LOOK_S:
-                self._epochs = self._look()
-            if now - self._asked > self._remember_s or not self._ends:
-                places = self._places()
-                found = self._ends_of(list(places.values()))
-                self._ends = {partition: found[place] for partition, place in places.items()}
-                self._asked = now
-                self._seen = now, self._ends
-            return self._with_acknowledged(self._ends)
+        """For each partition of all epochs, and `DEAD`, the offset after its last record.
+
+        Raises LogUnavailable when the leader of one of them does not answer, and LogRefused when another log
+        was found in the place of this one.
+        """
+        if time.monotonic() - self._looked > _LOOK_S:
+            self.look(_GLANCE_S)
+        if self._refusal is not None:
+            raise type(self._refusal)(*self._refusal.args)
+        return self._with_acknowledged(self._see(self._epochs.places))
 
     def known_ends(self) -> KnownEnds:
         """The ends as they were seen last; whatever another thread waits for."""
-        seen, ends = self._seen
-        return KnownEnds(self._with_acknowledged(dict(ends)), time.monotonic() - seen)
+        seen = self._seen.copy()
+        ends = self._with_acknowledged({partition: end for partition, (_, end) in seen.items()})
+        return KnownEnds(ends, time.monotonic() - min(instant for instant, _ in seen.values()))
 
     def acknowledged(self, partition: int, end: int) -> None:
         """Tell what an appender of this process knows to be there."""
         self._floor[partition] = end
 
-    def _with_acknowledged(self, ends: Mapping[int, int]) -> dict[int, int]:
-        return {partition: max(end, self._floor.get(partition, 0)) for partition, end in ends.items()}
+    def look(self, within_s: float) -> None:
+        """Look whether there is a newer epoch, and still this log; on a thread of its own, if none does now.
+
+        Whoever asks waits for so long; what is found later is seen by those who ask later.
+        """
+        with self._guard:
+            thread = self._looking
+            if thread is None or not thread.is_alive():
+                thread = self._looking = threading.Thread(target=self._look_aside, name="look", daemon=True)
+                self._looked = time.monotonic()
+                thread.start()
+        thread.join(within_s)
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         """Up to `limit` records from `offset` on; what a sequential reader asks for next comes along."""
-        with self._lock:
-            place = self._places()[partition]
-            ahead = self._ahead.get(partition)
-            if ahead is None or not ahead.offset <= offset <= ahead.end:
-                ahead = self._ahead[partition] = _Ahead(offset)
+        place = self._epochs.places[partition]
+        with self._guard:
+            ahead = self._ahead.setdefault(partition, _Ahead())
             self._ahead.move_to_end(partition)
-            ahead.drop_until(offset)
+        with ahead.reading:
+            ahead.begin_at(offset)
             if len(ahead.records) < limit:
-                end = self._end_of(partition, place, ahead, limit)
-                if ahead.end < end:
-                    with self._talking():
-                        self._fetch(place, ahead, min(limit, end - offset))
+                wanted = min(limit, self._end_of(partition, ahead.offset + limit) - offset)
+                while len(ahead.records) < wanted:
+                    for record in self._fetched(place, ahead.end):
+                        ahead.put(self._block(place, record))
             taken = [ahead.records[number] for number in range(min(limit, len(ahead.records)))]
-            self._forget_some()
-            return taken
+        self._forget_some(ahead)
+        return taken
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
         """Append records and wait for the brokers; all `kept` is None when any of them is in doubt."""
-        with self._lock:
-            places = self._places()
+        with self._writing:
+            places = self._epochs.places
             sends = [send for partition, record in records for send in self._sends(places[partition], record)]
             if not sends:
                 return
@@ -173,26 +200,38 @@ class KafkaLog:
 
     def close(self) -> None:
         """Close the connections."""
-        with self._lock:
-            self._close_reader()
+        self._brokers.close()
+        with self._writing:
             self._close_writer()
 
     # ---------------------------------------------------------------------------------------- the topics
 
     def _look(self) -> Epochs:
-        with self._talking():
-            found = look_up(self.address)
-        known = getattr(self, "_epochs", None)
-        if known is not None and known.identity.id != found.identity.id:
-            raise LogRefused(
-                f"the topic {self.address.log_topic(1)} was deleted and made again: this is another log."
-                " Bring back the brokers' data, or start on a store of its own."
-            )
-        self._looked = time.monotonic()
-        return found
+        try:
+            return look_up(self._brokers.client, self.address)
+        except LogUnavailable:
+            raise
+        except (KafkaError, OSError) as error:
+            raise failed(self.address, error) from error
 
-    def _places(self) -> dict[int, TopicPartition]:
-        return self._epochs.places
+    def _look_aside(self) -> None:
+        try:
+            found = self._look()
+        except LogRefused as refusal:
+            self._refusal = refusal
+        except LogUnavailable:
+            # Where the log ends cannot be told then either, or can: that says more.
+            return
+        else:
+            if found.identity.id == self.identity.id:
+                self._epochs, self._refusal = found, None
+            else:
+                self._refusal = LogRefused(
+                    f"the topic {self.address.log_topic(1)} was deleted and made again: this is another log."
+                    " Bring back the brokers' data, or start on a store of its own."
+                )
+
+    # ----------------------------------------------------------------------------------------- the writing
 
     def _sends(
         self, place: TopicPartition, record: bytes
@@ -203,123 +242,80 @@ class KafkaLog:
         else:
             yield place, record, []
 
-    # ----------------------------------------------------------------------------------------- the clients
-
-    def _reader(self) -> Any:
-        if self._consumer is None:
-            self._consumer = KafkaConsumer(
-                **self.address.client_options,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                max_partition_fetch_bytes=_FETCH_BYTES,
-                fetch_max_wait_ms=_POLL_MS,
-                allow_auto_create_topics=False,
-                **CLIENT,
-            )
-        return self._consumer
-
-    def _close_reader(self) -> None:
-        if self._consumer is not None:
-            with contextlib.suppress(KafkaError, OSError, IllegalStateError):
-                self._consumer.close()
-            self._consumer = None
-
     def _close_writer(self) -> None:
         if self._producer is not None:
             with contextlib.suppress(KafkaError, OSError, IllegalStateError):
-                self._producer.close(timeout=_LOOK_S)
+                self._producer.close(timeout=_CLOSE_S)
             self._producer = None
 
     def _writer(self) -> Any:
         if self._producer is None:
             self._producer = KafkaProducer(
-                **self.address.client_options,
+                **{**self.address.client_options, "bootstrap_servers": answering(self.address), **CLIENT},
                 acks="all",
                 max_request_size=8 * 1024 * 1024,
                 delivery_timeout_ms=int(_ANSWER_S * 1000),
-                **CLIENT,
             )
         return self._producer
 
-    @contextlib.contextmanager
-    def _talking(self) -> Iterator[None]:
-        """Say by name what goes wrong with the brokers."""
-        try:
-            yield
-        except OffsetOutOfRangeError as error:
-            raise LogTruncated(
-                f"the log does not have the offset that was asked for any more ({error}): blocks were removed"
-                " from it. Bring back the whole log, or restore a backup of it."
-            ) from error
-        except (KafkaError, OSError) as error:
-            if isinstance(error, LogUnavailable):
-                raise
-            if said := denied(error, self.address.security):
-                raise KafkaRefused(said) from error
-            raise LogUnavailable(
-                f"no broker of {self.address} answers: {error or type(error).__name__}. Look whether they"
-                " run and can be reached; nothing is lost, and it goes on when they are back."
-            ) from error
-
     # ------------------------------------------------------------------------------------------ the reading
 
-    def _end_of(self, partition: int, place: TopicPartition, ahead: _Ahead, limit: int) -> int:
-        """The partition's end; asked anew when what is known of it would not do for this read."""
-        known = self._ends.get(partition, 0)
-        if known < ahead.offset + limit:
-            known = self._ends[partition] = self._ends_of([place])[place]
-        return known
+    def _see(self, places: Mapping[int, TopicPartition]) -> dict[int, int]:
+        """Where these partitions end. Raises LogUnavailable, and remembers what was told nevertheless."""
+        asked = time.monotonic()
+        told = self._brokers.offsets(places.values(), OffsetSpec.LATEST)
+        ends = {partition: told.found[place] for partition, place in places.items() if place in told.found}
+        for partition, end in ends.items():
+            self._seen[partition] = asked, end
+        if told.missing is not None:
+            raise told.missing
+        return ends
 
-    def _ends_of(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        deadline = time.monotonic() + _ANSWER_S
-        while True:
-            with self._talking():
-                try:
-                    found: dict[TopicPartition, int] = self._reader().end_offsets(places)
-                    return found
-                except KeyError:
-                    # The client leaves out topics that it has not heard of yet; a new one asks the brokers.
-                    self._close_reader()
-            if time.monotonic() > deadline:
-                raise LogUnavailable(
-                    "the brokers do not say where the log ends: have all partitions a leader?"
-                )
-            time.sleep(0.1)
+    def _with_acknowledged(self, ends: Mapping[int, int]) -> dict[int, int]:
+        return {partition: max(end, self._floor.get(partition, 0)) for partition, end in ends.items()}
 
-    def _fetch(self, place: TopicPartition, ahead: _Ahead, wanted: int) -> None:
-        """Read on until there is enough; what comes along with it is kept for the next read."""
-        consumer = self._reader()
-        if consumer.assignment() != {place}:
-            consumer.assign([place])
-            consumer.seek(place, ahead.end)
-        elif consumer.position(place) != ahead.end:
-            consumer.seek(place, ahead.end)
-        deadline = time.monotonic() + _ANSWER_S
-        while len(ahead.records) < wanted:
-            fetched = consumer.poll(timeout_ms=_POLL_MS, max_records=10_000).get(place, ())
-            for record in fetched:
-                if record.offset != ahead.end:
-                    raise LogTruncated(
-                        f"{place.topic} partition {place.partition} has offset {record.offset} where"
-                        f" {ahead.end} was due: the log has a hole. Was it compacted, or written to in"
-                        " transactions? Restore a backup of it."
-                    )
-                ahead.put(self._block(place, record))
-            if not fetched and time.monotonic() > deadline:
-                raise LogUnavailable(
-                    f"{place.topic} partition {place.partition} gives nothing at offset {ahead.end},"
-                    f" within {_ANSWER_S:.0f} s: is its leader up?"
-                )
+    def _end_of(self, partition: int, wanted: int) -> int:
+        """The partition's end; asked anew when what is known of it is not as much as is wanted."""
+        _, known = self._seen.get(partition, (0.0, 0))
+        if known >= wanted:
+            return known
+        return self._see({partition: self._epochs.places[partition]})[partition]
 
-    def _block(self, place: TopicPartition, record: Any) -> bytes:
+    def _fetched(self, place: TopicPartition, offset: int) -> list[Record]:
+        """Records from an offset on that is before the end."""
+        try:
+            records = self._brokers.fetch(place, offset)
+        except OffsetOutOfRangeError as error:
+            raise LogTruncated(
+                f"the log does not have offset {offset} of {place.topic} partition {place.partition} any"
+                " more: blocks were removed from it. Bring back the whole log, or restore a backup of it."
+            ) from error
+        except CorruptRecordError as error:
+            raise LogRefused(
+                f"{error}: a disk or a connection changed it. Restore a backup of it."
+            ) from error
+        found = next(iter(records), None)
+        if found is None or [each.offset for each in records] != list(range(offset, offset + len(records))):
+            raise LogTruncated(
+                f"{place.topic} partition {place.partition} has a hole at or after offset {offset}: was it"
+                " compacted, or written to in transactions? Restore a backup of it."
+            )
+        return records
+
+    def _block(self, place: TopicPartition, record: Record) -> bytes:
         if place.topic == self.address.dead_letters:
             return block_of(record.value, record.headers, record.timestamp)
         return b"" if record.value is None else bytes(record.value)
 
-    def _forget_some(self) -> None:
+    def _forget_some(self, mine: _Ahead) -> None:
         """Keep what was fetched ahead within bounds: the partitions read longest ago go first."""
-        while len(self._ahead) > 1 and sum(each.bytes for each in self._ahead.values()) > _BUFFERED_BYTES:
-            self._ahead.popitem(last=False)
+        with self._guard:
+            for ahead in self._ahead.values():
+                if sum(each.bytes for each in self._ahead.values()) <= _BUFFERED_BYTES:
+                    return
+                if ahead is not mine and ahead.reading.acquire(blocking=False):
+                    ahead.clear()
+                    ahead.reading.release()
 
 
 def _refuse_truncated(place: TopicPartition, start: int) -> None:

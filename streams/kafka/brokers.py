@@ -1,0 +1,393 @@
+"""One client of the brokers that threads share, for what is read of partitions: their ends, their records.
+
+Nobody holds a lock while a broker is waited for. Each partition's leader is asked, as the brokers name it:
+
+1. the leaders that are not known are asked for, of a broker that answers;
+2. each leader is asked, all at the same time, and for a second and a half at most;
+3. whoever is no leader any more, or gave no answer, is forgotten, and it begins again, until the caller's
+   patience is over.
+
+A broker that gave no answer is set aside for two seconds: what belongs to others goes on meanwhile, and
+nobody waits for it who has less patience than that. The client library does the connections; its consumer
+is not used, since it asks a broker that is no leader any more again and again, for five minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from aiokafka.record.memory_records import MemoryRecords
+from kafka import TopicPartition
+from kafka.errors import (
+    CorruptRecordError,
+    KafkaError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    OffsetOutOfRangeError,
+    RequestTimedOutError,
+    for_code,
+)
+from kafka.protocol.consumer import FetchRequest, ListOffsetsRequest, OffsetSpec
+from kafka.protocol.metadata import MetadataRequest
+
+from streams.kafka.address import Address
+from streams.kafka.connecting import connected
+from streams.kafka.security import KafkaRefused, denied
+from streams.log.port import LogUnavailable
+
+T = TypeVar("T")
+
+_BROKER_S = 1.5
+_ASIDE_S = 2.0
+_SURE_S = 0.5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.25
+_FETCH_BYTES = 1024 * 1024
+_FETCH_WAIT_MS = 100
+# The last version that names topics by their names.
+_FETCH_VERSION = 12
+_NO_SESSION = -1
+
+
+class _SetAside(Exception):
+    """A broker gave no answer a moment ago."""
+
+    def __init__(self, node: int, until: float) -> None:
+        super().__init__(f"broker {node} takes requests and gives no answer")
+        self.until = until
+
+
+# The library's client says the last one when another thread has closed it meanwhile.
+_AWAY = (KafkaError, _SetAside, OSError, RuntimeError)
+
+
+class Leader(NamedTuple):
+    """Who leads a partition of which topic, since which election."""
+
+    topic: object
+    epoch: int
+    node: int
+
+
+class Offsets(NamedTuple):
+    """An offset for each partition that was told; and why the others were not, if there are any."""
+
+    found: dict[TopicPartition, int]
+    missing: LogUnavailable | None
+
+
+class Record(NamedTuple):
+    """A record as it lies in a partition; the timestamp is in milliseconds."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+class Brokers:
+    """The brokers of an address.
+
+    Args:
+        address: where to begin to look for them.
+        patience_s: for how long a call tries again while a partition's leader is not to be had.
+    """
+
+    def __init__(self, address: Address, patience_s: float) -> None:
+        self.address = address
+        self._patience_s = patience_s
+        self._guard = threading.Lock()
+        self._client: Any = None
+        self._away: tuple[float, LogUnavailable] | None = None
+        self._leaders: dict[TopicPartition, Leader] = {}
+        self._newest: dict[TopicPartition, Leader] = {}
+        self._aside: dict[int, float] = {}
+
+    @property
+    def client(self) -> Any:
+        """The client, for what is asked of the brokers in general. Raises LogUnavailable."""
+        # Whoever makes it gives up within seconds; the others wait for that, and do not try it again at once.
+        with self._guard:
+            if self._client is None:
+                if self._away is not None and time.monotonic() < self._away[0]:
+                    raise LogUnavailable(*self._away[1].args)
+                try:
+                    self._client = connected(self.address, max_in_flight_requests_per_connection=100)
+                except LogUnavailable as unavailable:
+                    self._away = time.monotonic() + _LONGEST_PAUSE_S, unavailable
+                    raise
+            return self._client
+
+    def offsets(self, places: Iterable[TopicPartition], which: OffsetSpec) -> Offsets:
+        """The first or the last offset of partitions, as far as their leaders tell."""
+
+        def request(some: Collection[TopicPartition]) -> Any:
+            topic, partition = ListOffsetsRequest.ListOffsetsTopic, _OffsetsPartition
+            return ListOffsetsRequest(
+                isolation_level=0,
+                topics=[
+                    topic(
+                        name=name,
+                        partitions=[
+                            partition(
+                                partition_index=each.partition,
+                                current_leader_epoch=self._leaders[each].epoch,
+                                timestamp=int(which),
+                            )
+                            for each in some
+                            if each.topic == name
+                        ],
+                    )
+                    for name in {each.topic for each in some}
+                ],
+                min_version=4,
+            )
+
+        def told(response: Any) -> Iterator[tuple[TopicPartition, int, int]]:
+            for topic in response.topics:
+                for each in topic.partitions:
+                    yield TopicPartition(topic.name, each.partition_index), each.error_code, each.offset
+
+        return Offsets(*self._ask(places, request, told))
+
+    def fetch(self, place: TopicPartition, offset: int) -> list[Record]:
+        """Some records of a partition from an offset on, that is known to have some there.
+
+        Raises LogUnavailable, and OffsetOutOfRangeError when the leader does not have that offset.
+        """
+
+        def request(_: Collection[TopicPartition]) -> Any:
+            partition = FetchRequest.FetchTopic.FetchPartition(
+                partition=place.partition,
+                current_leader_epoch=self._leaders[place].epoch,
+                fetch_offset=offset,
+                last_fetched_epoch=-1,
+                log_start_offset=-1,
+                partition_max_bytes=_FETCH_BYTES,
+            )
+            return FetchRequest(
+                max_wait_ms=_FETCH_WAIT_MS,
+                min_bytes=1,
+                max_bytes=_FETCH_BYTES,
+                isolation_level=0,
+                session_id=0,
+                session_epoch=_NO_SESSION,
+                topics=[FetchRequest.FetchTopic(topic=place.topic, partitions=[partition])],
+                forgotten_topics_data=[],
+                rack_id="",
+                min_version=9,
+                max_version=_FETCH_VERSION,
+            )
+
+        def told(response: Any) -> Iterator[tuple[TopicPartition, int, bytes]]:
+            if response.error_code:
+                yield place, response.error_code, b""
+            for topic in response.responses:
+                for each in topic.partitions:
+                    # A new leader that has not heard yet how far the copies are gives nothing, for a moment.
+                    code = each.error_code or (0 if each.records else LeaderNotAvailableError.errno)
+                    yield place, code, bytes(each.records or b"")
+
+        found, missing = self._ask([place], request, told)
+        if missing is not None:
+            if isinstance(missing.__cause__, OffsetOutOfRangeError):
+                raise missing.__cause__
+            raise missing
+        return list(_records(place, found[place], offset))
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._guard:
+            client, self._client = self._client, None
+        _close(client)
+
+    # ------------------------------------------------------------------------------------------ asking
+
+    def _ask(
+        self,
+        places: Iterable[TopicPartition],
+        request: Callable[[Collection[TopicPartition]], Any],
+        told: Callable[[Any], Iterator[tuple[TopicPartition, int, T]]],
+    ) -> tuple[dict[TopicPartition, T], LogUnavailable | None]:
+        """What the leaders answer of each partition, and why some did not."""
+        left, found = set(places), dict[TopicPartition, T]()
+        began, pause_s = time.monotonic(), _FIRST_PAUSE_S
+        while True:
+            failures = dict[TopicPartition, Exception].fromkeys(left, LeaderNotAvailableError())
+            client = None
+            try:
+                client = self.client
+                client._manager.run(self._ask_leaders, client._manager, left, request, told, found, failures)
+            except LogUnavailable as unavailable:
+                # Nobody was to be connected to, and that took its time already.
+                return found, unavailable
+            except _AWAY as error:
+                self._drop(client)
+                failures = dict.fromkeys(left, error)
+            left -= set(found)
+            if not left:
+                return found, None
+            for place in left:
+                self._leaders.pop(place, None)
+                if said := denied(failures[place], self.address.security):
+                    raise KafkaRefused(said) from failures[place]
+            if max(time.monotonic() + pause_s, _no_use_before(failures, left)) > began + self._patience(
+                failures, left
+            ):
+                return found, self._missing(failures, left)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _patience(
+        self, failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]
+    ) -> float:
+        # Who leads no more may not know it yet, nor have what came since; who leads says the same again.
+        sure = all(isinstance(failures[place], OffsetOutOfRangeError) for place in left)
+        return min(self._patience_s, _SURE_S) if sure else self._patience_s
+
+    def _missing(
+        self, failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]
+    ) -> LogUnavailable:
+        for each in left:
+            # Brokers that come back from an older copy know of fewer elections: the next call believes them.
+            self._newest.pop(each, None)
+        place = min(left)
+        error = failures[place]
+        unavailable = LogUnavailable(
+            f"the leader of {place.topic} partition {place.partition} does not answer, at {self.address}:"
+            f" {str(error) or type(error).__name__}. Look whether all brokers run; it goes on when it is"
+            " back, or another one leads."
+        )
+        unavailable.__cause__ = error
+        return unavailable
+
+    def _drop(self, client: Any) -> None:
+        """Make another client for the next call: this one knows no broker that answers."""
+        with self._guard:
+            if self._client is not client:
+                return
+            self._client = None
+        self._leaders.clear()
+        _close(client)
+
+    # --------------------------------------------------------------------- on the thread of the client
+
+    async def _ask_leaders(
+        self,
+        manager: Any,
+        places: Collection[TopicPartition],
+        request: Callable[[Collection[TopicPartition]], Any],
+        told: Callable[[Any], Iterator[tuple[TopicPartition, int, T]]],
+        found: dict[TopicPartition, T],
+        failures: dict[TopicPartition, Exception],
+    ) -> None:
+        """Steps 1 and 2, once; raises only when no broker tells who leads."""
+        if not all(place in self._leaders for place in places):
+            await self._look_up(manager, places, failures)
+        groups = dict[int, list[TopicPartition]]()
+        for place in places:
+            if place in self._leaders:
+                groups.setdefault(self._leaders[place].node, []).append(place)
+        sent = [
+            (group, manager.call_soon(self._send, manager, node, request(group)))
+            for node, group in groups.items()
+        ]
+        for group, answer in sent:
+            try:
+                answers = list(told(await answer))
+            except _AWAY as error:
+                failures |= dict.fromkeys(group, error)
+                continue
+            for place, code, result in answers:
+                if code:
+                    failures[place] = for_code(code)()
+                else:
+                    found[place] = result
+
+    async def _look_up(
+        self, manager: Any, places: Collection[TopicPartition], failures: dict[TopicPartition, Exception]
+    ) -> None:
+        """Step 1: who leads these partitions."""
+        topics = sorted({place.topic for place in places})
+        failures |= dict.fromkeys(places, LeaderNotAvailableError())
+        for topic in (await self._metadata(manager, topics)).topics:
+            if topic.error_code:
+                error = for_code(topic.error_code)()
+                failures |= {place: error for place in places if place.topic == topic.name}
+            for each in topic.partitions:
+                place = TopicPartition(topic.name, each.partition_index)
+                leader = Leader(topic.topic_id, each.leader_epoch, each.leader_id)
+                newest = self._newest.get(place)
+                # Who was away may still name the leader of before, and be it, in its own eyes.
+                outdated = newest is not None and newest.topic == leader.topic and newest.epoch > leader.epoch
+                if leader.node >= 0 and not outdated:
+                    self._leaders[place] = self._newest[place] = leader
+
+    async def _metadata(self, manager: Any, topics: list[str]) -> Any:
+        nodes = [broker.node_id for broker in manager.cluster.brokers()]
+        random.shuffle(nodes)
+        nodes.sort(key=lambda node: (self._aside.get(node, 0.0) > time.monotonic(), not _open(manager, node)))
+        said: Exception = NodeNotReadyError("no broker is known")
+        for node in nodes:
+            wanted = [MetadataRequest.MetadataRequestTopic(name=topic) for topic in topics]
+            try:
+                return await self._send(
+                    manager, node, MetadataRequest(topics=wanted, allow_auto_topic_creation=False)
+                )
+            except _AWAY as error:
+                said = error
+        raise said
+
+    async def _send(self, manager: Any, node: int, request: Any) -> Any:
+        """One broker's answer. Raises KafkaError, and at once while it is set aside."""
+        if (until := self._aside.get(node, 0.0)) > time.monotonic():
+            raise _SetAside(node, until)
+        timeout_ms = _BROKER_S * 1000
+        if manager.cluster.broker_metadata(node) is None:
+            manager.cluster.request_update()
+        try:
+            return await manager.wait_for(
+                manager.send(request, node_id=node, request_timeout_ms=timeout_ms), timeout_ms
+            )
+        except (RequestTimedOutError, KafkaTimeoutError):
+            self._aside[node] = until = time.monotonic() + _ASIDE_S
+            raise _SetAside(node, until) from None
+
+
+_OffsetsPartition = ListOffsetsRequest.ListOffsetsTopic.ListOffsetsPartition
+
+
+def _no_use_before(failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]) -> float:
+    """The instant before which asking again is of no use: all that is left is led by who is set aside."""
+    errors = [failures[place] for place in left]
+    return min(error.until if isinstance(error, _SetAside) else 0.0 for error in errors)
+
+
+def _open(manager: Any, node: int) -> bool:
+    connection = manager._conns.get(node)
+    return connection is not None and connection.connected
+
+
+def _records(place: TopicPartition, data: bytes, offset: int) -> Iterator[Record]:
+    """The records of whole batches from an offset on. Raises CorruptRecordError."""
+    batches = MemoryRecords(data)
+    while batches.has_next():
+        batch = batches.next_batch()
+        if not batch.validate_crc():
+            raise CorruptRecordError(f"{place.topic} partition {place.partition} is damaged after {offset}")
+        if not batch.is_control_batch:
+            for each in batch:
+                if each.offset >= offset:
+                    yield Record(each.offset, each.timestamp, each.value, each.headers)
+
+
+def _close(client: Any) -> None:
+    """Close a client; whatever it says then, nobody needs it any more."""
+    if client is not None:
+        with contextlib.suppress(*_AWAY):
+            client.close()
