@@ -175,8 +175,12 @@ def test_a_broker_that_is_away_is_a_refusal_and_then_it_goes_on(
 
     run(test())
     kept = [item for block in blocks(address) for item in block]
-    # What was in doubt may be there, once; what was refused is not; what was acknowledged is.
-    assert kept in ([b"0", b"3"], [b"0", b"1", b"3"])
+    # What was in doubt may be there, once; what was refused is not; what was acknowledged is. A slow machine
+    # doubts the last one too, before it is acknowledged.
+    assert kept[0] == b"0"
+    assert set(kept[1:-1]) <= {b"1", b"3"}
+    assert kept.count(b"1") <= 1
+    assert kept[-1] == b"3"
 
 
 def test_a_sealed_epoch_ends_the_appender(address: Address) -> None:
