@@ -93,11 +93,16 @@ class Cluster:
             return Address.parse(self.log_url)
         return Address.parse(self.log_url, self._security)
 
-    def open_log(self) -> KafkaLog:
-        """The log, to read from. Raises what the adapter raises when it is away, missing or truncated."""
-        from streams.kafka.log import KafkaLog
+    def open_log(self, patience_s: float | None = None) -> KafkaLog:
+        """The log, to read from. Raises what the adapter raises when it is away, missing or truncated.
 
-        return KafkaLog(self.address)
+        Args:
+            patience_s: for how long a call waits for a partition that nobody leads now; as suits a command
+                when left out.
+        """
+        from streams.kafka.log import PATIENCE_S, KafkaLog
+
+        return KafkaLog(self.address, patience_s=PATIENCE_S if patience_s is None else patience_s)
 
     # --------------------------------------------------------------------------------------- the stores
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 NEW_EPOCH = 4
 KEEP_ENDS_NS = 200_000_000
 _LOOK_S = 0.2
+# Whoever asks a server is not kept longer for a partition that nobody leads now.
+_LOG_PATIENCE_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 _log = structlog.get_logger("loopline")
@@ -183,7 +185,7 @@ def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> KafkaLog
     while True:
         try:
             _must_be_safe(cluster, intake=intake)
-            return cluster.open_log()
+            return cluster.open_log(_LOG_PATIENCE_S)
         except away() as error:
             if time.monotonic() + pause_s > deadline:
                 raise

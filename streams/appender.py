@@ -128,8 +128,11 @@ class Appender:
         max_pending_bytes: how many bytes of items may wait; beyond it batches are refused at once.
 
     `position` is the text of a position that covers everything acknowledged so far. `failed_at` is the
-    monotonic instant (s) of the last append if it failed, else None; `failure` says why it did.
+    monotonic instant (s) of the last append if it failed, else None; `failure` says why it did. `stalled` is
+    empty: the log takes all or nothing.
     """
+
+    stalled = ""
 
     def __init__(
         self, log: Log, metrics: Metrics | None = None, *, max_pending_bytes: int = MAX_PENDING_BYTES

@@ -141,7 +141,10 @@ class Progress:
 
 
 class Assessment(NamedTuple):
-    """Why nothing can be written, why the views do not move, if so; what they lack; what was looked at."""
+    """Why nothing can be written, if so; why not all of it can, or the views do not move, or cannot be seen.
+
+    Then what the views lack, and what was looked at.
+    """
 
     writing: list[str]
     views: list[str]
@@ -152,7 +155,7 @@ class Assessment(NamedTuple):
 def assess(services: Services, progress: Progress) -> Assessment:
     """Look at the log, the worker and the views."""
     writing = _failed_append(services, progress)
-    reasons: list[str] = []
+    reasons = _stalled(services)
     says = services.worker()
     progress.worker = says.state
     if says.state == REFUSED:
@@ -210,6 +213,11 @@ def _ends(services: Services, known: Known | None) -> dict[int, int]:
     return {each: max(end, acknowledged.get(each, 0)) for each, end in known.ends.items()}
 
 
+def _stalled(services: Services) -> list[str]:
+    """That a part of the log takes no appends, if so; whether the rest of it does is told by appends too."""
+    return [services.appender.stalled] if services.appender.stalled else []
+
+
 def _silence(services: Services) -> list[str]:
     """That the log cannot be asked for its ends, if so. Whether it can be written is told by appends."""
     trouble = services.ends.trouble(ANSWER_S)
@@ -248,7 +256,7 @@ def _looked_at(services: Services, progress: Progress, behind: int | None) -> di
 
 def _unanswered(services: Services, progress: Progress) -> Assessment:
     """What is known while a look has not come back: it waits for the views, for the log nobody waits long."""
-    views = [*_silence(services), f"the views do not answer within {ANSWER_S:g} s"]
+    views = [*_stalled(services), *_silence(services), f"the views do not answer within {ANSWER_S:g} s"]
     looked_at = _looked_at(services, progress, None)
     return Assessment(_failed_append(services, progress), views, looked_at, services.clocks.reasons())
 

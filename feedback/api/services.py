@@ -46,6 +46,11 @@ class Appending(Writer, Protocol):
         """Why it failed."""
         ...
 
+    @property
+    def stalled(self) -> str:
+        """What of the log cannot be appended to now, while the rest can; else empty."""
+        ...
+
 
 class Threads(NamedTuple):
     """Threads by what they wait for, so that what hangs takes those of nothing else.

@@ -17,6 +17,7 @@ replaced, which drops what it had not sent. Sending again is right in each case:
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -61,8 +62,9 @@ class KafkaAppender:
         hold_events, hold_s: how long a block is held.
         ack_s: after how long without an acknowledgement a block is in doubt.
 
-    `position`, `failed_at` and `failure` are those of the embedded appender. `ended` is empty, or says why
-    nothing can be appended any more: the epoch was sealed, or the log was replaced.
+    `position`, `failed_at` and `failure` are those of the embedded appender, but that a failure beside what
+    is acknowledged does not count: `stalled` tells of it. `ended` is empty, or says why nothing can be
+    appended any more: the epoch was sealed, or the log was replaced.
     """
 
     def __init__(
@@ -76,10 +78,11 @@ class KafkaAppender:
         hold_s: float = HOLD_S,
         ack_s: float = ACK_S,
     ) -> None:
-        self.failed_at: float | None = None
-        self.failure = ""
-        self._outage = Outage(_log, "append failed", "appends succeed again", level="error")
         self.ended = ""
+        self._outage = Outage(_log, "append failed", "appends succeed again", level="error")
+        self._failed_at: float | None = None
+        self._failure = ""
+        self._acknowledged_at = -math.inf
         self._log = log
         self._identity = log.identity
         self._clocks = clocks or ClockWatch()
@@ -105,6 +108,25 @@ class KafkaAppender:
         if self._position is None:
             self._position = format_positions(self.ends)
         return self._position
+
+    @property
+    def failed_at(self) -> float | None:
+        """When appending failed, if nothing was acknowledged since; now, while all of it would be refused."""
+        return time.monotonic() if self._refuses_all() else self._failed_at
+
+    @property
+    def failure(self) -> str:
+        """Why it failed."""
+        return self._producing.down or self._failure
+
+    @property
+    def stalled(self) -> str:
+        """Where nothing is acknowledged now, while it is elsewhere; else empty."""
+        partitions = ", ".join(map(_called, sorted(self._stalled)))
+        return f"not acknowledged now, and refused: appends to {partitions}" if partitions else ""
+
+    def _refuses_all(self) -> bool:
+        return bool(self._producing.down) or self._stalled.keys() >= set(self._identity.epochs()[-1])
 
     @property
     def ends(self) -> dict[int, int]:
@@ -298,8 +320,8 @@ class KafkaAppender:
         self._ends[sent.partition] = last + 1
         self._position = None
         self._log.acknowledged(sent.partition, last + 1)
+        self._failed_at, self._acknowledged_at = None, time.monotonic()
         if not self._stalled:
-            self.failed_at = None
             self._outage.over()
         self._commits.observe(time.perf_counter() - sent.started)
         reached("append.3")
@@ -334,8 +356,10 @@ class KafkaAppender:
 
     def _fail(self, sent: _Sent, refusal: NotDurable) -> None:
         self._outage.failed(refusal)
-        self.failed_at = time.monotonic()
-        self.failure = str(refusal)
+        now = time.monotonic()
+        # What came before others were acknowledged says nothing of the next append.
+        if now - self._acknowledged_at > self._ack_s / 2:
+            self._failed_at, self._failure = now, str(refusal)
         for waiter in sent.waiters:
             waiter.failed(sent.partition, refusal)
 

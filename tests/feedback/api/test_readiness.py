@@ -178,6 +178,19 @@ def test_views_that_are_kept_elsewhere_do_not_shut_the_way_in(
     assert said["reasons"] == ["the log does not answer: no broker answers"]
 
 
+def test_a_part_of_the_log_that_cannot_be_written_does_not_shut_the_way_in(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that acknowledges some of what it is sent stays in use, and says what it does not."""
+    elsewhere = loop.client.app._site.state.services._replace(own_views=False)  # type: ignore[attr-defined]
+    monkeypatch.setattr(loop.client.app._site.state, "services", elsewhere)  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        loop.appender, "stalled", "not acknowledged now: appends to partition 1", raising=False
+    )
+    said = loop.get("/readyz")
+    assert (said["status"], said["reasons"]) == ("degraded", ["not acknowledged now: appends to partition 1"])
+
+
 def test_a_machine_that_hangs_does_not_hang_the_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks is told within moments what does not answer, and the views shut no way in."""
     monkeypatch.setattr(readiness, "ANSWER_S", 0.1)

@@ -115,3 +115,33 @@ def test_the_brokers_time_in_an_acknowledgement_is_compared(monkeypatch: pytest.
     assert reason.startswith(
         "the clock of broker 1 is 4.0 s ahead of this machine's, with which broker 0 agrees"
     )
+
+
+def test_a_partition_that_hangs_is_told_and_is_no_failure_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever acknowledges something is in use; who acknowledges nothing any more has failed."""
+
+    async def told() -> None:
+        appender, sent = appending(monkeypatch, hold_events=1, ack_s=0.2)
+        hanging = appender.submit(Batch(1, [Part(0, {"t"}, [b"1"])]))
+        first = sent.pop(0)
+        for offset in range(6):
+            going = appender.submit(Batch(1, [Part(1, {"t"}, [b"2"])]))
+            sent.pop(1).set_result(Ack(offset, offset))
+            await going
+            await asyncio.sleep(0.05)
+        assert "partition 0" in appender.stalled
+        assert appender.failed_at is None
+        with pytest.raises(NotDurable):
+            await hanging
+        last = appender.submit(Batch(1, [Part(1, {"t"}, [b"3"])]))
+        with pytest.raises(NotDurable):
+            await last
+        assert appender.failed_at is not None
+        assert "partition 1" in appender.failure
+        sent.pop(1).set_result(Ack(6, 6))
+        first.set_result(Ack(0, 0))
+        await until(lambda: appender.failed_at is None and not appender.stalled)
+
+    asyncio.run(told())
