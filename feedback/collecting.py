@@ -46,7 +46,7 @@ NEW_EPOCH = 4
 KEEP_ENDS_NS = 200_000_000
 _LOOK_S = 0.2
 # Whoever asks a server is not kept longer for a partition that nobody leads now.
-_LOG_PATIENCE_S = 1.0
+_LOG_PATIENCE_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 _log = structlog.get_logger("loopline")

@@ -45,7 +45,7 @@ def test_a_leader_that_moved_is_found_at_once(kafka_cluster: Cluster) -> None:
     """Leaders move while all brokers stay up: ends, reads and appends go on with the new ones."""
     address = Address.parse(kafka_cluster.address(unique_prefix()))
     ensure(address, 3)
-    with closing(KafkaLog(address, patience_s=1.0)) as log:
+    with closing(KafkaLog(address)) as log:
         for _ in range(2):
             log.append([(partition, block) for block in BLOCKS for partition in (0, 1, 2)])
             before = log.ends()
