@@ -11,11 +11,12 @@ import time
 
 from feedback.cluster import NO_VIEWS, Cluster
 from feedback.datasets.shelves import shelf_of
-from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
+from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, server
 from feedback.place import NothingHere
 from feedback.plurals import many
 from feedback.settings import without_password
-from streams.kafka.topics import show
+from streams.clocks import TOLERANCE_S
+from streams.kafka.topics import newest_appends, show
 from streams.log.port import format_positions
 from streams.projection import check
 from streams.queries.freshness import lag
@@ -36,6 +37,7 @@ def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
             ("log", _log),
             ("store", _store),
             ("views", _views),
+            ("clock", _clock),
             ("datasets", _datasets),
         )
         for subject, look in looks:
@@ -102,9 +104,25 @@ def _views(cluster: Cluster) -> Findings:
             do = "are the workers running (`loopline worker`), and what does their /readyz say?"
             state = WARN if behind > _MANY_BEHIND else OK
             yield Finding("lag", state, f"{many(behind, 'block')} behind the log", do if state != OK else "")
-            newest = max((applied.received for applied in positions.values()), default=0) / 1e9
-            yield from clock(newest)
+            cluster.clocks.stamped(max((applied.received for applied in positions.values()), default=0))
             yield from contents(snapshot, Originals(log))
+
+
+def _clock(cluster: Cluster) -> Findings:
+    """This machine's clock against PostgreSQL's, and against what brokers have stamped.
+
+    Brokers tell their time to nobody but who appends: whether one is behind, a collector says.
+    """
+    clocks = cluster.clocks
+    cluster.stores.look_at_clock()
+    for broker, appended in newest_appends(cluster.address).items():
+        clocks.heard_late(broker, appended)
+    reasons = clocks.reasons()
+    for reason in reasons:
+        yield Finding("clock", WARN, reason)
+    if not reasons:
+        told = ", ".join(sorted(clocks.skews()))
+        yield Finding("clock", OK, f"within {TOLERANCE_S:g} s as far as can be seen from here: {told}")
 
 
 def _datasets(cluster: Cluster) -> Findings:

@@ -14,8 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kafka import KafkaProducer
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka import KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 from kafka.errors import (
     BrokerResponseError,
     KafkaError,
@@ -81,6 +81,31 @@ def show(address: Address) -> Topics:
     with admin(address) as client:
         found = _look(client, address)
     return found._replace(findings=found.findings + missing_topics(address, found.topics))
+
+
+def newest_appends(address: Address) -> dict[str, int]:
+    """When the newest record was appended, by the clock of each broker that leads partitions (ns since 1970).
+
+    Brokers that lead empty partitions only are left out. Raises LogUnavailable or LogRefused.
+    """
+    with admin(address) as client:
+        topics = epoch_topics(client, address)[-1:] + list(described(client, [address.dead_letters]).values())
+        leaders = {
+            TopicPartition(topic["name"], each["partition_index"]): each["leader_id"]
+            for topic in topics
+            for each in topic["partitions"]
+        }
+        brokers = {
+            each["broker_id"]: f"broker {each['broker_id']} ({each['host']}:{each['port']})"
+            for each in client.describe_cluster()["brokers"]
+        }
+        asked = {place: OffsetSpec.MAX_TIMESTAMP for place, leader in leaders.items() if leader in brokers}
+        newest: dict[str, int] = {}
+        for place, found in client.list_partition_offsets(asked).items():
+            broker = brokers[leaders[place]]
+            if found.timestamp > 0:
+                newest[broker] = max(newest.get(broker, 0), found.timestamp * 1_000_000)
+    return newest
 
 
 def check(address: Address, known: LogIdentity | None = None) -> tuple[Finding, ...]:

@@ -138,12 +138,14 @@ def test_the_doctor_looks_at_brokers_topics_store_and_collector(place: Place) ->
         "store",
         "views",
         "lag",
+        "clock",
         "waiting",
         "dead letters",
         "datasets",
         "server",
     ):
         assert f"ok    {subject} " in result.stdout or f"warn  {subject} " in result.stdout
+    assert "broker 1 (127.0.0.1:" in result.stdout
     assert "3 partitions" in result.stdout
     password = place.deployment.variables["LOOPLINE_STORE"].split(":")[2].split("@")[0]
     assert password not in result.stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from streams.kafka import topics
 from streams.kafka.address import Address
 from streams.kafka.demands import Role, Topic, findings_of, settings_for, unsafe_replication
 from streams.kafka.log import KafkaLog
-from streams.kafka.topics import UnsafeTopics, check, ensure, show
+from streams.kafka.topics import UnsafeTopics, check, ensure, newest_appends, show
+from streams.log.block import write_block
 from streams.log.port import LogIdentity, LogUnavailable
 from tests.feedback.running import until
 from tests.kafka.broker import Cluster
@@ -46,6 +49,19 @@ def test_topics_are_made_once(address: Address) -> None:
     }
     assert ensure(address) == ensure(address, 3) == show(address) == made
     assert check(address) == ()
+
+
+@pytest.mark.broker
+def test_the_newest_append_is_told_by_its_brokers_clock(address: Address) -> None:
+    """Nothing of empty partitions, and of others when their broker appended last, by its own clock."""
+    ensure(address, 2)
+    assert newest_appends(address) == {}
+    before = time.time_ns() - 1_000_000
+    with closing(KafkaLog(address)) as log:
+        log.append([(1, write_block((), (), ()))])
+    ((broker, appended),) = newest_appends(address).items()
+    assert broker == f"broker 1 ({address.servers[0]})"
+    assert before <= appended <= time.time_ns()
 
 
 @pytest.mark.broker
