@@ -50,9 +50,19 @@ class Cluster:
         store: the address of the PostgreSQL that holds the views; it may hold a password.
         datasets: the address of the shelf, or a folder.
         security: how the brokers are reached; without encryption and login when left out.
+        called: what PostgreSQL calls the connections: which process they are of.
     """
 
-    def __init__(self, log: str, store: str, datasets: str | Path, security: Security | None = None) -> None:
+    def __init__(
+        self,
+        log: str,
+        store: str,
+        datasets: str | Path,
+        security: Security | None = None,
+        *,
+        called: str = "loopline command",
+    ) -> None:
+        self.called = called
         self.log_url = log
         self.store_url = store
         self.datasets = datasets
@@ -113,7 +123,7 @@ class Cluster:
 
         with self._guard:
             if self._stores is None:
-                self._stores = PostgresStores(self.store_url, self.clocks)
+                self._stores = PostgresStores(self.store_url, self.clocks, self.called)
             return self._stores
 
     def current_store(self) -> PostgresStore:

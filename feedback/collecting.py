@@ -83,6 +83,7 @@ class Collecting:
         patience_s: float = 10.0,
     ) -> None:
         self._cluster = cluster
+        cluster.called = "loopline collector"
         self._log_level = log_level
         self._with_intake = intake
         self._metrics = Metrics()

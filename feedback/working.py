@@ -300,7 +300,13 @@ def main(arguments: list[str] | None = None) -> int:
     configure(chosen.log_level, value("log_format"), "worker")
     show_stacks_on_request()
     end_with_parent()
-    cluster = Cluster(value("log"), value("store"), value("datasets") or "", kafka_security(value))
+    cluster = Cluster(
+        value("log"),
+        value("store"),
+        value("datasets") or "",
+        kafka_security(value),
+        called="loopline worker",
+    )
     return run_worker(cluster, chosen.host, chosen.port)
 
 

@@ -157,6 +157,29 @@ class PostgresServer:
         self.stop(crash=crash)
         self.start()
 
+    def give(self, file: Path) -> None:
+        """Put a copy of a file into the data folder, which only the server may read."""
+        copy = self._data / file.name
+        shutil.copy(file, copy)
+        copy.chmod(0o600)
+        if self._user is not None:
+            shutil.chown(copy, self._user)
+
+    def set(self, **settings: str) -> None:
+        """Give running settings that a reload is enough for."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for name, value in settings.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+            connection.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + _START_S
+        while True:
+            with psycopg.connect(self.url) as connection:
+                told = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in settings]
+            if [row and row[0] for row in told] == list(settings.values()):
+                return
+            assert time.monotonic() < deadline, f"the server does not take {settings}"
+            time.sleep(0.02)
+
     def pids(self) -> list[int]:
         """The processes of the server: the first one, then those it started."""
         if self._process is None:

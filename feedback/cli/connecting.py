@@ -68,7 +68,14 @@ def cluster_of(choices: Choices) -> Cluster | None:
     # Loaded late: most commands work on a home.
     from feedback.cluster import Cluster
 
-    return Cluster(log, store, choices["datasets"] or Home(choices.home).datasets, security_of(choices))
+    running = click.get_current_context(silent=True)
+    return Cluster(
+        log,
+        store,
+        choices["datasets"] or Home(choices.home).datasets,
+        security_of(choices),
+        called=running.command_path if running is not None else "loopline command",
+    )
 
 
 def security_of(choices: Choices) -> Security:

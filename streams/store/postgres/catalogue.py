@@ -49,10 +49,11 @@ class PostgresStores:
     the user may not use the database, or a newer version of Loopline was here.
     """
 
-    def __init__(self, dsn: str, clocks: ClockWatch | None = None) -> None:
+    def __init__(self, dsn: str, clocks: ClockWatch | None = None, called: str = "loopline") -> None:
         self._dsn = dsn
+        self._called = called
         self._clocks = clocks or ClockWatch()
-        self._connections = Connections(dsn, "loopline")
+        self._connections = Connections(dsn, "loopline", called)
         self._building: Connection | None = None
         self.server = self._connections.server
         try:
@@ -91,7 +92,9 @@ class PostgresStores:
         return [_entry(row) for row in rows]
 
     def _open(self, entry: Entry) -> PostgresStore:
-        return PostgresStore(self._dsn, entry.number, entry.log, entry.views_version, self._clocks)
+        return PostgresStore(
+            self._dsn, entry.number, entry.log, entry.views_version, self._clocks, self._called
+        )
 
     def current(self, views_version: int = VIEWS_VERSION) -> PostgresStore | None:
         """The store to read for this version of the views; None before one has caught up."""

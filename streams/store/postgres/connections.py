@@ -5,6 +5,7 @@ What is asked over them is left to the modules that ask.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,15 +26,18 @@ CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
 """The server's clock, nanoseconds since 1970."""
 
 _KEPT = 8
+_MOST = 16
+_WAIT_S = 10.0
 _DEFAULTS = {
     "connect_timeout": "10",
-    "application_name": "loopline",
     # A server whose machine vanished is noticed within half a minute.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+# What the libpq takes from the environment where the address does not say it.
+_VARIABLES = {"connect_timeout": "PGCONNECT_TIMEOUT", "application_name": "PGAPPNAME"}
 # Every keyed read is meant as a search of an index, and tables are new when the plans are made: a plan
 # chosen for an empty table would be kept while it grows. Statements are few and their plans do not
 # depend on values. Compiling a plan takes longer than any of them.
@@ -59,22 +63,34 @@ def server_name(dsn: str) -> str:
             "the address of the store cannot be read: it looks like postgresql://USER:PASSWORD@HOST:5432/NAME,"
             " and characters like @ : / in a password are written as %40 %3A %2F."
         ) from None
-    host = parts.get("host") or parts.get("hostaddr") or "localhost"
-    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+    host = parts.get("host") or parts.get("hostaddr") or os.environ.get("PGHOST") or "localhost"
+    port = parts.get("port") or os.environ.get("PGPORT") or 5432
+    return f"{host}:{port}/{parts.get('dbname') or os.environ.get('PGDATABASE') or ''}"
 
 
 class Connections:
-    """A few idle connections of one address and search path; safe to use from several threads."""
+    """A few connections of one address and search path; safe to use from several threads.
 
-    def __init__(self, dsn: str, search_path: str) -> None:
+    At most 16 are in use at a time, and whoever wants one more waits for ten seconds. Idle ones are kept, up
+    to eight, and never used by another process than the one that opened them.
+
+    Args:
+        dsn: the address. What it does not say is taken from PGPASSWORD, ~/.pgpass, PGSSLMODE and their kin.
+        search_path: where its statements look for tables.
+        called: what the server calls them: the `application_name`.
+    """
+
+    def __init__(self, dsn: str, search_path: str, called: str = "loopline") -> None:
         self.server = server_name(dsn)
         known = {name for name, value in conninfo_to_dict(dsn).items() if value is not None}
-        self._conninfo = make_conninfo(
-            dsn, **{name: value for name, value in _DEFAULTS.items() if name not in known}
-        )
+        known |= {name for name, variable in _VARIABLES.items() if os.environ.get(variable)}
+        given = {**_DEFAULTS, "application_name": called}
+        self._conninfo = make_conninfo(dsn, **{name: given[name] for name in given.keys() - known})
         self._settings = {**_SETTINGS, "search_path": search_path}
         self._guard = threading.Lock()
         self._idle: list[Connection] = []
+        self._room = threading.BoundedSemaphore(_MOST)
+        self._process = os.getpid()
         self.staged: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
         """For each connection, the tables for which it has a temporary one."""
         self._closed = False
@@ -113,12 +129,21 @@ class Connections:
 
     def begin(self, text: str) -> Connection:
         """A connection on which this first statement was run: another one where the server ended it."""
+        if not self._room.acquire(timeout=_WAIT_S):
+            raise StoreUnavailable(
+                f"all {_MOST} connections to PostgreSQL at {self.server} have been in use for {_WAIT_S:g} s:"
+                " does it hang? Look at its disk and its locks."
+            )
+        try:
+            return self._begin(text)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def _begin(self, text: str) -> Connection:
         while True:
             fresh = False
-            with self._guard:
-                if self._closed:
-                    raise StoreUnavailable(f"the store in {self.server} was closed")
-                connection = self._idle.pop() if self._idle else None
+            connection = self._kept()
             if connection is None:
                 connection, fresh = self.open(), True
             try:
@@ -131,6 +156,16 @@ class Connections:
                     raise
             else:
                 return connection
+
+    def _kept(self) -> Connection | None:
+        """An idle connection of this process, if there is one."""
+        with self._guard:
+            if self._closed:
+                raise StoreUnavailable(f"the store in {self.server} was closed")
+            if self._process != os.getpid():
+                # After a fork they are the other process's: the driver closes none that it did not open.
+                self._process, self._idle = os.getpid(), []
+            return self._idle.pop() if self._idle else None
 
     def _take(self) -> Connection:
         return self.begin("SELECT 1")
@@ -145,9 +180,11 @@ class Connections:
                 connection.execute("ROLLBACK")
         except psycopg.Error:
             connection.close()
-        self._give_back(connection)
+        finally:
+            self._give_back(connection)
 
     def _give_back(self, connection: Connection) -> None:
+        self._room.release()
         with self._guard:
             idle = connection.info.transaction_status == TransactionStatus.IDLE
             if idle and not self._closed and len(self._idle) < _KEPT:

@@ -34,10 +34,62 @@ class BuilderElsewhere(PostgresError):
     """Somebody else is building a store; two at once are one too many."""
 
 
-def _first_line(error: psycopg.Error) -> str:
-    # The libpq names the user and the database, never the password.
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+_TRY_AGAIN = "Nothing is lost: start it, or check the address, the user and the network, and try again."
+_CERTIFICATE = (
+    "Name the file of the authority that signed the server's certificate (`sslrootcert=FILE` in the address,"
+    " or PGSSLROOTCERT), or `sslrootcert=system` for those of this machine."
+)
+_OTHER_NAME = (
+    "Write the host in the address as the certificate names it, or have the server's certificate made anew"
+    " with this name among its subjectAltName."
+)
+_NO_TLS = (
+    "Turn TLS on in the server (`ssl = on`, `ssl_cert_file`, `ssl_key_file`); `sslmode=disable` goes without,"
+    " where nobody else can listen on the network."
+)
+_PASSWORD = (
+    "Give the user's password in PGPASSWORD, in ~/.pgpass (which nobody else may read), or in the address by"
+    " LOOPLINE_STORE_FILE."
+)
+# What to do, by what the libpq says when it cannot connect.
+_ADVICE = (
+    ("certificate verify failed", _CERTIFICATE),
+    ("root certificate file", _CERTIFICATE),
+    ("does not match host name", _OTHER_NAME),
+    ("server does not support SSL", _NO_TLS),
+    (
+        "no encryption",
+        "The server takes TLS only: add `?sslmode=verify-full&sslrootcert=FILE` to the address.",
+    ),
+    ("no pg_hba.conf entry", "Allow this machine and user in the server's pg_hba.conf."),
+    (
+        "requires a valid client certificate",
+        "Name the user's certificate and key (`sslcert=FILE&sslkey=FILE` in the address).",
+    ),
+    ("password authentication failed", _PASSWORD),
+    ("no password supplied", _PASSWORD),
+    ("has group or world access", "chmod 600 that file: others must not read a key or a password."),
+    (
+        "too many clients",
+        'Raise the server\'s max_connections, or run fewer processes: see "Connections" in scale.md.',
+    ),
+    ("remaining connection slots", "Raise the server's max_connections, or run fewer processes."),
+    ("does not exist", "Create it, or correct the address."),
+)
+
+
+def _said(error: psycopg.Error) -> str:
+    """The line that says what happened. The libpq names the user and the database, never the password."""
+    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    telling = (line for line in lines if any(text in line for text, _ in _ADVICE))
+    # Where a host has several addresses, the first line says only that all of them failed.
+    return next(telling, lines[1] if len(lines) > 1 and lines[0].startswith("Multiple") else lines[0])
+
+
+def _advice(said: str) -> str:
+    return next((advice for text, advice in _ADVICE if text in said), _TRY_AGAIN)
 
 
 # SQLSTATE classes: what is wrong with the data, and what is wrong with what was asked or with the server's
@@ -74,19 +126,24 @@ def translated(server: str) -> Iterator[None]:
         yield
     except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
         raise StoreReplaced(
-            f"the store in {server} is no longer there ({_first_line(error)}): ask the catalogue for the"
+            f"the store in {server} is no longer there ({_said(error)}): ask the catalogue for the"
             " current one, and open that."
         ) from error
     except (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction) as error:
         raise StoreUnreadable(
-            f"the user may not do this in {server} ({_first_line(error)}): use one that owns the schemas"
+            f"the user may not do this in {server} ({_said(error)}): use one that owns the schemas"
             " `loopline` and `loopline_views_*`, and a server that takes writes."
+        ) from error
+    except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
+        raise StoreUnreadable(
+            f"PostgreSQL at {server} is not the same from one statement to the next ({_said(error)}): a"
+            " pooler in between has to pool sessions (`pool_mode = session`), not transactions."
         ) from error
     except psycopg.Error as error:
         _raise_unless_away(server, error)
         if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             raise
+        said = _said(error)
         raise StoreUnavailable(
-            f"PostgreSQL at {server} is not to be had ({_first_line(error)}). Nothing is lost: start it, or"
-            " check the address, the user and the network, and try again."
+            f"PostgreSQL at {server} is not to be had ({said}). {_advice(said)}"
         ) from error

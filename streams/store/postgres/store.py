@@ -177,12 +177,13 @@ class PostgresStore:
         log_identity: LogIdentity,
         views_version: int = VIEWS_VERSION,
         clocks: ClockWatch | None = None,
+        called: str = "loopline",
     ) -> None:
         self.number = number
         self.log = log_identity
         self.views_version = views_version
         self._clocks = clocks or ClockWatch()
-        self._connections = Connections(dsn, f'"{schema_of(views_version, number)}", pg_temp')
+        self._connections = Connections(dsn, f'"{schema_of(views_version, number)}", pg_temp', called)
 
     def _expect_current(self, snapshot: PostgresSnapshot) -> None:
         asked = self._clocks.moment()

@@ -1,0 +1,193 @@
+"""Connections to PostgreSQL: encrypted where asked for, bounded, opened anew, and one process's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from streams.store.port import RefusedValue
+from streams.store.postgres import PostgresStores, StoreUnavailable, StoreUnreadable
+from streams.store.postgres import connections as module
+from streams.store.postgres.connections import Connections
+from streams.store.postgres.errors import translated
+from tests.postgres import PostgresServer
+from tests.streams.storing import IDENTITY
+
+_MAKE = "openssl req -x509 -newkey rsa:2048 -nodes -days 2"
+_AUTHORITY = f"{_MAKE} -subj /CN=authority -keyout ca.key -out ca.crt"
+_SERVER = (
+    f"{_MAKE} -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    " -addext basicConstraints=critical,CA:FALSE -CA ca.crt -CAkey ca.key -keyout server.key -out server.crt"
+)
+
+
+def certificates(folder: Path) -> Path:
+    """The certificate of an authority, beside `server.crt` for localhost, which it signed, and its key."""
+    for command in (_AUTHORITY, _SERVER):
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder / "ca.crt"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority that signed a certificate for localhost; and another one beside it that did not."""
+    folder = tmp_path_factory.mktemp("certificates")
+    (folder / "other").mkdir()
+    shutil.copy(certificates(folder / "other"), folder / "other.crt")
+    return certificates(folder)
+
+
+@pytest.fixture
+def encrypting(own_server: PostgresServer, authority: Path) -> Iterator[PostgresServer]:
+    """The run's own server, with TLS on until the test ends."""
+    for name in ("server.crt", "server.key"):
+        own_server.give(authority.with_name(name))
+    own_server.set(ssl="on")
+    yield own_server
+    own_server.set(ssl="off")
+
+
+def said(url: str) -> str:
+    """The whole sentence of why it cannot be connected to."""
+    with pytest.raises(StoreUnavailable) as refusal:
+        PostgresStores(url)
+    secret = urlsplit(url).password
+    assert secret is None or secret not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_each_connection_is_encrypted_and_knows_the_server(
+    encrypting: PostgresServer, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the address or by the environment; catalogue, snapshots and transactions alike."""
+    plain = encrypting.fresh_database()
+    named = plain.replace("127.0.0.1", "localhost")
+    stores = PostgresStores(f"{named}?sslmode=verify-full&sslrootcert={authority}", called="loopline test")
+    store = stores.for_work(IDENTITY)
+    with store.snapshot(), store.transaction([0]), psycopg.connect(plain) as looking:
+        rows = looking.execute(
+            "SELECT ssl, count(*) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)"
+            " WHERE application_name = 'loopline test' GROUP BY ssl"
+        ).fetchall()
+    store.close()
+    stores.close()
+    assert rows == [(True, 3)]
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGSSLROOTCERT", str(authority))
+    PostgresStores(named).close()
+    assert 'does not match host name "127.0.0.1"' in said(plain)
+
+
+def test_what_is_wrong_with_a_certificate_is_said_with_what_to_do(
+    encrypting: PostgresServer, authority: Path
+) -> None:
+    """An authority that is not known, a file that is missing, another host: one sentence each."""
+    named = encrypting.url.replace("127.0.0.1", "localhost")
+    other = authority.with_name("other.crt")
+    unknown = said(f"{named}?sslmode=verify-full&sslrootcert={other}")
+    assert "certificate verify failed" in unknown
+    assert "sslrootcert=FILE" in unknown
+    assert "sslrootcert=FILE" in said(f"{named}?sslmode=verify-full&sslrootcert={other}.missing")
+    elsewhere = said(f"{encrypting.url}?sslmode=verify-full&sslrootcert={authority}")
+    assert "Write the host in the address as the certificate names it" in elsewhere
+
+
+def test_a_server_without_tls_is_said(own_server: PostgresServer) -> None:
+    """Whoever demands encryption gets none that is silently left out."""
+    refusal = said(f"{own_server.url}?sslmode=require")
+    assert "server does not support SSL" in refusal
+    assert "ssl = on" in refusal
+
+
+def test_a_password_comes_from_the_environment_or_a_file(
+    own_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PGPASSWORD, or PGPASSFILE that nobody else may read; one that is wrong or missing is said."""
+    parts = urlsplit(own_server.url)
+    without = own_server.url.replace(f":{parts.password}@", "@")
+    assert "~/.pgpass" in said(without)
+    monkeypatch.setenv("PGPASSWORD", str(parts.password))
+    PostgresStores(without).close()
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    refusal = said(without)
+    assert "password authentication failed" in refusal
+    assert "PGPASSWORD" in refusal
+    monkeypatch.delenv("PGPASSWORD")
+    file = tmp_path / "pgpass"
+    file.write_text(f"127.0.0.1:*:*:postgres:{parts.password}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(file))
+    PostgresStores(without).close()
+
+
+def test_a_pooler_of_transactions_is_named() -> None:
+    """A statement that was prepared on another connection of the server's is no damage of the views."""
+    for error in (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement):
+        with pytest.raises(StoreUnreadable, match="pool_mode = session"), translated("there"):
+            raise error('prepared statement "_pg3_1" does not exist')
+
+
+def test_connections_are_kept_and_opened_anew_after_a_restart(own_server: PostgresServer) -> None:
+    """One after the other uses the same; what the server ended is replaced without anybody's noticing."""
+    connections = Connections(own_server.url, "public")
+    seen = []
+    for _ in range(3):
+        with connections.borrowed() as connection:
+            seen.append(connection.info.backend_pid)
+    assert len(set(seen)) == 1
+    own_server.restart()
+    with connections.borrowed() as connection:
+        assert connection.info.backend_pid != seen[0]
+    connections.close()
+
+
+def test_whoever_wants_one_more_waits_and_is_told(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounded in number and in time; one that comes back is taken, and a failure gives its room back."""
+    monkeypatch.setattr(module, "_MOST", 2)
+    monkeypatch.setattr(module, "_WAIT_S", 0.2)
+    connections = Connections(postgres_url, "public")
+    first, second = connections.begin("BEGIN"), connections.begin("BEGIN")
+    with pytest.raises(StoreUnavailable, match="all 2 connections"):
+        connections.begin("BEGIN")
+    monkeypatch.setattr(module, "_WAIT_S", 10.0)
+    threading.Timer(0.1, connections.end, [second]).start()
+    connections.end(connections.begin("BEGIN"))
+    connections.end(first)
+    for _ in range(3):
+        with pytest.raises(RefusedValue):
+            connections.begin("BEGIN; SELECT 1/0")
+    for each in [connections.begin("BEGIN") for _ in range(2)]:
+        connections.end(each)
+    connections.close()
+
+
+def test_another_process_does_not_use_what_was_opened_here(postgres_url: str) -> None:
+    """After a fork two processes on one connection would read each other's answers."""
+    connections = Connections(postgres_url, "public")
+    with connections.borrowed() as connection:
+        ours = connection.info.backend_pid
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with connections.borrowed() as connection:
+                os.write(writing, str(connection.info.backend_pid).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        theirs = told.read()
+    assert theirs.isdigit()
+    assert int(theirs) != ours
+    with connections.borrowed() as connection:
+        assert connection.info.backend_pid == ours
+    connections.close()
