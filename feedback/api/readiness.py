@@ -21,7 +21,7 @@ from starlette.responses import Response
 from feedback.api.ends import Known
 from feedback.api.errors import Unavailable
 from feedback.api.reading import json_response, view_of
-from feedback.api.services import Services, services_of
+from feedback.api.services import Services, WorkerSays, services_of
 from feedback.readers import Readers
 from feedback.settings import without_password
 from schemas.problems import CANNOT_FOLD
@@ -29,6 +29,7 @@ from streams.log.port import LogRefused, Positions, format_positions, parse_posi
 from streams.queries.dead_letters import set_aside_count
 from streams.queries.freshness import lag
 from streams.queries.waiting import waiting_count
+from streams.stillness import Stillness, while_others_did
 from streams.store.port import Snapshot
 
 STUCK_AFTER_S = 15.0
@@ -67,9 +68,7 @@ class Progress:
         self._clock = clock
         self._guard = threading.Lock()
         self._standing: dict[int, int] | None = None
-        self._observed: dict[int, int] | None = None
-        self._behind = 0
-        self._moved = clock()
+        self._stillness = Stillness()
         self._look: Future[Assessment] | None = None
         self._began = 0.0
         self._thread = Readers(1, "readiness")
@@ -129,15 +128,16 @@ class Progress:
                 self._look = self._thread.submit(assess, services, self)
             return self._look, begins
 
-    def observe(self, standing: dict[int, int], behind: int) -> float:
-        """Note where the views stand; returns for how many seconds they have been behind without moving."""
+    def observe(self, standing: Positions, ends: Positions) -> tuple[float, dict[int, float]]:
+        """Note where the views stand, and where the log ends.
+
+        Returns for how many seconds they have been behind without moving, and for how many each partition
+        has.
+        """
         with self._guard:
             now = self._clock()
-            # From the first sight of a lag on: how long there was nothing to do before it does not count.
-            if behind == 0 or self._behind == 0 or standing != self._observed:
-                self._moved = now
-            self._observed, self._behind = standing, behind
-            return now - self._moved
+            self._stillness.note({each: standing.get(each, 0) for each in ends}, ends, now)
+            return self._stillness.nothing_moves_s(ends, now), self._stillness.seconds(ends, now)
 
 
 class Assessment(NamedTuple):
@@ -167,27 +167,43 @@ def assess(services: Services, progress: Progress) -> Assessment:
     except LogRefused as error:
         # It is not the log that it was: nothing may be written there either.
         writing.append(f"the log does not answer: {without_password(str(error))}")
+    ends = _ends(services, known) if known else None
     seen: Seen | None = None
     lacking: list[str] = []
     try:
         with view_of(services) as view:
-            seen = _seen(view.snapshot, _ends(services, known) if known else None, progress)
+            seen = _seen(view.snapshot, ends, progress)
             lacking = set_aside(seen.aside)
             services.clocks.stamped(seen.newest)
     except Unavailable as missing:
         reasons.append(missing.detail)
     finally:
         progress.saw(seen)
-    if seen is not None and seen.behind is not None:
-        still = progress.observe(seen.standing, seen.behind)
-        if seen.behind > 0 and still >= progress.stuck_after_s:
-            reasons.append(
-                f"the views are {seen.behind} blocks behind and have not moved for {still:.0f} s: "
-                + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
-            )
+    if seen is not None and ends is not None:
+        reasons += _still(services, progress, seen, ends, says)
     behind = None if seen is None else seen.behind
     lacking += services.clocks.reasons()
     return Assessment(writing, reasons, _looked_at(services, progress, behind), lacking)
+
+
+def _still(
+    services: Services, progress: Progress, seen: Seen, ends: Positions, says: WorkerSays
+) -> list[str]:
+    """That the views do not move, or one partition does not while others do."""
+    nothing_s, still = progress.observe(seen.standing, ends)
+    if nothing_s >= progress.stuck_after_s:
+        return [
+            f"the views are {seen.behind} blocks behind and have not moved for {nothing_s:.0f} s: "
+            + (f"the worker is {says.state}: {says.reason}" if says.reason else "is the worker running?")
+        ]
+    if services.own_views:
+        # The one worker of a home brings the partition that is furthest behind forward first.
+        return []
+    return [
+        while_others_did(each, still_s, ends[each] - seen.standing.get(each, 0), seen.standing.get(each, 0))
+        for each, still_s in still.items()
+        if still_s >= progress.stuck_after_s
+    ]
 
 
 def _seen(snapshot: Snapshot, ends: Positions | None, progress: Progress) -> Seen:

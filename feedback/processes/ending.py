@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-END_S = 8.0
+END_S = 7.0
 """How long ending may take: service managers and containers give ten seconds."""
 
 _SAY_S = 0.5

@@ -16,7 +16,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from streams.clocks import ClockWatch
-from streams.log.port import DEAD, format_positions
+from streams.log.port import format_positions
+from streams.stillness import Stillness, name_of, while_others_did
 
 STUCK_AFTER_S = 15.0
 TURN_S = 5.0
@@ -31,13 +32,6 @@ class State(NamedTuple):
 
     name: str
     reason: str = ""
-
-
-class _Still(NamedTuple):
-    """Where a partition that has blocks to wait for stands, and since when."""
-
-    position: int
-    since: float
 
 
 class Progress:
@@ -63,8 +57,7 @@ class Progress:
         self._state = State(STARTING)
         self._applied: dict[int, int] = {}
         self._ends: dict[int, int] = {}
-        self._still: dict[int, _Still] = {}
-        self._moved = float("-inf")
+        self._stillness = Stillness()
         self._member = False
         self._silent: tuple[float, str] | None = None
         self._turned = clock()
@@ -140,7 +133,6 @@ class Progress:
             for partition, position in positions.items():
                 if partition in self._applied:
                     self._applied[partition] = position
-            self._moved = self._clock()
             self._settle()
 
     def was_set_aside(self, events: int) -> None:
@@ -162,19 +154,8 @@ class Progress:
             self._silent = (self._clock() if self._silent is None else self._silent[0], reason)
 
     def _settle(self) -> None:
-        """Note which partitions stand still, and since when; those of others keep what was known of them.
-
-        One that went away and comes back where it stood was moved by nobody meanwhile.
-        """
-        for partition, waiting in self._lag().items():
-            position = self._applied[partition]
-            if not waiting:
-                self._still.pop(partition, None)
-            elif partition not in self._still:
-                self._still[partition] = _Still(position, self._clock())
-            elif self._still[partition].position != position:
-                self._moved = self._clock()
-                self._still[partition] = _Still(position, self._moved)
+        seen = {each: at for each, at in self._applied.items() if each in self._ends}
+        self._stillness.note(seen, self._ends, self._clock())
 
     def _lag(self) -> dict[int, int]:
         return {
@@ -182,16 +163,6 @@ class Progress:
             for partition, position in self._applied.items()
             if partition in self._ends
         }
-
-    def _standing_still(self) -> dict[int, float]:
-        """For how many seconds each of the worker's partitions has had blocks and has not moved."""
-        now = self._clock()
-        return {each: now - self._still[each].since for each in self._applied if each in self._still}
-
-    def _nothing_moves_s(self) -> float:
-        """For how many seconds blocks have waited and no partition has moved."""
-        still = self._standing_still()
-        return min(max(still.values()), self._clock() - self._moved) if still else 0.0
 
     # ------------------------------------------------------------------------------- read by everybody
 
@@ -240,12 +211,20 @@ class Progress:
         Not while the log is silent: nothing is known then, and nobody else could do better.
         """
         with self._guard:
-            return 0.0 if self._silent is not None else self._nothing_moves_s()
+            return (
+                0.0
+                if self._silent is not None
+                else self._stillness.nothing_moves_s(self._applied, self._clock())
+            )
 
     def one_stands_still_s(self) -> float:
         """For how many seconds the partition that stands still the longest has done so, as above."""
         with self._guard:
-            return 0.0 if self._silent is not None else max(self._standing_still().values(), default=0.0)
+            return (
+                0.0
+                if self._silent is not None
+                else max(self._stillness.seconds(self._applied, self._clock()).values(), default=0.0)
+            )
 
     def still(self) -> str:
         """The partitions that stand still, as a reason."""
@@ -282,25 +261,18 @@ class Progress:
 
     def _still_ones(self, long_s: float) -> Iterable[str]:
         """What stands still for so long: all that have blocks to wait for, or some by name."""
-        lag = self._lag()
-        if (nothing_s := self._nothing_moves_s()) >= long_s and nothing_s > 0:
+        lag, now = self._lag(), self._clock()
+        nothing_s = self._stillness.nothing_moves_s(self._applied, now)
+        if nothing_s >= long_s and nothing_s > 0:
             waiting = {each: at for each, at in self._applied.items() if lag.get(each)}
             yield (
                 f"{sum(lag.values())} blocks wait at {format_positions(waiting)} and nothing has moved for"
                 f" {nothing_s:.0f} s"
             )
             return
-        for partition, still_s in sorted(self._standing_still().items()):
+        for partition, still_s in self._stillness.seconds(self._applied, now).items():
             if still_s >= long_s:
-                yield (
-                    f"partition {name_of(partition)} has not moved for {still_s:.0f} s while others did:"
-                    f" {lag[partition]} blocks wait at {self._applied[partition]}"
-                )
-
-
-def name_of(partition: int) -> str:
-    """A partition as people read it."""
-    return "dead" if partition == DEAD else str(partition)
+                yield while_others_did(partition, still_s, lag[partition], self._applied[partition])
 
 
 class _Gauges:

@@ -119,10 +119,35 @@ def test_progress_counts_from_the_last_move() -> None:
         (50.0, {0: 2}, 1, 0.0),
         (51.0, {0: 2}, 2, 1.0),
     )
-    instants = iter([0.0, *(instant for instant, *_ in observations)])
+    instants = iter([instant for instant, *_ in observations])
     progress = Progress(lambda: next(instants))
     for _, standing, behind, expected in observations:
-        assert progress.observe(standing, behind) == expected
+        ends = {partition: position + behind for partition, position in standing.items()}
+        assert progress.observe(standing, ends)[0] == expected
+
+
+def test_one_partition_that_stands_still_is_told_by_name_where_workers_are_elsewhere(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the others move the views are no whole; what is written goes on."""
+    site = loop.client.app._site.state  # type: ignore[attr-defined]
+    monkeypatch.setattr(site, "services", site.services._replace(own_views=False))
+    progress = site.progress
+    now = 0.0
+    monkeypatch.setattr(progress, "_clock", lambda: now)
+    loop.send(made(), project=False)
+    (ends,) = [site.services.ends().ends]
+    (behind,) = [partition for partition, end in ends.items() if end]
+    other = next(partition for partition in ends if partition != behind)
+    assert loop.get("/readyz")["reasons"] == []
+    for _ in range(4):
+        now += 5
+        progress.observe({other: int(now)}, ends)
+    said = loop.get("/readyz")
+    assert said["status"] == "degraded"
+    assert said["reasons"] == [
+        f"partition {behind} has not moved for 20 s while others did: 1 block waits at 0"
+    ]
 
 
 def test_metrics_are_what_the_contract_names(loop: Loop) -> None:
