@@ -51,7 +51,10 @@ _LABEL: Schema = {"description": "Any JSON value; null in a tie."}
 
 _UP_TO = {
     "complete_up_to": nullable(
-        "string", format="date-time", description="Everything received up to here is in these numbers."
+        "string",
+        format="date-time",
+        description="Everything received up to here is in these numbers. Older while the log does not answer:"
+        " then it is when its end was known last.",
     ),
     "mature_up_to": nullable(
         "string", format="date-time", description="Predictions up to here have had their time to be answered."
@@ -347,10 +350,21 @@ ALIVE: Schema = object_of(
 
 READINESS: Schema = object_of(
     {
-        "status": {"type": "string", "enum": ["ready", "unavailable"]},
+        "status": {"type": "string", "enum": ["ready", "degraded", "unavailable"]},
         "reasons": {"type": "array", "items": TEXT},
     },
     "Whether events can be written down and become visible; if not, why.",
+    {
+        "position": {**TEXT, "description": "Where the log ends, as far as that is known."},
+        "views_at": {**TEXT, "description": "Where the views stood when they were seen last."},
+        "lag_blocks": nullable(
+            "integer",
+            minimum=0,
+            description="Blocks that the views have not seen; null while the views cannot be seen, or nobody"
+            " knows where the log ends.",
+        ),
+        "worker": {**TEXT, "description": "What the worker does; `elsewhere` on many machines."},
+    },
 )
 
 SCHEMAS: dict[str, Schema] = {

@@ -17,10 +17,11 @@ import pytest
 from feedback import cluster, collecting, working
 from feedback.api.ends import Ends
 from feedback.cluster import Cluster, ViewsMissing
-from feedback.readers import Readers
+from feedback.readers import Readers, Unanswered
 from feedback.service import address_of
 from feedback.working import CANNOT_LISTEN, CannotListen, Watcher
 from streams.log.memory import MemoryLog
+from tests.feedback.running import until
 
 
 class Counting(MemoryLog):
@@ -224,7 +225,7 @@ def test_readers_that_hang_do_not_keep_a_process() -> None:
     """A process ends although a call on one of the threads does not; what was answered is answered."""
     program = """
 import threading
-from feedback.readers import Readers
+from feedback.readers import Readers, Unanswered
 readers = Readers(2, "reader")
 readers.submit(threading.Event().wait)
 assert readers.submit(sum, [1, 2]).result(10) == 3
@@ -243,3 +244,37 @@ def test_readers_end_with_whoever_had_them() -> None:
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_readers_that_all_hang_refuse_at_once() -> None:
+    """Nobody waits behind calls that nobody waits for any more; when they are over all is as before."""
+    over = threading.Event()
+    readers = Readers(2, "hung", "the shelf", patience_s=0.1)
+    hung = [readers.submit(over.wait) for _ in range(2)]
+    with pytest.raises(Unanswered, match=r"the shelf did not answer within 0\.2 s"):
+        readers.result(int, 0.2)
+    began = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(Unanswered, match=r"the shelf did not answer within 0\.1 s"):
+            readers.submit(int)
+    assert time.monotonic() - began < 0.1
+    over.set()
+    assert [call.result(10) for call in hung] == [True, True]
+    until(lambda: not readers.hangs(), "the threads to come back")
+    assert readers.result(int, 10) == 0
+
+
+def test_readers_bound_who_waits() -> None:
+    """More calls than may wait are refused, and what was given up is not run later."""
+    over, ran = threading.Event(), []
+    readers = Readers(1, "bound", patience_s=60, waiting=2)
+    first = readers.submit(over.wait)
+    until(first.running, "the first call to run")
+    given_up = readers.submit(ran.append, "given up")
+    assert given_up.cancel()
+    kept = readers.submit(ran.append, "kept")
+    with pytest.raises(Unanswered, match="too many ask bound at once"):
+        readers.submit(ran.append, "too many")
+    over.set()
+    kept.result(10)
+    assert ran == ["kept"]

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -104,21 +105,26 @@ def test_views_of_another_log_are_not_taken_for_this_ones(deployment: Deployment
 
 
 def test_without_brokers_nothing_is_taken(deployment: Deployment, kafka: Cluster) -> None:
-    """503 with Retry-After, and not ready; both pass when they are back, and the retry counts once."""
+    """503 with Retry-After, not ready, reads as of then; it passes, and the retry counts once."""
     (collector,) = deployment.collect()
     deployment.work()
     assert post(collector, prediction(1))[0] == 200
+    until(lambda: collector.get("/v1/predictions/p-1")[0] == 200, "the views to follow")
     kafka.stop()
+    stopped = datetime.now(UTC)
     status, headers = post(collector, prediction(2))
     assert status == 503
     assert int(headers["Retry-After"]) >= 1
     assert collector.get("/readyz")[0] == 503
+    status, counts = collector.get("/v1/counts?by=kind")
+    assert (status, counts["items"][0]["n"]) == (200, 1)
+    assert datetime.fromisoformat(counts["complete_up_to"]) <= stopped
     kafka.start()
     until(lambda: post(collector, prediction(2))[0] == 200, "the brokers to be written to")
     until(lambda: collector.get("/v1/predictions/p-2")[0] == 200, "the views to follow")
     collector.ready()
-    counts = collector.get("/v1/counts?by=kind")[1]["items"]
-    assert [(each["n"], each["events"]) for each in counts] == [(2, 2)]
+    items = collector.get("/v1/counts?by=kind")[1]["items"]
+    assert [(each["n"], each["events"]) for each in items] == [(2, 2)]
 
 
 def test_what_was_taken_is_in_the_log_when_a_collector_has_ended(deployment: Deployment) -> None:
@@ -165,10 +171,20 @@ def test_a_postgres_that_hangs_shuts_no_way_in(deployment: Deployment, postgres:
             assert time.monotonic() - started < 5
             assert status == 200
         assert (said["status"], said["reasons"]) == ("degraded", ["the views do not answer within 3 s"])
+        assert said["lag_blocks"] is None
         assert post(collector, prediction(2))[0] == 200
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 urllib.request.urlopen(f"{collector.url}/v1/waiting", timeout=1)
+        for _ in range(3):
+            started = time.monotonic()
+            assert collector.get(f"/v1/overrides/m?person=ann&input_ref={'ab' * 32}")[0] == 503
+            assert time.monotonic() - started < 5
+        with urllib.request.urlopen(f"{collector.url}/metrics", timeout=2) as answer:
+            told = answer.read()
+        assert b"loopline_events_accepted_total 2.0" in told
+        assert b"loopline_worker_lag_blocks" not in told
+        assert collector.get("/v1/datasets") == (200, {"items": [], "next": None})
         assert collector.end() == 0
     finally:
         for pid in pids:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from schemas.instants import SECOND, rfc3339
 from streams.log.port import LogUnavailable
 from streams.store.port import Store
 from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
-from tests.feedback.datasets.s3 import CREDENTIALS, connection
+from tests.feedback.datasets.s3 import silent_store
 from tests.feedback.running import until
 from tests.streams.asking import thumb
 
@@ -207,18 +206,15 @@ def _hanging(store: Store, hung: Hung) -> Store:
 
 
 @pytest.fixture
-def silent_store() -> Iterator[str]:
-    """The address of an object store that takes every connection and never answers."""
-    with socket.socket() as listening, patch.dict("os.environ", CREDENTIALS):
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(64)
-        host, port = listening.getsockname()
-        yield f"s3://releases/x?{connection(host, port)}"
+def silent() -> Iterator[str]:
+    """An object store that never answers."""
+    with silent_store() as address:
+        yield address
 
 
-def test_an_object_store_that_hangs_stops_no_other_read(silent_store: str, impatient: None) -> None:
+def test_an_object_store_that_hangs_stops_no_other_read(silent: str, impatient: None) -> None:
     """However many ask for datasets: those are 503 within their time, and all else is answered as ever."""
-    loop = _begun(silent_store)
+    loop = _begun(silent)
     try:
         for _ in range(6):
             unavailable(loop, "/v1/datasets")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from typing import NamedTuple
 from unittest.mock import patch
@@ -35,6 +36,15 @@ class S3(NamedTuple):
 def connection(host: str, port: int) -> str:
     """What an address says about the connection."""
     return f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+
+
+@contextlib.contextmanager
+def silent_store() -> Iterator[str]:
+    """The address of an object store that takes connections and never answers, until the context ends."""
+    with socket.socket() as listening, patch.dict(os.environ, CREDENTIALS):
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield f"s3://{BUCKET}/x?{connection(*listening.getsockname())}"
 
 
 @contextlib.contextmanager
