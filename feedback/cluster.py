@@ -19,7 +19,7 @@ from feedback.disk import temporary_scratch
 from feedback.place import NothingHere, PlaceRefused
 from feedback.settings import without_password
 from streams.clocks import ClockWatch
-from streams.log.port import LogIdentity
+from streams.log.port import LogIdentity, LogUnavailable
 from streams.store.tables import VIEWS_VERSION
 
 if TYPE_CHECKING:
@@ -102,6 +102,25 @@ class Cluster:
         if self._security is None:
             return Address.parse(self.log_url)
         return Address.parse(self.log_url, self._security)
+
+    def fingerprint(self) -> str:
+        """Which log is here, as its collectors say it: by a broker, and while none answers by the views.
+
+        Collectors and workers refuse views that are not those of their log. Raises LogUnavailable when
+        neither is to be had, LogMissing when the topics are not there.
+        """
+        from streams.kafka.connecting import admin, look_up
+        from streams.store.postgres.errors import PostgresError
+
+        try:
+            with admin(self.address) as client:
+                return look_up(client, self.address).identity.fingerprint
+        except LogUnavailable:
+            with contextlib.suppress(PostgresError):
+                for entry in reversed(self.stores.entries()):
+                    if entry.state == "current":
+                        return entry.log.fingerprint
+            raise
 
     def open_log(self, patience_s: float | None = None) -> KafkaLog:
         """The log, to read from. Raises what the adapter raises when it is away, missing or truncated.

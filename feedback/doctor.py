@@ -27,7 +27,7 @@ from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock,
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.plurals import many
 from feedback.redaction import redacted
-from feedback.service import NoAddress, NoAnswer, address_of, reach, serves
+from feedback.service import NoAddress, NoAnswer, address_of, health, log_in, reach
 from feedback.settings import value
 from feedback.supervisor import listen
 from streams.log.port import format_positions
@@ -285,8 +285,7 @@ def _serves_another(home: Home, url: str) -> bool:
         return False
     try:
         with contextlib.closing(reach(url, timeout_s=10.0)) as service:
-            said = service.request("GET", "/healthz").json()
-            return isinstance(said, dict) and "log" in said and not serves(service, home)
+            return log_in(health(service)) not in (None, home.fingerprint())
     except (NoAnswer, NoAddress):
         return False
 

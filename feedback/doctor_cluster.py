@@ -14,10 +14,11 @@ from feedback.datasets.shelves import shelf_of
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, server
 from feedback.place import NothingHere
 from feedback.plurals import many
+from feedback.service import NoAddress, NoAnswer, health, log_in, reach
 from feedback.settings import without_password
 from streams.clocks import TOLERANCE_S
 from streams.kafka.topics import newest_appends, show
-from streams.log.port import format_positions
+from streams.log.port import LogRefused, LogUnavailable, format_positions
 from streams.projection import check
 from streams.queries.freshness import lag
 from streams.queries.originals import Originals
@@ -42,7 +43,7 @@ def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
         )
         for subject, look in looks:
             found += checked(subject, look, cluster)
-    found += checked("server", server, url, "start one (`loopline collector`), or name it with --url")
+        found += checked("server", _server, cluster, url)
     return found
 
 
@@ -123,6 +124,19 @@ def _clock(cluster: Cluster) -> Findings:
     if not reasons:
         told = ", ".join(sorted(clocks.skews()))
         yield Finding("clock", OK, f"within {TOLERANCE_S:g} s as far as can be seen from here: {told}")
+
+
+def _server(cluster: Cluster, url: str) -> Findings:
+    """Whether there is a ready collector, of this log: another one would take in events for another log."""
+    said: str | None = None
+    with contextlib.suppress(NoAddress, NoAnswer), contextlib.closing(reach(url, timeout_s=10.0)) as service:
+        said = log_in(health(service))
+    with contextlib.suppress(LogUnavailable, LogRefused):
+        if said is not None and said != cluster.fingerprint():
+            do = "name a collector of this log with --url, or as `url` in the settings"
+            yield Finding("server", FAIL, f"{url} serves another log than {cluster.log_url}", do)
+            return
+    yield from server(url, "start one (`loopline collector`), or name it with --url")
 
 
 def _datasets(cluster: Cluster) -> Findings:

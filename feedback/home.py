@@ -167,6 +167,11 @@ class Home:
         sync_folder(self.path)
         return identity
 
+    def fingerprint(self) -> str:
+        """Which log is here, as its server says it. Raises HomeMissing."""
+        with contextlib.closing(self.open_log()) as log:
+            return log.identity.fingerprint
+
     def open_log(self, *, writable: bool = False) -> SqliteLog:
         """The log. Raises HomeMissing."""
         self.must_exist()

@@ -36,6 +36,10 @@ class Place(Protocol):
         """Where its releases lie."""
         ...
 
+    def fingerprint(self) -> str:
+        """Which log is here, as servers say it on `/healthz`. Raises NothingHere."""
+        ...
+
     def open_log(self) -> Log:
         """The log, to read from. Raises NothingHere."""
         ...

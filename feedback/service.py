@@ -6,7 +6,6 @@ them a command takes is left to `feedback.cli.connecting`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
@@ -115,11 +114,24 @@ def reach(url: str, timeout_s: float = TIMEOUT_S) -> OverHttp:
     return OverHttp(url, timeout_s, headers=value("headers"), ca_bundle=value("ca_bundle"), proxies=True)
 
 
+def health(service: Service) -> Answer:
+    """What a server says of itself. Raises NoAnswer, also for what a proxy says of a server that is away."""
+    answer = service.request("GET", "/healthz")
+    if answer.status >= 500:
+        raise NoAnswer(f"{service.name} answers {answer.status}")
+    return answer
+
+
+def log_in(answer: Answer) -> str | None:
+    """Which log a server serves, by what it says of itself; None when that does not say so."""
+    said = answer.json()
+    log = said.get("log") if isinstance(said, dict) else None
+    return log if isinstance(log, str) else None
+
+
 def serves(service: Service, place: Place) -> bool:
     """Whether a server serves the log that is at this place. Raises NoAnswer."""
-    said = service.request("GET", "/healthz").json()
-    with contextlib.closing(place.open_log()) as log:
-        return isinstance(said, dict) and said.get("log") == log.identity.fingerprint
+    return log_in(health(service)) == place.fingerprint()
 
 
 def address_of(host: str, port: int) -> str:

@@ -4,13 +4,16 @@
 that `--url` names; else, with a log on Kafka, the collector at the host and port; else the server that runs
 on the home; else it holds the home's lock and answers in process, through the very same application. What
 is asked is left to the commands.
+
+Somebody else's server may listen at an address. So one that is found by its address is asked which log it
+serves (`Compared`), wherever the settings name a log too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,12 +28,16 @@ from feedback.service import (
     OverHttp,
     Service,
     address_of,
+    health,
+    log_in,
     path_of,
     reach,
     serves,
 )
+from feedback.settings import without_password
 from loopline.answers import loopline_problem
 from loopline.errors import NotLoopline
+from streams.log.port import LogUnavailable
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
@@ -38,6 +45,10 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 2.0
 _LOCK_WAIT_S = 10.0
+
+
+class AnotherLog(Refused):
+    """A server serves another log than the one that the settings name."""
 
 
 def place_of(choices: Choices) -> Home | Cluster:
@@ -109,7 +120,7 @@ def works_here(choices: Choices) -> Home | Cluster:
     place = place_of(choices)
     if isinstance(place, Home) and choices["url"] is not None:
         if "url" in choices.given:
-            if _is_served(place, choices["url"]):
+            if is_served(place, choices["url"]):
                 return place
             raise click.UsageError(
                 "this works where the log is, not through a server: leave --url out and run it on the machine"
@@ -119,7 +130,7 @@ def works_here(choices: Choices) -> Home | Cluster:
     return place
 
 
-def _is_served(home: Home, url: str) -> bool:
+def is_served(home: Home, url: str) -> bool:
     """Whether a server that answers there serves the log of this home."""
     with contextlib.suppress(NoAnswer):
         if home.exists():
@@ -145,12 +156,14 @@ def connect(choices: Choices) -> Iterator[Service]:
 
 
 def _find(choices: Choices) -> Service:
-    url = choices["url"]
-    if url is not None:
-        return reach(url)
-    if cluster_of(choices) is not None:
-        return reach(address_of(choices["host"], choices["port"]))
+    url, cluster = choices["url"], cluster_of(choices)
     home = Home(choices.home)
+    if cluster is not None:
+        return Compared(reach(url or address_of(choices["host"], choices["port"])), cluster)
+    if url is not None:
+        # A home that nobody named says nothing about which server is meant.
+        named = choices.was_set("home") and home.exists()
+        return Compared(reach(url), home) if named else reach(url)
     running = running_server(home)
     if running is not None:
         return running
@@ -164,6 +177,81 @@ def _find(choices: Choices) -> Service:
         raise Unreachable(f"{error} It does not answer, though.") from None
     except HomeMissing as error:
         raise Unreachable(f"no server runs, and {error}") from None
+
+
+class Compared:
+    """A server that is asked which log it serves before it is asked or sent anything else.
+
+    One that serves another log than `place` has is refused. While it cannot be told, nothing is sent; what is
+    asked is asked all the same, and a note says so.
+    """
+
+    def __init__(self, service: Service, place: Home | Cluster) -> None:
+        self.name = service.name
+        self._service = service
+        self._place = place
+        self._is_known = self._is_noted = False
+
+    def request(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request and its answer. Raises NoAnswer, and Refused for a server of another log."""
+        if method == "GET":
+            self._compare_for_reading()
+        else:
+            self.compare()
+        return self._service.request(method, path, body, headers)
+
+    def close(self) -> None:
+        """Let go of the connection, and of what told which log it has to be."""
+        self._service.close()
+        self._place.close()
+
+    def compare(self) -> None:
+        """Raises Refused unless it is the log that is meant; NoAnswer when that may be known later."""
+        if self._is_known:
+            return
+        answer = health(self._service)
+        said = log_in(answer)
+        if said is None:
+            raise self._untold(answer)
+        try:
+            meant = self._place.fingerprint()
+        except LogUnavailable as error:
+            raise NoAnswer(f"{self._doubt()}: {without_password(str(error))}") from None
+        if said != meant:
+            raise AnotherLog(
+                f"{self.name} serves another log ({said}) than the one that is set ({meant}, of"
+                f" {self._place.name}), and was sent nothing: name a server of that log with --url or as"
+                " `url` in the settings, or correct what names the log"
+            )
+        self._is_known = True
+
+    def _compare_for_reading(self) -> None:
+        if self._is_noted:
+            return
+        try:
+            self.compare()
+        except AnotherLog:
+            raise
+        except (Refused, NoAnswer) as doubt:
+            # A server that is away is told as such.
+            health(self._service)
+            note(f"{str(doubt).rstrip('.')}. What it answers may be of another log.")
+            self._is_noted = True
+
+    def _doubt(self) -> str:
+        return f"it cannot be told whether {self.name} serves the log of {self._place.name}"
+
+    def _untold(self, answer: Answer) -> Refused:
+        """What to tell of a server that does not say which log it serves."""
+        said = answer.json()
+        if answer.status == 200 and isinstance(said, dict) and said.get("status") == "ok":
+            return Refused(
+                f"{self._doubt()}, for its version of Loopline does not say so: upgrade it, or leave the log"
+                " out of the settings and name the server alone"
+            )
+        return refusal(self._service, answer)
 
 
 def running_server(home: Home) -> OverHttp | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from feedback.cluster import Cluster
+from streams.log.port import LogUnavailable
 from tests.broker.deployment import Deployment
-from tests.feedback.running import event, lines, loopline, prediction, told, until
-from tests.kafka.broker import Cluster
+from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until
+from tests.kafka.broker import Cluster as Brokers
 from tests.postgres import create_database, drop_database
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(180)]
@@ -48,7 +52,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(kafka: Cluster, postgres_address: str) -> Iterator[Place]:
+def place(kafka: Brokers, postgres_address: str) -> Iterator[Place]:
     """A cluster with a collector and a worker, and a little in its log; shared by this module."""
     store = create_database(postgres_address)
     try:
@@ -125,6 +129,50 @@ def test_a_dataset_is_released_and_announced(place: Place) -> None:
     assert place.collector.get("/v1/datasets")[1]["items"][0]["name"] == "m@1"
     stages = [each["stage"] for each in place.told("feedback", "show", "e-c3")["items"][0]["timeline"]]
     assert "in_dataset" in stages
+
+
+def test_a_server_of_another_log_gets_no_event(place: Place, tmp_path: Path) -> None:
+    """An embedded server at the address: release and declaration are refused, and its log stays as it is."""
+    with server_on(tmp_path / "home") as other:
+        before = other.get("/readyz")[1]["position"]
+        for words in (
+            ["dataset", "release", "m", "--force"],
+            ["model", "declare", "m", "2", "--text"],
+            ["send", "-"],
+            ["waiting"],
+        ):
+            result = loopline(*words, *place.words, "--url", other.url, stdin=lines(prediction(1)))
+            assert result.exit_code == 1, result.stderr
+            assert f"{other.url} serves another log" in result.stderr
+        found = loopline("doctor", *place.words, "--url", other.url)
+        assert found.exit_code == 1
+        assert f"fail  server           {other.url} serves another log than kafka://" in found.stdout
+        assert other.get("/readyz")[1]["position"] == before
+    assert [item["name"] for item in place.told("dataset", "list")["items"]] == ["m@1"]
+
+
+def test_which_log_it_is_is_known_while_the_brokers_are_away(place: Place) -> None:
+    """The broker says it, else the views; the collector says the same; with neither nobody knows."""
+    log, store = place.deployment.variables["LOOPLINE_LOG"], place.deployment.variables["LOOPLINE_STORE"]
+    served = place.collector.get("/healthz")[1]["log"]
+    nobody = "kafka://127.0.0.1:1", "postgresql://loopline@127.0.0.1:1/loopline"
+    for pair in ((log, store), (log, nobody[1]), (nobody[0], store)):
+        with contextlib.closing(Cluster(*pair, "datasets")) as named:
+            assert named.fingerprint() == served
+    with contextlib.closing(Cluster(*nobody, "datasets")) as named, pytest.raises(LogUnavailable):
+        named.fingerprint()
+
+
+def test_a_release_without_a_collector_is_not_begun(place: Place) -> None:
+    """Nothing is published that could not be announced; what was is listed without a collector."""
+    refused = loopline("dataset", "release", "m", "--force", *place.words, "--port", "1")
+    assert refused.exit_code == 3
+    assert "http://127.0.0.1:1 does not answer" in refused.stderr
+    listed = loopline("dataset", "list", *place.words, "--port", "1")
+    assert listed.exit_code == 0, listed.stderr
+    assert "m@1" in listed.stdout
+    assert "m@2" not in listed.stdout
+    assert listed.stderr == ""
 
 
 def test_the_doctor_looks_at_brokers_topics_store_and_collector(place: Place) -> None:
