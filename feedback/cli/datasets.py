@@ -11,16 +11,29 @@ import msgspec
 
 from feedback.cli.answers import Stages, answer, table
 from feedback.cli.batches import Batch, Item
-from feedback.cli.connecting import ask, connect, pages, place_of, works_here
-from feedback.cli.endings import Refused
+from feedback.cli.connecting import (
+    Compared,
+    ask,
+    cluster_of,
+    connect,
+    is_served,
+    pages,
+    place_of,
+    works_here,
+)
+from feedback.cli.endings import Refused, Unreachable
+from feedback.cli.failures import told
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
 from feedback.cli.sending import Sender, Tally
+from feedback.datasets.errors import EventRefused, NotAnnounced
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of
 from feedback.home import Home
+from feedback.place import NothingHere
 from feedback.plurals import many
-from feedback.service import Service, path_of, serves
+from feedback.redaction import redacted
+from feedback.service import Service, path_of
 
 if TYPE_CHECKING:
     from feedback.datasets.release import Published
@@ -60,7 +73,7 @@ def _at_place(choices: Choices) -> Iterator[_AtPlace]:
             tally = Tally()
             sender.send(Batch([Item(0, msgspec.json.encode(event))]), tally)
             for item in tally.refused:
-                raise Refused(f"it was refused ({item.code}): {item.detail}")
+                raise EventRefused(item.code, item.detail)
 
         if isinstance(service, InProcess):
             yield _AtPlace(_shelf(choices), service.log, lambda: service.store, emit)
@@ -69,12 +82,9 @@ def _at_place(choices: Choices) -> Iterator[_AtPlace]:
                 f"a release is cut where the log is, and there is none at {place.path}: run this on the"
                 " machine of the server, with its --home; or name --log and --store"
             )
-        elif choices["url"] is not None and not serves(service, place):
-            raise Refused(
-                f"{service.name} serves another log than the one here: correct --url (LOOPLINE_URL), or leave"
-                " it out"
-            )
         else:
+            # Before hours of cutting, and not when the event is to be sent.
+            (service if isinstance(service, Compared) else Compared(service, place)).compare()
             with contextlib.closing(place.open_log()) as log:
                 yield _AtPlace(_shelf(choices), log, place.current_store, emit)
 
@@ -177,11 +187,17 @@ def _told(published: Published) -> list[str]:
 @click.argument("model", required=False)
 def list_command(choices: Choices, model: str | None) -> None:
     """List the released versions: of MODEL under every name, of MODEL.NAME, or of all."""
-    items = list(_remote(choices, model)) if choices["url"] else _local(choices, model)
+    items = _local(choices, model) if _is_here(choices) else list(_remote(choices, model))
     rows = [(item["name"], item["rows"], item.get("as_of"), item.get("content_hash")) for item in items]
     nothing = "Nothing was released yet." if model is None else f"Nothing was released of {model} yet."
     lines = table(("dataset", "rows", "as of", "content hash"), rows) if rows else [nothing]
     answer(choices, {"items": items}, lines)
+
+
+def _is_here(choices: Choices) -> bool:
+    """Whether the releases are looked at where they lie, and not through a server elsewhere."""
+    url = choices["url"]
+    return url is None or cluster_of(choices) is not None or is_served(Home(choices.home), url)
 
 
 def _remote(choices: Choices, model: str | None) -> Iterator[Any]:
@@ -209,18 +225,40 @@ def _announce_the_rest(choices: Choices, model: str | None) -> None:
     from feedback.datasets.catalogue import datasets, datasets_of
     from feedback.datasets.pages import put_pages
 
-    with _at_place(choices) as there, there.store().snapshot() as snapshot:
-        for each in datasets(there.shelf) if model is None else datasets_of(there.shelf, model):
-            put_pages(there.shelf, each)
-        for name in announce(snapshot, there.shelf, there.emit, model):
-            note(f"{name} was published and not in the log; it is now")
+    shelf = _shelf(choices)
+    for each in datasets(shelf) if model is None else datasets_of(shelf, model):
+        put_pages(shelf, each)
+    try:
+        if not _may_be_unannounced(choices, shelf, model):
+            return
+        with _at_place(choices) as there, there.store().snapshot() as snapshot:
+            for name in announce(snapshot, there.shelf, there.emit, model):
+                note(f"{name} was published and not in the log; it is now")
+    except Exception as error:
+        # What there is can be listed all the same.
+        refusal = error if isinstance(error, click.ClickException) else told(error)
+        if not isinstance(error, NotAnnounced) and not isinstance(refusal, Unreachable):
+            raise
+        note(f"whether every release is in the log is not certain: {redacted(str(error))}")
+
+
+def _may_be_unannounced(choices: Choices, shelf: Shelf, model: str | None) -> bool:
+    """Whether the views lack the event of a release, as far as that is known without a server."""
+    from feedback.datasets.announce import unannounced
+
+    with contextlib.closing(place_of(choices)) as place:
+        try:
+            with place.current_store().snapshot() as snapshot:
+                return any(unannounced(snapshot, shelf, model))
+        except NothingHere:
+            return True
 
 
 def _manifest(choices: Choices, name: str) -> Any:
     from feedback.datasets.catalogue import show
     from feedback.datasets.names import parse_name
 
-    if not choices["url"]:
+    if _is_here(choices):
         return show(_shelf(choices), name)
     dataset, version = parse_name(name)
     with connect(choices) as service:
@@ -311,7 +349,7 @@ def diff_command(choices: Choices, before: str, after: str) -> None:
     """
     from feedback.datasets.diff import diff
 
-    if choices["url"]:
+    if not _is_here(choices):
         raise Refused("versions are compared where their files are: leave --url (LOOPLINE_URL) out")
     found = diff(_shelf(choices), before, after)
     answer(choices, found.document(), found.lines())

@@ -6,13 +6,13 @@ event, which the next release or list of that model sends. How it is sent is lef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from feedback.datasets.catalogue import dataset_in, datasets, datasets_of, manifest, owner, versions
+from feedback.datasets.catalogue import Manifest, dataset_in, datasets, datasets_of, manifest, owner, versions
 from feedback.datasets.errors import NotAnnounced
 from feedback.datasets.shelf import Shelf
 from schemas.releases import release_of
@@ -25,7 +25,7 @@ KIND = "dataset.released"
 TYPE = f"loopline.{KIND}.v1"
 
 Emit = Callable[[dict[str, Any]], None]
-"""Puts a CloudEvent into the log; returns when it is there, or raises."""
+"""Puts a CloudEvent into the log; returns when it is there, or raises: EventRefused when it was refused."""
 
 _KIND = MODEL_EVENTS.columns.index("kind")
 _DATA = MODEL_EVENTS.columns.index("data")
@@ -66,12 +66,8 @@ def announced(snapshot: Snapshot, model: str) -> set[str]:
     return {release_of(msgspec.json.decode(row[_DATA])) for row in rows}
 
 
-def announce(snapshot: Snapshot, shelf: Shelf, emit: Emit, model: str | None = None) -> list[str]:
-    """Send the event of every release, of one model or all, that the views have none of; gives their names.
-
-    Raises NotAnnounced when one cannot be sent.
-    """
-    sent = []
+def unannounced(snapshot: Snapshot, shelf: Shelf, model: str | None = None) -> Iterator[Manifest]:
+    """The manifest of every release, of one model or all, of which the views have no event."""
     known: dict[str, set[str]] = {}
     for dataset in datasets(shelf) if model is None else datasets_of(shelf, model):
         whose = owner(shelf, dataset)
@@ -80,12 +76,20 @@ def announce(snapshot: Snapshot, shelf: Shelf, emit: Emit, model: str | None = N
         if whose[0] not in known:
             known[whose[0]] = announced(snapshot, whose[0])
         for version in versions(shelf, dataset):
-            if f"{dataset}@{version}" in known[whose[0]]:
-                continue
-            said = manifest(shelf, dataset, version)
-            try:
-                emit(event_of(said))
-            except Exception as error:
-                raise NotAnnounced(said["name"], error) from error
-            sent.append(said["name"])
+            if f"{dataset}@{version}" not in known[whose[0]]:
+                yield manifest(shelf, dataset, version)
+
+
+def announce(snapshot: Snapshot, shelf: Shelf, emit: Emit, model: str | None = None) -> list[str]:
+    """Send the event of every release, of one model or all, that the views have none of; gives their names.
+
+    Raises NotAnnounced when one cannot be sent.
+    """
+    sent = []
+    for said in unannounced(snapshot, shelf, model):
+        try:
+            emit(event_of(said))
+        except Exception as error:
+            raise NotAnnounced(said["name"], error) from error
+        sent.append(said["name"])
     return sent

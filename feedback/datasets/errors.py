@@ -54,14 +54,27 @@ class ReleaseMissing(DatasetError, LookupError):
         self.available = list(available)
 
 
+class EventRefused(DatasetError):
+    """The event of a release was refused, and is among the dead letters; sent again, it would be again."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"it was refused ({code}): {detail}")
+        self.code = code
+
+
 class NotAnnounced(DatasetError):
-    """The release is published, but its event could not be put into the log yet."""
+    """The release is published, but its event could not be put into the log yet; says what mends that."""
 
     def __init__(self, name: str, reason: object) -> None:
-        super().__init__(
-            f"{name} is published, but `dataset.released` could not be sent: {reason}."
-            " The next `loopline dataset list` or release sends it."
+        mended = (
+            f"`loopline dead-letters list --code {reason.code}` has it: once the reason is gone,"
+            " `loopline dead-letters replay` puts it into the log"
+            if isinstance(reason, EventRefused)
+            else "the model's next release sends it, and so does `loopline dataset list` where the settings"
+            " name this log and these releases"
         )
+        why = str(reason).rstrip(".")
+        super().__init__(f"{name} is published, but `dataset.released` could not be sent: {why}; {mended}.")
         self.name = name
 
 

@@ -1,0 +1,167 @@
+"""What a release says of an event that could not be sent is true, however the command reaches the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedback.cli.endings import Unreachable
+from feedback.cli.sending import Sender
+from feedback.datasets.errors import EventRefused, NotAnnounced
+from feedback.home import Home
+from tests.feedback.datasets.conftest import open_gate
+from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until
+
+PROMISE = "the model's next release sends it, and so does `loopline dataset list`"
+
+
+@pytest.fixture(autouse=True)
+def ungated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases are not judged: loading Great Expectations takes seconds."""
+    monkeypatch.setattr("feedback.datasets.release.judge", open_gate)
+
+
+def labelled(model: str) -> bytes:
+    """A declaration, and predictions with a label each."""
+    made = [
+        event("model.declared", f"d-{model}", model=model, model_version="1", output_shape={"text": True})
+    ]
+    for number in range(3):
+        each = prediction(f"{model}-{number}")  # type: ignore[arg-type]
+        each["data"] |= {"model": model, "input": number}
+        made.append(each)
+        said = {"prediction_id": each["data"]["prediction_id"], "person": "u", "label": "b"}
+        made.append(event("feedback.correction", f"c-{model}-{number}", **said))
+    return lines(*made)
+
+
+def in_datasets(at: Sequence[Any], model: str) -> list[str]:
+    """The releases that the views know a correction to be in."""
+    (item,) = told("feedback", "show", f"e-c-{model}-0", *at)["items"]
+    return [stage["dataset"] for stage in item["timeline"] if stage["stage"] == "in_dataset"]
+
+
+def released_and_not_announced(
+    at: Sequence[Any], model: str, monkeypatch: pytest.MonkeyPatch, fails: Exception | None = None
+) -> str:
+    """Send some labels, and release while the event cannot be sent; what the command says."""
+    assert told("send", "-", *at, stdin=labelled(model))["refused"] == 0
+
+    def send(*_: Any) -> None:
+        raise fails or Unreachable("the server hung up")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sender, "send", send)
+        result = loopline("dataset", "release", model, *at)
+    assert result.exit_code == 1, result.stderr
+    assert f"{model}@1 is published" in result.stderr
+    return result.stderr
+
+
+def the_promise_is_kept(at: Sequence[Any], model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release whose event could not be sent says that the next list sends it, and that does."""
+    assert PROMISE in released_and_not_announced(at, model, monkeypatch)
+    listed = loopline("dataset", "list", *at)
+    assert listed.exit_code == 0, listed.stderr
+    assert f"{model}@1 was published and not in the log; it is now" in listed.stderr
+    assert f"{model}@1 " in listed.stdout
+    until(lambda: in_datasets(at, model) == [f"{model}@1"], "the event in the views")
+    assert loopline("dataset", "list", *at).stderr == ""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home without a server."""
+    made = Home(tmp_path_factory.mktemp("unserved") / "home")
+    made.create(2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home with a server."""
+    with server_on(tmp_path_factory.mktemp("served") / "home") as running:
+        yield running.home
+
+
+def test_without_a_server_the_list_sends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Release and list hold the home's lock, one after the other."""
+    the_promise_is_kept(("--home", home.path), "m", monkeypatch)
+
+
+@pytest.mark.parametrize("how", ["home", "home-and-url", "file"])
+def test_beside_a_server_the_list_sends_it(
+    served: Home, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the settings name the server's address: the releases lie here all the same."""
+    server = served.server()
+    assert server is not None
+    at: tuple[Any, ...] = ("--home", served.path)
+    if how == "home-and-url":
+        at = (*at, "--url", server.url)
+    if how == "file":
+        # The folder .loopline is nothing that anybody named; the server that the file names serves its log.
+        (tmp_path / ".loopline").symlink_to(served.path)
+        (tmp_path / "loopline.toml").write_text(f'url = "{server.url}"\n')
+        monkeypatch.chdir(tmp_path)
+        at = ()
+    the_promise_is_kept(at, f"m-{how}", monkeypatch)
+    assert loopline("dataset", "diff", f"m-{how}@1", f"m-{how}@1", *at).exit_code == 0
+
+
+def test_the_next_release_sends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the message says; also when there is nothing new to release."""
+    at = ("--home", home.path)
+    released_and_not_announced(at, "next", monkeypatch)
+    assert not told("dataset", "release", "next", *at)["new"]
+    assert in_datasets(at, "next") == ["next@1"]
+
+
+def test_an_event_that_was_refused_is_no_matter_of_sending_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a dead letter, and the message says how to bring it into the log."""
+    refused = EventRefused("unknown_field", "there is no field `name`")
+    said = released_and_not_announced(("--home", home.path), "refused", monkeypatch, refused)
+    assert PROMISE not in said
+    assert "`loopline dead-letters list --code unknown_field`" in said
+    assert "loopline dead-letters replay" in said
+
+
+def test_with_an_address_alone_nothing_is_released_or_promised(
+    served: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release is cut where the log is; what was released elsewhere is listed as the server says."""
+    server = served.server()
+    assert server is not None
+    monkeypatch.chdir(tmp_path)
+    refused = loopline("dataset", "release", "m", "--url", server.url)
+    assert refused.exit_code == 2
+    assert "is published" not in refused.stderr
+    listed = told("dataset", "list", "--url", server.url)["items"]
+    assert {item["name"] for item in listed} <= {"m-home@1", "m-home-and-url@1", "m-file@1"}
+
+
+def test_a_list_is_given_though_nobody_can_be_reached(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be announced now is told, and keeps nobody from seeing what there is."""
+    at = ("--home", home.path)
+    released_and_not_announced(at, "later", monkeypatch)
+    lock = home.lock("tests")
+    monkeypatch.setattr("feedback.cli.connecting._LOCK_WAIT_S", 0.0)
+    try:
+        listed = loopline("dataset", "list", "later", *at)
+    finally:
+        lock.release()
+    assert listed.exit_code == 0, listed.stderr
+    assert "later@1" in listed.stdout
+    assert "whether every release is in the log is not certain" in listed.stderr
+
+
+def test_the_message_holds_for_who_calls_it_from_python() -> None:
+    """It promises what any caller can have: the next release, or the command on the same log and releases."""
+    said = str(NotAnnounced("m@1", ConnectionError("nobody listens.")))
+    assert "could not be sent: nobody listens; " in said
+    assert "where the settings name this log and these releases" in said
