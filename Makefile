@@ -13,7 +13,7 @@ TYPED   := loopline_platform.py $(ROOMS) $(CLIENT) $(wildcard benchmarks)
 
 # Much of a test run is waiting, for processes that die and brokers that come back: more tests at once than cores.
 JOBS         ?= 4
-SIDE_BY_SIDE := --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses $(JOBS)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test quick explore lint format bench soak lock clean

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 # Before anything that phones home is imported, here or in a process that a test starts.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -23,8 +22,10 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import side_by_side
+
 # Imported before the settings are taken away: it reads the name of a server.
-from tests.kafka.fixtures import kafka, kafka_cluster
+from tests.kafka.fixtures import end_unneeded, kafka, kafka_cluster, start_needed
 from tests.postgres import postgres, postgres_address, postgres_url
 
 __all__ = ["kafka", "kafka_cluster", "postgres", "postgres_address", "postgres_url"]
@@ -151,34 +152,31 @@ def _leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 # ------------------------------------------------------------------------------------------ side by side
 
-_BROKERS = {"kafka", "kafka_cluster"}
-_BROKER_GROUPS = 2
-"""So many processes run what needs brokers: each has brokers of its own, and those take long to start."""
 
-
-def _group(item: pytest.Item) -> str:
-    """Which tests go together: files do, and share what they start; what needs brokers has few groups."""
-    names = getattr(item, "fixturenames", ())
-    room = item.path.relative_to(_ROOT).parts[0] if item.path.is_relative_to(_ROOT) else ""
-    if room == "broker":
-        # Each has a deployment of its own.
-        return f"brokers {crc32(item.nodeid.encode()) % _BROKER_GROUPS}"
-    if not _BROKERS.isdisjoint(names) or item.get_closest_marker("broker"):
-        return f"brokers {crc32(str(item.path.name).encode()) % _BROKER_GROUPS}"
-    return item.nodeid if room == "crash" else str(item.path)
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes run the tests, ours decides which runs which."""
+    if config.pluginmanager.hasplugin("xdist") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(side_by_side.Plugin())
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes run the tests, what waits begins first: for brokers, and for the dying."""
+    """A first verdict has fewer tests, and several processes an order of their own."""
     if config.getoption("quick", False):
         _leave_out_slow(config, items)
-    if config.getoption("dist", "no") == "no" and not hasattr(config, "workerinput"):
-        return
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: (not groups[item].startswith("brokers "), "/crash/" not in groups[item]))
+    side_by_side.order(config, items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test finds the brokers that it names running."""
+    start_needed(item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Brokers that nobody waits for end."""
+    end_unneeded(item.config, nextitem)
 
 
 # ------------------------------------------------------------------------------------------ no silent skips
