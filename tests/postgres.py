@@ -12,7 +12,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+
+from tests.ports import free_port
 
 # Read when this is imported: conftest takes the variables of that prefix away from the tests.
 NAMED = os.environ.get("LOOPLINE_TEST_POSTGRES")
@@ -72,9 +73,7 @@ class PostgresServer:
         self._log = self._folder / "log"
         self._password = secrets.token_urlsafe(12)
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         try:
             self._initialise()
         except BaseException:

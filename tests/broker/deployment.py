@@ -29,8 +29,8 @@ from typing import Any, Self
 
 import psycopg
 
-from tests.crash.checking import free_port
 from tests.feedback.running import COMMAND, PATIENCE_S, until
+from tests.ports import free_port
 
 _END_S = 30.0
 

@@ -19,14 +19,17 @@ from loopline import spool as spools
 from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
 from tests.clients.fake_server import FakeServer
-from tests.clients.test_sending import free_port
 from tests.clients.test_spooling import until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 SPEAKING = """
-import os, sys
+import os, signal, sys
 from loopline import Client
+
+# Who runs the tests may have had them ignore it (nohup).
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 client = Client(sys.argv[1], "/test/product", spool=sys.argv[2], spool_sync=sys.argv[3], linger=0.001)
 for number in range(100_000):

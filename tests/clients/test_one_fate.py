@@ -19,7 +19,7 @@ from loopline.sender import Sender
 from loopline.spool import Spool
 from tests.clients.conftest import Make
 from tests.clients.fake_server import FakeServer, serving
-from tests.clients.test_sending import free_port
+from tests.ports import free_port
 
 EVENTS = [b'{"id":"e-%d"}' % number for number in range(10)]
 Break = Callable[[pytest.MonkeyPatch], None]

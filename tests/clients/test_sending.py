@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import socket
 import subprocess
 import sys
 import threading
@@ -19,14 +18,7 @@ from loopline import Client, outbox
 from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
 from tests.clients.fake_server import FakeServer, serving
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+from tests.ports import free_port
 
 
 def settled(client: Client) -> dict[str, int]:

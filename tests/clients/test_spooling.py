@@ -17,7 +17,7 @@ from loopline.errors import SpoolUnavailable
 from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
 from tests.clients.fake_server import FakeServer, serving
-from tests.clients.test_sending import free_port
+from tests.ports import free_port
 
 
 def until(true: object, seconds: float = 5.0) -> None:

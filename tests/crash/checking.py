@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +10,7 @@ from typing import Any
 
 from tests.crash.load import BATCH, Load
 from tests.feedback.running import Running, loopline, until
-
-
-def free_port() -> int:
-    """A port that nobody listens on, so that a server can come back to where it was."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 class Server:

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 RUN = ("bash", "python")
@@ -113,7 +114,7 @@ class Follower:
         self._page = page
         self._folder = folder / "reader"
         self._folder.mkdir()
-        self._swaps = {port: str(_free_port()) for port in PORTS} | dict(places or {})
+        self._swaps = {port: str(free_port()) for port in PORTS} | dict(places or {})
         self._programs: list[subprocess.Popen[str]] = []
         self._python: subprocess.Popen[str] | None = None
         self._collects = ""
@@ -260,13 +261,6 @@ def _ready(url: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port
 
 
 def _tools(folder: Path) -> Path:
