@@ -1,4 +1,4 @@
-"""Kafka brokers for tests and benchmarks: formatted, started, stopped, killed, frozen; KRaft, on free ports.
+"""Kafka brokers for tests and benchmarks: started, stopped, killed, frozen; KRaft, on free ports.
 
     with Cluster() as kafka:                    # one broker; Cluster(3) for three
         kafka.bootstrap                         # "127.0.0.1:21034"
@@ -13,28 +13,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from tests.kafka.jars import KafkaMissing, kafka_jars
+from tests.kafka.prepared import prepared, random_id
 from tests.kafka.secured import certificates, listener_settings, openssl_is_here
+from tests.ports import free_port
 
 READY_S = 60.0
 QUICK_START = ("-XX:TieredStopAtLevel=1",)
 """Less compiling: up sooner, slower under load. Benchmarks give `jvm=()`."""
 
-# Below the range that the system hands out to connections: a stopped broker's port stays its own.
-_PORTS = range(20000, 32000)
 _LOG4J = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="ERROR">
   <Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
@@ -47,21 +44,12 @@ class BrokerFailed(Exception):
     """A broker did not come up; the text has the end of its log."""
 
 
-def _free_ports(count: int) -> list[int]:
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in ports:
-                ports.append(port)
-    return ports
-
-
 class Broker:
     """One broker, which is a controller too. Made by `Cluster`."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], heap: str, jvm: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], cluster_id: str, heap: str, jvm: Sequence[str]
+    ) -> None:
         self.id = int(settings["node.id"])
         self.port = int(settings["listeners"].split(",")[0].rpartition(":")[2])
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -69,27 +57,13 @@ class Broker:
         self.data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
+        begin = prepared()
+        begin.format(self.data, cluster_id, self.id)
         (folder / "log4j2.xml").write_text(_LOG4J)
         lines = [f"{name}={value}\n" for name, value in {**settings, "log.dirs": str(self.data)}.items()]
         (folder / "server.properties").write_text("".join(lines))
-        self._java = [
-            "java",
-            f"-Xmx{heap}",
-            "-XX:+UseSerialGC",
-            "-Xshare:auto",
-            f"-Dlog4j2.configurationFile={folder / 'log4j2.xml'}",
-            *jvm,
-            "-cp",
-            f"{kafka_jars()}/*",
-        ]
-
-    def format(self, cluster_id: str) -> subprocess.Popen[bytes]:
-        """Begin to format the data folder; the caller waits for the process."""
-        command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c"]
-        with (self.folder / "out").open("ab") as out:
-            return subprocess.Popen(
-                [*self._java, *command, str(self.folder / "server.properties")], stdout=out, stderr=out
-            )
+        logs = f"-Dlog4j2.configurationFile={folder / 'log4j2.xml'}"
+        self._java = [*begin.java, f"-Xmx{heap}", logs, *jvm]
 
     @property
     def pid(self) -> int:
@@ -202,10 +176,11 @@ class Cluster:
     ) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kafka-"))
-        ports = _free_ports(4 * brokers)
+        ports = [free_port() for _ in range(4 * brokers)]
         places = {node: ports[4 * node - 4 : 4 * node] for node in range(1, brokers + 1)}
         voters = ",".join(f"{node}@127.0.0.1:{controller}" for node, (_, controller, *_) in places.items())
         self.certificates = certificates(self.folder) if secured and openssl_is_here() else None
+        cluster_id = random_id()
         self.brokers = [
             Broker(
                 self.folder / f"broker{node}",
@@ -217,6 +192,7 @@ class Cluster:
                     **self._listeners(*places[node]),
                     **(settings or {}),
                 },
+                cluster_id,
                 heap,
                 jvm,
             )
@@ -225,10 +201,6 @@ class Cluster:
         self.logins = ",".join(f"localhost:{login}" for _, _, login, _ in places.values())
         self.mutual = ",".join(f"localhost:{mutual}" for _, _, _, mutual in places.values())
         self.bootstrap = ",".join(broker.bootstrap for broker in self.brokers)
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        for formatting in [broker.format(cluster_id) for broker in self.brokers]:
-            if formatting.wait(READY_S) != 0:
-                raise BrokerFailed((self.brokers[0].folder / "out").read_text(errors="replace")[-3000:])
 
     def _listeners(self, port: int, controller: int, login: int, mutual: int) -> Mapping[str, str]:
         if self.certificates is None:

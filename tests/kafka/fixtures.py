@@ -15,7 +15,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kafka.broker import Cluster
-from tests.kafka.jars import KafkaMissing, kafka_jars
+from tests.kafka.jars import KafkaMissing
+from tests.kafka.prepared import prepared
 
 
 def unique_prefix() -> str:
@@ -45,7 +46,7 @@ def end_unneeded(config: pytest.Config, next_item: pytest.Item | None) -> None:
 
 def _cluster(fixture: str, brokers: int) -> Iterator[Cluster]:
     try:
-        kafka_jars()
+        prepared()
     except KafkaMissing as missing:
         pytest.skip(str(missing))
     with Cluster(brokers, secured=brokers == 1) as cluster:
