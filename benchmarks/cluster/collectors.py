@@ -32,7 +32,7 @@ def measure(scale: Scale) -> list[Row]:
         generator.run(Load(port, requests, _CONNECTIONS, batch=BATCH, seed=next(seeds)))
 
     with (
-        services(scale.folder) as run,
+        services(scale) as run,
         deployment(run) as loopline,
         collector(scale.folder) as embedded,
     ):

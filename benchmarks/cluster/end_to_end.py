@@ -38,7 +38,7 @@ def measure_sustained(scale: Scale) -> list[Row]:
     """The row: events a second that came into the views, from the first request to the last view."""
     requests = int(scale.sustained_seconds * A_SECOND * _OFFERED / BATCH)
     pace = A_SECOND * _OFFERED / BATCH
-    with services(scale.folder) as run, deployment(run, partitions=_PARTITIONS) as loopline:
+    with services(scale) as run, deployment(run, partitions=_PARTITIONS) as loopline:
         loopline.work()
         collector = loopline.collect()[0]
         with Watch(run, loopline) as watch:
@@ -85,7 +85,7 @@ def measure_scaling(scale: Scale) -> list[Row]:
     records = list(blocks(Workload().events(events), partitions=_PARTITIONS))
     rounds = max(scale.cluster_rounds - 2, 1)
     used: dict[int, list[dict[str, float]]] = {1: [], 2: []}
-    with services(scale.folder) as run:
+    with services(scale) as run:
         costs = in_turns(
             {
                 "one": lambda: _caught_up(run, records, 1, used[1]),

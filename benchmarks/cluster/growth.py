@@ -77,7 +77,7 @@ def fitted(points: Sequence[Point], name: str) -> tuple[float, float]:
 def measure(scale: Scale) -> list[Row]:
     """The row: what the last events cost worker and PostgreSQL over what the first hundred thousand cost."""
     started = time.perf_counter()
-    with services(scale.folder) as run_on:
+    with services(scale) as run_on:
         points = run(run_on, scale.cluster_growth, tell=not scale.quick)
     steady = [point for point in points if point.events >= min(100_000, scale.cluster_growth)]
     fits = {name: fitted(steady, name) for name in _NAMES}

@@ -1,7 +1,8 @@
 """A real broker and a real PostgreSQL for one group of rows, and what CPU they used.
 
 Both are started as their defaults say, on free ports of this machine, with data in a folder that goes with
-them. The broker's Java compiles as in production. How they are filled and read is left to the rows.
+them. The broker's Java compiles as in production, but in a quick run, whose numbers say nothing. How they are
+filled and read is left to the rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import NamedTuple
 import psycopg
 
 from benchmarks.measuring import cpu_of, cpu_of_tree
-from tests.kafka.broker import Cluster
+from benchmarks.scale import Scale
+from tests.kafka.broker import QUICK_START, Cluster
 from tests.postgres import PostgresServer
 
 _SETTINGS = {
@@ -54,10 +56,11 @@ class Services(NamedTuple):
 
 
 @contextlib.contextmanager
-def services(folder: str) -> Iterator[Services]:
+def services(scale: Scale) -> Iterator[Services]:
     """A broker and a PostgreSQL that go with the context."""
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        broker = Cluster(settings=_SETTINGS, heap="1g", jvm=(), folder=Path(place) / "kafka")
+    with tempfile.TemporaryDirectory(dir=scale.folder) as place:
+        jvm = QUICK_START if scale.quick else ()
+        broker = Cluster(settings=_SETTINGS, heap="1g", jvm=jvm, folder=Path(place) / "kafka")
         with broker, PostgresServer(folder=_for_others(Path(place))) as server:
             yield Services(broker, server)
 

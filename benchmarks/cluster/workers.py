@@ -123,7 +123,7 @@ def measure(scale: Scale) -> list[Row]:
     fewer = max(events // 4, 500)
     items = Workload().events(events)
     rounds = scale.cluster_rounds
-    with services(scale.folder) as run:
+    with services(scale) as run:
         sides = Sides(run, scale.folder)
         collected = collect(run, events)
         topic = sides.topic(singles(items))

@@ -20,6 +20,9 @@ from benchmarks.measuring import cpu_of_machine, cpu_of_tree
 from benchmarks.workload import Workload
 from schemas.identity import partition_of, prediction_key
 from streams.log.block import raw_items
+from tests.kafka.jars import KafkaMissing
+from tests.kafka.prepared import prepared
+from tests.postgres import PostgresMissing, binaries
 
 _ROWS = {
     "cluster-faust": {"cluster-faust", "cluster-faust-both", "cluster-single", "cluster-quix"},
@@ -126,8 +129,14 @@ def test_the_figure_is_svg_that_tells_measured_from_extended():
 @pytest.mark.peer
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("group", list(_ROWS))
-def test_a_quick_run_measures_the_distributed_rows(group, tmp_path, kafka, postgres):
+def test_a_quick_run_measures_the_distributed_rows(group, tmp_path):
     """Each row has a number and leaves nothing behind; which verdict it gets is not judged here."""
+    # A run starts servers of its own.
+    for needed, missing in ((prepared, KafkaMissing), (binaries, PostgresMissing)):
+        try:
+            needed()
+        except missing as reason:
+            pytest.skip(str(reason))
     figure = tmp_path / "growth.svg"
     place = tmp_path / "place"
     place.mkdir()
