@@ -233,12 +233,13 @@ def test_a_manifest_that_cannot_be_found_leaves_it_open(where: str, monkeypatch:
 
 def test_more_objects_than_a_page_holds(s3: S3) -> None:
     """A listing goes on behind the first thousand."""
-    where = s3.uri(f"many/{uuid4().hex}")
-    objects = seen(where).objects
+    prefix = f"many/{uuid4().hex}"
+    objects = seen(s3.uri(prefix)).objects
+    objects.write(f"{MODEL}/1/a", b"{}")
     for number in range(1, 340):
         for name in ("a", "b", "manifest.json"):
-            objects.write(f"{MODEL}/{number}/{name}", b"{}")
-    assert seen(where).versions(MODEL) == list(range(1, 340))
+            s3.put(f"{prefix}/{MODEL}/{number}/{name}", b"{}")
+    assert seen(s3.uri(prefix)).versions(MODEL) == list(range(1, 340))
     assert len(objects.listed(MODEL)) == 339
 
 
