@@ -12,8 +12,11 @@ from tests.test_conftest import DRAWN
 
 
 @pytest.fixture(autouse=True)
-def profiles(tmp_path: Path) -> None:
-    """The made-up tests know the project's ways to draw."""
+def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up tests know the project's ways to draw, and load the plugins that their settings name."""
+    # The others take seconds to load.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_timeout,_hypothesis_pytestplugin")
     (tmp_path / "conftest.py").write_text('"""Made up."""\nimport tests.conftest\n')
 
 
