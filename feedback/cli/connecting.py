@@ -79,14 +79,20 @@ def cluster_of(choices: Choices) -> Cluster | None:
     # Loaded late: most commands work on a home.
     from feedback.cluster import Cluster
 
-    running = click.get_current_context(silent=True)
     return Cluster(
         log,
         store,
         choices["datasets"] or Home(choices.home).datasets,
         security_of(choices),
-        called=running.command_path if running is not None else "loopline command",
+        called=_running(),
     )
+
+
+def _running() -> str:
+    """The command that is running, for whoever looks at the database's connections."""
+    context = click.get_current_context(silent=True)
+    words = context.command_path.split()[1:] if context is not None else []
+    return " ".join(["loopline", *(words or ["command"])])
 
 
 def security_of(choices: Choices) -> Security:

@@ -23,7 +23,13 @@ _CONNECT_S, _ANSWER_S, _ATTEMPTS = 3.0, 5.0, 3
 PIECE = 4 * 1024 * 1024
 """What is read or written at a time, in bytes."""
 
+# By the first of these that the message holds.
 _ADVICE = {
+    "subject name": "Its certificate is of another host: write `endpoint_override` as it names it.",
+    "curlCode: 60": "Its certificate is not trusted: name the file of the authority that signed it by"
+    " `tls_ca_file_path=FILE` in the address.",
+    "curlCode: 77": "The file that `tls_ca_file_path` names cannot be read as certificates in PEM.",
+    "curlCode: 35": "It does not speak TLS there: is its port right, or should it be `scheme=http`?",
     "NETWORK_CONNECTION": "Is it running, and is its address (`endpoint_override`, `scheme`) right?",
     "NO_SUCH_BUCKET": "Create the bucket, or name another one.",
     "ACCESS_DENIED": "Look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and at what they may do.",

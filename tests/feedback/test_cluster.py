@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from feedback.cluster import Cluster
 from streams.log.port import LogUnavailable
 from tests.broker.deployment import Deployment
+from tests.docs.pages import ROOT
 from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until
 from tests.kafka.broker import Cluster as Brokers
 from tests.postgres import create_database, drop_database
@@ -197,6 +201,35 @@ def test_the_doctor_looks_at_brokers_topics_store_and_collector(place: Place) ->
     assert "3 partitions" in result.stdout
     password = place.deployment.variables["LOOPLINE_STORE"].split(":")[2].split("@")[0]
     assert password not in result.stdout
+
+
+def test_connections_to_postgresql_are_those_that_the_page_says(place: Place) -> None:
+    """Whoever plans `max_connections` believes the table: it holds while many read at once."""
+    page = (ROOT / "docs" / "how-to" / "scale.md").read_text()
+    said = {
+        kind: (int(idle), int(busy))
+        for kind, idle, busy in re.findall(
+            r"^\| `(loopline \w+)` \|.*\| (\d+) \| (\d+) \|$", page, re.MULTILINE
+        )
+    }
+    assert said.keys() == {"loopline collector", "loopline worker"}
+
+    def seen() -> dict[str, int]:
+        with psycopg.connect(place.deployment.variables["LOOPLINE_STORE"]) as connection:
+            rows = connection.execute(
+                "SELECT application_name, count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() GROUP BY 1"
+            ).fetchall()
+        return dict(rows)
+
+    paths = ["/v1/counts", "/v1/waiting", "/v1/predictions", "/v1/labels/m", "/readyz"] * 4
+    with ThreadPoolExecutor(len(paths)) as readers:
+        for answer in [readers.submit(place.collector.get, path) for path in paths * 3]:
+            assert answer.result()[0] == 200
+        busy = seen()
+    assert busy.keys() == said.keys()
+    for kind, (idle, most) in said.items():
+        assert idle <= busy[kind] <= most, (kind, busy)
 
 
 def test_topics_are_shown_and_another_number_of_partitions_is_refused(place: Place) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -52,6 +54,38 @@ def silent_store() -> Iterator[str]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         yield f"s3://{BUCKET}/x?{connection(*listening.getsockname())}"
+
+
+@contextlib.contextmanager
+def s3_over_tls(certificate: Path) -> Iterator[int]:
+    """The same over HTTPS, beside `s3_server`, whose buckets it has; gives its port.
+
+    `certificate` is a file with its key too.
+    """
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server(
+        "127.0.0.1",
+        0,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=MotoRequestHandler,
+        ssl_context=(str(certificate), str(certificate)),
+    )
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        serving.join()
 
 
 @contextlib.contextmanager

@@ -10,18 +10,21 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
 
+from feedback.datasets import bucket
 from feedback.datasets.catalogue import list_releases, show
 from feedback.datasets.claims import Claims
 from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.objects import Objects, ObjectShelf
 from feedback.datasets.shelves import shelf_of
-from tests.feedback.datasets.s3 import S3, connection, s3_server
+from tests.feedback.datasets.s3 import BUCKET, S3, connection, s3_over_tls, s3_server
 from tests.feedback.datasets.shelf_contract import ShelfContract, contents, made, publish
 from tests.feedback.datasets.world import MODEL
+from tests.kafka.secured import certificates, openssl_is_here
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +291,33 @@ def test_a_store_that_never_answers_is_given_up(s3: S3) -> None:
         with pytest.raises(ShelfUnreachable, match="cannot be reached"):
             shelf_of(where).versions(MODEL)
         assert time.monotonic() - started < 40
+
+
+@pytest.mark.skipif(not openssl_is_here(), reason="openssl makes the certificates")
+@pytest.mark.usefixtures("s3")
+def test_a_store_behind_tls_is_trusted_by_a_file_and_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A private authority is named in the address; a wrong certificate, host or file is said as such."""
+    monkeypatch.setattr(bucket, "_ATTEMPTS", 1)
+    files = certificates(tmp_path)
+    with s3_over_tls(files.broker) as port:
+
+        def at(host: str, **more: object) -> str:
+            query = urlencode({"endpoint_override": f"{host}:{port}", "region": "us-east-1", **more})
+            return f"s3://{BUCKET}/tls/{uuid4().hex}?{query}"
+
+        trusted = shelf_of(at("localhost", tls_ca_file_path=files.ca))
+        version = publish(trusted)
+        assert trusted.read(MODEL, version, "train.parquet") == b"rows"
+        for elsewhere, advice in (
+            (at("localhost"), "tls_ca_file_path=FILE"),
+            (at("localhost", tls_ca_file_path=files.stranger), "tls_ca_file_path=FILE"),
+            (at("127.0.0.1", tls_ca_file_path=files.ca), "as it names it"),
+            (at("localhost", tls_ca_file_path=tmp_path / "none"), "cannot be read"),
+        ):
+            with pytest.raises(ShelfUnreachable, match=advice):
+                list_releases(shelf_of(elsewhere))
 
 
 def test_a_bucket_that_is_not_there_is_named(s3: S3) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,39 +16,24 @@ from streams.store.postgres import PostgresStores, StoreUnavailable, StoreUnread
 from streams.store.postgres import connections as module
 from streams.store.postgres.connections import Connections
 from streams.store.postgres.errors import translated
+from tests.kafka.secured import Certificates, certificates, openssl_is_here
 from tests.postgres import PostgresServer
 from tests.streams.storing import IDENTITY
 
-_MAKE = "openssl req -x509 -newkey rsa:2048 -nodes -days 2"
-_AUTHORITY = f"{_MAKE} -subj /CN=authority -keyout ca.key -out ca.crt"
-_SERVER = (
-    f"{_MAKE} -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    " -addext basicConstraints=critical,CA:FALSE -CA ca.crt -CAkey ca.key -keyout server.key -out server.crt"
-)
-
-
-def certificates(folder: Path) -> Path:
-    """The certificate of an authority, beside `server.crt` for localhost, which it signed, and its key."""
-    for command in (_AUTHORITY, _SERVER):
-        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    return folder / "ca.crt"
-
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority that signed a certificate for localhost; and another one beside it that did not."""
-    folder = tmp_path_factory.mktemp("certificates")
-    (folder / "other").mkdir()
-    shutil.copy(certificates(folder / "other"), folder / "other.crt")
-    return certificates(folder)
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, a certificate for localhost that it signed, and a stranger."""
+    if not openssl_is_here():
+        pytest.skip("openssl makes the certificates")
+    return certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
-def encrypting(own_server: PostgresServer, authority: Path) -> Iterator[PostgresServer]:
+def encrypting(own_server: PostgresServer, made: Certificates) -> Iterator[PostgresServer]:
     """The run's own server, with TLS on until the test ends."""
-    for name in ("server.crt", "server.key"):
-        own_server.give(authority.with_name(name))
-    own_server.set(ssl="on")
+    own_server.give(made.broker)
+    own_server.set(ssl_cert_file=made.broker.name, ssl_key_file=made.broker.name, ssl="on")
     yield own_server
     own_server.set(ssl="off")
 
@@ -65,12 +48,12 @@ def said(url: str) -> str:
 
 
 def test_each_connection_is_encrypted_and_knows_the_server(
-    encrypting: PostgresServer, authority: Path, monkeypatch: pytest.MonkeyPatch
+    encrypting: PostgresServer, made: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the address or by the environment; catalogue, snapshots and transactions alike."""
     plain = encrypting.fresh_database()
     named = plain.replace("127.0.0.1", "localhost")
-    stores = PostgresStores(f"{named}?sslmode=verify-full&sslrootcert={authority}", called="loopline test")
+    stores = PostgresStores(f"{named}?sslmode=verify-full&sslrootcert={made.ca}", called="loopline test")
     store = stores.for_work(IDENTITY)
     with store.snapshot(), store.transaction([0]), psycopg.connect(plain) as looking:
         rows = looking.execute(
@@ -81,22 +64,21 @@ def test_each_connection_is_encrypted_and_knows_the_server(
     stores.close()
     assert rows == [(True, 3)]
     monkeypatch.setenv("PGSSLMODE", "verify-full")
-    monkeypatch.setenv("PGSSLROOTCERT", str(authority))
+    monkeypatch.setenv("PGSSLROOTCERT", str(made.ca))
     PostgresStores(named).close()
     assert 'does not match host name "127.0.0.1"' in said(plain)
 
 
 def test_what_is_wrong_with_a_certificate_is_said_with_what_to_do(
-    encrypting: PostgresServer, authority: Path
+    encrypting: PostgresServer, made: Certificates
 ) -> None:
     """An authority that is not known, a file that is missing, another host: one sentence each."""
     named = encrypting.url.replace("127.0.0.1", "localhost")
-    other = authority.with_name("other.crt")
-    unknown = said(f"{named}?sslmode=verify-full&sslrootcert={other}")
+    unknown = said(f"{named}?sslmode=verify-full&sslrootcert={made.stranger}")
     assert "certificate verify failed" in unknown
     assert "sslrootcert=FILE" in unknown
-    assert "sslrootcert=FILE" in said(f"{named}?sslmode=verify-full&sslrootcert={other}.missing")
-    elsewhere = said(f"{encrypting.url}?sslmode=verify-full&sslrootcert={authority}")
+    assert "sslrootcert=FILE" in said(f"{named}?sslmode=verify-full&sslrootcert={made.ca}.missing")
+    elsewhere = said(f"{encrypting.url}?sslmode=verify-full&sslrootcert={made.ca}")
     assert "Write the host in the address as the certificate names it" in elsewhere
 
 
