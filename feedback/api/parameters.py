@@ -93,8 +93,11 @@ class Parameters:
             raise InvalidRequest(str(error)) from None
 
 
-def after(request: Request, log: LogIdentity) -> dict[int, int]:
-    """The positions that a read waits for; empty when it waits for none."""
+def after(request: Request, log: LogIdentity, *, grows: bool = False) -> dict[int, int]:
+    """The positions that a read waits for; empty when it waits for none.
+
+    `grows`: the log may go on to another epoch, in which other servers may be already.
+    """
     texts = request.query_params.getlist("after")
     if not texts:
         return {}
@@ -106,7 +109,7 @@ def after(request: Request, log: LogIdentity) -> dict[int, int]:
         raise InvalidRequest(f"`after` is no position: {error}") from None
     partitions = log.first + log.partitions
     for partition in positions:
-        if partition != DEAD and partition >= partitions:
+        if partition != DEAD and partition >= partitions and not grows:
             raise InvalidRequest(f"`after` names partition {partition} and this log has {partitions}")
     return positions
 

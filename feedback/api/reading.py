@@ -81,7 +81,7 @@ async def read(
 ) -> Any:
     """What `query` answers from a view that covers the request's `after`. Raises NotCaughtUp after 5 s."""
     services = services_of(request)
-    wanted = after(request, services.log.identity)
+    wanted = after(request, services.log.identity, grows=not services.own_views)
     deadline, pause = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
     while True:
         found, answer = await on_thread(readers, lambda: _try(services, wanted, query, dated=dated))
@@ -96,7 +96,7 @@ async def read(
 async def caught_up(request: Request) -> None:
     """Wait for the request's `after`, if it has one; else the views are not asked."""
     services = services_of(request)
-    if after(request, services.log.identity):
+    if after(request, services.log.identity, grows=not services.own_views):
         await read(request, lambda view: None, services.threads.views)
 
 

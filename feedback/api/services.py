@@ -119,15 +119,16 @@ class View(NamedTuple):
     def freshness(self) -> dict[str, str | None]:
         """`complete_up_to` and `mature_up_to`, of what is in the views."""
         positions, days = self.snapshot.positions(), self.services.maturity_days
+        identity = self.services.log.identity
+        epochs = identity.epochs()
         if self.ends is not None:
             ahead_s = max((skew.seconds for skew in self.services.clocks.skews().values()), default=0.0)
             ahead = int(max(0.0, ahead_s) * SECOND)
             instant = self.ends.instant(self.services.clock(), self.services.ends.moment(), ahead)
-            return freshness(positions, self.ends.ends, instant, days)
+            return freshness(positions, self.ends.ends, instant, days, epochs)
         # Whatever the views have not seen of any partition is not known to be nothing.
-        identity = self.services.log.identity
         endless = dict.fromkeys((*range(identity.first + identity.partitions), DEAD), sys.maxsize)
-        return freshness(positions, endless, self.now, days)
+        return freshness(positions, endless, self.now, days, epochs)
 
 
 def services_of(request: Request) -> Services:

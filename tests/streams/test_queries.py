@@ -82,6 +82,28 @@ def test_complete_up_to_is_the_slowest_partition_that_lags() -> None:
     assert complete_up_to({}, {0: 0}, 1000) == 1000
 
 
+def test_complete_up_to_goes_on_from_epoch_to_epoch() -> None:
+    """What lies in an epoch came after all of the one before, so one with nothing applied is no riddle."""
+    epochs = [range(2), range(2, 5)]
+    ends = {0: 5, 1: 5, 2: 3, 3: 0, 4: 1}
+    first = {0: _applied(5, 700), 1: _applied(5, 900)}
+    # The old epoch is being finished: the new one's blocks came later than what lags there.
+    assert complete_up_to(first | {0: _applied(4, 600)}, ends, 2000, epochs) == 600
+    assert complete_up_to({1: _applied(5, 900)}, ends, 2000, epochs) is None
+    # It is finished, and nothing of the new one is applied; then some partitions of it.
+    assert complete_up_to(first, ends, 2000, epochs) == 900
+    assert complete_up_to(first | {2: _applied(2, 1100)}, ends, 2000, epochs) == 900
+    assert complete_up_to(first | {2: _applied(2, 1100), 4: _applied(1, 1300)}, ends, 2000, epochs) == 1100
+    assert complete_up_to(first | {2: _applied(3, 1200), 4: _applied(1, 1300)}, ends, 2000, epochs) == 2000
+    # Where the log ends is not known: an epoch that the views have left is over all the same.
+    endless = dict.fromkeys(range(5), 99)
+    entered = first | {2: _applied(2, 1100), 3: _applied(1, 1150), 4: _applied(1, 1300)}
+    assert complete_up_to(entered, endless, 2000, epochs) == 1100
+    # Refused items have no epoch; partitions that no epoch has are those of one that is not known yet.
+    assert complete_up_to(first, {0: 5, 1: 5, DEAD: 1}, 2000, epochs[:1]) is None
+    assert complete_up_to(first, ends, 2000, epochs[:1]) == 900
+
+
 def test_what_is_mature_is_two_weeks_older() -> None:
     """Both instants are told as times, or not at all."""
     now = 100 * DAY
