@@ -253,12 +253,8 @@ def advance(
 
 def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
     """The ends of the oldest epoch that is not applied up to them, and of the refused items."""
-    for epoch in log.identity.epochs():
-        if any(standing[partition] < ends[partition] for partition in epoch if partition in ends):
-            return {
-                partition: end for partition, end in ends.items() if partition in epoch or partition == DEAD
-            }
-    return ends
+    epoch = log.identity.unfinished(standing, ends)
+    return {partition: end for partition, end in ends.items() if partition in epoch or partition == DEAD}
 
 
 def apply(store: Store, batch: Batch) -> int:

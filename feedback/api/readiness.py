@@ -190,6 +190,9 @@ def _still(
     services: Services, progress: Progress, seen: Seen, ends: Positions, says: WorkerSays
 ) -> list[str]:
     """That the views do not move, or one partition does not while others do."""
+    # What lies in a later epoch waits for its turn, and does not stand still.
+    now = services.log.identity.unfinished(seen.standing, ends)
+    ends = {each: end for each, end in ends.items() if each < now.stop}
     nothing_s, still = progress.observe(seen.standing, ends)
     if nothing_s >= progress.stuck_after_s:
         return [

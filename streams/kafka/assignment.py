@@ -26,14 +26,8 @@ class Assignment:
     """
 
     def __init__(self, address: Address, identity: LogIdentity, standing: Positions, ends: Positions) -> None:
-        spans = identity.epochs()
-        unfinished = [
-            number
-            for number, span in enumerate(spans, 1)
-            if any(standing.get(partition, 0) < ends.get(partition, 0) for partition in span)
-        ]
-        self.epoch = min(unfinished, default=len(spans))
-        self.partitions = spans[self.epoch - 1]
+        self.partitions = identity.unfinished(standing, ends)
+        self.epoch = identity.epochs().index(self.partitions) + 1
         self.log_topic = address.log_topic(self.epoch)
         self.dead_letters = address.dead_letters
 

@@ -16,6 +16,7 @@ from feedback.api.services import WorkerSays
 from feedback.home import HomeMissing, HomeRefused
 from streams.log.block import write_block
 from streams.log.port import LogUnavailable, NotDurable, parse_positions
+from streams.rebuild import rebuild
 from streams.store.memory import MemoryStore
 from streams.store.sqlite import StoreUnreadable
 from tests.feedback.api.conftest import Loop, made
@@ -148,6 +149,28 @@ def test_one_partition_that_stands_still_is_told_by_name_where_workers_are_elsew
     assert said["reasons"] == [
         f"partition {behind} has not moved for 20 s while others did: 1 block waits at 0"
     ]
+
+
+def test_blocks_of_a_later_epoch_wait_for_their_turn(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While views finish an epoch nothing of the next stands still; once it is its turn, it may."""
+    site = loop.client.app._site.state  # type: ignore[attr-defined]
+    monkeypatch.setattr(site, "services", site.services._replace(own_views=False))
+    now = 0.0
+    monkeypatch.setattr(site.progress, "_clock", lambda: now)
+    for _ in range(5):
+        loop.send(made(), project=False)
+    (partition,) = [each for each, end in loop.log.ends().items() if end]
+    loop.log.begin_epoch(1)
+    loop.log.append([(2, loop.log.read(partition, 0, 1)[0])])
+    for applied in range(5):
+        rebuild(loop.log, site.services.store(), {partition: applied})
+        assert loop.get("/readyz")["reasons"] == []
+        now += 10
+    rebuild(loop.log, site.services.store(), {partition: 5})
+    assert loop.get("/readyz")["reasons"] == []
+    now += 20
+    (reason,) = loop.get("/readyz")["reasons"]
+    assert "1 blocks behind" in reason
 
 
 def test_metrics_are_what_the_contract_names(loop: Loop) -> None:
