@@ -17,6 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.kafka.address import Address
+from streams.kafka.steady_client import METADATA_MS, options, steady
 
 _PAUSE_S = 0.004
 """Between two questions: a hundred of them a second cost little, and a block is held for longer."""
@@ -94,8 +95,13 @@ class Covering:
 
     async def _connected(self) -> Any:
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(
-                **self._address.client_options, group_id=None, enable_auto_commit=False
+            consumer = steady(
+                AIOKafkaConsumer(
+                    **await options(self._address),
+                    group_id=None,
+                    enable_auto_commit=False,
+                    metadata_max_age_ms=METADATA_MS,
+                )
             )
             # Paused: it is told of the topics, and fetches nothing.
             consumer.assign(list(self._places))

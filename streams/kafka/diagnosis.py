@@ -35,6 +35,7 @@ from streams.kafka.security import (
     denied,
     tls_context,
 )
+from streams.log.port import LogUnavailable
 
 ANSWER_S = 2.0
 """One that takes longer is away: that is no refusal."""
@@ -72,6 +73,8 @@ async def reason(address: Address, error: BaseException) -> str:
         found = await refusal(address)
     except KafkaRefused as bad:
         found = str(bad)
+    if isinstance(error, LogUnavailable):
+        return found or str(error)
     return found or f"no broker of {address} answers: {str(error) or type(error).__name__}"
 
 

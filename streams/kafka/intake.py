@@ -38,6 +38,7 @@ from streams.kafka import diagnosis
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
 from streams.kafka.security import denied
+from streams.kafka.steady_client import METADATA_MS, options, steady
 from streams.kafka.tolerant import PlainRecord, read_tolerantly
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter
@@ -152,16 +153,19 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _join(self) -> None:
         topic = self._address.intake
-        self._consumer = consumer = AIOKafkaConsumer(
-            **self._address.client_options,
-            group_id=self._address.intake_group,
-            enable_auto_commit=False,
-            # Where to begin is decided here, and what was missed is told.
-            auto_offset_reset="none",
-            # What a product's transaction took back was never said.
-            isolation_level="read_committed",
-            fetch_max_bytes=_FETCH_BYTES,
-            max_partition_fetch_bytes=_PARTITION_BYTES,
+        self._consumer = consumer = steady(
+            AIOKafkaConsumer(
+                **await options(self._address),
+                group_id=self._address.intake_group,
+                enable_auto_commit=False,
+                # Where to begin is decided here, and what was missed is told.
+                auto_offset_reset="none",
+                # What a product's transaction took back was never said.
+                isolation_level="read_committed",
+                fetch_max_bytes=_FETCH_BYTES,
+                max_partition_fetch_bytes=_PARTITION_BYTES,
+                metadata_max_age_ms=METADATA_MS,
+            )
         )
         try:
             await consumer.start()

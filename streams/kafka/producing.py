@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
 from streams.kafka.letters import Letter
+from streams.kafka.steady_client import METADATA_MS, options, steady
 from streams.log.port import NotDurable
 
 # A batch on its way at a time for each partition, of at most this size, or of one larger record.
@@ -101,17 +102,19 @@ class Producing:
         await self._drop()
 
     async def _connect(self) -> None:
-        producer = AIOKafkaProducer(
-            **self._address.client_options,
-            enable_idempotence=True,
-            acks="all",
-            # Blocks are compressed already.
-            compression_type=None,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=_REQUEST_BYTES,
-            request_timeout_ms=_REQUEST_MS,
-            metadata_max_age_ms=30_000,
-            linger_ms=0,
+        producer = steady(
+            AIOKafkaProducer(
+                **await options(self._address),
+                enable_idempotence=True,
+                acks="all",
+                # Blocks are compressed already.
+                compression_type=None,
+                max_batch_size=_BATCH_BYTES,
+                max_request_size=_REQUEST_BYTES,
+                request_timeout_ms=_REQUEST_MS,
+                metadata_max_age_ms=METADATA_MS,
+                linger_ms=0,
+            )
         )
         try:
             async with asyncio.timeout(_START_S):

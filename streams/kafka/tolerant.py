@@ -21,9 +21,11 @@ from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 
 from streams.kafka.address import Address
+from streams.kafka.steady_client import options
 
 _FETCH_BYTES = 1024 * 1024
 _WAIT_MS = 100
+_REQUEST_MS = 10_000
 MAX_PLAIN_BYTES = 256 * 1024 * 1024
 _GZIP, _ZSTD = 1, 4
 # Base offset, length, leader epoch, magic, checksum, attributes, last delta, timestamps, producer, count.
@@ -53,9 +55,9 @@ async def read_tolerantly(
 ) -> tuple[list[PlainRecord], int]:
     """Some records from an offset on, and the offset after them; none of open or aborted transactions.
 
-    Raises KafkaError.
+    Raises KafkaError, or LogUnavailable.
     """
-    client = AIOKafkaClient(**address.client_options)
+    client = AIOKafkaClient(**await options(address), request_timeout_ms=_REQUEST_MS)
     try:
         await client.bootstrap()
         await client.set_topics([partition.topic])

@@ -23,6 +23,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.kafka.address import Address
+from streams.kafka.connecting import answering
+from streams.kafka.steady_client import METADATA_MS, steady
+from streams.log.port import LogUnavailable
 from streams.projection import Block
 
 SESSION_S = 10.0
@@ -34,7 +37,6 @@ _BUFFERED_BLOCKS = 100_000
 _YIELD_AFTER = 32
 _FETCH_BYTES = 2 * 1024 * 1024
 _FETCH_WAIT_MS = 100
-_METADATA_MS = 10_000
 
 
 class Steering(Protocol):
@@ -63,8 +65,8 @@ class _Thread(driver.AIOKafkaConsumerThread):
     app: Any
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            **self.app.address.client_options,
+        consumer = AIOKafkaConsumer(
+            **_options(self.app.address),
             group_id=self.app.conf.id,
             client_id="loopline-worker",
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
@@ -75,7 +77,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             # would be seen as 1.5 s of latency, and as a tenth of the throughput.
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             check_crcs=True,
-            metadata_max_age_ms=_METADATA_MS,
+            metadata_max_age_ms=METADATA_MS,
             request_timeout_ms=int(REQUEST_S * 1000),
             # A killed worker's partitions move after this. Heartbeats go on while a batch is applied, since
             # that happens on another thread.
@@ -86,6 +88,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
             # The others give their partitions back at once, and need not be waited for longer than this.
             rebalance_timeout_ms=int(REQUEST_S * 1000),
         )
+        return steady(consumer)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit, if the broker is there and the partitions are still ours: it is a hint, and comes again."""
@@ -97,6 +100,15 @@ class _Thread(driver.AIOKafkaConsumerThread):
         except KafkaError:
             return False
         return True
+
+
+def _options(address: Address) -> dict[str, Any]:
+    # On a thread that has nothing else to do yet.
+    try:
+        return {**address.client_options, "bootstrap_servers": answering(address)}
+    except LogUnavailable:
+        # The consumer says so itself when it starts, where it is expected to.
+        return address.client_options
 
 
 class _Consumer(driver.Consumer):

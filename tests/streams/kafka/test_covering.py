@@ -12,6 +12,17 @@ from streams.kafka.address import Address
 from streams.kafka.covering import Covering
 
 
+@pytest.fixture(autouse=True)
+def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's consumer is a stand-in: nobody is connected to."""
+
+    async def options(_: Address) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(covering, "options", options)
+    monkeypatch.setattr(covering, "steady", lambda made: made)
+
+
 class Failing:
     """A consumer that fails in a way that no library names, when it is asked and when it is closed."""
 

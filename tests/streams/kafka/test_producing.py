@@ -16,6 +16,17 @@ from streams.kafka.producing import Ack, Producing
 ADDRESS = Address.parse("kafka://127.0.0.1:9092")
 
 
+@pytest.fixture(autouse=True)
+def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's producer is a stand-in: nobody is connected to."""
+
+    async def options(_: Address) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(producing, "options", options)
+    monkeypatch.setattr(producing, "steady", lambda made: made)
+
+
 class Metadata(NamedTuple):
     """What a producer says of a record that was acknowledged."""
 
