@@ -9,6 +9,7 @@ The topics are only looked at here; making and checking them is left to `streams
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import socket
 import ssl
@@ -43,6 +44,9 @@ _OTHERS_S = 0.1
 # ApiVersions, version 0, of a client without a name: what every broker answers before anything else.
 _HELLO = bytes.fromhex("0000000a 0012 0000 00000000 ffff")
 _UNKNOWN_TOPIC = 3
+
+# Each connection that is closed is an error to it. What comes of it is told by who asked.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
 _EPOCHS_AT_ONCE = 4
 
 

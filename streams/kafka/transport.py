@@ -274,5 +274,5 @@ class App(faust.App):
 def quieten() -> None:
     """Let Faust and its libraries speak of failures only."""
     # Of what is derived from Faust's classes here, Faust speaks in this module's name.
-    for name in ("faust", "mode", "aiokafka", "kafka", __name__):
+    for name in ("faust", "mode", "aiokafka", __name__):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.broker.counting import check_promise
-from tests.broker.deployment import Deployment
+from tests.broker.counting import check_promise, counts
+from tests.broker.deployment import Deployment, Member
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
 from tests.kafka.broker import Cluster
+from tests.kafka.leaders import leaders_of, move_leaders
 from tests.postgres import PostgresServer
 
 
@@ -67,6 +68,53 @@ def test_one_of_three_brokers_dies(kafka_cluster: Cluster, postgres_url: str) ->
             check_promise(loopline, load)
         finally:
             kafka_cluster.start()
+
+
+def test_leaders_move_and_a_broker_hangs(kafka_cluster: Cluster, postgres_url: str) -> None:
+    """Leaders that move keep nobody waiting; one broker that hangs keeps nobody from the others for long."""
+    log = kafka_cluster.address(f"t{secrets.token_hex(4)}")
+    prefix = log.rpartition("/")[2]
+    topics = [f"{prefix}.{name}" for name in ("log.1", "dead-letters", "intake")]
+    with Deployment(log, postgres_url, replication=3) as loopline:
+        members = [*loopline.collect(2), *loopline.work(2)]
+
+        def slowly() -> tuple[str, int]:
+            time.sleep(0.1)
+            return loopline.address()
+
+        load = Load(slowly, senders=3, batches=50, make=crossing)
+        load.start()
+        _reached(load, 0.2)
+        move_leaders(kafka_cluster.bootstrap, [*topics, "__consumer_offsets"])
+        began = time.monotonic()
+        while not all(member.get("/readyz")[1]["status"] == "ready" for member in members):
+            assert time.monotonic() - began < 5, [member.get("/readyz") for member in members]
+        assert sum(counts(loopline).values()) > 0
+        _reached(load, 0.5)
+        hanging = leaders_of(kafka_cluster.bootstrap, topics[0])[0]
+        with kafka_cluster.frozen(kafka_cluster.brokers[hanging - 1]):
+            # Until Kafka misses it, nothing is acknowledged that it has to have a copy of.
+            before, waiting = load.done(), True
+            while waiting or load.done() == before:
+                waiting = False
+                for collector in loopline.collectors:
+                    assert _answers(collector, "/v1/counts?by=kind")
+                    status, said = collector.get("/readyz")
+                    assert status == 200 or "acknowledge" in said["reasons"][0], said
+                    waiting = waiting or status != 200
+            # Whoever takes appends is in use, though the broker hangs on.
+            for _ in range(10):
+                for collector in loopline.collectors:
+                    assert collector.get("/readyz")[0] == 200
+                    assert _answers(collector, "/v1/counts?by=kind")
+        load.wait()
+        check_promise(loopline, load)
+
+
+def _answers(member: Member, path: str) -> bool:
+    """Whether a read is answered, in seconds."""
+    began = time.monotonic()
+    return member.get(path)[0] == 200 and time.monotonic() - began < 5
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -242,6 +242,17 @@ class Cluster:
         """SIGCONT to all."""
         for broker in self.brokers:
             broker.thaw()
+
+    @contextlib.contextmanager
+    def frozen(self, broker: Broker) -> Iterator[None]:
+        """One broker that hangs until the context ends, and is a good one again then."""
+        broker.freeze()
+        try:
+            yield
+        finally:
+            broker.thaw()
+            for each in self.brokers:
+                each.ready(len(self.brokers))
 
     def copy_data(self, to: Path) -> None:
         """Copy the data folders of the stopped brokers: a backup."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 
@@ -15,23 +14,12 @@ from streams.kafka.connecting import answering
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import ensure
 from streams.log.port import DEAD, LogUnavailable
-from tests.kafka.broker import Broker, Cluster
+from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
 from tests.kafka.leaders import leaders_of, move_leaders
 from tests.streams.kafka.working import until
 
 BLOCKS = [b"%d" % number for number in range(20)]
-
-
-@contextmanager
-def frozen(kafka: Cluster, broker: Broker) -> Iterator[None]:
-    """A broker that hangs until the context ends, and is a good one again then."""
-    broker.freeze()
-    try:
-        yield
-    finally:
-        broker.thaw()
-        kafka.start()
 
 
 def unavailable(log: KafkaLog) -> None:
@@ -68,7 +56,7 @@ def test_a_broker_that_hangs_keeps_nobody_from_what_others_lead(kafka_cluster: C
         leaders = leaders_of(kafka_cluster.bootstrap, address.log_topic(1))
         hanging = kafka_cluster.brokers[leaders[0] - 1]
         others = [partition for partition, leader in leaders.items() if leader != hanging.id]
-        with frozen(kafka_cluster, hanging):
+        with kafka_cluster.frozen(hanging):
             began = time.monotonic()
             waiting = threading.Thread(target=unavailable, args=(log,))
             waiting.start()
