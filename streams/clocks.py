@@ -119,8 +119,12 @@ class ClockWatch:
         seconds = self.skews()[whose].seconds
         if (abs(seconds) > TOLERANCE_S) != (whose in self._off):
             self._off ^= {whose}
-            told = _log.warning if whose in self._off else _log.info
-            told("this machine's clock and another one", other=whose, ahead_s=round(seconds, 3))
+            if whose in self._off:
+                _log.warning(
+                    "this machine's clock differs", other=whose, ahead_s=round(seconds, 3), changed=True
+                )
+            else:
+                _log.info("this machine's clock agrees again", other=whose, changed=True)
 
     # ------------------------------------------------------------------------------ read by everybody
 
@@ -165,16 +169,21 @@ class ClockWatch:
             skew.add_metric([whose], seconds)
         yield skew
 
-    def _distance(self) -> int:
-        return self._clock() - self._elapsed()
+    def _distance(self) -> tuple[int, int]:
+        """This clock minus the time since start: between these two, for a thread may wait in between."""
+        before, ours, after = self._elapsed(), self._clock(), self._elapsed()
+        return ours - after, ours - before
 
     def _tell_if_set(self) -> None:
         """A clock that was set is worth a line, though it may be right only now."""
-        distance = self._distance()
-        by_s = (distance - self._set_at) / _SECOND
-        if abs(by_s) > TOLERANCE_S:
-            self._set_at = distance
-            _log.warning("this machine's clock was set", forward_s=round(by_s, 3))
+        (was_least, was_most), (least, most) = self._set_at, self._distance()
+        by_s = max(least - was_most, 0, was_least - most) / _SECOND
+        if by_s > TOLERANCE_S:
+            _log.warning(
+                "this machine's clock was set", forward_s=round(by_s if least > was_most else -by_s, 3)
+            )
+        if by_s > TOLERANCE_S or most - least < was_most - was_least:
+            self._set_at = least, most
 
 
 def _skew(reading: _Reading, before: int, after: int) -> Skew:

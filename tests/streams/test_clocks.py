@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from streams.clocks import TOLERANCE_S, ClockWatch
 
@@ -159,6 +165,33 @@ def test_a_pause_between_two_looks_accuses_nobody() -> None:
     watch = ClockWatch(ours, lambda: elapsed)
     watch.heard("PostgreSQL", BEGIN + elapsed, watch.moment())
     assert watch.skews()["PostgreSQL"].seconds == 0
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[Any]]:
+    """What is logged, at whatever level another test of this process has set."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    with capture_logs() as lines:
+        yield lines
+    structlog.configure(**before)
+
+
+def test_a_clock_that_was_set_and_one_that_differs_are_a_line_each(log_lines: list[Any]) -> None:
+    """Once, not at each look: by how much it was set, whose clock differs, and that it agrees again."""
+    world = World()
+    for off in (-4 * S, 0):
+        world.off = off
+        for _ in range(3):
+            world.asks("broker 1")
+            world.watch.reasons()
+    assert [line["event"] for line in log_lines] == [
+        "this machine's clock differs",
+        "this machine's clock was set",
+        "this machine's clock agrees again",
+        "this machine's clock was set",
+    ]
+    assert [line.get("forward_s") for line in log_lines] == [None, -4.0, None, 4.0]
 
 
 def test_the_metric_says_ahead_and_behind_by_the_sign() -> None:
