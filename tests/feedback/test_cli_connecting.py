@@ -9,8 +9,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from feedback.cli import main
+from feedback.cli.connecting import cluster_of
+from feedback.cli.options import Choices
 from feedback.home import Home, ServerInfo
 from tests.feedback.running import Running, lines, loopline, prediction, server_on, told, until
 
@@ -115,3 +119,22 @@ def test_alive_says_which_log(server: Running) -> None:
     with contextlib.closing(server.home.open_log()) as log:
         assert said["log"] == log.identity.fingerprint
         assert log.identity.id not in json.dumps(said)
+
+
+def test_a_database_sees_which_command_its_connections_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`application_name` is the command as it is typed; outside of one it is a command's all the same."""
+    monkeypatch.setenv("LOOPLINE_LOG", "kafka://127.0.0.1:9092")
+    monkeypatch.setenv("LOOPLINE_STORE", "postgresql://loopline@127.0.0.1/loopline")
+
+    def called() -> str:
+        cluster = cluster_of(Choices())
+        assert cluster is not None
+        return cluster.called
+
+    assert called() == "loopline command"
+    with (
+        click.Context(main, info_name="anything") as context,
+        click.Context(main, context, info_name="dataset") as group,
+        click.Context(main, group, info_name="release"),
+    ):
+        assert called() == "loopline dataset release"
