@@ -164,6 +164,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """A first verdict has fewer tests, and several processes an order of their own."""
     if config.getoption("quick", False):
         _leave_out_slow(config, items)
+    side_by_side.refuse_sets(items)
     side_by_side.order(config, items)
 
 

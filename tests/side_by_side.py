@@ -72,6 +72,15 @@ def _turn(item: pytest.Item) -> tuple[int, int]:
     return brokers, next((turn for turn, long in enumerate(_LONG) if name.startswith(long)), len(_LONG))
 
 
+def refuse_sets(items: list[pytest.Item]) -> None:
+    """A set has another order in each process, and all must collect the same for xdist."""
+    for item in items:
+        for mark in item.iter_markers("parametrize"):
+            values = mark.kwargs.get("argvalues", mark.args[-1])
+            if isinstance(values, set | frozenset):
+                raise pytest.UsageError(f"{item.nodeid} has its parameters from a set: sort them")
+
+
 def order(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In one of several processes: put what takes long first, and tell the scheduler what goes together."""
     told = getattr(config, "workerinput", {}).get("groups")

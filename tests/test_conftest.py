@@ -30,7 +30,13 @@ def run(tmp_path: Path, *sources: str, ci: bool) -> tuple[int, str]:
     command += ["--continue-on-collection-errors"]
     command += [part for plugin in plugins for part in ("-p", plugin)]
     done = subprocess.run(
-        [*command, str(tmp_path)], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        [*command, str(tmp_path)],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     return done.returncode, done.stdout
 
@@ -77,6 +83,15 @@ def test_an_unknown_marker_is_refused(tmp_path: Path) -> None:
     status, output = run(tmp_path, "@pytest.mark.crahs\ndef test_it(): ...", ci=False)
     assert status != 0
     assert "crahs" in output
+
+
+def test_parameters_from_a_set_are_refused(tmp_path: Path) -> None:
+    """Processes that share the tests must collect them in one order."""
+    source = "@pytest.mark.parametrize('letter', {'a', 'b'})\ndef test_it(letter): ..."
+    status, output = run(tmp_path, source, ci=False)
+    assert status != 0
+    assert "test_it[" in output
+    assert "sort them" in output
 
 
 def test_a_warning_is_an_error(tmp_path: Path) -> None:
