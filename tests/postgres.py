@@ -242,7 +242,8 @@ def drop_database(url: str) -> None:
 def postgres() -> Iterator[PostgresServer]:
     """A server of this run's own, which a test may stop, if it starts it again."""
     try:
-        server = PostgresServer()
+        # Tests kill processes, not machines: what was written to a file is there for the next process.
+        server = PostgresServer({"fsync": "off"})
     except PostgresMissing as missing:
         pytest.skip(str(missing))
     with server:
