@@ -167,7 +167,7 @@ def build_app(
         clock,
         metrics,
         Originals(log),
-        bounded(lineage, threads.datasets),
+        bounded(lineage, threads.lineage),
         worker,
         threads,
         outcome_window_days,

@@ -30,9 +30,6 @@ from streams.queries.pages import Int64, Page, listing
 
 R = TypeVar("R")
 
-LINEAGE_S = 5.0
-"""So long a reader of the views waits to be told which releases an event is in."""
-
 TOKEN = tuple[str, Int64]
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -75,14 +72,14 @@ def latest(shelf: Shelf, most: int) -> list[dict[str, Any]]:
 
 
 def bounded(lineage: Lineage, readers: Readers) -> Lineage:
-    """Lineage for who reads on other threads, and waits a moment for those of the datasets.
+    """Lineage for who reads a timeline on other threads, and waits for these as long as suits them.
 
     Raises ShelfUnreachable when it is not told by then.
     """
 
     def asked(model: str, event_id: str, source: str) -> Sequence[str]:
         try:
-            return readers.result(lambda: lineage(model, event_id, source), LINEAGE_S)
+            return readers.result(lambda: lineage(model, event_id, source), readers.patience_s)
         except Unanswered as error:
             raise ShelfUnreachable(str(error)) from None
 

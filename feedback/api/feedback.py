@@ -38,4 +38,4 @@ endpoint = route(
     ("model", "kind", "value", "person", "from", "to", "env", *PAGING),
     threads="blocks",
 )
-one = route("feedback", _one, ("source",), threads="blocks")
+one = route("feedback", _one, ("source",), threads="timelines")

@@ -24,7 +24,7 @@ from feedback.datasets.errors import ShelfUnreachable
 from feedback.place import PlaceRefused
 from feedback.readers import Readers, Unanswered
 from feedback.settings import without_password
-from streams.log.port import LogUnavailable, Positions, format_positions
+from streams.log.port import LogRefused, LogUnavailable, Positions, format_positions
 from streams.queries.freshness import reached
 from streams.store.sqlite import StoreMissing, StoreUnreadable
 
@@ -124,7 +124,7 @@ def view_of(services: Services, *, dated: bool = False) -> Iterator[View]:
     Raises Unavailable while there are no views, or none that can be opened, or while the log or the store
     does not answer.
     """
-    away: tuple[type[Exception], ...] = (*services.away, LogUnavailable, ShelfUnreachable)
+    away: tuple[type[Exception], ...] = (*services.away, LogUnavailable, LogRefused, ShelfUnreachable)
     try:
         ends = services.ends() if dated else None
         with services.store().snapshot() as snapshot:

@@ -21,7 +21,7 @@ from streams.queries.freshness import freshness
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot, Store
 
-OVERRIDE_S, VIEWS_S, BLOCKS_S, DATASETS_S = 2.0, 10.0, 10.0, 20.0
+OVERRIDE_S, VIEWS_S, BLOCKS_S, LINEAGE_S, DATASETS_S = 2.0, 10.0, 10.0, 5.0, 20.0
 """After so long nobody waits for an answer any more. A client asks for an override for a second, and an
 object store is given up by its own library after some fifteen."""
 
@@ -57,23 +57,29 @@ class Threads(NamedTuple):
 
     `overrides` and `views` wait for the store alone; products ask for overrides, and do not stand in line
     behind those who count. `blocks` wait for the store and the log, `datasets` for the place of the
-    releases, and `own` for nothing.
+    releases, as `lineage` does for those who read a timeline; these, the `timelines`, wait for all three.
+    `own` waits for nothing.
     """
 
     overrides: Readers
     views: Readers
     blocks: Readers
     datasets: Readers
+    lineage: Readers
+    timelines: Readers
     own: Readers
 
     @staticmethod
     def made(shelf: str) -> Threads:
         """Threads of each kind, in number and patience as they are meant; `shelf` is what it is called."""
+        datasets = f"the datasets at {shelf}"
         return Threads(
             Readers(2, "overrides", "the views", patience_s=OVERRIDE_S),
             Readers(4, "views", "the views", patience_s=VIEWS_S),
             Readers(3, "blocks", "the log or the views", patience_s=BLOCKS_S),
-            Readers(3, "datasets", f"the datasets at {shelf}", patience_s=DATASETS_S, waiting=32),
+            Readers(3, "datasets", datasets, patience_s=DATASETS_S, waiting=32),
+            Readers(2, "lineage", datasets, patience_s=LINEAGE_S),
+            Readers(2, "timelines", "the log or the views", patience_s=BLOCKS_S),
             Readers(1, "own"),
         )
 
@@ -121,14 +127,14 @@ class View(NamedTuple):
         positions, days = self.snapshot.positions(), self.services.maturity_days
         identity = self.services.log.identity
         epochs = identity.epochs()
+        ahead_s = max((skew.seconds for skew in self.services.clocks.skews().values()), default=0.0)
+        ahead = int(max(0.0, ahead_s) * SECOND)
         if self.ends is not None:
-            ahead_s = max((skew.seconds for skew in self.services.clocks.skews().values()), default=0.0)
-            ahead = int(max(0.0, ahead_s) * SECOND)
             instant = self.ends.instant(self.services.clock(), self.services.ends.moment(), ahead)
             return freshness(positions, self.ends.ends, instant, days, epochs)
         # Whatever the views have not seen of any partition is not known to be nothing.
         endless = dict.fromkeys((*range(identity.first + identity.partitions), DEAD), sys.maxsize)
-        return freshness(positions, endless, self.now, days, epochs)
+        return freshness(positions, endless, self.now - ahead, days, epochs)
 
 
 def services_of(request: Request) -> Services:

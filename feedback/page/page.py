@@ -58,7 +58,7 @@ async def endpoint(request: Request) -> Response:
     threads = services.threads
     views, log, releases = await asyncio.gather(
         _part(on_thread(threads.views, lambda: _from(services, from_views, dated=True), PART_S)),
-        _part(on_thread(threads.blocks, lambda: _from(services, from_log), PART_S)),
+        _part(on_thread(threads.timelines, lambda: _from(services, from_log), PART_S)),
         _part(datasets.looked(services, lambda: datasets.latest(services.datasets, SHOWN), PART_S)),
     )
     html = await on_thread(threads.own, lambda: render(address, services.worker(), views, log, releases))

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
-from feedback.api import datasets, ends, readiness, services
+from feedback.api import ends, readiness, services
 from feedback.api.metrics import endpoint as metrics_endpoint
 from feedback.page import page
 from schemas.instants import SECOND, rfc3339
@@ -69,7 +69,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OVERRIDE_S", "VIEWS_S", "BLOCKS_S", "DATASETS_S"):
         monkeypatch.setattr(services, name, 0.4)
     monkeypatch.setattr(ends, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(datasets, "LINEAGE_S", 0.2)
+    monkeypatch.setattr(services, "LINEAGE_S", 0.2)
     monkeypatch.setattr(page, "PART_S", 0.4)
     monkeypatch.setattr(readiness, "ANSWER_S", 0.2)
 
@@ -78,6 +78,8 @@ def _begun(folder: Path | str, **more: Any) -> Loop:
     loop = Loop(folder, **more)
     loop.client.__enter__()
     loop.send(declared(), made(input_ref=REF), correction("c-1"), thumb("t-1", "p-1"), 7)
+    # Seen once, so that there is something to remember.
+    assert loop.get("/readyz")["lag_blocks"] == 0
     return loop
 
 
@@ -226,9 +228,12 @@ def test_an_object_store_that_hangs_stops_no_other_read(silent: str, impatient: 
         text = loop.client.get("/").text
         assert "The place of the datasets cannot be reached" in text
         assert "views are up to date" in text
-        loop.lineage = Hung()
-        unavailable(loop, "/v1/feedback/t-1")
-        soon(loop, OVERRIDE)
+        loop.lineage = lineage = Hung()
+        for _ in range(6):
+            unavailable(loop, "/v1/feedback/t-1")
+        assert lineage.asked == 2
+        for path in (OVERRIDE, *WITH_BLOCKS):
+            soon(loop, path)
     finally:
         if isinstance(loop.lineage, Hung):
             loop.lineage.over.set()
@@ -266,3 +271,10 @@ def test_a_scrape_asks_for_nothing(loop: Loop) -> None:
         assert loop.client.get("/metrics").status_code == 200
     answer: Callable[..., Any] = metrics_endpoint
     assert answer.__code__.co_names.count("on_thread") == 0
+
+
+def test_complete_is_never_in_the_future(loop: Loop) -> None:
+    """A clock that others know to be an hour ahead says what was complete an hour ago by it."""
+    clocks = loop.app._site.state.services.clocks
+    clocks.heard("PostgreSQL", loop.now - HOUR, clocks.moment())
+    assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(loop.now - HOUR)
