@@ -22,11 +22,13 @@ _INSIDE = frozenset({"items", "propertyNames", "not"})
 _AT_LEAST = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 _AT_MOST = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
 
-AGREED = frozenset({("evaluation.recorded.v1", ".data.dataset")})
+AGREED = frozenset({("evaluation.recorded.v1", ".data.dataset"), ("dataset.released.v1", ".data.as_of")})
 """Fields that take more than they did in a release, by type and path, each with a reason.
 
 `evaluation.recorded` takes a name of the team's own beside `MODEL@N`: whoever reads the field gets a text, as
 before, and no view depends on its form (docs/decisions/024-what-can-be-read-back.md).
+`dataset.released` takes a longer `as_of`: it names each partition of all epochs, and a release that cannot be
+announced is worse (docs/decisions/032-as-of-over-epochs.md).
 """
 
 _NARROWED = "refuses what was valid"

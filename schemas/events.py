@@ -227,6 +227,6 @@ class DatasetReleased(Data, kw_only=True):
     name: ReleaseName | UnsetType = UNSET
     version: Version
     content_hash: Id
-    as_of: Annotated[str, Meta(min_length=1, max_length=4096)]
+    as_of: Annotated[str, Meta(min_length=1, max_length=32768)]
     rows: Count
     parents: Annotated[list[DatasetVersion], Meta(max_length=1000)] | UnsetType = UNSET

@@ -280,7 +280,7 @@ class DatasetReleased(Struct, forbid_unknown_fields=True, kw_only=True, gc=False
     name: ReleaseName | UnsetType = UNSET
     version: Version
     content_hash: Id
-    as_of: Annotated[str, Meta(min_length=1, max_length=4096)]
+    as_of: Text
     rows: Count
     parents: Annotated[list[DatasetVersion], Meta(max_length=1000)] | UnsetType = UNSET
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feedback.datasets.announce import event_of
 from feedback.datasets.diff import diff
 from feedback.datasets.errors import AsOfRefused, NothingToRelease
 from feedback.datasets.release import Published
 from feedback.datasets.standing import whole
+from feedback.setting_values import MAX_PARTITIONS
+from streams.admission import admit
 from streams.log.memory import MemoryLog
 from streams.log.port import LogIdentity, format_positions, parse_positions
 from streams.projection import LogOlderThanStore, check
@@ -128,6 +132,23 @@ def test_partitions_that_stayed_empty_behind_a_seal_need_no_mention() -> None:
         whole({0: 1}, log)
     log.begin_epoch(1)
     assert whole({0: 1}, log) == {0: 1, 1: 0, 2: 0}
+
+
+def test_the_as_of_of_many_partitions_can_be_announced() -> None:
+    """Two epochs of as many partitions as a log may have, millions of blocks each: the event is taken."""
+    as_of = format_positions(dict.fromkeys(range(2 * MAX_PARTITIONS), 9_999_999))
+    said = {
+        "name": "m@1",
+        "model": "m",
+        "version": 1,
+        "content_hash": "sha256:0",
+        "as_of": as_of,
+        "rows": 1,
+        "parents": [],
+        "recipe": {"filters": {"env": "prod"}},
+        "released_at": "2026-01-01T00:00:00Z",
+    }
+    assert admit(msgspec.json.encode(event_of(said))).problem is None
 
 
 class Unaware(MemoryLog):
