@@ -24,9 +24,6 @@ from tests.deploy.composed import COMPOSE, ROOT, project
 Running = Mapping[str, Mapping[str, Any]]
 """The brokers that run: by project, and in it by service, each as its file has it."""
 
-PROGRAMS = {"postgres": ("pg_dump", "pg_restore", "psql")}
-"""What `exec` may start in the images of others."""
-
 
 def parsed(words: list[str]) -> argparse.Namespace:
     """What was typed behind `docker compose`. Ends with status 2 where it is no such command."""
@@ -36,29 +33,22 @@ def parsed(words: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up")
     up.add_argument("-d", action="store_true")
-    for flag in ("--build", "--wait", "--no-deps", "--no-start"):
+    for flag in ("--build", "--wait", "--no-deps"):
         up.add_argument(flag, action="store_true")
     run = commands.add_parser("run")
-    for flag in ("--rm", "--no-deps"):
+    for flag in ("--rm", "--no-deps", "-T"):
         run.add_argument(flag, action="store_true")
     rm = commands.add_parser("rm")
     for flag in ("--stop", "--force"):
         rm.add_argument(flag, action="store_true")
-    config = commands.add_parser("config")
-    config.add_argument("--services", dest="names_only", action="store_true")
-    config.add_argument("--resolve-image-digests", action="store_true")
+    commands.add_parser("config").add_argument("--resolve-image-digests", action="store_true")
     plain = [commands.add_parser(name) for name in ("ps", "build", "stop", "start", "restart", "down")]
     for each in (up, rm, *plain):
         each.add_argument("services", nargs="*", default=[])
     execute = commands.add_parser("exec")
-    execute.add_argument("-T", action="store_true")
     for each in (run, execute):
         each.add_argument("service")
         each.add_argument("words", nargs=argparse.REMAINDER)
-    copying = commands.add_parser("cp")
-    copying.add_argument("-a", action="store_true")
-    copying.add_argument("source")
-    copying.add_argument("target")
     return parser.parse_args(words)
 
 
@@ -85,8 +75,8 @@ def check_command(words: list[str]) -> None:
     command.make_context(command.name, words, obj=Choices())
 
 
-def check(words: list[str], environment: Mapping[str, str] | None = None) -> str:
-    """What it prints. Raises LookupError or click.UsageError where something is named that is not there."""
+def check(words: list[str], environment: Mapping[str, str] | None = None) -> None:
+    """Raises LookupError or click.UsageError where something is named that is not there."""
     typed = parsed(words)
     services = project(file_of(typed, environment or {}), environment)["services"]
     named = _named(typed)
@@ -94,31 +84,23 @@ def check(words: list[str], environment: Mapping[str, str] | None = None) -> str
     if missing:
         raise LookupError(f"no such service: {missing}")
     if typed.command == "exec":
-        _check_program(typed.service, typed.words)
-    elif typed.command == "run" and services[typed.service]["image"].startswith("loopline"):
+        if typed.words[:1] != ["loopline"] or not _is_ours(services[typed.service]):
+            raise LookupError(f"not in the image: {typed.words[:1]}")
+        check_command(typed.words[1:])
+    elif typed.command == "run" and _is_ours(services[typed.service]):
         # The image's entry point is `loopline`.
         check_command(typed.words)
-    elif typed.command == "up" and not (typed.d or typed.no_start):
+    elif typed.command == "up" and not typed.d:
         raise click.UsageError("a page that stays in the foreground cannot be followed")
-    elif typed.command == "config" and typed.names_only:
-        return "".join(f"{name}\n" for name, service in services.items() if "profiles" not in service)
-    return ""
+
+
+def _is_ours(service: Mapping[str, Any]) -> bool:
+    return str(service["image"]).startswith("loopline")
 
 
 def _named(typed: argparse.Namespace) -> list[str]:
     """The services that a command names."""
-    if typed.command == "cp":
-        return [end.partition(":")[0] for end in (typed.source, typed.target) if ":" in end]
-    if typed.command == "config":
-        return []
-    return [typed.service] if "service" in typed else list(typed.services)
-
-
-def _check_program(service: str, words: list[str]) -> None:
-    if words[:1] == ["loopline"] and service not in PROGRAMS:
-        check_command(words[1:])
-    elif not words or words[0] not in PROGRAMS.get(service, ()):
-        raise LookupError(f"not in the image: {words[:1]}")
+    return [typed.service] if "service" in typed else list(getattr(typed, "services", []))
 
 
 def is_broker(service: str) -> bool:
@@ -164,6 +146,6 @@ def _with_dependencies(names: list[str], services: Mapping[str, Any]) -> set[str
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(check(sys.argv[1:], environment_of(Path(os.environ.get("READER", ".")))))
+        check(sys.argv[1:], environment_of(Path(os.environ.get("READER", "."))))
     except (LookupError, click.UsageError) as error:
         sys.exit(str(error))

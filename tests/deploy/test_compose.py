@@ -88,7 +88,8 @@ def test_the_topologies_are_two_projects_that_differ_in_brokers_only() -> None:
     for name, service in one["services"].items():
         other = three["services"][name]
         for key in service.keys() | other.keys():
-            if name != "kafka" and (name, key) != ("topics", "depends_on") and key != "environment":
+            of_brokers = name == "kafka" or (name, key) in (("topics", "depends_on"), ("volumes", "volumes"))
+            if not of_brokers and key != "environment":
                 assert service.get(key) == other.get(key), (name, key)
         if name in OURS:
             both = service["environment"].items() ^ other["environment"].items()
@@ -108,7 +109,7 @@ def test_every_server_runs_twice(each: dict[str, dict[str, Any]]) -> None:
     """Two collectors and two workers; the topics are made once, before them."""
     assert [command_line(each[name])[0] for name in SERVERS] == ["collector", "collector", "worker", "worker"]
     assert [command_line(each[name])[0] for name in NEXT_WORKERS] == ["worker", "worker"]
-    assert {name for name in each if "profiles" in each[name]} == {*NEXT_WORKERS, "loopline"}
+    assert {name for name in each if "profiles" in each[name]} == {*NEXT_WORKERS, "loopline", "volumes"}
     assert command_line(each["topics"]) == ["topics", "ensure"]
 
 
@@ -256,7 +257,8 @@ def test_nothing_is_published_to_the_network(each: dict[str, dict[str, Any]]) ->
     ports = [port for service in each.values() for port in service.get("ports", [])]
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
     assert len({port.rpartition(":")[0] for port in ports}) == len(ports)
-    assert not any(service.get("network_mode") or service.get("privileged") for service in each.values())
+    assert {service.get("network_mode", "none") for service in each.values()} == {"none"}
+    assert not any(service.get("privileged") for service in each.values())
 
 
 def test_every_image_is_pinned_and_can_be_pinned_by_digest(each: dict[str, dict[str, Any]]) -> None:
@@ -349,8 +351,32 @@ def test_containers_may_do_little(each: dict[str, dict[str, Any]]) -> None:
 def test_volumes_are_named_and_used(path: Path) -> None:
     """What has to stay lies in a named volume, each used once; nothing of the machine is mounted."""
     content = project(path)
-    mounts = [mount for service in content["services"].values() for mount in service.get("volumes", [])]
+    mounts = [
+        mount
+        for name, service in content["services"].items()
+        for mount in service.get("volumes", [])
+        if name != "volumes"
+    ]
     assert sorted(mount.partition(":")[0] for mount in mounts) == sorted(content["volumes"])
+
+
+def test_a_backup_has_every_volume_that_matters(each: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    """Log, views and releases are copied by one service, and what it writes it reads again."""
+    copied = {mount.partition(":")[0]: mount.partition(":")[2] for mount in each["volumes"]["volumes"]}
+    kept = {name for name in each if name.startswith("kafka")} | {"postgres", "objects"}
+    assert copied.keys() == {each[name]["volumes"][0].partition(":")[0] for name in kept}
+    assert len(set(copied.values())) == len(copied)
+    words = each["volumes"]["entrypoint"]
+    for folder in ("there", "back"):
+        for place in copied.values():
+            (tmp_path / folder / Path(place).name).mkdir(parents=True)
+    (tmp_path / "there/kafka/meta.properties").write_text("cluster.id=1")
+    there, back = (
+        [word.replace("/volumes", str(tmp_path / folder)) for word in words] for folder in ("there", "back")
+    )
+    archive = subprocess.run([*there, "-c", "."], capture_output=True, check=True).stdout
+    subprocess.run([*back, "-x"], input=archive, check=True)
+    assert (tmp_path / "back/kafka/meta.properties").read_text() == "cluster.id=1"
 
 
 @pytest.mark.parametrize(

@@ -21,18 +21,9 @@ def env_of(path: Path) -> dict[str, str]:
     return {} if path == COMPOSE else {"COMPOSE_FILE": path.name}
 
 
-def typed(block: Block, path: Path) -> list[list[str]]:
-    """The Compose commands of a block, in order; a variable of the shell is the topology's brokers."""
-    brokers = [name for name in project(path)["services"] if is_broker(name)]
-    commands = [shlex.split(match["words"].replace('"', "")) for match in _COMMAND.finditer(block.text)]
-    return [
-        [
-            word
-            for part in words
-            for word in (brokers if part == "$brokers" else [part.replace("$broker", "kafka")])
-        ]
-        for words in commands
-    ]
+def typed(block: Block) -> list[list[str]]:
+    """The Compose commands of a block, in order."""
+    return [shlex.split(match["words"]) for match in _COMMAND.finditer(block.text)]
 
 
 def running(path: Path) -> Running:
@@ -61,7 +52,7 @@ def test_no_command_of_a_page_changes_the_brokers(page: Path, block: Block, path
         # The one block that chooses: before it there is nothing.
         environment, before = env_of(BROKERS), running(BROKERS)
     now = before
-    for words in typed(block, path):
+    for words in typed(block):
         now = brokers_after(words, environment, now)
     assert now == before
 

@@ -48,6 +48,8 @@ case "$(basename "$0") $1" in
       case "$each" in */*) test -f "{root}/${{each%[*}}/pyproject.toml" || exit 1;; esac
     done;;
   "make "*) grep -q "^$1:" "{root}/Makefile" || exit 1;;
+  "kubectl "*)
+    export READER="$PWD"; cd "{root}" && exec "{python}" -m tests.deploy.kubernetes "$@";;
   "docker compose")
     shift; export READER="$PWD"; cd "{root}" && exec "{python}" -m tests.deploy.stand_in "$@";;
   *) exit 1;;
@@ -270,7 +272,10 @@ def _tools(folder: Path) -> Path:
     scripts = {
         "loopline": f"{python} -c 'from loopline_platform import main; main()' \"$@\"\n",
         "python": f'{python} "$@"\n',
-        **{name: _STAND_IN.format(root=ROOT, python=sys.executable) for name in ("pip", "make", "docker")},
+        **{
+            name: _STAND_IN.format(root=ROOT, python=sys.executable)
+            for name in ("pip", "make", "docker", "kubectl")
+        },
     }
     for name, text in scripts.items():
         (folder / name).write_text(text)
