@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from feedback.disk import keep_to_oneself
-from feedback.home import Home, HomeMissing, HomeRefused
+from feedback.disk import keep_to_oneself, telling_full_disk
+from feedback.home import ON_A_LARGER_DISK, Home, HomeMissing, HomeRefused
 from feedback.processes.logging import configure, quieter
 from feedback.service import Answer
 from feedback.settings import value
@@ -197,7 +197,8 @@ def run_worker(home: Home, signs: int = -1) -> int:
                 raise _Stopped
             home.say_worker("rebuilding", f"{done} of {total} blocks are in the new views")
 
-        ready_store(home, log, _now_and_then(rebuilding))
+        with telling_full_disk(home.path, ON_A_LARGER_DISK):
+            ready_store(home, log, _now_and_then(rebuilding))
         home.say_worker("running")
         _log.info("the worker runs", views=home.store_name())
         Worker(log, lambda: home.current_store(writable=True), each_turn=each_turn).run(stop)

@@ -116,6 +116,8 @@ class Follower:
         self._page = page
         self._folder = folder / "reader"
         self._folder.mkdir()
+        # Pages that deploy are followed in the repository's folder.
+        (self._folder / "deploy").symlink_to(ROOT / "deploy")
         self._swaps = {port: str(free_port()) for port in PORTS} | dict(places or {})
         self._programs: list[subprocess.Popen[str]] = []
         self._python: subprocess.Popen[str] | None = None
