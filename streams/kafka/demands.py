@@ -18,6 +18,8 @@ IN_SYNC = 2
 RECORD_BYTES = 4 * 1024 * 1024
 """A block has at most 512 KiB, a refused body at most 1 MiB, and a request several of them."""
 SEALED_BYTES = 1
+TIMESTAMPS, BROKERS_CLOCK = "message.timestamp.type", "LogAppendTime"
+"""Whose clock stamps a topic's records."""
 
 _LEAST_RECORD_BYTES = 2 * 1024 * 1024
 _WEEK_MS = 7 * 24 * 3600 * 1000
@@ -73,8 +75,8 @@ def settings_for(role: Role, copies: int) -> dict[str, str]:
         "min.insync.replicas": str(IN_SYNC) if copies >= REPLICAS else "1",
         "unclean.leader.election.enable": "false",
         "max.message.bytes": str(RECORD_BYTES),
-        # The broker's own clock: by the producers' one, a wrong clock would have records refused.
-        "message.timestamp.type": "LogAppendTime",
+        # By the producers' one, a wrong clock would have records refused, and nobody would hear of it.
+        TIMESTAMPS: BROKERS_CLOCK,
     }
     if copies < REPLICAS:
         settings["flush.messages"] = "1"
@@ -109,8 +111,11 @@ def _demands(role: Role, copies: int) -> Iterator[_Demand]:
         room,
         str(RECORD_BYTES),
     )
-    clock = "a record that a producer with a wrong clock sends would be refused"
-    yield _Demand("message.timestamp.type", "LogAppendTime", "LogAppendTime".__eq__, clock, "LogAppendTime")
+    clock = (
+        "a record that a producer with a wrong clock sends would be refused, and no acknowledgement would"
+        " tell the broker's time, by which a wrong clock is found"
+    )
+    yield _Demand(TIMESTAMPS, BROKERS_CLOCK, BROKERS_CLOCK.__eq__, clock, BROKERS_CLOCK)
     if copies >= REPLICAS:
         alone = "an acknowledged block could lie on one disk only"
         yield _Demand("min.insync.replicas", "2", lambda found: 2 <= int(found) < copies, alone, str(IN_SYNC))
@@ -161,7 +166,8 @@ def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
                 found or "unknown",
                 demand.wanted,
                 demand.why,
-                f"kafka-configs --alter --entity-type topics --entity-name {topic.name}"
+                ("`loopline topics ensure`, or " if demand.setting == TIMESTAMPS else "")
+                + f"kafka-configs --alter --entity-type topics --entity-name {topic.name}"
                 f" --add-config {demand.setting}={demand.value}",
             )
 

@@ -1,8 +1,9 @@
 """The topics of a log: made, checked, and given another number of partitions by a new epoch.
 
 What is asked for and what is there is held against what the promise needs; each thing that would break it
-is a `Finding`, with what to do. Nothing here changes or removes an existing topic, but for sealing an
-epoch's: it is told to refuse every append, so that no collector can write to it beside the next one.
+is a `Finding`, with what to do. Nothing here changes or removes an existing topic, but for two things: an
+epoch's is sealed, told to refuse every append, so that no collector can write to it beside the next one;
+and one whose records bear their senders' time is told to have them bear the broker's.
 
 `show` reads, `check` judges, `ensure` makes; the command line prints what they return.
 """
@@ -26,8 +27,10 @@ from kafka.errors import (
 from streams.kafka.address import Address
 from streams.kafka.connecting import CLIENT, admin, described, epoch_topics
 from streams.kafka.demands import (
+    BROKERS_CLOCK,
     REPLICAS,
     SEALED_BYTES,
+    TIMESTAMPS,
     Finding,
     Role,
     Topic,
@@ -155,6 +158,7 @@ def ensure(
         missing = {name: each for name, each in wanted.items() if name not in before.names}
         if missing:
             _refuse(tuple(too_few_brokers(next(iter(missing)), copies, before.brokers)))
+        _stamp(client, before)
         if current is not None and new_epoch:
             _seal(client, address, current)
         _create(client, missing, copies)
@@ -209,8 +213,16 @@ def _asked(
             )
         )
     # A sealed epoch without a next one is what an interrupted ensure leaves; a new epoch mends it.
-    mended = "sealed" if new_epoch else None
-    return (*findings, *(finding for finding in before.findings if finding.setting != mended))
+    mended = (TIMESTAMPS, "sealed") if new_epoch else (TIMESTAMPS,)
+    return (*findings, *(finding for finding in before.findings if finding.setting not in mended))
+
+
+def _stamp(client: Any, before: Topics) -> None:
+    """Have brokers stamp what they append from now on; records that are there keep what they have."""
+    for finding in before.findings:
+        if finding.setting == TIMESTAMPS:
+            wanted = {TIMESTAMPS: BROKERS_CLOCK}
+            client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, finding.topic, wanted)])
 
 
 def _look(client: Any, address: Address) -> Topics:

@@ -8,15 +8,16 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from streams.kafka import topics
 from streams.kafka.address import Address
-from streams.kafka.demands import Role, Topic, findings_of, settings_for, unsafe_replication
+from streams.kafka.demands import TIMESTAMPS, Role, Topic, findings_of, settings_for, unsafe_replication
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import UnsafeTopics, check, ensure, newest_appends, show
-from streams.log.block import write_block
-from streams.log.port import LogIdentity, LogUnavailable
+from streams.log.block import read_block, write_block
+from streams.log.port import DEAD, LogIdentity, LogUnavailable
 from tests.feedback.running import until
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
@@ -62,6 +63,31 @@ def test_the_newest_append_is_told_by_its_brokers_clock(address: Address) -> Non
     ((broker, appended),) = newest_appends(address).items()
     assert broker == f"broker 1 ({address.servers[0]})"
     assert before <= appended <= time.time_ns()
+
+
+@pytest.mark.broker
+def test_topics_with_their_senders_time_are_given_the_brokers(address: Address, admin: Any) -> None:
+    """In place, and without a change to what is read of records that lie there."""
+    made = ensure(address, 2)
+    for topic in made.names:
+        _alter(admin, topic, {TIMESTAMPS: "CreateTime"})
+    assert {finding.setting for finding in check(address)} == {TIMESTAMPS}
+    producer = KafkaProducer(bootstrap_servers=address.bootstrap)
+    producer.send(address.dead_letters, b"foreign", timestamp_ms=1_000, partition=0)
+    producer.flush()
+    with pytest.raises(UnsafeTopics, match="--new-epoch"):
+        ensure(address, 3)
+    assert {finding.setting for finding in check(address)} == {TIMESTAMPS}
+    with closing(KafkaLog(address)) as log:
+        before = log.read(DEAD, 0, 1)
+    assert ensure(address) == made
+    producer.send(address.dead_letters, b"foreign", timestamp_ms=1_000, partition=0)
+    producer.close()
+    with closing(KafkaLog(address)) as log:
+        first, second = log.read(DEAD, 0, 2)
+    assert [first] == before
+    assert list(read_block(first)[0].instants()) == [1_000 * 1_000_000]
+    assert max(read_block(second)[0].instants()) > time.time_ns() - 60 * 10**9
 
 
 @pytest.mark.broker
