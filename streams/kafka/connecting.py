@@ -16,7 +16,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from kafka import TopicPartition
@@ -80,12 +79,21 @@ def connected(address: Address, **settings: Any) -> Any:
     if address.security != UNSECURED:
         # The library would try for seconds, and not say why it is refused.
         _refuse(address)
+    made: list[Any] = []
+
+    def net_client(**options: Any) -> Any:
+        made.append(KafkaNetClient(**_CONNECTING, **options))
+        return made[0]
+
     try:
         client = KafkaAdminClient(
             **{**address.client_options, "bootstrap_servers": servers, **CLIENT, **settings},
-            kafka_client=partial(KafkaNetClient, **_CONNECTING),
+            kafka_client=net_client,
         )
     except (KafkaError, OSError) as error:
+        # It has a thread by then, that nobody else could end.
+        for each in made:
+            each.close()
         raise failed(address, error) from error
     try:
         client._manager.run(_until_connected, client._manager)
@@ -178,7 +186,11 @@ def _hello(address: Address, server: str) -> bytes:
 def _greet(server: str, hello: bytes, said: queue.SimpleQueue[tuple[str, Exception | None]]) -> None:
     host, _, port = server.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S) as connection:
+        with (
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S) as connection,
+            # To hang up is to answer.
+            contextlib.suppress(ConnectionError),
+        ):
             connection.sendall(hello)
             connection.recv(1)
     except OSError as error:

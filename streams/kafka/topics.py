@@ -25,7 +25,7 @@ from kafka.errors import (
 )
 
 from streams.kafka.address import Address
-from streams.kafka.connecting import CLIENT, admin, described, epoch_topics
+from streams.kafka.connecting import CLIENT, admin, answering, described, epoch_topics
 from streams.kafka.demands import (
     BROKERS_CLOCK,
     REPLICAS,
@@ -313,7 +313,8 @@ def _seal(client: Any, address: Address, topic: Topic) -> None:
     limit = {"max.message.bytes": str(SEALED_BYTES)}
     client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, limit)])
     probe = write_block((), (), ())
-    producer = KafkaProducer(**address.client_options, acks="all", **CLIENT)
+    servers = answering(address)
+    producer = KafkaProducer(**{**address.client_options, "bootstrap_servers": servers, **CLIENT}, acks="all")
     deadline = time.monotonic() + _SEAL_S
     try:
         for partition in range(topic.partitions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from streams.kafka import connecting
 from streams.kafka.address import Address
 from streams.kafka.connecting import answering
 from streams.kafka.log import KafkaLog
@@ -97,3 +99,23 @@ def test_servers_that_are_silent_are_not_connected_to() -> None:
         hanging_up.join()
         with pytest.raises(LogUnavailable, match="no broker of kafka://"):
             answering(Address(address.servers[:1]))
+
+
+def test_a_client_that_cannot_be_made_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody asks again every few seconds, for as long as the brokers are away."""
+    monkeypatch.setattr(connecting, "CLIENT", {**connecting.CLIENT, "bootstrap_timeout_ms": 200})
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    rude.accept()[0].close()
+
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
+        before = threading.active_count()
+        with pytest.raises(LogUnavailable, match="no broker of kafka://"):
+            KafkaLog(Address((f"127.0.0.1:{rude.getsockname()[1]}",)))
+        until(lambda: threading.active_count() <= before, "threads to end")
+        rude.shutdown(socket.SHUT_RDWR)
+        hanging_up.join()
