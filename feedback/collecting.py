@@ -3,7 +3,8 @@
 It starts when the log can be read, whether PostgreSQL answers or not. It takes events in over HTTP and from
 the intake topic, and ends
 
-- with `STOPPED` when it is told to: what it took is in the log, and answered;
+- with `STOPPED` when it is told to: what it took is in the log, and answered. Where brokers hang it ends
+  within ten seconds all the same, and requests without an answer are to be sent again;
 - with `NEW_EPOCH` when the log went on to another epoch: a collector that is started now writes there;
 - with 1, and what its threads do on standard error, when it does not answer itself any more;
 - with a refusal, which says what to do, when the log is not the one it was, or not that of the views, or
@@ -27,6 +28,7 @@ from feedback.api.services import WorkerSays
 from feedback.bootstrap import STOPPED, application, serve
 from feedback.cluster import Cluster, ClusterRefused, away
 from feedback.place import NothingHere
+from feedback.processes.ending import ends_after_signal
 from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 NEW_EPOCH = 4
 KEEP_ENDS_NS = 200_000_000
 _LOOK_S = 0.2
+_END_S = 8.5
 # Whoever asks a server is not kept longer for a partition that nobody leads now.
 _LOG_PATIENCE_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
@@ -123,7 +126,14 @@ class Collecting:
                     *([self._reading] if self._with_intake else []),
                 ],
             )
-            with ends_when_silent(self.url, value("hang_after") or math.inf):
+            # Requests have five seconds for their answers, then the appender writes what it took.
+            ending = ends_after_signal(
+                (signal.SIGTERM, signal.SIGINT),
+                lambda: _log.warning("the collector waits for brokers that do not answer, and ends without"),
+                within_s=_END_S,
+                status=lambda: NEW_EPOCH if appender.ended or self._is_over() else STOPPED,
+            )
+            with ending, ends_when_silent(self.url, value("hang_after") or math.inf):
                 serve(app, self.listening, self._log_level)
             if not (appender.ended or self._is_over()):
                 return STOPPED

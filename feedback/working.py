@@ -33,7 +33,7 @@ from feedback.door import InThread, hosts_of
 from feedback.home import HomeRefused
 from feedback.kafka_settings import kafka_security
 from feedback.place import PlaceRefused
-from feedback.processes.ending import end_after_signal
+from feedback.processes.ending import ends_after_signal
 from feedback.processes.logging import configure
 from feedback.redaction import redacted
 from feedback.restarts import Restarts
@@ -141,15 +141,24 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
 
     What cannot be finished in seconds is left: of a batch that was not committed nothing counts.
     """
-    from streams.kafka.engine import WILL_NOT_RUN, Engine, EngineStuck
-    from streams.kafka.health import Health
-    from streams.kafka.progress import Progress
-
     stop = threading.Event()
     ignore_hangups()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    end_after_signal((signal.SIGTERM, signal.SIGINT), _say_left, status=STOPPED)
+    with ends_after_signal((signal.SIGTERM, signal.SIGINT), _say_left):
+        return _work(cluster, host, port, stop)
+
+
+def _say_left() -> None:
+    _log.warning("the worker waits for something that does not answer, and ends without it")
+
+
+def _work(cluster: Cluster, host: str, port: int, stop: threading.Event) -> int:
+    """Apply blocks until `stop`; returns the process's status."""
+    from streams.kafka.engine import WILL_NOT_RUN, Engine, EngineStuck
+    from streams.kafka.health import Health
+    from streams.kafka.progress import Progress
+
     progress = Progress(stuck_after_s=value("stuck_after"), clocks=cluster.clocks)
     try:
         listening = listen(host, port)
@@ -188,10 +197,6 @@ def run_worker(cluster: Cluster, host: str, port: int) -> int:
         health.close()
         cluster.close()
     return STOPPED
-
-
-def _say_left() -> None:
-    _log.warning("the worker waits for something that does not answer, and ends without it")
 
 
 # --------------------------------------------------------------------------- the one that watches over it

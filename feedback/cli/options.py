@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,10 @@ from feedback.settings import BY_NAME, SETTINGS, BadSetting, value, was_said
 
 SERVING = ("allowed_hosts", "max_connections")
 """Settings with a flag on those commands only that serve a port."""
+
+
+_END_S = 5.0
+"""How long after Ctrl-C a command may still wait for something."""
 
 
 class Choices:
@@ -161,13 +166,21 @@ class Command(_Sections):
     def invoke(self, ctx: click.Context) -> Any:
         """Run. What is logged meanwhile is told on standard error; a server says what it wants told."""
         from feedback.disk import keep_to_oneself
+        from feedback.processes.ending import ends_after_signal
         from feedback.processes.logging import configure
 
         keep_to_oneself()
         choices = ctx.ensure_object(Choices)
         level = choices["log_level"] if choices.was_set("log_level") else "warning"
         configure(level, choices["log_format"], "command", hooks=False)
-        return super().invoke(ctx)
+        if any(parameter.name in SERVING for parameter in self.params):
+            return super().invoke(ctx)
+        with ends_after_signal((signal.SIGINT,), _say_ended, within_s=_END_S, status=lambda: 1):
+            return super().invoke(ctx)
+
+
+def _say_ended() -> None:
+    click.echo("loopline: what it waited for does not answer; it was ended all the same", err=True)
 
 
 class Lazy(NamedTuple):

@@ -7,45 +7,69 @@ as never done, so nothing is lost by an end in the middle of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 END_S = 7.0
-"""How long ending may take: service managers and containers give ten seconds."""
+"""How long a server's end may take: service managers and containers give ten seconds."""
 
 _SAY_S = 0.5
 _kept: list[socket.socket] = []
 
 
-def end_after_signal(
-    numbers: Iterable[int], say: Callable[[], None], *, within_s: float = END_S, status: int = 0
-) -> None:
+@contextlib.contextmanager
+def ends_after_signal(
+    numbers: Iterable[int],
+    say: Callable[[], None],
+    *,
+    within_s: float = END_S,
+    status: Callable[[], int] = lambda: 0,
+) -> Iterator[None]:
     """End this process so long after the first of these signals, should it still be there.
 
-    What else is done about the signals stays as it is. To be called on the main thread.
+    That holds for signals that come until the context ends; one that has come is held to. What else is done
+    about them stays as it is. On another thread than the main one it does nothing.
 
     Args:
         say: told before that; what it says may be lost where nobody reads.
-        status: the exit status then.
+        status: gives the exit status then.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    _kept[:] = ours, theirs
-    # The interpreter writes there by itself, also while no thread comes to run Python.
-    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    heard = set(numbers)
+    heard, wanted = threading.Event(), set(numbers)
 
     def watch() -> None:
-        while not heard.intersection(ours.recv(64)):
-            pass
-        time.sleep(within_s)
-        saying = threading.Thread(target=say, daemon=True)
-        saying.start()
-        saying.join(_SAY_S)
-        os._exit(status)
+        while come := ours.recv(64):
+            if not wanted.intersection(come):
+                continue
+            heard.set()
+            time.sleep(within_s)
+            saying = threading.Thread(target=say, daemon=True)
+            saying.start()
+            saying.join(_SAY_S)
+            os._exit(status())
+        ours.close()
 
+    # The interpreter writes there by itself, also while no thread comes to run Python.
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=watch, name="end", daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        heard.wait(_SAY_S)
+        raise
+    finally:
+        if heard.is_set():
+            # Ending is what may take long, too.
+            _kept.append(theirs)
+        else:
+            signal.set_wakeup_fd(before)
+            theirs.close()

@@ -151,6 +151,11 @@ class Member:
             raise
         return self
 
+    def lines(self) -> list[str]:
+        """All lines of its log so far: what begins with a time."""
+        said = self._said.read_text(errors="replace")
+        return [line for line in said.splitlines() if line[:4].isdigit()]
+
     def said(self) -> str:
         """The end of what it wrote to standard output and standard error."""
         return self._said.read_text(errors="replace")[-6000:]

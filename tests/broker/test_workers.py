@@ -159,7 +159,11 @@ def test_a_stuck_worker_says_so_within_half_a_minute(loopline: Deployment) -> No
         # A collector goes on taking events in, and says what is the matter.
         until(lambda: "have not moved" in str(collector.get("/readyz")[1]["reasons"]), "the collector's word")
         assert collector.get("/readyz")[0] == 200
-    worker.ready()
+        # Told to end, it does not wait for what holds it up.
+        since = time.monotonic()
+        assert worker.end() == 0
+        assert time.monotonic() - since < 10
+    worker.start().ready()
     more.sent += load.sent
     more.acknowledged += load.acknowledged
     more.refused += load.refused

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.crash.checking import free_port
+from tests.feedback.running import COMMAND, until
+
 PROGRAM = """
 import os, signal, sys, time
-from feedback.processes.ending import end_after_signal
+from feedback.processes.ending import ends_after_signal
 signal.signal(signal.SIGTERM, lambda *_: None)
 signal.signal(signal.SIGINT, lambda *_: sys.exit(5))
 say = lambda: print("it ends", flush=True)
-end_after_signal((signal.SIGTERM, signal.SIGINT), say, within_s=1.0, status=7)
-print("runs", flush=True)
-while True:
-    time.sleep(60)
+with ends_after_signal((signal.SIGTERM, signal.SIGINT), say, within_s=1.0, status=lambda: 7):
+    print("runs", flush=True)
+    while True:
+        time.sleep(60)
 """
 
 
@@ -43,3 +51,50 @@ def test_who_does_not_end_by_itself_is_ended(number: int, status: int, said: str
     ended = ended_by(number)
     assert (ended[0], ended[2]) == (status, said)
     assert (ended[1] >= 1.0) == (status == 7)
+
+
+@contextlib.contextmanager
+def hung_service() -> Iterator[int]:
+    """The port of a service that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        yield listening.getsockname()[1]
+
+
+def test_whoever_waits_for_a_service_that_hangs_ends_within_ten_seconds(tmp_path: Path) -> None:
+    """Servers by SIGTERM, commands by Ctrl-C; brokers, PostgreSQL and the object store all hang."""
+    worker_port = free_port()
+    worker = f"http://127.0.0.1:{worker_port}"
+    with hung_service() as port:
+        settings = {
+            "LOOPLINE_LOG": f"kafka://127.0.0.1:{port}/hung",
+            "LOOPLINE_STORE": f"postgresql://u:p@127.0.0.1:{port}/hung",
+            "LOOPLINE_DATASETS": f"s3://k:s@bucket/x?scheme=http&endpoint_override=127.0.0.1:{port}",
+        }
+        told = {
+            ("worker", "--port", str(worker_port)): signal.SIGTERM,
+            ("collector", "--port", str(free_port())): signal.SIGTERM,
+            ("topics", "ensure"): signal.SIGINT,
+            ("verify",): signal.SIGINT,
+            ("dataset", "list"): signal.SIGINT,
+        }
+        processes = {
+            words: subprocess.Popen(
+                [*COMMAND, *words], env=os.environ | settings, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+            )
+            for words in told
+        }
+        try:
+            # By then all of them wait: each has less to load than a worker.
+            until(lambda: urllib.request.urlopen(f"{worker}/healthz", timeout=5).close() is None, "a worker")
+            time.sleep(1)
+            for words, number in told.items():
+                processes[words].send_signal(number)
+            since = time.monotonic()
+            for words, process in processes.items():
+                process.wait(30)
+                assert time.monotonic() - since < 10, words
+            assert processes[next(iter(told))].returncode == 0
+        finally:
+            for process in processes.values():
+                process.kill()
+                process.communicate()
