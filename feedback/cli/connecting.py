@@ -224,7 +224,8 @@ class Compared:
         try:
             meant = self._place.fingerprint()
         except LogUnavailable as error:
-            raise NoAnswer(f"{self._doubt()}: {without_password(str(error))}") from None
+            why = without_password(str(error)).rstrip(".")
+            raise NoAnswer(f"{self._doubt()}: {why}") from None
         if said != meant:
             raise AnotherLog(
                 f"{self.name} serves another log ({said}) than the one that is set ({meant}, of"

@@ -133,6 +133,8 @@ def test_while_it_cannot_be_told_nothing_is_sent(
         result = loopline(*words, *at, stdin=lines(prediction(1)))
         assert result.exit_code == status, result.stderr
         assert words_said in result.stderr
+        assert ".." not in result.stderr.replace("...", "")
+        assert ".;" not in result.stderr
         assert ("labels for m yet" in result.stdout) == (words[0] == "labels" and status == 0)
     assert bool(server.times_accepted) == (sending[0] == 0)
 
