@@ -28,7 +28,7 @@ from streams.kafka.connecting import answering
 
 T = TypeVar("T")
 
-METADATA_MS = 10_000
+METADATA_MS = 5_000
 """How old what a client knows of the leaders may be; the library's own is five minutes."""
 
 _CONNECT_S = 3.0
