@@ -19,7 +19,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -90,13 +90,14 @@ class Collecting:
         self._log_level = log_level
         self._with_intake = intake
         self._metrics = Metrics()
+        self._intake_failure: Callable[[], str] = str
         self.listening = listen(host, port)
         self.url = address_of(host, self.listening.getsockname()[1])
         self._closing = contextlib.ExitStack()
         self._closing.callback(self.listening.close)
         try:
             self._closing.callback(cluster.close)
-            self._log = _patiently(cluster, patience_s, intake=intake)
+            self._log, self._sealed = _patiently(cluster, patience_s, intake=intake)
             self._closing.callback(self._log.close)
             self._identity = self._log.identity
             _must_belong(cluster, self._log)
@@ -110,6 +111,8 @@ class Collecting:
 
         with self._closing:
             appender = KafkaAppender(self._log, self._metrics, clocks=self._cluster.clocks)
+            if self._sealed:
+                appender.seal()
             app = application(
                 self._log,
                 appender,
@@ -121,6 +124,7 @@ class Collecting:
                 away=(*away(), LogRefused),
                 own_views=False,
                 clocks=self._cluster.clocks,
+                lacks=self._lacks,
                 beside=[
                     lambda _: self._appending(appender),
                     *([self._reading] if self._with_intake else []),
@@ -137,6 +141,8 @@ class Collecting:
                 serve(app, self.listening, self._log_level)
             if not (appender.ended or self._is_over()):
                 return STOPPED
+            if appender.sealed and not self._is_over():
+                raise CollectorEnded(appender.ended)
             # Only one that starts now can go on, if it is still the same log.
             if _now(self._cluster) == self._identity.id:
                 return NEW_EPOCH
@@ -170,10 +176,21 @@ class Collecting:
             await appender.stop()
 
     async def _watch(self, appender: KafkaAppender) -> None:
-        """End the server when nothing can be written to this log any more."""
-        while not (appender.ended or self._is_over()):  # noqa: ASYNC110 -- nobody there sets an event
+        """End the server when nothing can be written to this log any more.
+
+        Not before there is a next epoch to go on in: until then what is in the log can be read here, and who
+        asks is told what is missing.
+        """
+        while not self._is_over() and (appender.sealed or not appender.ended):
             await asyncio.sleep(_LOOK_S)
+            if appender.sealed:
+                with contextlib.suppress(*away()):
+                    await asyncio.to_thread(self._log.ends)
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _lacks(self) -> list[str]:
+        failure = self._intake_failure()
+        return [f"the intake is not read: {failure}"] if failure else []
 
     @contextlib.asynccontextmanager
     async def _reading(self, keeper: Keeper) -> AsyncIterator[None]:
@@ -181,6 +198,7 @@ class Collecting:
         from streams.kafka.intake import Intake
 
         intake = Intake(self._cluster.address, keeper, self._metrics)
+        self._intake_failure = lambda: intake.failure
         starting = asyncio.create_task(_until_it_starts(intake))
         try:
             yield
@@ -190,13 +208,16 @@ class Collecting:
             await intake.stop()
 
 
-def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> KafkaLog:
-    """The log, once a broker answers. Raises what it raised last when none does in time."""
+def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> tuple[KafkaLog, bool]:
+    """The log, once a broker answers, and whether its last epoch was sealed.
+
+    Raises what it raised last when none answers in time.
+    """
     deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
     while True:
         try:
-            _must_be_safe(cluster, intake=intake)
-            return cluster.open_log(_LOG_PATIENCE_S)
+            sealed = _must_be_safe(cluster, intake=intake)
+            return cluster.open_log(_LOG_PATIENCE_S), sealed
         except away() as error:
             if time.monotonic() + pause_s > deadline:
                 raise
@@ -205,21 +226,22 @@ def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> KafkaLog
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _must_be_safe(cluster: Cluster, *, intake: bool) -> None:
+def _must_be_safe(cluster: Cluster, *, intake: bool) -> bool:
     """Raises TopicsRefused when an acknowledgement could not be believed, by what `topics show` finds.
 
-    A sealed epoch is no such thing: the next one may come any moment.
+    What only stops work, or is worth knowing, is logged: it may be mended while the collector runs. Returns
+    whether the last epoch is sealed: the next one may come any moment.
     """
+    from streams.kafka.demands import UNSAFE
     from streams.kafka.topics import show
 
     address = cluster.address
-    found = [
-        finding
-        for finding in show(address).findings
-        if finding.setting != "sealed" and (intake or finding.topic != address.intake)
-    ]
-    if found:
-        raise TopicsRefused("\n".join(map(str, found)))
+    found = [each for each in show(address).findings if intake or each.topic != address.intake]
+    if unsafe := [each for each in found if each.level == UNSAFE]:
+        raise TopicsRefused("\n".join(map(str, unsafe)))
+    for each in found:
+        _log.warning("not as it should be", found=str(each))
+    return any(each.setting == "sealed" for each in found)
 
 
 def _now(cluster: Cluster) -> str:
@@ -253,6 +275,7 @@ async def _until_it_starts(intake: Intake) -> None:
             await intake.start()
             return
         except Exception as error:
-            _log.warning("the intake cannot be read", reason=str(error) or repr(error), again_in_s=pause_s)
+            intake.failure = str(error) or repr(error)
+            _log.warning("the intake cannot be read", reason=intake.failure, again_in_s=pause_s)
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

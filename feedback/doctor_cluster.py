@@ -17,6 +17,7 @@ from feedback.plurals import many
 from feedback.service import NoAddress, NoAnswer, health, log_in, reach
 from feedback.settings import without_password
 from streams.clocks import TOLERANCE_S
+from streams.kafka.demands import NOTE
 from streams.kafka.topics import newest_appends, show
 from streams.log.port import LogRefused, LogUnavailable, format_positions
 from streams.projection import check
@@ -51,11 +52,12 @@ def _topics(cluster: Cluster) -> Findings:
     found = show(cluster.address)
     for finding in found.findings:
         said = f"{finding.topic}: {finding.setting} is {finding.found} and has to be {finding.wanted}"
-        yield Finding("topics", FAIL, f"{said}: {finding.why}", finding.remedy)
+        state = WARN if finding.level == NOTE else FAIL
+        yield Finding("topics", state, f"{said}: {finding.why}", finding.remedy)
     if not found.epochs:
         do = "make them with `loopline topics ensure`"
         yield Finding("topics", FAIL, f"there are none at {found.address}", do)
-    elif not found.findings:
+    elif all(finding.level == NOTE for finding in found.findings):
         said = f"{found.address}: {found.brokers} brokers, {found.epochs[-1].partitions} partitions"
         yield Finding("topics", OK, f"{said}, {found.epochs[-1].replication} copies")
 

@@ -135,6 +135,7 @@ def build_app(
     away: tuple[type[Exception], ...] = (),
     own_views: bool = True,
     clocks: ClockWatch | None = None,
+    lacks: Callable[[], Sequence[str]] = tuple,
     beside: Sequence[Beside] = (),
 ) -> Server:
     """Compose the server.
@@ -142,12 +143,10 @@ def build_app(
     Args:
         log: the log, to read from.
         appender: what writes to that log; it is not stopped here.
-        store: gives the store to read from, another one after a rebuild; raises NothingHere or
-            StoreMissing while there is none.
-        datasets: where the releases lie.
+        store: gives the store to read from; raises NothingHere or StoreMissing while there is none.
+        datasets: where the releases lie; `lineage`: which of them an event is in.
         metrics: what the appender counts on, so that one scrape shows all.
-        lineage: tells which dataset versions an event is in.
-        worker: what the worker says of itself, for `/readyz`.
+        worker: what the worker says of itself, for `/readyz`; `lacks`: what else does not work here.
         clock: nanoseconds since 1970, the instant of receipt; `elapsed`: the same, by what nobody sets.
         stuck_after_s: how long the views may stand still behind the log before `/readyz` says so.
         keep_ends_ns: how long the log is not asked again where it ends.
@@ -175,6 +174,7 @@ def build_app(
         clocks or ClockWatch(clock, elapsed),
         away,
         own_views,
+        lacks,
     )
     return _server(services, stuck_after_s, beside)
 

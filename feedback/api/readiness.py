@@ -183,6 +183,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
         reasons += _still(services, progress, seen, ends, says)
     behind = None if seen is None else seen.behind
     lacking += services.clocks.reasons()
+    lacking += [without_password(said) for said in services.lacks()]
     return Assessment(writing, reasons, _looked_at(services, progress, behind), lacking)
 
 

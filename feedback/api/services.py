@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, cast
 
 from starlette.requests import Request
@@ -87,6 +87,7 @@ class Threads(NamedTuple):
 class Services(NamedTuple):
     """The adapters, the clock, and the threads on which they are asked.
 
+    `lacks` tells what else does not work here, in words; events are taken in all the same.
     `away` are the failures that mean that another machine does not answer. `own_views`: a worker that
     belongs to this server keeps the views, so they decide with whether it is ready.
     """
@@ -107,6 +108,7 @@ class Services(NamedTuple):
     clocks: ClockWatch
     away: tuple[type[Exception], ...] = ()
     own_views: bool = True
+    lacks: Callable[[], Sequence[str]] = tuple
 
 
 class View(NamedTuple):

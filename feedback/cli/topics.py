@@ -38,7 +38,8 @@ def ensure_command(
 
     Few partitions are better than many: blocks are larger then. 4 unless --partitions says otherwise. To
     change their number, --new-epoch seals the log's topic and goes on in a new one; collectors end and are
-    started again, workers finish the old epoch first. Exit status 1 when something would break the promise.
+    started again, workers finish the old epoch first. A run that was interrupted is finished by the same
+    command. Exit status 1 when something would break the promise; what else is amiss is shown.
     """
     from streams.kafka.topics import UnsafeTopics, ensure
 
@@ -63,14 +64,21 @@ def ensure_command(
 
 @command("show", short_help="Show and check them.")
 def show_command(choices: Choices) -> None:
-    """Show the topics, and what is wrong with them; exit status 1 when something is."""
+    """Show the topics, and what is wrong with them or with Kafka's groups; exit status 1 when something is.
+
+    What is only worth knowing is shown too, and does not change the exit status.
+    """
+    from streams.kafka.demands import NOTE
     from streams.kafka.topics import show
 
     cluster = must_be_cluster(choices, _ON_ONE)
     found = show(cluster.address)
     if not found.epochs:
         raise Refused(f"there are no topics at {cluster.address}: make them with `loopline topics ensure`")
-    _tell(choices, found, _remembered(cluster, found))
+    remembered = _remembered(cluster, found)
+    _tell(choices, found, remembered)
+    if any(finding.level != NOTE for finding in (*found.findings, *remembered)):
+        raise click.exceptions.Exit(1)
 
 
 def _remembered(cluster: Cluster, found: Topics) -> tuple[Finding, ...]:
@@ -126,8 +134,6 @@ def _tell(choices: Choices, found: Topics, remembered: tuple[Finding, ...]) -> N
         *map(str, findings),
     ]
     answer(choices, document, lines)
-    if findings:
-        raise click.exceptions.Exit(1)
 
 
 topics.add_command(ensure_command)

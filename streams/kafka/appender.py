@@ -63,8 +63,9 @@ class KafkaAppender:
         ack_s: after how long without an acknowledgement a block is in doubt.
 
     `position`, `failed_at` and `failure` are those of the embedded appender, but that a failure beside what
-    is acknowledged does not count: `stalled` tells of it. `ended` is empty, or says why nothing can be
-    appended any more: the epoch was sealed, or the log was replaced.
+    is acknowledged does not count: `stalled` tells of it. `sealed`: the log's epoch is over, and whoever
+    starts once there is a next one can go on. `ended` is empty, or says why nothing can be appended any
+    more: the epoch was sealed, or the log was replaced.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class KafkaAppender:
         ack_s: float = ACK_S,
     ) -> None:
         self.ended = ""
+        self.sealed = False
         self._outage = Outage(_log, "append failed", "appends succeed again", level="error")
         self._failed_at: float | None = None
         self._failure = ""
@@ -117,7 +119,7 @@ class KafkaAppender:
     @property
     def failure(self) -> str:
         """Why it failed."""
-        return self._producing.down or self._failure
+        return self.ended or self._producing.down or self._failure
 
     @property
     def stalled(self) -> str:
@@ -126,7 +128,9 @@ class KafkaAppender:
         return f"not acknowledged now, and refused: appends to {partitions}" if partitions else ""
 
     def _refuses_all(self) -> bool:
-        return bool(self._producing.down) or self._stalled.keys() >= set(self._identity.epochs()[-1])
+        return bool(self.ended or self._producing.down) or self._stalled.keys() >= set(
+            self._identity.epochs()[-1]
+        )
 
     @property
     def ends(self) -> dict[int, int]:
@@ -331,10 +335,7 @@ class KafkaAppender:
     def _refused(self, sent: _Sent, error: BaseException) -> None:
         """The producer gave up on it; what follows it in its partition could only fail."""
         if isinstance(error, MessageSizeTooLargeError):
-            self._end(
-                f"{self._topic(sent.partition)[0]} takes no appends any more: its epoch was sealed."
-                " Start the collector again, and it goes on in the next epoch"
-            )
+            self.seal()
             self._fail(sent, LogEnded(self.ended))
             return
         why = denied(error, self._log.address.security) or repr(error)
@@ -362,6 +363,15 @@ class KafkaAppender:
             self._failed_at, self._failure = now, str(refusal)
         for waiter in sent.waiters:
             waiter.failed(sent.partition, refusal)
+
+    def seal(self) -> None:
+        """The epoch is over: nothing is appended any more."""
+        self.sealed = True
+        self._end(
+            f"{self._log.address.log_topic(self._identity.epoch)} takes no appends any more: its epoch was"
+            " sealed by `loopline topics ensure --new-epoch`. A collector that starts when the next epoch is"
+            " there goes on; if it does not come, that command did not finish: run it again"
+        )
 
     def _end(self, reason: str) -> None:
         if not self.ended:

@@ -21,7 +21,14 @@ SEALED_BYTES = 1
 TIMESTAMPS, BROKERS_CLOCK = "message.timestamp.type", "LogAppendTime"
 """Whose clock stamps a topic's records."""
 
+UNSAFE, STOPS, NOTE = "unsafe", "stops", "note"
+"""What a finding means: an acknowledged event could be lost; work stops, or will; it is worth knowing."""
+
 _LEAST_RECORD_BYTES = 2 * 1024 * 1024
+NO_NEXT_EPOCH = (
+    "`loopline topics ensure --new-epoch` sealed the log's last epoch and did not come to make the next one:"
+    " collectors answer 503"
+)
 _WEEK_MS = 7 * 24 * 3600 * 1000
 
 
@@ -31,10 +38,27 @@ class Role(StrEnum):
     LOG = "log"
     INTAKE = "intake"
     DEAD_LETTERS = "dead-letters"
+    GROUPS = "groups"
+
+
+class Copies(NamedTuple):
+    """A partition: the broker that leads it (-1: none), those that have a copy, those whose copy is whole."""
+
+    partition: int
+    leader: int
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
 
 
 class Topic(NamedTuple):
-    """A topic as the brokers describe it; `replication` is that of its least copied partition."""
+    """A topic as the brokers describe it.
+
+    Args:
+        replication: that of its least copied partition.
+        settings: all of them; empty when they were not `told`.
+        told: whether this client may ask for the settings.
+        made_here: whether it has any setting of its own, as those have that `topics ensure` makes.
+    """
 
     name: str
     role: Role
@@ -42,6 +66,9 @@ class Topic(NamedTuple):
     partitions: int
     replication: int
     settings: Mapping[str, str]
+    copies: tuple[Copies, ...] = ()
+    told: bool = True
+    made_here: bool = True
 
     @property
     def sealed(self) -> bool:
@@ -50,7 +77,7 @@ class Topic(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something that would break the promise."""
+    """Something that is not as it should be. `level` is UNSAFE, STOPS or NOTE."""
 
     topic: str
     setting: str
@@ -58,6 +85,7 @@ class Finding(NamedTuple):
     wanted: str
     why: str
     remedy: str
+    level: str = UNSAFE
 
     def __str__(self) -> str:
         return (
@@ -147,14 +175,17 @@ def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tupl
                 "sealed",
                 "true",
                 "false",
-                "the log's last epoch is over and the next one was not made: collectors answer 503",
-                "finish it with `loopline topics ensure --partitions N --new-epoch`",
+                NO_NEXT_EPOCH,
+                "run it again: `loopline topics ensure --partitions N --new-epoch`",
+                STOPS,
             )
         )
     return tuple(found)
 
 
 def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
+    if not topic.told:
+        return
     for demand in _demands(topic.role, topic.replication):
         if demand.setting == "max.message.bytes" and (past or topic.sealed):
             continue

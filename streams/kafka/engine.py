@@ -27,6 +27,7 @@ from streams.kafka.assignment import Assignment
 from streams.kafka.log import KafkaLog
 from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import REFUSED, STARTING, STOPPED, Progress
+from streams.kafka.security import denied
 from streams.kafka.session import (
     WILL_NOT_RUN,
     Backoff,
@@ -37,8 +38,9 @@ from streams.kafka.session import (
     Session,
     Stopped,
 )
+from streams.kafka.topics import groups_stand_still
 from streams.kafka.transport import quieten
-from streams.log.port import Log
+from streams.log.port import Log, LogRefused, LogUnavailable
 from streams.outage import Outage
 from streams.store.port import Store
 from streams.store.tables import VIEWS_VERSION
@@ -46,6 +48,7 @@ from streams.store.tables import VIEWS_VERSION
 R = TypeVar("R")
 
 _WATCH_S = 2.0
+COORDINATOR_S = 5.0
 _TURN_S = 1.0
 _LOOK_S = 0.2
 _JOIN_S = 1.0
@@ -140,7 +143,8 @@ class Engine:
                 await backoff.wait()
             except Exception as error:
                 self.progress.failures.inc()
-                self.progress.left(f"{self._gave_up}{type(error).__name__}: {error}")
+                why = denied(error, self._address.security) or f"{type(error).__name__}: {error}"
+                self.progress.left(f"{self._gave_up}{why}")
                 backoff.outage.failed(error)
                 await backoff.wait()
 
@@ -159,7 +163,10 @@ class Engine:
             backoff.outage.over()
             place = Place(self._address, self._group, log, assignment)
             session = Session(place, self._applier, self.progress, thread, stop, backoff)
-            with _watching(log, self.progress, self._silence, session.refuse):
+            with (
+                _watching(log, self.progress, self._silence, session.refuse),
+                _looking_for_coordinator(self._address, self.progress),
+            ):
                 await session.run()
         finally:
             if log is not None:
@@ -232,3 +239,25 @@ def _watching(
     finally:
         over.set()
         thread.join(_JOIN_S)
+
+
+@contextlib.contextmanager
+def _looking_for_coordinator(address: Address, progress: Progress) -> Iterator[None]:
+    """Say why the group gives no partitions for so long: its library tries again, and says nothing."""
+    over = threading.Event()
+
+    def look() -> None:
+        told = False
+        while not over.wait(COORDINATOR_S) and progress.state.name == STARTING:
+            with contextlib.suppress(LogUnavailable, LogRefused):
+                why = groups_stand_still(address)
+                if why and progress.still_starting(why) and not told:
+                    told = True
+                    _log.warning("the worker waits for its group", reason=why)
+
+    thread = threading.Thread(target=look, name="coordinator", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()

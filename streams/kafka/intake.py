@@ -40,9 +40,10 @@ from streams.kafka.cloudevents import items_of
 from streams.kafka.security import denied
 from streams.kafka.steady_client import METADATA_MS, options, steady
 from streams.kafka.tolerant import PlainRecord, read_tolerantly
+from streams.kafka.topics import groups_stand_still
 from streams.keeper import Keeper
 from streams.log.block import DeadLetter
-from streams.log.port import DEAD, LogMissing, LogUnavailable, NotDurable, PartlyDurable
+from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from streams.outage import Outage
 from streams.sentinels import reached
@@ -58,6 +59,7 @@ _POLL_MS = 250
 _JUDGED_AT_ONCE = 100
 _COMMIT_S = 10.0
 _LEAVE_S = 5.0
+_JOIN_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
 Record: TypeAlias = ConsumerRecord | PlainRecord
@@ -111,10 +113,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         self._clock = clock
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._assignments = 0
+        self._assigned, self._look_at = False, 0.0
         self._done: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._pause_s = _FIRST_PAUSE_S
@@ -126,10 +130,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         except KafkaError as error:
             raise LogUnavailable(await diagnosis.reason(self._address, error)) from error
         self._task = asyncio.create_task(self._run(), name="intake")
+        self._looking = asyncio.create_task(self._look_for_coordinator(), name="coordinator")
 
     async def stop(self) -> None:
         """End: what is being written is written and committed if that takes no longer than seconds."""
         self._stopping.set()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_LEAVE_S)
             self._task.cancel()
@@ -146,6 +154,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Reading begins where the group has committed."""
+        self._assigned = True
         partitions = sorted(each.partition for each in assigned)
         _log.info("reading the intake", topic=self._address.intake, partitions=partitions)
 
@@ -174,6 +183,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         except BaseException:
             await self._leave()
             raise
+        self._assigned, self._look_at = False, time.monotonic() + _JOIN_S / 2
         consumer.subscribe([topic], listener=self)
 
     async def _leave(self) -> None:
@@ -330,6 +340,17 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         except (KafkaError, IllegalStateError) as failure:
             self._failed(failure)
             await self._pause()
+
+    async def _look_for_coordinator(self) -> None:
+        """Say why the group gives no partitions for so long: its library waits, and says nothing."""
+        while True:
+            await asyncio.sleep(_JOIN_S)
+            if self._consumer is None or self._assigned or time.monotonic() < self._look_at:
+                continue
+            with contextlib.suppress(LogUnavailable, LogRefused):
+                why = await asyncio.to_thread(groups_stand_still, self._address)
+                if why and not self._assigned:
+                    self._failed(LogUnavailable(why))
 
     def _failed(self, error: Exception) -> None:
         self.failure = denied(error, self._address.security) or str(error) or repr(error)

@@ -108,6 +108,14 @@ class Progress:
         with self._guard:
             self._state = State(name, reason)
 
+    def still_starting(self, reason: str) -> bool:
+        """Say what a worker that has not been given partitions waits for; whether it still does."""
+        with self._guard:
+            if self._state.name != STARTING:
+                return False
+            self._state = State(STARTING, reason)
+            return True
+
     def assigned(self, positions: Mapping[int, int]) -> None:
         """These partitions are the worker's, and the store stands there."""
         with self._guard:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer, TopicPartition
@@ -22,15 +22,26 @@ from kafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
 )
 
 from streams.kafka.address import Address
+from streams.kafka.availability import (
+    BROKER_SETTINGS,
+    OFFSETS,
+    Brokers,
+    findings_of_brokers,
+    group_findings,
+)
 from streams.kafka.connecting import CLIENT, admin, answering, described, epoch_topics
 from streams.kafka.demands import (
     BROKERS_CLOCK,
     REPLICAS,
     SEALED_BYTES,
+    STOPS,
     TIMESTAMPS,
+    UNSAFE,
+    Copies,
     Finding,
     Role,
     Topic,
@@ -48,6 +59,7 @@ from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 
 DEFAULT_PARTITIONS = 4
 
+_DESCRIBE, _OWN = "DESCRIBE_CONFIGS", "DYNAMIC_TOPIC_CONFIG"
 _SEAL_S = 30.0
 _TOLD_S = 10.0
 
@@ -72,6 +84,11 @@ class Topics(NamedTuple):
     def epochs(self) -> list[Topic]:
         """The log's topics."""
         return [topic for topic in self.topics if topic.role is Role.LOG]
+
+    @property
+    def unsafe(self) -> tuple[Finding, ...]:
+        """What could lose an acknowledged event."""
+        return tuple(finding for finding in self.findings if finding.level == UNSAFE)
 
     @property
     def names(self) -> set[str]:
@@ -160,10 +177,12 @@ def ensure(
             _refuse(tuple(too_few_brokers(next(iter(missing)), copies, before.brokers)))
         _stamp(client, before)
         if current is not None and new_epoch:
+            # What the brokers would refuse to make is better known before nothing can be appended any more.
+            _create(client, missing, copies, only_try=True)
             _seal(client, address, current)
         _create(client, missing, copies)
-        after = _told(client, address, set(wanted) | before.names)
-    _refuse(after.findings)
+        after = _told(client, before, set(wanted) | before.names)
+    _refuse(after.unsafe)
     return after
 
 
@@ -213,8 +232,8 @@ def _asked(
             )
         )
     # A sealed epoch without a next one is what an interrupted ensure leaves; a new epoch mends it.
-    mended = (TIMESTAMPS, "sealed") if new_epoch else (TIMESTAMPS,)
-    return (*findings, *(finding for finding in before.findings if finding.setting not in mended))
+    sealed = () if new_epoch else tuple(each for each in before.findings if each.setting == "sealed")
+    return (*findings, *(each for each in before.unsafe if each.setting != TIMESTAMPS), *sealed)
 
 
 def _stamp(client: Any, before: Topics) -> None:
@@ -234,37 +253,92 @@ def _look(client: Any, address: Address) -> Topics:
         for role, name in ((Role.INTAKE, address.intake), (Role.DEAD_LETTERS, address.dead_letters))
         if name in others
     ]
-    settings = _settings(client, [topic["name"] for _, topic in raw])
-    topics = tuple(
-        Topic(
-            topic["name"],
-            role,
-            str(topic["topic_id"]),
-            len(topic["partitions"]),
-            min(len(each["replica_nodes"]) for each in topic["partitions"]),
-            settings[topic["name"]],
-        )
-        for role, topic in raw
+    settings = _settings(client, [topic for _, topic in raw])
+    topics = tuple(_topic(role, topic, settings[topic["name"]]) for role, topic in raw)
+    brokers = _brokers(client)
+    copies = max((topic.replication for topic in topics), default=min(brokers.number, REPLICAS))
+    found = (
+        *findings_of(address, topics, brokers.number),
+        *findings_of_brokers(address, topics, brokers, copies),
     )
-    brokers = sum(1 for each in client.describe_cluster()["brokers"] if not each.get("is_fenced"))
-    return Topics(address, brokers, topics, findings_of(address, topics, brokers))
+    return Topics(address, brokers.number, topics, found)
 
 
-def _settings(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
+def _topic(role: Role, topic: Mapping[str, Any], settings: Mapping[str, Any] | None) -> Topic:
+    copies = tuple(
+        Copies(
+            each["partition_index"], each["leader_id"], tuple(each["replica_nodes"]), tuple(each["isr_nodes"])
+        )
+        for each in sorted(topic["partitions"], key=lambda each: int(each["partition_index"]))
+    )
+    return Topic(
+        topic["name"],
+        role,
+        str(topic["topic_id"]),
+        len(copies),
+        min(len(each.replicas) for each in copies),
+        {key: str(entry["value"]) for key, entry in (settings or {}).items()},
+        copies,
+        told=settings is not None,
+        made_here=any(entry["config_source"] == _OWN for entry in (settings or {}).values()),
+    )
+
+
+def _brokers(client: Any) -> Brokers:
+    """What the brokers say of themselves and of their groups, as far as this client may ask."""
+    alive = [each["broker_id"] for each in client.describe_cluster()["brokers"] if not each.get("is_fenced")]
+    told: Mapping[str, Any] = {}
+    if alive:
+        asked = ConfigResource(ConfigResourceType.BROKER, str(alive[0]), dict.fromkeys(BROKER_SETTINGS))
+        told = client.describe_configs([asked], config_filter="all").get("broker", {}).get(str(alive[0]), {})
+    try:
+        groups = described(client, [OFFSETS]).get(OFFSETS)
+        may_see = True
+    except TopicAuthorizationFailedError:
+        groups, may_see = None, False
+    return Brokers(
+        len(alive),
+        {name: str(entry["value"]) for name, entry in told.items()},
+        None if groups is None else _topic(Role.GROUPS, groups, _settings(client, [groups])[OFFSETS]),
+        may_see,
+        client.list_topics(),
+    )
+
+
+def groups_stand_still(address: Address) -> str:
+    """Why no group gets a coordinator, with what to do; empty when nothing is known that would hinder it.
+
+    Raises LogUnavailable or LogRefused.
+    """
+    with admin(address) as client:
+        brokers = _brokers(client)
+    # Whether it has too few copies is another matter: it has those that it has.
+    stopped = [each for each in group_findings(brokers, 1) if each.level == STOPS]
+    return " ".join(map(str, stopped))
+
+
+def _settings(client: Any, topics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any] | None]:
+    """The settings of each topic, or None for one whose settings this client may not ask for."""
+    names = [
+        topic["name"] for topic in topics if _DESCRIBE in (topic.get("authorized_operations") or (_DESCRIBE,))
+    ]
+    told: dict[str, dict[str, Any] | None] = {topic["name"]: None for topic in topics}
     if not names:
-        return {}
+        return told
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     said = client.describe_configs(resources, config_filter="all")["topic"]
     # The client says nothing of an error here: a topic that a broker does not describe has no settings.
     if silent := [name for name in names if not said[name]]:
         raise LogUnavailable(
             f"the brokers do not say how {', '.join(silent)} is set. Run this again, for one of them may not"
-            " have heard of it yet; else look whether this client may describe it (`DescribeConfigs`)."
+            " have heard of it yet."
         )
-    return {name: {key: str(entry["value"]) for key, entry in said[name].items()} for name in names}
+    return told | {name: said[name] for name in names}
 
 
-def _create(client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int) -> None:
+def _create(
+    client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int, *, only_try: bool = False
+) -> None:
     for name, (role, partitions) in wanted.items():
         topic = {
             "num_partitions": partitions,
@@ -272,7 +346,7 @@ def _create(client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int) ->
             "configs": settings_for(role, copies),
         }
         try:
-            client.create_topics({name: topic})
+            client.create_topics({name: topic}, validate_only=only_try)
         except TopicAlreadyExistsError:
             continue  # somebody else was quicker; it is looked at afterwards like the others
         except BrokerResponseError as error:
@@ -283,17 +357,18 @@ def _create(client: Any, wanted: Mapping[str, tuple[Role, int]], copies: int) ->
                 f"the brokers refuse to make {name}: {type(error).__name__}. Look at what they allow"
                 " (`create.topic.policy.class.name`, the rights of this client), and run this again."
             ) from error
-    if wanted:
+    if wanted and not only_try:
         client.wait_for_topics(list(wanted))
 
 
-def _told(client: Any, address: Address, names: set[str]) -> Topics:
+def _told(client: Any, before: Topics, names: set[str]) -> Topics:
     """What is there, once whichever broker is asked has heard of what was made and sealed."""
+    address = before.address
     deadline = time.monotonic() + _TOLD_S
     while time.monotonic() < deadline:
         with contextlib.suppress(LogUnavailable):
             found = _look(client, address)
-            if names <= found.names and not found.findings:
+            if names <= found.names and not _unheard(found, before):
                 return found
         time.sleep(0.1)
     found = _look(client, address)
@@ -303,6 +378,17 @@ def _told(client: Any, address: Address, names: set[str]) -> Topics:
             " Look whether all of them run and reach each other, and run this again."
         )
     return found
+
+
+def _unheard(found: Topics, before: Topics) -> list[Finding]:
+    """What is amiss only as long as not all brokers have heard; what only stops, and did before, stays so."""
+    return [
+        each
+        for each in found.findings
+        if each.level == UNSAFE
+        or each.setting == "sealed"
+        or (each.level == STOPS and each not in before.findings)
+    ]
 
 
 def _seal(client: Any, address: Address, topic: Topic) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
 from schemas import problems
 from streams.appender import Appender
@@ -165,7 +165,7 @@ def committed_records(address: Address) -> int:
     try:
         groups = admin.list_group_offsets([address.intake_group])
         return sum(each.offset for each in groups[address.intake_group].values() if each.offset > 0)
-    except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+    except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
         # The broker's first group: it makes the topic of offsets only now.
         return 0
     finally:

@@ -1,0 +1,232 @@
+"""What stops collectors and workers, or would: brokers that are away, groups that nobody can lead.
+
+Nothing here loses an acknowledged event; what would is in `streams.kafka.demands`. Pure: the brokers are
+asked by `streams.kafka.topics`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from streams.kafka.address import Address
+from streams.kafka.demands import IN_SYNC, NOTE, REPLICAS, STOPS, Copies, Finding, Topic
+
+OFFSETS = "__consumer_offsets"
+"""Kafka's own topic: without it no group has a coordinator."""
+BROKER_SETTINGS = (
+    "auto.create.topics.enable",
+    "offsets.topic.replication.factor",
+    "offsets.retention.minutes",
+)
+_WEEK_MINUTES = 7 * 24 * 60
+_GROUPS = "without it no worker gets partitions, and no collector reads the intake"
+_RIGHTS = "see docs/how-to/secure-kafka.md"
+
+
+class Brokers(NamedTuple):
+    """The brokers, apart from the log's own topics.
+
+    Args:
+        number: how many are there.
+        settings: those of BROKER_SETTINGS that they told; empty when this client may not ask.
+        groups: `__consumer_offsets`, or None while it is not there.
+        may_see_groups: whether this client may ask for it.
+        names: all topics that this client may see.
+    """
+
+    number: int
+    settings: Mapping[str, str]
+    groups: Topic | None
+    may_see_groups: bool
+    names: Sequence[str]
+
+
+def findings_of_brokers(
+    address: Address, topics: Sequence[Topic], brokers: Brokers, copies: int
+) -> Iterator[Finding]:
+    """What stops, or would; `copies` is how many the log has, or will have."""
+    for topic in topics:
+        yield from _unavailable(topic)
+        yield from _made_by_itself(topic)
+        if not topic.told:
+            yield _untold(topic.name, "DescribeConfigs on it")
+    yield from _groups(brokers, copies)
+    yield from _settings(brokers)
+    if strays := strays_among(address, brokers.names, {topic.name for topic in topics}):
+        yield Finding(
+            ", ".join(strays),
+            "topic",
+            "there",
+            "no topic that begins with this log's prefix",
+            "nothing of Loopline reads or writes it",
+            "find out who made it, and delete it there if nobody needs it",
+            NOTE,
+        )
+
+
+def group_findings(brokers: Brokers, copies: int) -> tuple[Finding, ...]:
+    """Why no group gets a coordinator, or would not once a broker goes."""
+    return tuple(_groups(brokers, copies))
+
+
+def strays_among(address: Address, names: Iterable[str], own: set[str]) -> list[str]:
+    """The topics under a log's prefix that are neither its own nor those of a log with a longer prefix."""
+    prefix = re.escape(address.prefix)
+    another_log = re.compile(rf"{prefix}\..+\.(log\.\d+|intake|dead-letters)")
+    own_names = {address.intake, address.dead_letters} | own
+    return sorted(
+        name
+        for name in names
+        if name.startswith(f"{address.prefix}.") and name not in own_names and not another_log.fullmatch(name)
+    )
+
+
+def _unavailable(topic: Topic, why: str = "nothing can be appended or read there") -> Iterator[Finding]:
+    leaderless = [each for each in topic.copies if each.leader < 0]
+    if leaderless:
+        away = _named(sorted({broker for each in leaderless for broker in each.replicas}))
+        yield Finding(
+            topic.name,
+            "leader",
+            f"missing for {_partitions(leaderless)}",
+            "a broker",
+            why,
+            f"start {away}, which have its copies",
+            STOPS,
+        )
+    least = int(topic.settings.get("min.insync.replicas", "1"))
+    behind = [each for each in topic.copies if each.leader >= 0 and len(each.in_sync) < len(each.replicas)]
+    few = [each for each in behind if len(each.in_sync) < least]
+    for found, wanted, level in (
+        (few, f"{least} at least", STOPS),
+        ([each for each in behind if each not in few], "all", NOTE),
+    ):
+        if not found:
+            continue
+        away = _named(sorted({broker for each in found for broker in {*each.replicas} - {*each.in_sync}}))
+        now = min(len(each.in_sync) for each in found)
+        yield Finding(
+            topic.name,
+            "copies in sync",
+            f"{now} for {_partitions(found)}",
+            wanted,
+            "every append is refused until then"
+            if level is STOPS
+            else "another broker less may stop appends",
+            f"start {away}, and look whether they can follow",
+            level,
+        )
+
+
+def _made_by_itself(topic: Topic) -> Iterator[Finding]:
+    if topic.made_here or not topic.told:
+        return
+    yield Finding(
+        topic.name,
+        "made by",
+        "a client that only asked for it",
+        "`loopline topics ensure`",
+        "it has the brokers' own settings and number of partitions",
+        "delete it while it is empty, and run `loopline topics ensure`; give nobody but its user the right to"
+        " make topics, or set auto.create.topics.enable=false",
+        NOTE,
+    )
+
+
+def _groups(brokers: Brokers, copies: int) -> Iterator[Finding]:
+    if not brokers.may_see_groups:
+        yield _untold(OFFSETS, "Describe on it")
+        return
+    if brokers.groups is None:
+        yield from _groups_to_come(brokers, copies)
+        return
+    yield from _unavailable(brokers.groups, _GROUPS)
+    if brokers.groups.replication < min(copies, REPLICAS):
+        yield Finding(
+            OFFSETS,
+            "replication",
+            str(brokers.groups.replication),
+            str(REPLICAS),
+            "when a broker that has its only copy goes, workers and the intake stand still",
+            f"move it with kafka-reassign-partitions to {REPLICAS} replicas and set"
+            f" min.insync.replicas={IN_SYNC}",
+            STOPS,
+        )
+
+
+def _groups_to_come(brokers: Brokers, copies: int) -> Iterator[Finding]:
+    """It is made when the first group joins, as the brokers' setting says, or not at all."""
+    asked = brokers.settings.get("offsets.topic.replication.factor")
+    if asked is None:
+        return
+    if int(asked) > brokers.number:
+        yield Finding(
+            OFFSETS,
+            "offsets.topic.replication.factor",
+            asked,
+            f"{brokers.number} at most",
+            f"so few brokers cannot make it, and {_GROUPS}",
+            f"start {asked} brokers, or set it in server.properties of each, and start them again",
+            STOPS,
+        )
+    elif int(asked) < min(copies, REPLICAS):
+        yield Finding(
+            OFFSETS,
+            "offsets.topic.replication.factor",
+            asked,
+            str(REPLICAS),
+            "it will be made with so few copies: when their broker goes, workers and the intake stand still",
+            "set it in server.properties of each broker before the first worker starts",
+            STOPS,
+        )
+
+
+def _settings(brokers: Brokers) -> Iterator[Finding]:
+    if not brokers.settings:
+        yield _untold("brokers", "DescribeConfigs on the cluster")
+        return
+    if brokers.settings.get("auto.create.topics.enable") == "true":
+        yield Finding(
+            "brokers",
+            "auto.create.topics.enable",
+            "true",
+            "false",
+            "a client that only asks for a topic makes it, with one copy and the brokers' own settings",
+            "set it in server.properties of each broker, or give nobody else the right to make topics",
+            NOTE,
+        )
+    kept = brokers.settings.get("offsets.retention.minutes")
+    if kept is not None and int(kept) < _WEEK_MINUTES:
+        yield Finding(
+            "brokers",
+            "offsets.retention.minutes",
+            kept,
+            f"{_WEEK_MINUTES} at least",
+            "where an idle group stood is forgotten, and all of the intake is read again (it counts once)",
+            "set it in server.properties of each broker",
+            NOTE,
+        )
+
+
+def _untold(topic: str, right: str) -> Finding:
+    return Finding(
+        topic,
+        "settings",
+        "not told",
+        "told",
+        "this client may not ask for them, so it was not looked whether they are safe",
+        f"look with a user who may, or grant {right}: {_RIGHTS}",
+        NOTE,
+    )
+
+
+def _partitions(copies: Sequence[Copies]) -> str:
+    numbers = [str(each.partition) for each in copies]
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"partition{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:5])}{more}"
+
+
+def _named(brokers: Sequence[int]) -> str:
+    return f"broker{'s' if len(brokers) > 1 else ''} {', '.join(map(str, brokers))}"
