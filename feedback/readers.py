@@ -72,13 +72,17 @@ class Readers(Executor):
         if self._calls.qsize() >= self._waiting:
             raise Unanswered(f"too many ask {self._what} at once")
         answer: Future[R] = Future()
+        self.start()
+        self._calls.put(partial(_call, answer, partial(fn, *args, **kwargs)))
+        return answer
+
+    def start(self) -> None:
+        """Start the threads, if the first call has not."""
         with self._guard:
             if not self._started:
                 self._started = True
                 for thread in self._threads:
                     thread.start()
-        self._calls.put(partial(_call, answer, partial(fn, *args, **kwargs)))
-        return answer
 
     def hangs(self) -> bool:
         """Whether every thread has been at its call for longer than anybody waits."""

@@ -223,6 +223,9 @@ def _site(
 
 @asynccontextmanager
 async def _lifespan(site: Starlette) -> AsyncIterator[None]:
+    # What a server holds is the same from its start on, whatever is asked first.
+    for readers in site.state.services.threads:
+        readers.start()
     async with AsyncExitStack() as running:
         for beside in site.state.beside:
             await running.enter_async_context(beside())

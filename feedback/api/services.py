@@ -21,7 +21,7 @@ from streams.queries.freshness import freshness
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot, Store
 
-OVERRIDE_S, VIEWS_S, BLOCKS_S, LINEAGE_S, DATASETS_S = 2.0, 10.0, 10.0, 5.0, 20.0
+OVERRIDE_S, VIEWS_S, BLOCKS_S, LINEAGE_S, DATASETS_S = 3.0, 10.0, 10.0, 5.0, 20.0
 """After so long nobody waits for an answer any more. A client asks for an override for a second, and an
 object store is given up by its own library after some fifteen."""
 
