@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from streams.kafka import engine
 from streams.kafka import session as module
 from streams.kafka.address import Address
 from streams.kafka.assignment import Assignment
@@ -41,3 +43,59 @@ def test_a_consumer_that_never_seeks_ends_the_worker(monkeypatch: pytest.MonkeyP
             thread.close()
 
     asyncio.run(goes_back())
+
+
+def _let_go(work: Any, stop: threading.Event) -> float:
+    """How long it takes until a worker lets go of a thread that does this; raises EngineStuck."""
+
+    async def lets_go() -> float:
+        thread = OneThread("apply")
+        doing = asyncio.ensure_future(thread.call(work))
+        since = time.monotonic()
+        try:
+            await engine._let_go(thread, cast(Any, SimpleNamespace(close=lambda: None)), stop)
+        finally:
+            doing.cancel()
+            thread.close()
+        return time.monotonic() - since
+
+    return asyncio.run(lets_go())
+
+
+def test_a_batch_that_hangs_is_given_up_and_one_that_works_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What uses its CPU may be a long transaction, and is let finish: not for ever, not after `stop`."""
+    monkeypatch.setattr(engine, "_HUNG_S", 1.0)
+    monkeypatch.setattr(engine, "_LONGEST_S", 60.0)
+    stop, over = threading.Event(), threading.Event()
+
+    def works(for_s: float) -> None:
+        until = time.monotonic() + for_s
+        while time.monotonic() < until:
+            pass
+
+    try:
+        with pytest.raises(EngineStuck):
+            _let_go(over.wait, stop)
+        assert _let_go(lambda: works(2.0), stop) >= 1.5
+        monkeypatch.setattr(engine, "_LONGEST_S", 0.5)
+        with pytest.raises(EngineStuck):
+            _let_go(lambda: works(2.0), stop)
+        stop.set()
+        with pytest.raises(EngineStuck):
+            _let_go(over.wait, stop)
+    finally:
+        over.set()
+
+
+def test_partitions_are_given_up_less_often_where_that_is_in_vain() -> None:
+    """Twice the patience each time, up to eight times; a quick commit brings it back, a slow one does not."""
+    backoff = Backoff(threading.Event())
+    waits = []
+    for _ in range(5):
+        waits.append(backoff.patience_s(15))
+        backoff.gave_up()
+    assert waits == [15, 30, 60, 120, 120]
+    backoff.reset(quick=False)
+    assert backoff.patience_s(15) == 120
+    backoff.reset(quick=True)
+    assert backoff.patience_s(15) == 15
