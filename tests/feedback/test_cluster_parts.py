@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any, cast
 
 import pytest
@@ -253,11 +254,14 @@ def test_readers_that_all_hang_refuse_at_once() -> None:
     hung = [readers.submit(over.wait) for _ in range(2)]
     with pytest.raises(Unanswered, match=r"the shelf did not answer within 0\.2 s"):
         readers.result(int, 0.2)
-    began = time.monotonic()
-    for _ in range(3):
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
         with pytest.raises(Unanswered, match=r"the shelf did not answer within 0\.1 s"):
             readers.submit(int)
-    assert time.monotonic() - began < 0.1
+        took.append(time.monotonic() - began)
+    # Who waits takes 0.1 s each time; a busy machine takes as long once in a while.
+    assert median(took) < 0.1
     over.set()
     assert [call.result(10) for call in hung] == [True, True]
     until(lambda: not readers.hangs(), "the threads to come back")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from statistics import median
 from typing import Any, cast
 
 import pytest
@@ -94,11 +95,14 @@ def test_a_new_block_is_applied_within_a_second(address: Address, log: KafkaLog)
     store = MemoryStore(log.identity)
     with Working(address, store) as worker:
         until(lambda: bool(worker.partitions), "the worker to join")
+        took = []
         for seed in range(5):
             since = time.monotonic()
             put(log, seed, events=10)
             caught_up(log, store)
-            assert time.monotonic() - since < 1.0
+            took.append(time.monotonic() - since)
+        # Who sleeps does so each time; a busy machine is slow once in a while.
+        assert median(took) < 1.0
 
 
 def test_two_workers_share_the_partitions_and_a_third_one_comes_and_goes(
