@@ -104,18 +104,19 @@ class Cluster:
         return Address.parse(self.log_url, self._security)
 
     def fingerprint(self) -> str:
-        """Which log is here, as its collectors say it: by a broker, and while none answers by the views.
+        """Which log is here, as its collectors say it: by a broker, and while none tells by the views.
 
-        Collectors and workers refuse views that are not those of their log. Raises LogUnavailable when
-        neither is to be had, LogMissing when the topics are not there.
+        Collectors and workers refuse views that are not those of their log. Raises what the brokers' side
+        said when neither is to be had (LogUnavailable, KafkaRefused), LogMissing when the topics are not there.
         """
         from streams.kafka.connecting import admin, look_up
+        from streams.kafka.security import KafkaRefused
         from streams.store.postgres.errors import PostgresError
 
         try:
             with admin(self.address) as client:
                 return look_up(client, self.address).identity.fingerprint
-        except LogUnavailable:
+        except (LogUnavailable, KafkaRefused):
             with contextlib.suppress(PostgresError):
                 for entry in reversed(self.stores.entries()):
                     if entry.state == "current":

@@ -37,7 +37,7 @@ from feedback.service import (
 from feedback.settings import without_password
 from loopline.answers import loopline_problem
 from loopline.errors import NotLoopline
-from streams.log.port import LogUnavailable
+from streams.log.port import LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
@@ -226,6 +226,9 @@ class Compared:
         except LogUnavailable as error:
             why = without_password(str(error)).rstrip(".")
             raise NoAnswer(f"{self._doubt()}: {why}") from None
+        except LogRefused as error:
+            why = without_password(str(error)).rstrip(".")
+            raise Refused(f"{self._doubt()}: {why}") from None
         if said != meant:
             raise AnotherLog(
                 f"{self.name} serves another log ({said}) than the one that is set ({meant}, of"

@@ -14,15 +14,15 @@ from starlette.responses import Response
 from feedback.api import datasets
 from feedback.api.errors import Unavailable
 from feedback.api.reading import on_thread, view_of
-from feedback.api.services import Services, View, WorkerSays, services_of
+from feedback.api.services import LINEAGE_S, Services, View, WorkerSays, services_of
 from feedback.escaping import for_terminal
 from feedback.page.figures import NO_LOG, describe_age, described_rate, from_log, from_views, open_refusals
 
 T = TypeVar("T")
 
 SHOWN = 8
-PART_S = 5.0
-"""So long the page waits for each of its parts."""
+PART_S = LINEAGE_S + 2.0
+"""So long the page waits for each of its parts: longer than feedback waits for the releases that it is in."""
 _SECURITY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"

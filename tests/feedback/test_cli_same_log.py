@@ -11,7 +11,8 @@ import pytest
 
 from feedback.cluster import Cluster
 from feedback.home import Home
-from streams.log.port import LogIdentity, LogUnavailable
+from streams.kafka.security import KafkaRefused
+from streams.log.port import LogIdentity, LogMissing, LogUnavailable
 from tests.clients.fake_server import FakeServer, problem, serving
 from tests.feedback.running import lines, loopline, prediction
 from tests.feedback.test_cli_no_loopline import COMMANDS
@@ -19,6 +20,12 @@ from tests.feedback.test_cli_no_loopline import COMMANDS
 OURS, OTHERS = (LogIdentity(name, 1, 1).fingerprint for name in ("ours", "another's"))
 KAFKA = ("--log", "kafka://127.0.0.1:1", "--store", "postgresql://loopline:s3cret@127.0.0.1:1/loopline")
 AWAY = "no broker of kafka://127.0.0.1:1 takes a connection"
+REFUSES, NO_TOPIC = "the brokers do not take the password", "there is no topic loopline.log.1"
+FAILURES = {
+    "away": LogUnavailable(f"{AWAY}."),
+    "refuse": KafkaRefused(f"{REFUSES}."),
+    "have no topic": LogMissing(NO_TOPIC),
+}
 LOOKED_AT_ITSELF = {"dataset list", "dataset show"}
 """Where log and store are set, the releases are looked at where they lie."""
 
@@ -109,6 +116,8 @@ CASES = {
     "nobody": Case(None, (3, "does not answer"), (3, "does not answer")),
     "brokers that are away": Case(said(OURS), (3, AWAY), (0, UNKNOWN), "away"),
     "brokers that are away, another log": Case(said(OTHERS), (3, AWAY), (0, UNKNOWN), "away"),
+    "brokers that refuse this machine": Case(said(OURS), (1, REFUSES), (0, UNKNOWN), "refuse"),
+    "brokers without its topics": Case(said(OURS), (1, NO_TOPIC), (0, UNKNOWN), "have no topic"),
 }
 
 
@@ -120,8 +129,8 @@ def test_while_it_cannot_be_told_nothing_is_sent(
     answer, sending, asking, brokers = CASES[case]
 
     def fingerprint(_: Cluster) -> str:
-        if brokers == "away":
-            raise LogUnavailable(f"{AWAY}.")
+        if brokers != "answer":
+            raise FAILURES[brokers]
         return OURS
 
     monkeypatch.setattr(Cluster, "fingerprint", fingerprint)

@@ -69,8 +69,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OVERRIDE_S", "VIEWS_S", "BLOCKS_S", "DATASETS_S"):
         monkeypatch.setattr(services, name, 0.4)
     monkeypatch.setattr(ends, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(services, "LINEAGE_S", 0.2)
-    monkeypatch.setattr(page, "PART_S", 0.4)
+    # The page's patience in the measure that it has to that of lineage.
+    monkeypatch.setattr(page, "PART_S", 0.5 * page.PART_S / services.LINEAGE_S)
+    monkeypatch.setattr(services, "LINEAGE_S", 0.5)
     monkeypatch.setattr(readiness, "ANSWER_S", 0.2)
 
 
