@@ -106,8 +106,8 @@ class Cluster:
     def fingerprint(self) -> str:
         """Which log is here, as its collectors say it: by a broker, and while none tells by the views.
 
-        Collectors and workers refuse views that are not those of their log. Raises what the brokers' side
-        said when neither is to be had (LogUnavailable, KafkaRefused), LogMissing when the topics are not there.
+        Collectors and workers refuse views that are not those of their log. Raises LogUnavailable or
+        KafkaRefused when neither is to be had, and LogMissing when the topics are not there.
         """
         from streams.kafka.connecting import admin, look_up
         from streams.kafka.security import KafkaRefused
