@@ -126,7 +126,7 @@ class Brokers:
     def offsets(self, places: Iterable[TopicPartition], which: OffsetSpec) -> Offsets:
         """The first or the last offset of partitions, as far as their leaders tell."""
 
-        def request(some: Collection[TopicPartition]) -> Any:
+        def request(some: Mapping[TopicPartition, Leader]) -> Any:
             topic, partition = ListOffsetsRequest.ListOffsetsTopic, _OffsetsPartition
             return ListOffsetsRequest(
                 isolation_level=0,
@@ -136,10 +136,10 @@ class Brokers:
                         partitions=[
                             partition(
                                 partition_index=each.partition,
-                                current_leader_epoch=self._leaders[each].epoch,
+                                current_leader_epoch=leader.epoch,
                                 timestamp=int(which),
                             )
-                            for each in some
+                            for each, leader in some.items()
                             if each.topic == name
                         ],
                     )
@@ -161,10 +161,10 @@ class Brokers:
         Raises LogUnavailable, and OffsetOutOfRangeError when the leader does not have that offset.
         """
 
-        def request(_: Collection[TopicPartition]) -> Any:
+        def request(led: Mapping[TopicPartition, Leader]) -> Any:
             partition = FetchRequest.FetchTopic.FetchPartition(
                 partition=place.partition,
-                current_leader_epoch=self._leaders[place].epoch,
+                current_leader_epoch=led[place].epoch,
                 fetch_offset=offset,
                 last_fetched_epoch=-1,
                 log_start_offset=-1,
@@ -211,7 +211,7 @@ class Brokers:
     def _ask(
         self,
         places: Iterable[TopicPartition],
-        request: Callable[[Collection[TopicPartition]], Any],
+        request: Callable[[Mapping[TopicPartition, Leader]], Any],
         told: Callable[[Any], Iterator[tuple[TopicPartition, int, T]]],
     ) -> tuple[dict[TopicPartition, T], LogUnavailable | None]:
         """What the leaders answer of each partition, and why some did not."""
@@ -281,7 +281,7 @@ class Brokers:
         self,
         manager: Any,
         places: Collection[TopicPartition],
-        request: Callable[[Collection[TopicPartition]], Any],
+        request: Callable[[Mapping[TopicPartition, Leader]], Any],
         told: Callable[[Any], Iterator[tuple[TopicPartition, int, T]]],
         found: dict[TopicPartition, T],
         failures: dict[TopicPartition, Exception],
@@ -289,10 +289,11 @@ class Brokers:
         """Steps 1 and 2, once; raises only when no broker tells who leads."""
         if not all(place in self._leaders for place in places):
             await self._look_up(manager, places, failures)
-        groups = dict[int, list[TopicPartition]]()
+        groups = dict[int, dict[TopicPartition, Leader]]()
         for place in places:
-            if place in self._leaders:
-                groups.setdefault(self._leaders[place].node, []).append(place)
+            # Other threads forget leaders meanwhile, so each is taken from there once.
+            if (leader := self._leaders.get(place)) is not None:
+                groups.setdefault(leader.node, {})[place] = leader
         sent = [
             (group, manager.call_soon(self._send, manager, node, request(group)))
             for node, group in groups.items()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable, Coroutine
 from contextlib import closing
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from kafka import TopicPartition
+from kafka.errors import NotLeaderForPartitionError
+from kafka.protocol.consumer import OffsetSpec
 
 from streams.kafka import connecting
 from streams.kafka.address import Address
+from streams.kafka.brokers import Brokers, Leader
 from streams.kafka.connecting import answering
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import ensure
@@ -22,6 +30,59 @@ from tests.kafka.leaders import leaders_of, move_leaders
 from tests.streams.kafka.working import until
 
 BLOCKS = [b"%d" % number for number in range(20)]
+
+
+class Forgotten(dict[TopicPartition, Leader]):
+    """Leaders that another thread forgets as soon as one of them was looked at."""
+
+    def __contains__(self, place: object) -> bool:
+        return self.pop(cast(Any, place), None) is not None
+
+    def __getitem__(self, place: TopicPartition) -> Leader:
+        return self.pop(place)
+
+    def get(self, place: TopicPartition, default: Any = None) -> Any:
+        """Its leader, once."""
+        return self.pop(place, default)
+
+
+class Manager:
+    """What `Brokers` needs of the client: one broker, that leads everything and says it does not."""
+
+    def __init__(self) -> None:
+        self._conns = dict[int, Any]()
+        self.cluster = SimpleNamespace(
+            brokers=lambda: [SimpleNamespace(node_id=1)], broker_metadata=lambda node: node
+        )
+
+    def run(self, ask: Callable[..., Coroutine[Any, Any, None]], *words: Any) -> None:
+        """Ask on a loop."""
+        asyncio.run(ask(*words))
+
+    def call_soon(self, send: Callable[..., Coroutine[Any, Any, Any]], *words: Any) -> Any:
+        """Ask meanwhile."""
+        return asyncio.ensure_future(send(*words))
+
+    async def wait_for(self, answer: Coroutine[Any, Any, Any], _: float) -> Any:
+        """Wait."""
+        return await answer
+
+    async def send(self, request: Any, **_: Any) -> Any:
+        """Who leads; and what who does not lead says of an offset."""
+        partition = SimpleNamespace(partition_index=0, leader_id=1, leader_epoch=1, offset=0)
+        partition.error_code = NotLeaderForPartitionError.errno
+        topic = SimpleNamespace(name="t", topic_id="id", error_code=0, partitions=[partition])
+        return SimpleNamespace(topics=[topic])
+
+
+def test_a_leader_that_another_thread_forgets_is_one_that_does_not_answer() -> None:
+    """Between any two looks at what is known of leaders: that is no error of this thread's."""
+    brokers = Brokers(Address.parse("kafka://127.0.0.1:1"), 0.1)
+    brokers._client = SimpleNamespace(_manager=Manager(), close=lambda: None)
+    brokers._leaders = Forgotten()
+    found, missing = brokers.offsets([TopicPartition("t", 0)], OffsetSpec.LATEST)
+    assert found == {}
+    assert isinstance(missing, LogUnavailable)
 
 
 def unavailable(log: KafkaLog) -> None:
