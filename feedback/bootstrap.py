@@ -39,6 +39,8 @@ from streams.rebuild import Progress
 from streams.store.port import Store, StoreRefused
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from feedback.api.services import Appending
     from feedback.server import Server
     from streams.metrics import Metrics
@@ -103,8 +105,10 @@ def _at_home(
     return application(log, appender, metrics, store, datasets or home.datasets, worker=worker)
 
 
-def serve(app: Server, listening: socket.socket, log_level: str) -> None:
-    """Serve on a socket that listens already, until SIGTERM or SIGINT."""
+def serve(
+    app: Server, listening: socket.socket, log_level: str, hear: Callable[[int], None] = lambda number: None
+) -> None:
+    """Serve on a socket that listens already, until SIGTERM or SIGINT; `hear` is told of those at once."""
     import uvicorn
 
     from feedback import door
@@ -113,7 +117,13 @@ def serve(app: Server, listening: socket.socket, log_level: str) -> None:
     config = door.config(app, hosts, refused=app.refused, log_level=quieter(log_level), lifespan="on")
     _log.info("the collector runs", address="{}:{}".format(*listening.getsockname()[:2]))
     ignore_hangups()
-    server = uvicorn.Server(config)
+
+    class Hearing(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            hear(sig)
+            super().handle_exit(sig, frame)
+
+    server = Hearing(config)
     # uvicorn raises the signal again after it has ended; by then nothing is left to do.
     with contextlib.suppress(KeyboardInterrupt), _signals_ignored_after():
         server.run(sockets=[listening])

@@ -137,8 +137,8 @@ class Collecting:
                 within_s=_END_S,
                 status=lambda: NEW_EPOCH if appender.ended or self._is_over() else STOPPED,
             )
-            with ending, ends_when_silent(self.url, value("hang_after") or math.inf):
-                serve(app, self.listening, self._log_level)
+            with ending as hear, ends_when_silent(self.url, value("hang_after") or math.inf):
+                serve(app, self.listening, self._log_level, hear)
             if not (appender.ended or self._is_over()):
                 return STOPPED
             if appender.sealed and not self._is_over():

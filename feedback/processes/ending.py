@@ -29,18 +29,21 @@ def ends_after_signal(
     *,
     within_s: float = END_S,
     status: Callable[[], int] = lambda: 0,
-) -> Iterator[None]:
+) -> Iterator[Callable[[int], None]]:
     """End this process so long after the first of these signals, should it still be there.
 
     That holds for signals that come until the context ends; one that has come is held to. What else is done
     about them stays as it is. On another thread than the main one it does nothing.
+
+    Gives what is to be told of a signal by whoever runs an event loop on the main thread: while one runs, the
+    interpreter tells the loop of signals, and nobody else.
 
     Args:
         say: told before that; what it says may be lost where nobody reads.
         status: gives the exit status then.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda number: None
         return
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
@@ -58,11 +61,15 @@ def ends_after_signal(
             os._exit(status())
         ours.close()
 
+    def hear(number: int) -> None:
+        with contextlib.suppress(OSError):
+            theirs.send(bytes([number]))
+
     # The interpreter writes there by itself, also while no thread comes to run Python.
     before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=watch, name="end", daemon=True).start()
     try:
-        yield
+        yield hear
     except KeyboardInterrupt:
         heard.wait(_SAY_S)
         raise

@@ -31,9 +31,32 @@ with ends_after_signal((signal.SIGTERM, signal.SIGINT), say, within_s=1.0, statu
 """
 
 
-def ended_by(number: int) -> tuple[int, float, str]:
+SERVER = """
+import signal, socket, sys, time
+import structlog
+from feedback.bootstrap import serve
+from feedback.processes.ending import ends_after_signal
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+class Hanging:
+    refused = staticmethod(lambda code: None)
+
+    async def __call__(self, scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        print("runs", flush=True)
+        await receive()
+        time.sleep(60)
+
+say = lambda: print("it ends", flush=True)
+with ends_after_signal((signal.SIGTERM, signal.SIGINT), say, within_s=1.0, status=lambda: 7) as hear:
+    serve(Hanging(), socket.create_server(("127.0.0.1", 0)), "warning", hear)
+"""
+
+
+def ended_by(number: int, program: str = PROGRAM) -> tuple[int, float, str]:
     """The exit status of the program, how long its end took, and what it said of it."""
-    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "runs\n"
         # What it was not told to end by is no sign.
@@ -51,6 +74,14 @@ def test_who_does_not_end_by_itself_is_ended(number: int, status: int, said: str
     ended = ended_by(number)
     assert (ended[0], ended[2]) == (status, said)
     assert (ended[1] >= 1.0) == (status == 7)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_hangs_at_its_end_is_ended(number: int) -> None:
+    """It serves on an event loop, which takes signals for itself, and what it does last never returns."""
+    status, took_s, said = ended_by(number, SERVER)
+    assert (status, said) == (7, "it ends\n")
+    assert 1.0 <= took_s < 10.0
 
 
 @contextlib.contextmanager
