@@ -184,7 +184,8 @@ class Collecting:
         while not self._is_over() and (appender.sealed or not appender.ended):
             await asyncio.sleep(_LOOK_S)
             if appender.sealed:
-                with contextlib.suppress(*away()):
+                # What is refused now may be granted again: the next epoch is waited for all the same.
+                with contextlib.suppress(*away(), LogRefused):
                     await asyncio.to_thread(self._log.ends)
         os.kill(os.getpid(), signal.SIGTERM)
 

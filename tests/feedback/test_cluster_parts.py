@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,10 +20,13 @@ import pytest
 from feedback import cluster, collecting, working
 from feedback.api.ends import Ends
 from feedback.cluster import Cluster, ViewsMissing
+from feedback.collecting import Collecting
 from feedback.readers import Readers, Unanswered
 from feedback.service import address_of
 from feedback.working import CANNOT_LISTEN, CannotListen, Watcher
+from streams.kafka.security import KafkaRefused
 from streams.log.memory import MemoryLog
+from streams.log.port import LogRefused, LogUnavailable
 from tests.feedback.running import until
 
 
@@ -282,3 +287,29 @@ def test_readers_bound_who_waits() -> None:
     over.set()
     kept.result(10)
     assert ran == ["kept"]
+
+
+def test_a_sealed_collector_waits_for_the_next_epoch_whatever_is_refused_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A right that is missing for a while, or brokers that are away: it ends once there is a next one."""
+    says: list[Exception | int] = [1, KafkaRefused("no right"), LogUnavailable("away"), LogRefused("gone"), 2]
+
+    class Sealed:
+        identity = SimpleNamespace(epoch=1)
+
+        def ends(self) -> None:
+            said = says.pop(0)
+            if isinstance(said, Exception):
+                raise said
+            self.identity = SimpleNamespace(epoch=said)
+
+    told: list[int] = []
+    monkeypatch.setattr(collecting, "_LOOK_S", 0.01)
+    monkeypatch.setattr(collecting.os, "kill", lambda _, number: told.append(number))
+    collector = Collecting.__new__(Collecting)
+    collector._identity = cast(Any, Sealed.identity)
+    collector._log = cast(Any, Sealed())
+    appender = SimpleNamespace(sealed=True, ended="sealed")
+    asyncio.run(asyncio.wait_for(collector._watch(cast(Any, appender)), 5))
+    assert (says, told) == ([], [signal.SIGTERM])
