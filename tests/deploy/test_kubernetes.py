@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from feedback.server import ROUTES
 from feedback.settings import BY_NAME, LIBRARY_SECRETS, SETTINGS, value
 from tests.deploy import kubernetes
-from tests.deploy.composed import SECRETS, services
+from tests.deploy.composed import ROOT, SECRETS, services
 from tests.deploy.kubernetes import manifests
 from tests.deploy.stand_in import check_command
+from tests.docs.pages import blocks
 
 ALL = manifests()
 SETTINGS_MAP: dict[str, str] = ALL["ConfigMap", "loopline"]["data"]
@@ -150,6 +152,16 @@ def test_pods_may_do_little(document: dict[str, Any]) -> None:
     assert mounts["scratch"] == "/var/lib/loopline", "where the image's TMPDIR is"
     (scratch,) = [each for each in pod(document)["volumes"] if each["name"] == "scratch"]
     assert scratch["emptyDir"]["sizeLimit"]
+
+
+def test_collectors_go_before_the_workers_whose_views_they_read() -> None:
+    """With other views, old workers are replaced last: old collectors read what they keep going."""
+    page = (ROOT / "docs/how-to/upgrade.md").read_text()
+    rollouts = [block.text for block in blocks(page) if "kubectl apply" in block.text]
+    same, beside, instead = (
+        re.findall(r"rollout status deployment/loopline-(\S+)", text) for text in rollouts
+    )
+    assert (same, beside, instead) == (["worker", "collector"], ["worker-next"], ["collector", "worker"])
 
 
 @pytest.mark.parametrize(
