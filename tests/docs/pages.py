@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +130,11 @@ class Follower:
             "LOOPLINE_PORT": self._swaps["8710"],
             "NO_COLOR": "1",
         }
+
+    def prepare(self, before: Iterable[Block]) -> None:
+        """Run what the reader has done before: blocks of another page. Raises Failed."""
+        for block in before:
+            self._run(block.language, self._swapped(block.text), f"before {self._page.name}")
 
     def follow(self) -> None:
         """Run every block. Raises Failed, which names the page and line."""

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import KAFKA, OBJECTS, POSTGRES, RUN, Block, Failed, Follower, blocks, matches, pages
+from tests.docs.pages import (
+    KAFKA,
+    OBJECTS,
+    POSTGRES,
+    ROOT,
+    RUN,
+    Block,
+    Failed,
+    Follower,
+    blocks,
+    matches,
+    pages,
+)
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
 
@@ -17,13 +29,25 @@ def _examples(page: Path) -> str:
     return "\n".join(block.text for block in blocks(page.read_text()) if block.language in RUN)
 
 
-ON_ONE_MACHINE = [page for page in pages() if _examples(page) and KAFKA not in _examples(page)]
-ON_MANY = [page for page in pages() if KAFKA in _examples(page)]
+GOES_ON = [page for page in pages() if page.stem in ("scale", "produce-to-kafka")]
+"""Pages whose reader has settings and topics already, as the page that deploys makes them."""
+ON_MANY = [page for page in pages() if KAFKA in _examples(page) or page in GOES_ON]
+ON_ONE_MACHINE = [page for page in pages() if _examples(page) and page not in ON_MANY]
+
+
+def _deployed() -> list[Block]:
+    """The blocks that make settings and topics."""
+    made = [block for block in blocks((ROOT / "docs/how-to/deploy.md").read_text()) if block.language in RUN]
+    (settings,) = [block for block in made if "> loopline.toml" in block.text]
+    (topics,) = [block for block in made if block.text.startswith("loopline topics ensure\n")]
+    return [settings, topics]
 
 
 def _follow(page: Path, folder: Path, places: Mapping[str, str] | None = None) -> None:
     follower = Follower(page, folder, places)
     try:
+        if page in GOES_ON:
+            follower.prepare(_deployed())
         follower.follow()
     finally:
         follower.close()
@@ -51,6 +75,12 @@ def test_every_example_runs_on_many_machines(
         OBJECTS: str(tmp_path / "releases"),
     }
     _follow(page, tmp_path, places)
+
+
+@pytest.mark.parametrize("page", GOES_ON, ids=lambda page: page.stem)
+def test_a_page_that_goes_on_keeps_the_settings(page: Path) -> None:
+    """Whoever copies it on a machine keeps the bucket, the address and the login that the file has."""
+    assert not [block for block in blocks(page.read_text()) if "> loopline.toml" in block.text]
 
 
 def test_blocks_are_found() -> None:
