@@ -85,10 +85,10 @@ def _remembered(cluster: Cluster, found: Topics) -> tuple[Finding, ...]:
     """What is wrong with the topics as the views remember them, where there are views."""
     from feedback.cluster import away
     from feedback.place import NothingHere
-    from streams.kafka.demands import added_partitions
+    from streams.kafka.demands import remembered_otherwise
 
     try:
-        return added_partitions(found.epochs, cluster.current_store().log)
+        return remembered_otherwise(found.epochs, cluster.current_store().log)
     except NothingHere:
         return ()
     except away() as error:

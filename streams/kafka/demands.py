@@ -304,3 +304,15 @@ def _several_dead_letters(topic: Topic) -> Finding:
     why = "refused items are one sequence"
     remedy = "delete the topic if it is empty, and run `loopline topics ensure`; else restore a backup"
     return Finding(topic.name, "partitions", str(topic.partitions), "1", why, remedy)
+
+
+def remembered_otherwise(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
+    """What a store remembers otherwise: another log altogether, or this one with other partitions."""
+    if not epochs or epochs[0].id == known.id:
+        return added_partitions(epochs, known)
+    remedy = (
+        "correct the address of the log or of the store; if this log is the right one, build the views of it"
+        " with `loopline replay`"
+    )
+    why = "the views were built from another log"
+    return (Finding(epochs[0].name, "log", epochs[0].id, known.id, why, remedy),)

@@ -45,10 +45,10 @@ from streams.kafka.demands import (
     Finding,
     Role,
     Topic,
-    added_partitions,
     asked_otherwise,
     findings_of,
     missing_topics,
+    remembered_otherwise,
     settings_for,
     too_few_brokers,
     unsafe_partitions,
@@ -134,7 +134,7 @@ def check(address: Address, known: LogIdentity | None = None) -> tuple[Finding, 
     `known` is the log as a store remembers it, which shows partitions that were added to a live topic.
     """
     seen = show(address)
-    return seen.findings + (added_partitions(seen.epochs, known) if known is not None else ())
+    return seen.findings + (remembered_otherwise(seen.epochs, known) if known is not None else ())
 
 
 def ensure(
@@ -217,7 +217,9 @@ def _asked(
                 str(epochs[-1].partitions),
                 str(partitions),
                 "a log's partitions are fixed, or the events of one key would lie in two of them",
-                f"begin a new epoch: `loopline topics ensure --partitions {partitions} --new-epoch`",
+                f"ask for {epochs[-1].partitions}, and set `partitions` so; or, if their number is to change"
+                " for good, begin a new epoch: `loopline topics ensure --partitions"
+                f" {partitions} --new-epoch`",
             )
         )
     if new_epoch and (not epochs or partitions is None):

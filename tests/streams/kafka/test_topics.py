@@ -246,7 +246,7 @@ def test_a_new_epoch_never_has_fewer_copies(kafka_cluster: Cluster) -> None:
 
 @pytest.mark.broker
 def test_partitions_added_to_a_live_topic_are_found(address: Address, admin: Any) -> None:
-    """Held against what a store knows, more partitions are a finding, with the way out."""
+    """Held against what a store knows, more partitions are a finding with a way out; so is another log."""
     ensure(address, 2)
     log = KafkaLog(address)
     known = log.identity
@@ -257,6 +257,9 @@ def test_partitions_added_to_a_live_topic_are_found(address: Address, admin: Any
     assert (finding.setting, finding.found, finding.wanted) == ("partitions", "4", "2")
     assert "--partitions 4 --new-epoch" in finding.remedy
     assert check(address, LogIdentity(known.id, 1, 4)) == ()
+    [finding] = check(address, LogIdentity("another", 1, 2))
+    assert (finding.setting, finding.found, finding.wanted) == ("log", known.id, "another")
+    assert "--new-epoch" not in finding.remedy
 
 
 def _alter(admin: Any, topic: str, settings: dict[str, str]) -> None:
