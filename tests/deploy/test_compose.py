@@ -77,6 +77,18 @@ def test_a_service_is_laid_over_the_one_it_extends_as_compose_does() -> None:
     assert composed.laid_over(below, above) == laid
 
 
+def test_a_log_of_before_is_in_the_volumes_that_the_page_keeps() -> None:
+    """Under the project's name of before, brokers and releases find what they wrote."""
+    page = (ROOT / "docs/how-to/upgrade.md").read_text()
+    assert f"COMPOSE_PROJECT_NAME={project(COMPOSE)['name']}" in page
+    assert f"COMPOSE_FILE={BROKERS.name}" in page
+    three = services(BROKERS)
+    for name in ("kafka", "kafka-2", "kafka-3"):
+        assert three[name]["volumes"] == [f"{name}:/var/lib/kafka/data"]
+        assert three[name]["environment"]["CLUSTER_ID"] == "bG9vcGxpbmUtY29tcG9zZQ"
+    assert three["objects"]["volumes"] == ["objects:/data"]
+
+
 def test_the_topologies_are_two_projects_that_differ_in_brokers_only() -> None:
     """Each has a name of its own, so that no command for one touches the other; the rest is the same."""
     one, three = project(COMPOSE), project(BROKERS)

@@ -43,11 +43,17 @@ def _deployed() -> list[Block]:
     return [settings, topics]
 
 
+BEFORE_SECRETS = Block("bash", "printf '%s=x\\n' POSTGRES_PASSWORD S3_ACCESS_KEY S3_SECRET_KEY > .env\n", 0)
+"""The `.env` of somebody whose Compose files had passwords in it."""
+
+
 def _follow(page: Path, folder: Path, places: Mapping[str, str] | None = None) -> None:
     follower = Follower(page, folder, places)
     try:
         if page in GOES_ON:
             follower.prepare(_deployed())
+        if page.stem == "upgrade":
+            follower.prepare([BEFORE_SECRETS])
         follower.follow()
     finally:
         follower.close()
