@@ -48,7 +48,7 @@ from feedback.watchdog import (
     tell_manager,
 )
 from loopline_platform import process_command
-from streams.log.port import Log, LogIdentity
+from streams.log.port import Log, LogIdentity, LogRefused
 from streams.projection import check
 
 if TYPE_CHECKING:
@@ -121,16 +121,19 @@ class Views:
             self._cluster.stores.switch(self._store)
         self._cluster.stores.drop_stale()
 
-    def mended(self, stop: threading.Event, each_turn: Callable[[], None] = lambda: None) -> None:
-        """Wait until what could not be used may be there now, or until `stop`; tell of each turn.
+    def mended(
+        self, refusal: Exception, stop: threading.Event, each_turn: Callable[[], None] = lambda: None
+    ) -> None:
+        """Wait until what was refused may be in order now, or until `stop`; tell of each turn.
 
-        That is a log which could not even be opened, or another store in the place of the refused one.
+        A log that can be opened and tells its ends (again) is; for a store another one has to take its place.
         """
         while not stop.wait(_REFUSED_LOOK_S):
             each_turn()
             with contextlib.suppress(Exception):
-                if self._log is None:
-                    self._cluster.open_log().close()
+                if self._log is None or isinstance(refusal, LogRefused):
+                    with contextlib.closing(self._cluster.open_log()) as log:
+                        log.ends()
                     return
                 if self._store is not None and not self.is_in_use(self._store):
                     return
@@ -186,7 +189,7 @@ def _work(cluster: Cluster, host: str, port: int, stop: threading.Event) -> int:
             except WILL_NOT_RUN as error:
                 # Said on /readyz too, for as long as it is so.
                 _log.error("the worker does not run", reason=str(error))
-                views.mended(stop, progress.turned)
+                views.mended(error, stop, progress.turned)
     except EngineStuck as error:
         _log.error("the worker hangs and ends, to be started again", reason=str(error))
         return FAILED

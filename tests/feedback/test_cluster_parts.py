@@ -23,7 +23,7 @@ from feedback.cluster import Cluster, ViewsMissing
 from feedback.collecting import Collecting
 from feedback.readers import Readers, Unanswered
 from feedback.service import address_of
-from feedback.working import CANNOT_LISTEN, CannotListen, Watcher
+from feedback.working import CANNOT_LISTEN, CannotListen, Views, Watcher
 from streams.kafka.security import KafkaRefused
 from streams.log.memory import MemoryLog
 from streams.log.port import LogRefused, LogUnavailable
@@ -313,3 +313,26 @@ def test_a_sealed_collector_waits_for_the_next_epoch_whatever_is_refused_meanwhi
     appender = SimpleNamespace(sealed=True, ended="sealed")
     asyncio.run(asyncio.wait_for(collector._watch(cast(Any, appender)), 5))
     assert (says, told) == ([], [signal.SIGTERM])
+
+
+@pytest.mark.parametrize("refusal", [KafkaRefused("no right"), LogRefused("an epoch is gone")])
+def test_a_worker_goes_on_when_the_log_that_refused_it_takes_it_again(
+    monkeypatch: pytest.MonkeyPatch, refusal: LogRefused
+) -> None:
+    """Also the one that it had open: no other store has to come for that."""
+    monkeypatch.setattr(working, "_REFUSED_LOOK_S", 0.01)
+    says: list[Exception | None] = [refusal, refusal, None]
+    closed: list[int] = []
+
+    class Log:
+        def ends(self) -> None:
+            if (said := says.pop(0)) is not None:
+                raise said
+
+        def close(self) -> None:
+            closed.append(1)
+
+    views = Views(cast(Any, SimpleNamespace(open_log=Log)))
+    views._log = cast(Any, Log())
+    views.mended(refusal, threading.Event())
+    assert (says, len(closed)) == ([], 3)
