@@ -14,7 +14,7 @@ from streams.kafka.security import UNSECURED, Security, client_options
 SCHEME = "kafka://"
 DEFAULT_PREFIX = "loopline"
 
-_SERVER = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+_SERVER = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 # Kafka's own rule for topics, short enough for the longest name that is made of it.
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 

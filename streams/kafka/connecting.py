@@ -147,7 +147,8 @@ def _unanswered(address: Address, error: object) -> LogUnavailable:
 def answering(address: Address) -> list[str]:
     """Those servers of an address that answer now. Raises LogUnavailable when none does in two seconds.
 
-    A server that refuses, or hangs up, answers too: only silence counts.
+    One that takes a connection and hangs up answers too; one that says nothing does not, nor does one that
+    takes no connection.
     """
     said: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
     for server in address.servers:
@@ -193,7 +194,8 @@ def _greet(server: str, hello: bytes, said: queue.SimpleQueue[tuple[str, Excepti
         ):
             connection.sendall(hello)
             connection.recv(1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # The latter is a name that cannot be one.
         said.put((server, error))
     else:
         said.put((server, None))

@@ -73,6 +73,9 @@ async def reason(address: Address, error: BaseException) -> str:
         found = await refusal(address)
     except KafkaRefused as bad:
         found = str(bad)
+    except Exception:
+        # It is advice: whoever asks goes on as without it, whatever answers there.
+        found = None
     if isinstance(error, LogUnavailable):
         return found or str(error)
     return found or f"no broker of {address} answers: {str(error) or type(error).__name__}"

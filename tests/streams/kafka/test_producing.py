@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka.errors import KafkaError
 
-from streams.kafka import producing
+from streams.kafka import diagnosis, producing
 from streams.kafka.address import Address
 from streams.kafka.letters import Letter
 from streams.kafka.producing import Ack, Producing
@@ -141,7 +141,10 @@ def test_an_offset_that_the_broker_does_not_remember_is_said_of_all(monkeypatch:
 
 
 def test_a_producer_is_replaced_whatever_keeps_it_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure that no library names is tried again too: else nothing would be taken any more, for good."""
+    """A failure that no library names is tried again too: else nothing would be taken any more, for good.
+
+    That holds for looking for its reason as well.
+    """
     made: list[FullProducer] = []
 
     class Failing(FullProducer):
@@ -150,6 +153,10 @@ def test_a_producer_is_replaced_whatever_keeps_it_from_starting(monkeypatch: pyt
             if len(made) in (2, 3):
                 raise (ValueError, KafkaError)[len(made) - 2]("not now")
 
+    async def refusal(_: Address) -> str:
+        raise TypeError("that is no answer")
+
+    monkeypatch.setattr(diagnosis, "refusal", refusal)
     monkeypatch.setattr(producing, "AIOKafkaProducer", Failing)
     monkeypatch.setattr(producing, "_FIRST_PAUSE_S", 0.01)
 
