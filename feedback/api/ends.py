@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from feedback.readers import Readers
 from streams.clocks import since_start
-from streams.log.port import Log, LogRefused, Positions
+from streams.log.port import Log, LogDenied, LogRefused, Positions
 
 PATIENCE_S = 0.5
 """So long a reader waits for a log that answered when it was asked before."""
@@ -85,13 +85,14 @@ class Ends:
     def __call__(self) -> Known | None:
         """Where the log ended when it was known last; None when it never was. Returns within the patience.
 
-        Raises LogRefused when the log is not what it was: somebody has to look.
+        Raises LogRefused when the log is not what it was: somebody has to look. That it does not let this
+        client in for now says nothing of what it was.
         """
         look, patience_s = self._begin()
         if look is not None and patience_s > 0:
             wait([look], patience_s)
         with self._guard:
-            if isinstance(self._failed, LogRefused):
+            if isinstance(self._failed, LogRefused) and not isinstance(self._failed, LogDenied):
                 # Another one each time: what is raised keeps whom it went through.
                 raise LogRefused(str(self._failed))
             return self._known

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streams.log.port import LogRefused
+from streams.log.port import LogDenied
 
 PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
 DENIED = {29: "on a topic", 30: "on a consumer group", 31: "on the cluster", 53: "on a transactional id"}
@@ -23,7 +23,7 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 DEFAULT_MECHANISM = "SCRAM-SHA-512"
 
 
-class KafkaRefused(LogRefused):
+class KafkaRefused(LogDenied):
     """The brokers are there and do not let this client in, or do something; the text says what to do."""
 
 

@@ -98,6 +98,10 @@ class LogRefused(Exception):
     """The log is not what it has to be, and nothing is read or appended before a person has mended it."""
 
 
+class LogDenied(LogRefused):
+    """This client is not let in, or may not do something: the log may be what it was, and goes on as such."""
+
+
 class LogMissing(LogRefused):
     """There is no log at this place."""
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feedback.api import ends as module
 from feedback.api.ends import Ends, Known
 from streams.log.memory import MemoryLog
-from streams.log.port import DEAD, KnownEnds, LogRefused, LogUnavailable
+from streams.log.port import DEAD, KnownEnds, LogDenied, LogRefused, LogUnavailable
 from tests.feedback.running import until
 
 INSTANTS = st.integers(0, 10**19)
@@ -85,6 +85,14 @@ def test_a_log_that_is_away_is_not_waited_for(log: Moody) -> None:
     log.hangs.set()
     until(lambda: ends() == Known(1_000, {0: 0, DEAD: 0}, 500), "the answer")
     assert ends.trouble(0.1) is None
+
+
+def test_a_log_that_lets_nobody_in_is_the_log_that_was_known(log: Moody) -> None:
+    """A password that does not hold for a while: what was known is given, as of then, and the reason said."""
+    ends = Ends(log, lambda: 1_000, elapsed=lambda: 500)
+    log.error = LogDenied("the user is not taken")
+    assert ends() == Known(998, {0: 3, DEAD: 0}, 498)
+    assert ends.trouble(0.1) == "the user is not taken"
 
 
 def test_a_log_that_is_another_one_is_not_known(log: Moody) -> None:
