@@ -161,7 +161,7 @@ class Collecting:
 
     def _is_over(self) -> bool:
         """Whether the log has gone on to another epoch since this collector was started."""
-        return self._log.identity.epoch != self._identity.epoch
+        return self._log.identity.epoch > self._identity.epoch
 
     @contextlib.asynccontextmanager
     async def _appending(self, appender: KafkaAppender) -> AsyncIterator[None]:

@@ -120,7 +120,14 @@ def _same_log(log: LogIdentity, known: LogIdentity, ends: Positions) -> None:
     added = [partition for partition in grown if partition not in last]
     # Behind a seal nothing comes into them any more: empty ones do no harm.
     sealed_empty = len(now) > len(was) and not any(ends[partition] for partition in added)
-    if len(grown) < len(last) or (added and not sealed_empty):
+    if len(grown) < len(last):
+        raise AnotherLog(
+            f"the log's epoch {known.epoch} had {len(last)} partitions and its topic has {len(grown)} now: it"
+            " was deleted and made again, and what was in it is gone. Bring back the log that belongs to the"
+            " store; if that is gone for good, accept the loss by building the views of this log anew with"
+            " `loopline replay`."
+        )
+    if added and not sealed_empty:
         raise AnotherLog(
             f"the log's epoch {known.epoch} had {len(last)} partitions and its topic has {len(grown)} now:"
             " an event that is sent again would be counted in another partition than before. Make a new"

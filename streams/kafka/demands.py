@@ -26,8 +26,8 @@ UNSAFE, STOPS, NOTE = "unsafe", "stops", "note"
 
 _LEAST_RECORD_BYTES = 2 * 1024 * 1024
 NO_NEXT_EPOCH = (
-    "`loopline topics ensure --new-epoch` sealed the log's last epoch and did not come to make the next one:"
-    " collectors answer 503"
+    "the log's last epoch is sealed and there is no next one: `loopline topics ensure --new-epoch` did not"
+    " come to make it, or its topic was deleted. Collectors answer 503"
 )
 _WEEK_MS = 7 * 24 * 3600 * 1000
 
@@ -176,7 +176,8 @@ def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tupl
                 "true",
                 "false",
                 NO_NEXT_EPOCH,
-                "run it again: `loopline topics ensure --partitions N --new-epoch`",
+                "if there was a next epoch, bring its topic back; else run `loopline topics ensure"
+                " --partitions N --new-epoch` again",
                 STOPS,
             )
         )
@@ -280,10 +281,14 @@ def missing_topics(address: Address, topics: Sequence[Topic]) -> tuple[Finding, 
 
 
 def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
-    """The finding that the live topic has other partitions than a store remembers."""
-    if len(epochs) < known.epoch or epochs[known.epoch - 1].partitions == known.partitions:
-        return ()
+    """The finding that the live topic has other partitions than a store remembers, or is gone."""
+    if len(epochs) < known.epoch:
+        return () if not epochs else (_gone(epochs[-1], known),)
     topic = epochs[known.epoch - 1]
+    if topic.partitions == known.partitions:
+        return ()
+    if topic.partitions < known.partitions:
+        return (_gone(topic, known),)
     return (
         Finding(
             topic.name,
@@ -293,6 +298,18 @@ def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Findi
             "partitions were added to a live topic, and the events of one key would lie in two of them",
             f"begin a new epoch: `loopline topics ensure --partitions {topic.partitions} --new-epoch`",
         ),
+    )
+
+
+def _gone(last: Topic, known: LogIdentity) -> Finding:
+    return Finding(
+        last.name,
+        "epoch",
+        "another log",
+        f"the log that the views are of, with epoch {known.epoch} of {_count(known.partitions, 'partition')}",
+        "a topic of the log is gone, or was made again, and acknowledged events are lost with it",
+        "bring the brokers' data back, and make no new epoch before; if they are gone for good, accept the"
+        " loss by building the views anew with `loopline replay`",
     )
 
 

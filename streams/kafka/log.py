@@ -223,7 +223,13 @@ class KafkaLog:
             # Where the log ends cannot be told then either, or can: that says more.
             return
         else:
-            if found.identity.id == self.identity.id:
+            if found.identity.id == self.identity.id and found.identity.epoch < self.identity.epoch:
+                gone = self.address.log_topic(found.identity.epoch + 1)
+                self._refusal = LogRefused(
+                    f"the topic {gone} was here and is gone, and acknowledged events with it. Bring back the"
+                    " brokers' data, and make no new epoch before: it would lie in the place of the lost one."
+                )
+            elif found.identity.id == self.identity.id:
                 self._epochs, self._refusal = found, None
             else:
                 self._refusal = LogRefused(

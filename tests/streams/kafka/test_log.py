@@ -13,7 +13,7 @@ from kafka.admin import KafkaAdminClient
 from streams.kafka.address import Address, BadAddress
 from streams.kafka.letters import block_of
 from streams.kafka.log import KafkaLog, LogTruncated
-from streams.kafka.topics import ensure
+from streams.kafka.topics import check, ensure
 from streams.log.block import DeadLetter, read_dead_letters, write_dead_letters
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable
 from tests.kafka.broker import Cluster
@@ -95,6 +95,23 @@ def test_a_recreated_log_is_another_one(address: Address, admin: Any) -> None:
             log.ends()
     with closing(KafkaLog(address)) as log:
         assert log.identity.id != before.id
+
+
+def test_a_log_that_lost_its_last_epoch_is_refused(address: Address, admin: Any) -> None:
+    """It is no earlier epoch to go back to: what was acknowledged is gone, and both who look say so."""
+    ensure(address, 5, new_epoch=True)
+    with closing(KafkaLog(address)) as log:
+        known, gone = log.identity, address.log_topic(2)
+        admin.delete_topics([gone])
+        while gone in admin.list_topics():
+            pass
+        log._looked = -1e9
+        with pytest.raises(LogRefused, match=f"{gone} was here and is gone"):
+            log.ends()
+        assert log.identity == known
+    found = [each for each in check(address, known) if each.setting == "epoch"]
+    assert len(found) == 1
+    assert "bring the brokers' data back" in found[0].remedy
 
 
 def test_a_new_epoch_is_followed(address: Address) -> None:
@@ -205,7 +222,16 @@ def test_addresses_come_back_from_their_text() -> None:
     assert (address.intake, address.dead_letters) == ("shop.eu.intake", "shop.eu.dead-letters")
 
 
-_BAD = ["a:1", "kafka://", "kafka://a", "kafka://a:0", "kafka://a:65536", "kafka://a:1,", "kafka://a:1/b/c"]
+_BAD = [
+    "a:1",
+    "kafka://",
+    "kafka://a",
+    "kafka://a:0",
+    "kafka://a:65536",
+    "kafka://a:1,",
+    "kafka://a:1/b/c",
+    "kafka://a..b:1",
+]
 
 
 @pytest.mark.parametrize(
