@@ -1,6 +1,7 @@
 """One client of the brokers that threads share, for what is read of partitions: their ends, their records.
 
-Nobody holds a lock while a broker is waited for. Each partition's leader is asked, as the brokers name it:
+Once there is a client, nobody holds a lock while a broker is waited for; whoever needs one while another
+thread makes it, or closes it, waits for that. Each partition's leader is asked, as the brokers name it:
 
 1. the leaders that are not known are asked for, of a broker that answers;
 2. each leader is asked, all at the same time, and for a second and a half at most;
@@ -8,8 +9,9 @@ Nobody holds a lock while a broker is waited for. Each partition's leader is ask
    patience is over.
 
 A broker that gave no answer is set aside for two seconds: what belongs to others goes on meanwhile, and
-nobody waits for it who has less patience than that. The client library does the connections; its consumer
-is not used, since it asks a broker that is no leader any more again and again, for five minutes.
+nobody waits for it who has less patience than that. The client library does the connections, and looks up
+the brokers' names on the same thread: a name server that hangs makes all of this wait. Its consumer is not
+used, since it asks a broker that is no leader any more again and again, for five minutes.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ T = TypeVar("T")
 _BROKER_S = 1.5
 _ASIDE_S = 2.0
 _SURE_S = 0.5
+_REFUSED_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.25
 _FETCH_BYTES = 1024 * 1024
 _FETCH_WAIT_MS = 100
@@ -103,23 +106,25 @@ class Brokers:
         self._patience_s = patience_s
         self._guard = threading.Lock()
         self._client: Any = None
-        self._away: tuple[float, LogUnavailable] | None = None
+        self._away: tuple[float, LogUnavailable | KafkaRefused] | None = None
         self._leaders: dict[TopicPartition, Leader] = {}
         self._newest: dict[TopicPartition, Leader] = {}
         self._aside: dict[int, float] = {}
 
     @property
     def client(self) -> Any:
-        """The client, for what is asked of the brokers in general. Raises LogUnavailable."""
+        """The client, for what is asked of the brokers in general. Raises LogUnavailable or KafkaRefused."""
         # Whoever makes it gives up within seconds; the others wait for that, and do not try it again at once.
+        # Refused logins are counted by some brokers, that lock the user out after a few.
         with self._guard:
             if self._client is None:
                 if self._away is not None and time.monotonic() < self._away[0]:
-                    raise LogUnavailable(*self._away[1].args)
+                    raise type(self._away[1])(*self._away[1].args)
                 try:
                     self._client = connected(self.address, max_in_flight_requests_per_connection=100)
-                except LogUnavailable as unavailable:
-                    self._away = time.monotonic() + _LONGEST_PAUSE_S, unavailable
+                except (LogUnavailable, KafkaRefused) as error:
+                    refused = isinstance(error, KafkaRefused)
+                    self._away = time.monotonic() + (_REFUSED_S if refused else _LONGEST_PAUSE_S), error
                     raise
             return self._client
 

@@ -17,11 +17,13 @@ from kafka import TopicPartition
 from kafka.errors import NotLeaderForPartitionError
 from kafka.protocol.consumer import OffsetSpec
 
+from streams.kafka import brokers as module
 from streams.kafka import connecting
 from streams.kafka.address import Address
 from streams.kafka.brokers import Brokers, Leader
 from streams.kafka.connecting import answering
 from streams.kafka.log import KafkaLog
+from streams.kafka.security import KafkaRefused
 from streams.kafka.topics import ensure
 from streams.log.port import DEAD, LogUnavailable
 from tests.kafka.broker import Cluster
@@ -83,6 +85,27 @@ def test_a_leader_that_another_thread_forgets_is_one_that_does_not_answer() -> N
     found, missing = brokers.offsets([TopicPartition("t", 0)], OffsetSpec.LATEST)
     assert found == {}
     assert isinstance(missing, LogUnavailable)
+
+
+@pytest.mark.parametrize("error", [LogUnavailable("away"), KafkaRefused("the user is not taken")])
+def test_who_was_refused_does_not_ask_again_at_once(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Many threads, one try to connect: brokers lock out whoever is refused too often."""
+    tries: list[int] = []
+
+    def connected(*_: object, **__: object) -> None:
+        tries.append(1)
+        raise error
+
+    monkeypatch.setattr(module, "connected", connected)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE_S", 60.0)
+    monkeypatch.setattr(module, "_REFUSED_S", 60.0)
+    brokers = Brokers(Address.parse("kafka://127.0.0.1:1"), 0.1)
+    for _ in range(3):
+        with pytest.raises(type(error), match=str(error)):
+            brokers.client  # noqa: B018 -- a property that connects
+    assert len(tries) == 1
 
 
 def unavailable(log: KafkaLog) -> None:
