@@ -107,7 +107,7 @@ class Collecting:
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Returns a status; raises CollectorEnded."""
-        from streams.kafka.appender import KafkaAppender
+        from streams.kafka.appender import APPEND_S, KafkaAppender
 
         with self._closing:
             appender = KafkaAppender(self._log, self._metrics, clocks=self._cluster.clocks)
@@ -121,6 +121,7 @@ class Collecting:
                 self._cluster.datasets,
                 worker=lambda: WorkerSays("elsewhere"),
                 keep_ends_ns=KEEP_ENDS_NS,
+                append_s=APPEND_S,
                 away=(*away(), LogRefused),
                 own_views=False,
                 clocks=self._cluster.clocks,

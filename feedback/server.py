@@ -39,6 +39,7 @@ from feedback.api.services import Appending, Services, Threads, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
 from feedback.refusals import Refusals
+from schemas.instants import SECOND
 from streams.asgi import Receive, Scope, Send
 from streams.clocks import ClockWatch, since_start
 from streams.collector import Collector
@@ -49,6 +50,7 @@ from streams.queries.feedback import Lineage, no_lineage
 from streams.queries.freshness import MATURITY_DAYS
 from streams.queries.originals import Originals
 from streams.queries.outcomes import WINDOW_DAYS
+from streams.receipts import Receipts
 from streams.store.port import Store
 
 EVENTS = "/v1/events"
@@ -132,6 +134,7 @@ def build_app(
     maturity_days: int = MATURITY_DAYS,
     stuck_after_s: float = readiness.STUCK_AFTER_S,
     keep_ends_ns: int = 0,
+    append_s: float = 0.0,
     away: tuple[type[Exception], ...] = (),
     own_views: bool = True,
     clocks: ClockWatch | None = None,
@@ -141,8 +144,7 @@ def build_app(
     """Compose the server.
 
     Args:
-        log: the log, to read from.
-        appender: what writes to that log; it is not stopped here.
+        log: the log, to read from; `appender`: what writes to it, which is not stopped here.
         store: gives the store to read from; raises NothingHere or StoreMissing while there is none.
         datasets: where the releases lie; `lineage`: which of them an event is in.
         metrics: what the appender counts on, so that one scrape shows all.
@@ -150,16 +152,16 @@ def build_app(
         clock: nanoseconds since 1970, the instant of receipt; `elapsed`: the same, by what nobody sets.
         stuck_after_s: how long the views may stand still behind the log before `/readyz` says so.
         keep_ends_ns: how long the log is not asked again where it ends.
+        append_s: how long what another writer acknowledges may be on its way into the log; 0 without others.
         away: failures that mean that the log or the store does not answer: 503, and another try.
         own_views: whether the views decide with whether this server is ready.
         clocks: what compares this machine's clock with others.
         beside: what runs on the event loop from the first request until after the last one.
     """
-    metrics = metrics or Metrics()
-    threads = Threads.made(datasets.name)
+    metrics, threads, receipts = metrics or Metrics(), Threads.made(datasets.name), Receipts(clock)
     services = Services(
         log,
-        Ends(log, clock, keep_ends_ns, elapsed=elapsed),
+        _ends(log, clock, keep_ends_ns, elapsed, receipts, append_s),
         appender,
         store,
         datasets,
@@ -176,23 +178,35 @@ def build_app(
         own_views,
         lacks,
     )
-    return _server(services, stuck_after_s, beside)
+    return _server(services, receipts, stuck_after_s, beside)
 
 
-def _server(services: Services, stuck_after_s: float, beside: Sequence[Beside]) -> Server:
-    collector = _collector(services.log.identity, services)
+def _ends(
+    log: Log,
+    clock: Callable[[], int],
+    keep_ns: int,
+    elapsed: Callable[[], int],
+    receipts: Receipts,
+    append_s: float,
+) -> Ends:
+    settled, append_ns = receipts.settled_up_to, int(append_s * SECOND)
+    return Ends(log, clock, keep_ns, elapsed=elapsed, settled=settled, append_ns=append_ns)
+
+
+def _server(services: Services, receipts: Receipts, stuck_after_s: float, beside: Sequence[Beside]) -> Server:
+    collector = _collector(services.log.identity, services, receipts)
     running = [partial(each, collector.keeper) for each in beside]
     return Server(collector, _site(services, stuck_after_s, running), services.metrics)
 
 
-def _collector(log: LogIdentity, services: Services) -> Collector:
+def _collector(log: LogIdentity, services: Services, receipts: Receipts) -> Collector:
     return Collector(
         services.appender,
         log.partitions,
         first=log.first,
         metrics=services.metrics,
-        clock=services.clock,
         letter=services.originals.dead_letter,
+        receipts=receipts,
     )
 
 

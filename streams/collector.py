@@ -28,6 +28,7 @@ from streams.keeper import Keeper, Writer
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, NotDurable, PartlyDurable
 from streams.metrics import Metrics
+from streams.receipts import Receipts
 from streams.splitting import CannotSplit, split_array, split_lines
 
 MAX_BATCH_ITEMS = 1000
@@ -99,7 +100,7 @@ class Collector:
         partitions: how many partitions the log's current epoch has.
         first: the number of the first of them.
         letter: the dead letter at an offset and place of the log; it raises where there is none.
-        clock: nanoseconds since 1970, the instant of receipt.
+        receipts: stamps the instant of receipt.
 
     `keeper` is what puts items into the log, for the other ways in to share.
     """
@@ -111,16 +112,21 @@ class Collector:
         *,
         first: int = 0,
         metrics: Metrics | None = None,
-        clock: Callable[[], int] = time.time_ns,
         catalog: Catalog = CATALOG,
         letter: Callable[[int, int], DeadLetter] | None = None,
+        receipts: Receipts | None = None,
     ) -> None:
         self._metrics = metrics or Metrics()
         self._aside = Aside()
         self.keeper = Keeper(
-            appender, partitions, first=first, metrics=self._metrics, catalog=catalog, letter=letter
+            appender,
+            partitions,
+            first=first,
+            metrics=self._metrics,
+            catalog=catalog,
+            letter=letter,
+            receipts=receipts,
         )
-        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -164,29 +170,27 @@ class Collector:
             await send_json(send, status, answer, problem=status != 200)
 
     async def _one(self, body: bytes, replaying: bool) -> tuple[int, bytes]:
-        received = self._clock()
         item = body.strip(_JSON_SPACE)
         if takes_long(item):
             verdict = await self._aside.call(admit, item, self.keeper.catalog)
         else:
             verdict = admit(item, self.keeper.catalog)
         if verdict.problem is None:
-            position = await self.keeper.keep(received, [verdict], [])
+            position = await self.keeper.keep([verdict], [])
             return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
         if verdict.problem.code == problems.TOO_LARGE:
             raise TooLarge(verdict.problem.detail)
-        position = await self.keeper.keep(received, [], [verdict], replaying=replaying)
+        position = await self.keeper.keep([], [verdict], replaying=replaying)
         status = 400 if verdict.problem.code in _UNREADABLE else 422
         return status, _with_position(verdict.problem, status, position)
 
     async def _many(self, body: bytes, form: Form, replaying: bool) -> tuple[int, bytes]:
-        received = self._clock()
         try:
             items = split_lines(body) if form is Form.LINES else split_array(body)
         except CannotSplit as refusal:
             unreadable = problem(_unreadable(body), str(refusal))
             letter = Verdict(body.strip(_JSON_SPACE), None, unreadable)
-            position = await self.keeper.keep(received, [], [letter])
+            position = await self.keeper.keep([], [letter])
             return 400, _with_position(unreadable, 400, position)
         if len(items) > MAX_BATCH_ITEMS:
             raise TooLarge(f"{len(items)} items; a batch has at most {MAX_BATCH_ITEMS}")
@@ -197,7 +201,7 @@ class Collector:
         refused = [verdict for verdict in verdicts if verdict.problem is not None]
         accepted = [verdict for verdict in verdicts if verdict.problem is None] if refused else verdicts
         try:
-            position = await self.keeper.keep(received, accepted, refused, replaying=replaying)
+            position = await self.keeper.keep(accepted, refused, replaying=replaying)
         except PartlyDurable as partly:
             return 200, _encode(self._partly(partly, verdicts))
         answers = [

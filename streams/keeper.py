@@ -28,6 +28,7 @@ from streams.dead_letters import mark_of, unmarked
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, PartlyDurable
 from streams.metrics import Metrics
+from streams.receipts import Receipts
 
 
 class _Answer(Protocol):
@@ -104,6 +105,7 @@ class Keeper:
         first: the number of the first of them.
         letter: the dead letter at an offset and place of the log, to see whether what is put back lies
             there already; it raises where there is none. Called on another thread.
+        receipts: stamps what is put into the log, and tells what of it is not there yet.
     """
 
     def __init__(
@@ -115,8 +117,10 @@ class Keeper:
         metrics: Metrics | None = None,
         catalog: Catalog = CATALOG,
         letter: Callable[[int, int], DeadLetter] | None = None,
+        receipts: Receipts | None = None,
     ) -> None:
         self.catalog = catalog
+        self._receipts = receipts or Receipts()
         self._letter = letter
         self._appender = appender
         self._partitions = partitions
@@ -125,7 +129,6 @@ class Keeper:
 
     async def keep(
         self,
-        received: int,
         accepted: Sequence[Verdict],
         refused: Sequence[Verdict],
         *,
@@ -143,7 +146,7 @@ class Keeper:
         ]
         if replaying and any(mark_of(letter.bytes) for letter in letters):
             letters = await asyncio.to_thread(self._new_ones, letters)
-        return await self.write(received, accepted, refused, letters)
+        return await self.write(accepted, refused, letters)
 
     def _new_ones(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """Those that do not lie in the log already."""
@@ -162,7 +165,6 @@ class Keeper:
 
     async def write(
         self,
-        received: int,
         accepted: Sequence[Verdict],
         refused: Sequence[Verdict],
         letters: Sequence[DeadLetter],
@@ -176,13 +178,17 @@ class Keeper:
         if letters:
             parts.append(dead_letters(letters))
         position = self._appender.position
-        if parts:
-            try:
+        # Stamped when nothing is left to do but to append: from then on an append's patience is all it takes.
+        received = self._receipts.take()
+        try:
+            if parts:
                 position = await self._appender.submit(Batch(received, parts))
-            except PartlyDurable as partly:
-                kept = [verdict for verdict in accepted if self.partition(verdict) not in partly.missing]
-                self._count(received, kept, () if DEAD in partly.missing else refused)
-                raise
+        except PartlyDurable as partly:
+            kept = [verdict for verdict in accepted if self.partition(verdict) not in partly.missing]
+            self._count(received, kept, () if DEAD in partly.missing else refused)
+            raise
+        finally:
+            self._receipts.settle(received)
         self._count(received, accepted, refused)
         return position
 

@@ -2,7 +2,8 @@
 
 What holds the log may be away, or hang, while the views are there. So the log is asked on a thread of its
 own, for which a reader waits a moment only, and not at all once it was silent. What is said of ends that
-were known a while ago is said of that time, and never of a later one.
+were known a while ago is said of that time, and never of a later one; and what was received by then and
+still on its way into the log is not claimed to be in it.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ _SECOND = 1_000_000_000
 
 class Known(NamedTuple):
     """Where the log ended at an instant (ns by the clock here), or later; `since` is the same by another
-    clock, which nobody sets.
+    clock, which nobody sets. What was received in the `open_ns` before may have been on its way.
     """
 
     at: int
     ends: Positions
     since: int
+    open_ns: int = 0
 
     def instant(self, now: int, elapsed: int, ahead: int = 0) -> int:
-        """The latest instant (ns) of which may be said what these ends say: as long ago as they were known.
+        """The latest instant (ns) of which may be said what these ends say: as long ago as they were known,
+        less what was on its way.
 
         A clock that is ahead, or was when the log was asked, makes nothing known of the future.
 
@@ -45,7 +48,7 @@ class Known(NamedTuple):
             elapsed: the time since start.
             ahead: how far the clock here is known to be ahead of others.
         """
-        return min(self.at, now - ahead - max(0, elapsed - self.since))
+        return min(self.at, now - ahead - max(0, elapsed - self.since)) - self.open_ns
 
 
 class Ends:
@@ -56,6 +59,9 @@ class Ends:
         clock: nanoseconds since 1970.
         keep_ns: for how long the log is not asked again. With 0 it is asked each time.
         elapsed: nanoseconds since some moment, by what nobody sets.
+        settled: up to when everything received here is in the log, or never acknowledged; the clock when
+            left out.
+        append_ns: how long after its receipt another writer's item may come into the log, at most.
     """
 
     def __init__(
@@ -65,7 +71,11 @@ class Ends:
         keep_ns: int = 0,
         *,
         elapsed: Callable[[], int] = since_start,
+        settled: Callable[[], int] | None = None,
+        append_ns: int = 0,
     ) -> None:
+        self.append_ns = append_ns
+        self._settled = settled or clock
         self._log = log
         self._clock = clock
         self._keep_ns = keep_ns
@@ -80,7 +90,7 @@ class Ends:
         with contextlib.suppress(Exception):
             known = log.known_ends()
             age = int(known.age_s * _SECOND)
-            self._known = Known(clock() - age, known.ends, elapsed() - age)
+            self._known = Known(clock() - age, known.ends, elapsed() - age, append_ns)
 
     def __call__(self) -> Known | None:
         """Where the log ended when it was known last; None when it never was. Returns within the patience.
@@ -138,9 +148,10 @@ class Ends:
             return self._look, patience_s
 
     def _ask(self) -> Known:
-        asked = self._clock(), self._elapsed()
+        settled, at, since = self._settled(), self._clock(), self._elapsed()
+        open_ns = max(at - settled, self.append_ns, 0)
         try:
-            known = Known(asked[0], self._log.ends(), asked[1])
+            known = Known(at, self._log.ends(), since, open_ns)
         except Exception as error:
             with self._guard:
                 self._failed = error

@@ -127,16 +127,16 @@ class View(NamedTuple):
     def freshness(self) -> dict[str, str | None]:
         """`complete_up_to` and `mature_up_to`, of what is in the views."""
         positions, days = self.snapshot.positions(), self.services.maturity_days
-        identity = self.services.log.identity
+        identity, append_ns = self.services.log.identity, self.services.ends.append_ns
         epochs = identity.epochs()
         ahead_s = max((skew.seconds for skew in self.services.clocks.skews().values()), default=0.0)
         ahead = int(max(0.0, ahead_s) * SECOND)
         if self.ends is not None:
             instant = self.ends.instant(self.services.clock(), self.services.ends.moment(), ahead)
-            return freshness(positions, self.ends.ends, instant, days, epochs)
+            return freshness(positions, self.ends.ends, instant, days, epochs, append_ns=append_ns)
         # Whatever the views have not seen of any partition is not known to be nothing.
         endless = dict.fromkeys((*range(identity.first + identity.partitions), DEAD), sys.maxsize)
-        return freshness(positions, endless, self.now - ahead, days, epochs)
+        return freshness(positions, endless, self.now - ahead, days, epochs, append_ns=append_ns)
 
 
 def services_of(request: Request) -> Services:

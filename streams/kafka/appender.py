@@ -42,6 +42,8 @@ from streams.sentinels import reached
 HOLD_EVENTS = 100
 HOLD_S = 0.020
 ACK_S = 4.0
+APPEND_S = HOLD_S + ACK_S
+"""What is not acknowledged so long after it was handed over is never acknowledged."""
 _MS = 1_000_000
 
 _log = structlog.get_logger("loopline.appender")
@@ -243,8 +245,8 @@ class KafkaAppender:
             held.waiters.append(waiter)
 
     def _open(self, partition: int) -> _Held:
-        held = self._held[partition] = _Held(partition)
         loop = asyncio.get_running_loop()
+        held = self._held[partition] = _Held(partition, loop.time())
         held.timer = loop.call_later(self._hold_s, self._close, partition)
         return held
 
@@ -272,7 +274,9 @@ class KafkaAppender:
         reached("append.2")
         sent.answer = answer
         loop = asyncio.get_running_loop()
-        sent.timer = loop.call_later(self._ack_s, self._overdue, sent)
+        # By when it was handed over: a process that was stopped meanwhile acknowledges nothing older.
+        overdue_at = min(loop.time(), held.opened + self._hold_s) + self._ack_s
+        sent.timer = loop.call_at(overdue_at, self._overdue, sent)
         answer.add_done_callback(partial(self._answered, sent))
 
     def _topic(self, partition: int) -> tuple[str, int]:
@@ -382,10 +386,11 @@ class KafkaAppender:
 class _Held:
     """A block while it is being filled, and who waits for it."""
 
-    __slots__ = ("block", "partition", "timer", "waiters")
+    __slots__ = ("block", "opened", "partition", "timer", "waiters")
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, opened: float) -> None:
         self.partition = partition
+        self.opened = opened
         self.block = Filling(set(), [], [], 0)
         self.waiters: list[Waiter] = []
         self.timer: asyncio.TimerHandle | None = None
@@ -411,4 +416,4 @@ def _called(partition: int) -> str:
     return "the dead-letter topic" if partition == DEAD else f"partition {partition}"
 
 
-__all__ = ["ACK_S", "HOLD_EVENTS", "HOLD_S", "KafkaAppender", "LogEnded"]
+__all__ = ["ACK_S", "APPEND_S", "HOLD_EVENTS", "HOLD_S", "KafkaAppender", "LogEnded"]

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import structlog
@@ -90,19 +90,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         address: the brokers, and the prefix of topics and group.
         keeper: puts judged items into the log; the HTTP collector has one.
         metrics: where accepted and refused items and the lag are counted.
-        clock: nanoseconds since 1970, the instant of receipt.
 
     `failure` says why nothing comes in at the moment, and is empty while all is well.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        keeper: Keeper,
-        metrics: Metrics | None = None,
-        *,
-        clock: Callable[[], int] = time.time_ns,
-    ) -> None:
+    def __init__(self, address: Address, keeper: Keeper, metrics: Metrics | None = None) -> None:
         self.failure = ""
         self._outage = Outage(
             _log, "the intake cannot go on, and tries again", "the intake goes on", level="error"
@@ -110,7 +102,6 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         self._address = address
         self._keeper = keeper
         self._metrics = metrics or Metrics()
-        self._clock = clock
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -261,7 +252,6 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             raise _Abandoned
         self._idle.clear()
         try:
-            received = self._clock()
             judged = Judged([], [], [])
             for start in range(0, len(records), _JUDGED_AT_ONCE):
                 some = records[start : start + _JUDGED_AT_ONCE]
@@ -272,17 +262,20 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
                 else:
                     judge(some, self._keeper.catalog, judged)
                     await asyncio.sleep(0)
-            await self._write(received, judged, seen)
+            await self._write(judged, seen)
             reached("intake.3")
             await self._commit({TopicPartition(r.topic, r.partition): r.offset + 1 for r in records})
         finally:
             self._idle.set()
 
-    async def _write(self, received: int, judged: Judged, seen: int) -> None:
-        """Put items into the log, until they are there: never skipped, and only what is missing again."""
+    async def _write(self, judged: Judged, seen: int) -> None:
+        """Put items into the log, until they are there: never skipped, and only what is missing again.
+
+        Each try is a receipt of its own: nobody waits for what could not be written a minute ago.
+        """
         while True:
             try:
-                await self._keeper.write(received, *judged)
+                await self._keeper.write(*judged)
             except NotDurable as refusal:
                 if isinstance(refusal, PartlyDurable):
                     judged = self._of(judged, refusal.missing)

@@ -21,13 +21,19 @@ def lag(positions: Mapping[int, Applied], ends: Positions) -> int:
 
 
 def complete_up_to(
-    positions: Mapping[int, Applied], ends: Positions, now: int, epochs: Sequence[range] = ()
+    positions: Mapping[int, Applied],
+    ends: Positions,
+    now: int,
+    epochs: Sequence[range] = (),
+    *,
+    append_ns: int = 0,
 ) -> int | None:
     """The instant (ns) up to which everything received is in the views; None when nothing can be said.
 
     `now` when they stand at the log's end, else when the slowest lagging partition's last applied
     block was received. `epochs` are the log's partitions in each of its epochs: what lies in one was received
-    after all of the one before, and the views are in none before they have finished that.
+    after all of the one before, and the views are in none before they have finished that. `append_ns`: how
+    much older than a block what lies behind it may be, where several write to the log.
     """
     rest = [each for each in ends if each != DEAD and not any(each in epoch for epoch in epochs)]
     spans = [*epochs, rest]
@@ -40,7 +46,7 @@ def complete_up_to(
             bounds += [_received(positions, each, finished) for each in lagging]
             break
         finished = max((positions[each].received for each in span if each in positions), default=finished)
-    known = [bound for bound in bounds if bound is not None]
+    known = [bound - append_ns for bound in bounds if bound is not None]
     return min([now, *known]) if len(known) == len(bounds) else None
 
 
@@ -55,9 +61,11 @@ def freshness(
     now: int,
     maturity_days: int = MATURITY_DAYS,
     epochs: Sequence[range] = (),
+    *,
+    append_ns: int = 0,
 ) -> dict[str, str | None]:
     """`complete_up_to`, and `mature_up_to`: what is older has had its time to be said something about."""
-    complete = complete_up_to(positions, ends, now, epochs)
+    complete = complete_up_to(positions, ends, now, epochs, append_ns=append_ns)
     mature = None if complete is None else complete - maturity_days * DAY
     return {
         "complete_up_to": None if complete is None else rfc3339(complete),

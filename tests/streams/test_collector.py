@@ -21,6 +21,7 @@ from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, NotDurable
 from streams.metrics import Metrics
 from streams.queries.originals import Originals
+from streams.receipts import Receipts
 from tests.streams.asking import BATCH, LINES, SINGLE, Answer, ask, ask_now, encoded, event, thumb
 from tests.streams.test_appender import GatedLog
 
@@ -38,8 +39,8 @@ class Served:
             self.appender,
             partitions,
             metrics=self.metrics,
-            clock=lambda: RECEIVED,
             letter=Originals(self.log).dead_letter,
+            receipts=Receipts(lambda: RECEIVED),
         )
 
     def ask(self, body: bytes | list[bytes], content_type: str | None = BATCH, **more: Any) -> Answer:

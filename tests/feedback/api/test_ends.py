@@ -116,6 +116,18 @@ def test_nothing_is_said_of_the_future(at: int, since: int, now: int, elapsed: i
     assert now - instant >= elapsed - since
 
 
+def test_what_is_on_its_way_is_not_claimed() -> None:
+    """What was received here by the oldest that is open, and elsewhere by what an append may take."""
+    log, settled = MemoryLog(1), [990]
+    assert [
+        Ends(log, lambda: 1_000, elapsed=lambda: 500, settled=lambda: settled[0], append_ns=append_ns)()
+        for append_ns in (0, 7, 40)
+    ] == [Known(1_000, log.ends(), 500, open_ns) for open_ns in (10, 10, 40)]
+    known = Known(1_000, {}, 500, 40)
+    instants = [known.instant(1_000, 500), known.instant(2_000, 1_500), known.instant(900, 510)]
+    assert instants == [960, 960, 850]
+
+
 def test_a_clock_that_was_ahead_claims_nothing() -> None:
     """An hour ahead when the log was asked, ten minutes ago, and set right since: ten minutes ago."""
     hour, minute = 3_600, 60

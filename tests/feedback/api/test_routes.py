@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schemas.instants import DAY, rfc3339
+from schemas.instants import DAY, SECOND, rfc3339
 from streams.dead_letters import marked
 from streams.log.block import DeadLetter, write_dead_letters
 from streams.log.port import DEAD
@@ -154,6 +158,45 @@ def test_counts_are_grouped_and_chosen(loop: Loop) -> None:
         {"env": "prod", "n": 4, "events": 5},
         {"env": "test", "n": 1, "events": 1},
     ]
+
+
+def test_counts_claim_nothing_that_is_on_its_way(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an append is slow, all before its receipt is claimed; once it is acknowledged and seen, all."""
+    loop.send(made("p-1"))
+    loop.now += DAY
+    entered, going_on = threading.Event(), threading.Event()
+    append = loop.log.append
+
+    def slowly(records: Sequence[tuple[int, bytes]]) -> None:
+        entered.set()
+        assert going_on.wait(10)
+        append(records)
+
+    monkeypatch.setattr(loop.appender, "_append", slowly)
+    received = loop.now
+    with ThreadPoolExecutor(1) as sender:
+        sent = sender.submit(lambda: loop.send(made("p-2"), project=False))
+        try:
+            assert entered.wait(10)
+            loop.now += DAY
+            assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(received - 1)
+        finally:
+            going_on.set()
+        sent.result(10)
+    loop.project()
+    assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(loop.now)
+
+
+def test_counts_leave_others_the_time_of_an_append(tmp_path: Path) -> None:
+    """Where others write too, so much before the ends were known, and before the last block that was seen."""
+    loop = Loop(tmp_path / "datasets", append_s=4.0)
+    with loop.client:
+        loop.send(made("p-1"), made("p-2"), made("p-3"))
+        loop.now += DAY
+        assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(loop.now - 4 * SECOND)
+        loop.send(made("p-1", output="b", id="again"), project=False)
+        assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(NOW - 4 * SECOND)
+    loop.appender.stop()
 
 
 def test_counts_say_up_to_when_they_are_complete(loop: Loop) -> None:

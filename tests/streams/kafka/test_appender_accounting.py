@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -68,6 +69,11 @@ def appending(monkeypatch: pytest.MonkeyPatch, **how: Any) -> tuple[KafkaAppende
     return appender, cast(Held, appender._producing).sent
 
 
+def stand_still(seconds: float) -> None:
+    """Keep the event loop from everything for so long."""
+    time.sleep(seconds)
+
+
 async def until(what: Callable[[], object]) -> None:
     """Wait for it, and not for long."""
     async with asyncio.timeout(10):
@@ -89,6 +95,24 @@ def test_a_late_acknowledgement_decides_nothing_about_another_block(monkeypatch:
         with pytest.raises(NotDurable) as refusal:
             await answer
         assert type(refusal.value) is NotDurable
+        assert refusal.value.kept is None
+
+    asyncio.run(answered())
+
+
+def test_nothing_is_acknowledged_later_than_an_append_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stood still while it held a block gives it up, though the broker answers at once."""
+
+    async def answered() -> None:
+        appender, sent = appending(monkeypatch, hold_s=0.02, ack_s=0.1)
+        answer = appender.submit(Batch(1, [Part(0, {"t"}, [b"1"])]))
+        # As when it was stopped: the loop does nothing meanwhile.
+        stand_still(0.15)
+        await until(lambda: answer.done() or 0 in sent)
+        await until(lambda: appender.failed_at is not None)
+        sent[0].set_result(Ack(0, 0))
+        with pytest.raises(NotDurable, match="has not acknowledged") as refusal:
+            await answer
         assert refusal.value.kept is None
 
     asyncio.run(answered())

@@ -19,6 +19,7 @@ from streams.keeper import Keeper
 from streams.log.port import LogUnavailable
 from streams.log.sqlite import SqliteLog
 from streams.metrics import Metrics
+from streams.receipts import Receipts
 from tests.kafka.broker import Cluster
 from tests.kafka.fixtures import unique_prefix
 from tests.streams.kafka.taking import (
@@ -156,10 +157,11 @@ def test_an_aborted_transaction_was_never_said(
 
 
 def test_what_was_received_when(address: Address, log: SqliteLog, appender: Appender) -> None:
-    """The instant of receipt is that of reading, by the collector's clock."""
+    """The instant of receipt is that of writing it down, by the collector's clock."""
     metrics = Metrics()
-    keeper = Keeper(appender, log.identity.partitions, metrics=metrics)
-    intake = Intake(address, keeper, metrics, clock=lambda: 1_700_000_000_000_000_000)
+    receipts = Receipts(lambda: 1_700_000_000_000_000_000)
+    keeper = Keeper(appender, log.identity.partitions, metrics=metrics, receipts=receipts)
+    intake = Intake(address, keeper, metrics)
 
     async def run() -> None:
         await asyncio.to_thread(produce, address, mixed(4))
