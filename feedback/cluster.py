@@ -170,6 +170,15 @@ class Cluster:
                 raise ViewsMissing(NO_VIEWS)
             return self._current
 
+    def known_log(self) -> LogIdentity | None:
+        """The log as the views remember it, those of another version if there are none of this one.
+
+        None before a worker has made any. Raises StoreUnavailable.
+        """
+        current = [entry for entry in self.stores.entries() if entry.state == "current"]
+        current.sort(key=lambda entry: (entry.views_version == VIEWS_VERSION, entry.views_version))
+        return current[-1].log if current else None
+
     def store_name(self) -> str | None:
         """The schema of the store that is read, or None while there is none."""
         from streams.store.postgres.store import schema_of

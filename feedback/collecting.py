@@ -34,7 +34,7 @@ from feedback.settings import value
 from feedback.supervisor import listen
 from feedback.watchdog import ends_when_silent
 from streams.keeper import Keeper
-from streams.log.port import LogRefused, LogUnavailable
+from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 from streams.metrics import Metrics
 from streams.projection import OtherViews, check
 
@@ -145,7 +145,8 @@ class Collecting:
             if appender.sealed and not self._is_over():
                 raise CollectorEnded(appender.ended)
             # Only one that starts now can go on, if it is still the same log.
-            if _now(self._cluster) == self._identity.id:
+            now = _now(self._cluster)
+            if now is not None and now.id == self._identity.id and now.epoch > self._identity.epoch:
                 return NEW_EPOCH
             raise CollectorEnded(appender.ended)
 
@@ -246,13 +247,13 @@ def _must_be_safe(cluster: Cluster, *, intake: bool) -> bool:
     return any(each.setting == "sealed" for each in found)
 
 
-def _now(cluster: Cluster) -> str:
-    """The id of the log as it is now; empty when there is none that could be read."""
+def _now(cluster: Cluster) -> LogIdentity | None:
+    """Which log it is now; None when there is none that could be read."""
     try:
         with contextlib.closing(cluster.open_log()) as log:
-            return log.identity.id
+            return log.identity
     except (LogRefused, LogUnavailable):
-        return ""
+        return None
 
 
 def _must_belong(cluster: Cluster, log: KafkaLog) -> None:

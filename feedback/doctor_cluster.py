@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from feedback.cluster import NO_VIEWS, Cluster
+from feedback.cluster import NO_VIEWS, Cluster, away
 from feedback.datasets.shelves import shelf_of
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, server
 from feedback.place import NothingHere
@@ -17,7 +17,7 @@ from feedback.plurals import many
 from feedback.service import NoAddress, NoAnswer, health, log_in, reach
 from feedback.settings import without_password
 from streams.clocks import TOLERANCE_S
-from streams.kafka.demands import NOTE
+from streams.kafka.demands import NOTE, as_remembered
 from streams.kafka.topics import newest_appends, show
 from streams.log.port import LogRefused, LogUnavailable, format_positions
 from streams.projection import check
@@ -50,14 +50,19 @@ def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
 
 def _topics(cluster: Cluster) -> Findings:
     found = show(cluster.address)
+    # A database that is away is told of by `_store`.
+    with contextlib.suppress(*away()):
+        if (known := cluster.known_log()) is not None:
+            findings = as_remembered(found.address, found.findings, found.epochs, known)
+            found = found._replace(findings=findings)
     for finding in found.findings:
         said = f"{finding.topic}: {finding.setting} is {finding.found} and has to be {finding.wanted}"
         state = WARN if finding.level == NOTE else FAIL
         yield Finding("topics", state, f"{said}: {finding.why}", finding.remedy)
-    if not found.epochs:
+    if not found.epochs and all(finding.setting != "topic" for finding in found.findings):
         do = "make them with `loopline topics ensure`"
         yield Finding("topics", FAIL, f"there are none at {found.address}", do)
-    elif all(finding.level == NOTE for finding in found.findings):
+    elif found.epochs and all(finding.level == NOTE for finding in found.findings):
         said = f"{found.address}: {found.brokers} brokers, {found.epochs[-1].partitions} partitions"
         yield Finding("topics", OK, f"{said}, {found.epochs[-1].replication} copies")
 

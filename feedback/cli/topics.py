@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,8 +17,9 @@ from feedback.settings import BY_NAME, BadSetting, value
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
-    from streams.kafka.demands import Finding
+    from streams.kafka.demands import Finding, Topic
     from streams.kafka.topics import Topics
+    from streams.log.port import LogIdentity
 
 _ON_ONE = "On one machine the log is a file, and there are no topics."
 _SHOWN = ("retention.ms", "min.insync.replicas", "flush.messages")
@@ -39,8 +42,11 @@ def ensure_command(
     Few partitions are better than many: blocks are larger then. 4 unless --partitions says otherwise. To
     change their number, --new-epoch seals the log's topic and goes on in a new one; collectors end and are
     started again, workers finish the old epoch first. A run that was interrupted is finished by the same
-    command. Exit status 1 when something would break the promise; what else is amiss is shown.
+    command, and where the number is what it would be, nothing is done. The views are asked first whether they
+    are of this log, and of all its epochs. Exit status 1 when something would break the promise; what else
+    is amiss is shown.
     """
+    from streams.kafka.demands import SEALED
     from streams.kafka.topics import UnsafeTopics, ensure
 
     cluster = must_be_cluster(choices, _ON_ONE)
@@ -56,10 +62,17 @@ def ensure_command(
             copies,
             intake_partitions=intake_partitions,
             new_epoch=new_epoch,
+            known=_known(cluster) if new_epoch else None,
         )
     except UnsafeTopics as error:
-        raise Refused("\n".join(map(str, error.findings))) from None
-    _tell(choices, found, ())
+        findings = error.findings
+        if any(finding.setting == SEALED for finding in findings):
+            findings = _remembered(cluster, findings)
+        raise Refused("\n".join(map(str, findings))) from None
+    if found.already:
+        epoch = found.epochs[-1]
+        note(f"{epoch.name} has {epoch.partitions} partitions already, and no new epoch was made.")
+    _tell(choices, found)
 
 
 @command("show", short_help="Show and check them.")
@@ -73,33 +86,45 @@ def show_command(choices: Choices) -> None:
 
     cluster = must_be_cluster(choices, _ON_ONE)
     found = show(cluster.address)
+    found = found._replace(findings=_remembered(cluster, found.findings, found.epochs))
     if not found.epochs:
-        raise Refused(f"there are no topics at {cluster.address}: make them with `loopline topics ensure`")
-    remembered = _remembered(cluster, found)
-    _tell(choices, found, remembered)
-    if any(finding.level != NOTE for finding in (*found.findings, *remembered)):
+        said = [str(finding) for finding in found.findings if finding.setting == "topic"]
+        raise Refused(
+            said[0]
+            if said
+            else f"there are no topics at {cluster.address}: make them with `loopline topics ensure`"
+        )
+    _tell(choices, found)
+    if any(finding.level != NOTE for finding in found.findings):
         raise click.exceptions.Exit(1)
 
 
-def _remembered(cluster: Cluster, found: Topics) -> tuple[Finding, ...]:
-    """What is wrong with the topics as the views remember them, where there are views."""
+def _known(cluster: Cluster) -> LogIdentity | None:
+    """The log as the views remember it; None where there are none."""
+    with contextlib.closing(cluster):
+        return cluster.known_log()
+
+
+def _remembered(
+    cluster: Cluster, findings: tuple[Finding, ...], epochs: Sequence[Topic] | None = None
+) -> tuple[Finding, ...]:
+    """What is wrong with the topics, also as the views remember them, where there are views."""
     from feedback.cluster import away
-    from feedback.place import NothingHere
-    from streams.kafka.demands import remembered_otherwise
+    from streams.kafka.demands import as_remembered
+    from streams.kafka.topics import show
 
     try:
-        return remembered_otherwise(found.epochs, cluster.current_store().log)
-    except NothingHere:
-        return ()
+        known = _known(cluster)
     except away() as error:
         note(f"The views were not asked which log they know: {error}")
-        return ()
-    finally:
-        cluster.close()
+        return findings
+    if known is None:
+        return findings
+    seen = show(cluster.address).epochs if epochs is None else epochs
+    return as_remembered(cluster.address, findings, seen, known)
 
 
-def _tell(choices: Choices, found: Topics, remembered: tuple[Finding, ...]) -> None:
-    findings = [*found.findings, *remembered]
+def _tell(choices: Choices, found: Topics) -> None:
     document: dict[str, Any] = {
         "log": str(found.address),
         "brokers": found.brokers,
@@ -116,7 +141,7 @@ def _tell(choices: Choices, found: Topics, remembered: tuple[Finding, ...]) -> N
             }
             for topic in found.topics
         ],
-        "findings": [finding._asdict() for finding in findings],
+        "findings": [finding._asdict() for finding in found.findings],
     }
     rows = [
         (
@@ -131,7 +156,7 @@ def _tell(choices: Choices, found: Topics, remembered: tuple[Finding, ...]) -> N
     lines = [
         f"{found.address}: epoch {len(found.epochs)}, {found.brokers} brokers",
         *table(("topic", "for", "partitions", "copies", *_SHOWN), rows),
-        *map(str, findings),
+        *map(str, found.findings),
     ]
     answer(choices, document, lines)
 

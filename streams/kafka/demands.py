@@ -25,6 +25,7 @@ UNSAFE, STOPS, NOTE = "unsafe", "stops", "note"
 """What a finding means: an acknowledged event could be lost; work stops, or will; it is worth knowing."""
 
 _LEAST_RECORD_BYTES = 2 * 1024 * 1024
+SEALED = "sealed"
 NO_NEXT_EPOCH = (
     "the log's last epoch is sealed and there is no next one: `loopline topics ensure --new-epoch` did not"
     " come to make it, or its topic was deleted. Collectors answer 503"
@@ -172,7 +173,7 @@ def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tupl
         found.append(
             Finding(
                 epochs[-1].name,
-                "sealed",
+                SEALED,
                 "true",
                 "false",
                 NO_NEXT_EPOCH,
@@ -280,37 +281,79 @@ def missing_topics(address: Address, topics: Sequence[Topic]) -> tuple[Finding, 
     )
 
 
+def as_remembered(
+    address: Address, findings: Sequence[Finding], epochs: Sequence[Topic], known: LogIdentity
+) -> tuple[Finding, ...]:
+    """These findings, and what is otherwise in the log's topics than a store remembers.
+
+    Where that is another log or a lost epoch, nothing is left of them that advises to make a new epoch.
+    """
+    if other := other_log(address, epochs, known):
+        return (*other, *(finding for finding in findings if finding.setting != SEALED))
+    return (*findings, *added_partitions(epochs, known))
+
+
+def other_log(address: Address, epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
+    """The finding that a store was built from another log, or from epochs that are not there any more."""
+    place = address.log_topic(1)
+    if not epochs:
+        why = f"the store was built from the log {known.id}, and there is none at this address"
+        return (Finding(place, "topic", "missing", "there", why, _BRING_BACK),)
+    if epochs[0].id != known.id:
+        why = "the store was built from another log"
+        remedy = f"{_BRING_BACK}; if this is the right log, build its views anew with `loopline replay`"
+        return (Finding(place, "id", epochs[0].id, known.id, why, remedy),)
+    for number, partitions in enumerate((*known.before, known.partitions), 1):
+        if number > len(epochs):
+            found = "topic", "missing", "there"
+        elif (has := epochs[number - 1].partitions) < partitions:
+            found = "partitions", str(has), str(partitions)
+        else:
+            continue
+        return (Finding(address.log_topic(number), *found, _LOST, _ACCEPT),)
+    return ()
+
+
+_BRING_BACK = (
+    "correct the address of the log or of the store in the settings, or bring back the brokers' data"
+)
+_LOST = (
+    "the store was built from it: it was deleted, and the acknowledged events that were in it are not in the"
+    " log any more"
+)
+_ACCEPT = (
+    "bring back the brokers' data, and make no new epoch before; if it is gone for good, accept the loss by"
+    " building the views anew with `loopline replay`"
+)
+
+
 def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
-    """The finding that the live topic has other partitions than a store remembers, or is gone."""
-    if len(epochs) < known.epoch:
-        return () if not epochs else (_gone(epochs[-1], known),)
-    topic = epochs[known.epoch - 1]
-    if topic.partitions == known.partitions:
+    """The finding that a topic has more partitions than a store remembers of it."""
+    if len(epochs) < known.epoch or epochs[known.epoch - 1].partitions <= known.partitions:
         return ()
-    if topic.partitions < known.partitions:
-        return (_gone(topic, known),)
-    return (
-        Finding(
-            topic.name,
-            "partitions",
-            str(topic.partitions),
-            str(known.partitions),
-            "partitions were added to a live topic, and the events of one key would lie in two of them",
-            f"begin a new epoch: `loopline topics ensure --partitions {topic.partitions} --new-epoch`",
-        ),
-    )
+    topic = epochs[known.epoch - 1]
+    why = "partitions were added to a live topic, and the events of one key would lie in two of them"
+    found = Finding(topic.name, "partitions", str(topic.partitions), str(known.partitions), why, "", UNSAFE)
+    if len(epochs) > known.epoch:
+        remedy = "nothing, if they are empty: it is sealed, and workers look at them; `loopline doctor` tells"
+        return (found._replace(remedy=remedy, level=NOTE),)
+    remedy = f"begin a new epoch: `loopline topics ensure --partitions {topic.partitions} --new-epoch`"
+    return (found._replace(remedy=remedy),)
 
 
-def _gone(last: Topic, known: LogIdentity) -> Finding:
-    return Finding(
-        last.name,
-        "epoch",
-        "another log",
-        f"the log that the views are of, with epoch {known.epoch} of {_count(known.partitions, 'partition')}",
-        "a topic of the log is gone, or was made again, and acknowledged events are lost with it",
-        "bring the brokers' data back, and make no new epoch before; if they are gone for good, accept the"
-        " loss by building the views anew with `loopline replay`",
-    )
+def made_otherwise(topics: Sequence[Topic], wanted: Mapping[str, tuple[Role, int]]) -> Iterator[Finding]:
+    """The finding of each topic that somebody else made meanwhile, with another number of partitions."""
+    for topic in topics:
+        _, partitions = wanted.get(topic.name, (topic.role, topic.partitions))
+        if topic.partitions != partitions:
+            yield Finding(
+                topic.name,
+                "partitions",
+                str(topic.partitions),
+                str(partitions),
+                "that is what was asked for, and somebody else made it at the same time",
+                "agree on a number; `loopline topics show` tells what is there",
+            )
 
 
 def _count(number: int, noun: str) -> str:
@@ -321,15 +364,3 @@ def _several_dead_letters(topic: Topic) -> Finding:
     why = "refused items are one sequence"
     remedy = "delete the topic if it is empty, and run `loopline topics ensure`; else restore a backup"
     return Finding(topic.name, "partitions", str(topic.partitions), "1", why, remedy)
-
-
-def remembered_otherwise(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
-    """What a store remembers otherwise: another log altogether, or this one with other partitions."""
-    if not epochs or epochs[0].id == known.id:
-        return added_partitions(epochs, known)
-    remedy = (
-        "correct the address of the log or of the store; if this log is the right one, build the views of it"
-        " with `loopline replay`"
-    )
-    why = "the views were built from another log"
-    return (Finding(epochs[0].name, "log", epochs[0].id, known.id, why, remedy),)

@@ -37,6 +37,7 @@ from streams.kafka.connecting import CLIENT, admin, answering, described, epoch_
 from streams.kafka.demands import (
     BROKERS_CLOCK,
     REPLICAS,
+    SEALED,
     SEALED_BYTES,
     STOPS,
     TIMESTAMPS,
@@ -45,10 +46,13 @@ from streams.kafka.demands import (
     Finding,
     Role,
     Topic,
+    added_partitions,
+    as_remembered,
     asked_otherwise,
     findings_of,
+    made_otherwise,
     missing_topics,
-    remembered_otherwise,
+    other_log,
     settings_for,
     too_few_brokers,
     unsafe_partitions,
@@ -73,12 +77,16 @@ class UnsafeTopics(Exception):
 
 
 class Topics(NamedTuple):
-    """What is there: the topics of the log (oldest epoch first), the intake and the dead letters."""
+    """What is there: the topics of the log (oldest epoch first), the intake and the dead letters.
+
+    `already`: a new epoch was asked for, and the log's last one is as it would be.
+    """
 
     address: Address
     brokers: int
     topics: tuple[Topic, ...]
     findings: tuple[Finding, ...]
+    already: bool = False
 
     @property
     def epochs(self) -> list[Topic]:
@@ -131,10 +139,10 @@ def newest_appends(address: Address) -> dict[str, int]:
 def check(address: Address, known: LogIdentity | None = None) -> tuple[Finding, ...]:
     """What would break the promise, empty when all is well.
 
-    `known` is the log as a store remembers it, which shows partitions that were added to a live topic.
+    `known` is the log as a store remembers it: it shows another log, lost epochs and added partitions.
     """
     seen = show(address)
-    return seen.findings + (remembered_otherwise(seen.epochs, known) if known is not None else ())
+    return seen.findings if known is None else as_remembered(address, seen.findings, seen.epochs, known)
 
 
 def ensure(
@@ -144,6 +152,7 @@ def ensure(
     *,
     intake_partitions: int | None = None,
     new_epoch: bool = False,
+    known: LogIdentity | None = None,
 ) -> Topics:
     """Make the topics that are missing, and look at all of them.
 
@@ -154,13 +163,20 @@ def ensure(
             three, or one where there are fewer brokers.
         intake_partitions: of the intake; as many as the log's when left out.
         new_epoch: seal the current epoch's topic, and go on in a new one with that many partitions. Safe to
-            repeat when it was interrupted.
+            repeat: where the current epoch has that many, nothing is done, unless it is sealed or some were
+            added to it by hand.
+        known: the log as a store remembers it. A new epoch of another log, or in the place of a lost one, is
+            refused; None says that there is no store.
 
     Raises UnsafeTopics, and then nothing was made; LogUnavailable; LogRefused.
     """
     with admin(address) as client:
         before = _look(client, address)
         current = before.epochs[-1] if before.epochs else None
+        if new_epoch and known is not None:
+            _refuse(other_log(address, before.epochs, known))
+        already = new_epoch and _is_already(before.epochs, partitions, known)
+        new_epoch = new_epoch and not already
         _refuse(_asked(before, partitions, replication, intake_partitions, new_epoch))
         copies = replication or _copies(before)
         count = partitions or (current.partitions if current else DEFAULT_PARTITIONS)
@@ -182,8 +198,15 @@ def ensure(
             _seal(client, address, current)
         _create(client, missing, copies)
         after = _told(client, before, set(wanted) | before.names)
-    _refuse(after.unsafe)
-    return after
+    _refuse((*after.unsafe, *made_otherwise(after.topics, missing)))
+    return after._replace(already=already)
+
+
+def _is_already(epochs: Sequence[Topic], partitions: int | None, known: LogIdentity | None) -> bool:
+    """Whether the last epoch is what a new one would be: open, and made with that many partitions."""
+    if not epochs or epochs[-1].sealed or epochs[-1].partitions != partitions:
+        return False
+    return known is None or not added_partitions(epochs, known)
 
 
 def _copies(before: Topics) -> int:
@@ -217,9 +240,8 @@ def _asked(
                 str(epochs[-1].partitions),
                 str(partitions),
                 "a log's partitions are fixed, or the events of one key would lie in two of them",
-                f"ask for {epochs[-1].partitions}, and set `partitions` so; or, if their number is to change"
-                " for good, begin a new epoch: `loopline topics ensure --partitions"
-                f" {partitions} --new-epoch`",
+                f"leave it, and set `partitions = {epochs[-1].partitions}` in the settings; to change it for"
+                f" good, begin a new epoch: `loopline topics ensure --partitions {partitions} --new-epoch`",
             )
         )
     if new_epoch and (not epochs or partitions is None):
@@ -234,7 +256,7 @@ def _asked(
             )
         )
     # A sealed epoch without a next one is what an interrupted ensure leaves; a new epoch mends it.
-    sealed = () if new_epoch else tuple(each for each in before.findings if each.setting == "sealed")
+    sealed = () if new_epoch else tuple(each for each in before.findings if each.setting == SEALED)
     return (*findings, *(each for each in before.unsafe if each.setting != TIMESTAMPS), *sealed)
 
 
@@ -388,7 +410,7 @@ def _unheard(found: Topics, before: Topics) -> list[Finding]:
         each
         for each in found.findings
         if each.level == UNSAFE
-        or each.setting == "sealed"
+        or each.setting == SEALED
         or (each.level == STOPS and each not in before.findings)
     ]
 

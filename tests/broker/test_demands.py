@@ -77,7 +77,10 @@ def _offsets() -> dict[str, Any]:
 
 
 def test_a_half_made_epoch_is_said_and_finished(loopline: Deployment) -> None:
-    """A sealed epoch without a next one: reads go on, everybody names the command, and it mends it."""
+    """A sealed epoch without a next one: reads go on, everybody names the command, and it mends it.
+
+    When the next one is deleted, everybody says so, and nobody makes an empty one in its place.
+    """
     (collector,) = loopline.collect()
     (worker,) = loopline.work()
     assert send(collector, 1) == 200
@@ -106,3 +109,21 @@ def test_a_half_made_epoch_is_said_and_finished(loopline: Deployment) -> None:
     until(lambda: counts(loopline) == {"prediction.made": seen + 1}, "the new epoch to be in the views")
     assert worker.running
     check_identical(loopline)
+    again = loopline.command("topics", "ensure", "--partitions", 2, "--new-epoch")
+    assert (again.returncode, "no new epoch was made" in again.stderr) == (0, True), again.stderr
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin.delete_topics([f"{prefix}.log.2"])
+    admin.close()
+    gone = f"the topic {prefix}.log.2 was here and is gone"
+    said(worker, gone)
+    said(collector, gone)
+    assert (worker.get("/readyz")[0], collector.get("/readyz")[0]) == (503, 503)
+    assert collector.end() == 0
+    for command in ("topics show", "doctor", "topics ensure", "topics ensure --partitions 2 --new-epoch"):
+        told = loopline.command(*command.split())
+        assert told.returncode == 1, told.stdout
+        assert f"{prefix}.log.2: topic is missing" in told.stdout + told.stderr
+        assert "--new-epoch" not in told.stdout + told.stderr
+    collector.start()
+    assert collector.wait() == 1
+    assert "epoch 2" in collector.said()

@@ -109,9 +109,9 @@ def test_a_log_that_lost_its_last_epoch_is_refused(address: Address, admin: Any)
         with pytest.raises(LogRefused, match=f"{gone} was here and is gone"):
             log.ends()
         assert log.identity == known
-    found = [each for each in check(address, known) if each.setting == "epoch"]
+    found = [each for each in check(address, known) if each.setting == "topic"]
     assert len(found) == 1
-    assert "bring the brokers' data back" in found[0].remedy
+    assert "bring back the brokers' data" in found[0].remedy
 
 
 def test_a_new_epoch_is_followed(address: Address) -> None:

@@ -13,7 +13,16 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from streams.kafka import topics
 from streams.kafka.address import Address
-from streams.kafka.demands import TIMESTAMPS, Role, Topic, findings_of, settings_for, unsafe_replication
+from streams.kafka.demands import (
+    NOTE,
+    TIMESTAMPS,
+    Role,
+    Topic,
+    as_remembered,
+    findings_of,
+    settings_for,
+    unsafe_replication,
+)
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import UnsafeTopics, check, ensure, newest_appends, show
 from streams.log.block import read_block, write_block
@@ -184,6 +193,27 @@ def test_another_number_of_partitions_is_a_new_epoch(address: Address) -> None:
     after = ensure(address, 3, new_epoch=True)
     assert [(topic.partitions, topic.sealed) for topic in after.epochs] == [(2, True), (3, False)]
     assert check(address) == ()
+    again = ensure(address, 3, new_epoch=True)
+    assert (again.epochs, after.already, again.already) == (after.epochs, False, True)
+
+
+@pytest.mark.broker
+def test_who_did_not_get_its_number_of_partitions_is_told(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two new epochs at once with different numbers: one is made, and the other command is refused."""
+    ensure(address, 2)
+    seal = topics._seal
+
+    def meanwhile(client: Any, at: Address, topic: Topic) -> None:
+        monkeypatch.setattr(topics, "_seal", seal)
+        ensure(address, 3, new_epoch=True)
+        seal(client, at, topic)
+
+    monkeypatch.setattr(topics, "_seal", meanwhile)
+    with pytest.raises(UnsafeTopics, match="partitions is 3 and has to be 4"):
+        ensure(address, 4, new_epoch=True)
+    assert [topic.partitions for topic in show(address).epochs] == [2, 3]
 
 
 @pytest.mark.broker
@@ -257,9 +287,50 @@ def test_partitions_added_to_a_live_topic_are_found(address: Address, admin: Any
     assert (finding.setting, finding.found, finding.wanted) == ("partitions", "4", "2")
     assert "--partitions 4 --new-epoch" in finding.remedy
     assert check(address, LogIdentity(known.id, 1, 4)) == ()
-    [finding] = check(address, LogIdentity("another", 1, 2))
-    assert (finding.setting, finding.found, finding.wanted) == ("log", known.id, "another")
-    assert "--new-epoch" not in finding.remedy
+    healed = ensure(address, 4, new_epoch=True, known=known)
+    assert [topic.partitions for topic in healed.epochs] == [4, 4]
+    assert [finding.level for finding in check(address, known)] == [NOTE]
+    with pytest.raises(UnsafeTopics, match="built from another log"):
+        ensure(address, 5, new_epoch=True, known=LogIdentity("another", 1, 2))
+    assert len(show(address).epochs) == 2
+
+
+def _named(*partitions: int) -> list[Topic]:
+    made = [_topic(Role.LOG, 3)._replace(partitions=count) for count in partitions]
+    return [topic._replace(name=_ADDRESS.log_topic(number)) for number, topic in enumerate(made, 1)]
+
+
+@pytest.mark.parametrize(
+    "epochs, known, topic, setting, found",
+    [
+        ([4], LogIdentity("other", 1, 4), "p.log.1", "id", "id"),
+        ([2], LogIdentity("other", 1, 4), "p.log.1", "id", "id"),
+        ([], LogIdentity("id", 2, 4, (4,)), "p.log.1", "topic", "missing"),
+        ([4], LogIdentity("id", 2, 4, (4,)), "p.log.2", "topic", "missing"),
+        ([4, 2], LogIdentity("id", 4, 4, (4, 3, 2)), "p.log.2", "partitions", "2"),
+        ([4, 4], LogIdentity("id", 2, 6, (4,)), "p.log.2", "partitions", "4"),
+    ],
+)
+def test_a_log_that_is_not_the_stores_is_never_mended_by_a_new_epoch(
+    epochs: list[int], known: LogIdentity, topic: str, setting: str, found: str
+) -> None:
+    """Another log, or an epoch that is lost: found by what the store knows, and no advice makes it worse."""
+    there = _named(*epochs)
+    if there:
+        there[-1] = there[-1]._replace(settings={**there[-1].settings, "max.message.bytes": "1"})
+    [told] = as_remembered(_ADDRESS, findings_of(_ADDRESS, there, 3), there, known)
+    assert (told.topic, told.setting, told.found) == (topic, setting, found)
+    assert "bring back the brokers' data" in told.remedy
+    assert "--new-epoch" not in str(told)
+
+
+def test_a_sealed_epoch_is_still_to_be_followed_by_one() -> None:
+    """Where the store knows no later epoch, the advice to finish the command stays."""
+    [topic] = _named(4)
+    sealed = [topic._replace(settings={**topic.settings, "max.message.bytes": "1"})]
+    found = findings_of(_ADDRESS, sealed, 3)
+    assert as_remembered(_ADDRESS, found, sealed, LogIdentity("id", 1, 4)) == found
+    assert "--new-epoch" in found[0].remedy
 
 
 def _alter(admin: Any, topic: str, settings: dict[str, str]) -> None:
