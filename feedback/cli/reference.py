@@ -56,7 +56,8 @@ not set `host`, `insecure` or `allowed_hosts`, and is refused where it belongs t
 write to it: name it with `--config`.
 
 What may hold a secret may lie in a file of its own, named by the variable with `_FILE` behind it:
-`LOOPLINE_STORE_FILE`, `LOOPLINE_URL_FILE`, `LOOPLINE_DATASETS_FILE`; and for what libraries read themselves
+`LOOPLINE_STORE_FILE`, `LOOPLINE_URL_FILE`, `LOOPLINE_HEADERS_FILE`, `LOOPLINE_DATASETS_FILE`,
+`LOOPLINE_KAFKA_PASSWORD_FILE`; and for what libraries read themselves
 `PGPASSWORD_FILE`, `AWS_ACCESS_KEY_ID_FILE`, `AWS_SECRET_ACCESS_KEY_FILE`, `AWS_SESSION_TOKEN_FILE`. The end
 of its line is left out.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -397,7 +396,9 @@ def test_a_backup_has_every_volume_that_matters(each: dict[str, dict[str, Any]],
 def test_the_pages_make_the_secrets_that_are_asked_for(page: Path, tmp_path: Path) -> None:
     """A page makes the files that are asked for: unguessable, kept from others, and never made twice."""
     (made,) = [block.text for block in blocks(page.read_text()) if "mkdir -m 700 secrets" in block.text]
-    script = f'python() {{ "{sys.executable}" "$@"; }}; {made.partition("docker")[0]}'
+    script = made.partition("docker")[0]
+    # A host of containers need not have a Python.
+    assert "python" not in script
     subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True)
     folder = tmp_path / "secrets"
     given = {path.name: path.read_text() for path in folder.iterdir()}
