@@ -137,7 +137,11 @@ def release(
 
     # What cannot be meant is said before anything is opened.
     wanted(model, name, since=since, model_version=model_version, segment=segment, env=env)
-    works_here(choices)
+    if not isinstance(works_here(choices), Home) and choices["datasets"] is None:
+        raise click.UsageError(
+            "--datasets (LOOPLINE_DATASETS) is not set: releases of a log on Kafka go where every machine"
+            " finds them, as s3://BUCKET/PREFIX; on a single machine a folder will do"
+        )
     stages = Stages()
     with _at_place(choices) as there:
         try:

@@ -40,9 +40,10 @@ def server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The brokers say which log is there."""
+def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The brokers say which log is there, and there is a place for releases."""
     monkeypatch.setattr(Cluster, "fingerprint", lambda _: OURS)
+    monkeypatch.setenv("LOOPLINE_DATASETS", str(tmp_path / "releases"))
 
 
 def said(log: str) -> tuple[int, bytes]:
@@ -69,6 +70,17 @@ def test_a_collector_of_another_log_is_refused(server: FakeServer, command: str,
         assert word in told
     assert "s3cret" not in result.stderr
     assert asked(server) == {"/healthz"}
+
+
+def test_a_release_of_a_log_on_kafka_names_where_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that happens to be where a command is run is no shelf: nothing is cut there."""
+    monkeypatch.chdir(tmp_path)
+    result = loopline("dataset", "release", "m", *KAFKA)
+    assert result.exit_code == 2
+    assert "LOOPLINE_DATASETS" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)

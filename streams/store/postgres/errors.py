@@ -141,7 +141,9 @@ def translated(server: str) -> Iterator[None]:
         ) from error
     except psycopg.Error as error:
         _raise_unless_away(server, error)
-        if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        # A transaction that was silent for too long is ended with its connection: another try is right.
+        away = psycopg.OperationalError | psycopg.InterfaceError | errors.IdleInTransactionSessionTimeout
+        if not isinstance(error, away):
             raise
         said = _said(error)
         raise StoreUnavailable(

@@ -37,8 +37,9 @@ from streams.store.postgres.locks import DECLARING
 from streams.store.postgres.snapshot import PostgresSnapshot, arrays
 from streams.store.tables import VIEWS_VERSION, Row, Table
 
-# A worker whose machine vanished in mid-transaction holds its positions; the server lets go of them.
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '30s'"
+# A worker that vanished in mid-transaction holds its positions and join keys, and others wait for them: the
+# server lets go of them before those lose their patience with it (`stuck_after`, 15 s).
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _STANDING = f"SELECT state, {CLOCK} FROM loopline.stores WHERE number = %b::bigint"
 _LOCK = """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from streams.kafka.progress import STUCK_AFTER_S
 from streams.store.port import RefusedValue
 from streams.store.postgres import PostgresStores, StoreUnavailable, StoreUnreadable
 from streams.store.postgres import connections as module
@@ -173,3 +176,18 @@ def test_another_process_does_not_use_what_was_opened_here(postgres_url: str) ->
     with connections.borrowed() as connection:
         assert connection.info.backend_pid == ours
     connections.close()
+
+
+def test_who_vanished_in_mid_transaction_is_outlived_by_those_who_wait(postgres_url: str) -> None:
+    """PostgreSQL frees what a silent worker holds before others lose their patience with the store."""
+    stores = PostgresStores(postgres_url)
+    one, other = stores.for_work(IDENTITY), stores.for_work(IDENTITY)
+    with contextlib.ExitStack() as silent:
+        silent.enter_context(one.transaction([0]))
+        began = time.monotonic()
+        with other.transaction([0]):
+            assert time.monotonic() - began < STUCK_AFTER_S
+        with pytest.raises(StoreUnavailable):
+            silent.close()
+    for each in (one, other, stores):
+        each.close()
