@@ -91,6 +91,17 @@ class Written:
         return answer
 
 
+@pytest.fixture(autouse=True)
+def nobody_to_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no server that could be asked whether it answers, and no client of the library's."""
+
+    async def options(_: Address) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(module, "options", options)
+    monkeypatch.setattr(module, "steady", lambda consumer: consumer)
+
+
 def test_an_intake_goes_on_after_any_failure_of_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """However badly the consumer fails and ends, another one takes its place."""
     made: list[Library] = []
