@@ -246,7 +246,7 @@ class Supervisor:
                 " Its last lines above say why; --log-level info says more. Then start again with"
                 " `loopline up`."
             )
-        _log.warning("the collector ended", status=status, starts_again_in_s=pause_s)
+        _log.warning("the collector ended", status=status, starts_again_in_s=pause_s, changed=True)
         self._collector_due = time.monotonic() + pause_s
 
     def _wait_until_it_answers(self, stop: threading.Event) -> bool:
@@ -318,7 +318,7 @@ class Supervisor:
         pause_s = self._worker_starts.ended()
         self._worker_due = now + pause_s
         say = _log.info if status == STOPPED else _log.warning
-        say("the worker ended", status=status, starts_again_in_s=pause_s)
+        say("the worker ended", status=status, starts_again_in_s=pause_s, changed=True)
         said = self.home.worker_state()
         why = f" ({said.reason})" if said.state == "failed" else ""
         self.home.say_worker("restarting", f"it ended with status {status}{why} and starts again")

@@ -256,7 +256,7 @@ class Watcher:
                 if status == CANNOT_LISTEN:
                     raise CannotListen(f"cannot listen on {self._where}: choose another --port")
                 pause_s = restarts.ended()
-                _log.warning("the worker ended", status=status, starts_again_in_s=pause_s)
+                _log.warning("the worker ended", status=status, starts_again_in_s=pause_s, changed=True)
                 stop.wait(pause_s)
         finally:
             tell_manager("STOPPING=1")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from feedback.cli.output import note
 from feedback.escaping import for_terminal
 from feedback.redaction import redacted
 from feedback.setting_values import Setting
@@ -180,7 +181,7 @@ class Command(_Sections):
 
 
 def _say_ended() -> None:
-    click.echo("loopline: what it waited for does not answer; it was ended all the same", err=True)
+    note("loopline: what it waited for does not answer; it was ended all the same")
 
 
 class Lazy(NamedTuple):
