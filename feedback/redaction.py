@@ -131,10 +131,10 @@ def _secrets(environ: Mapping[str, str]) -> list[str]:
 
 
 def _spelled(text: str) -> Iterator[str]:
+    # A password may look like an address.
+    yield from _spellings(text.strip())
     if "://" in text:
         yield from _of_address(text)
-    else:
-        yield from _spellings(text.strip())
 
 
 def _of_address(text: str) -> Iterator[str]:

@@ -214,7 +214,9 @@ class Supervisor:
             self.home.say_server(where)
             self._said = where
         except OSError as error:
-            _log.warning("server.json cannot be written", reason=str(error), tries_again_in_s=LOOK_S)
+            _log.warning(
+                "server.json cannot be written", reason=str(error), tries_again_in_s=LOOK_S, changed=True
+            )
 
     def _mind_collector(self, stop: threading.Event) -> None:
         if self._collector is None:
@@ -344,7 +346,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _later(name: str, starts: Restarts, error: OSError) -> float:
     """When to try again what the machine has not let start."""
     pause_s = starts.failed()
-    _log.warning(f"the {name} cannot be started", reason=str(error), tries_again_in_s=pause_s)
+    _log.warning(f"the {name} cannot be started", reason=str(error), tries_again_in_s=pause_s, changed=True)
     return time.monotonic() + pause_s
 
 

@@ -246,7 +246,12 @@ class Watcher:
                     process = self._start()
                 except OSError as error:
                     pause_s = restarts.failed()
-                    _log.warning("the worker cannot be started", reason=str(error), tries_again_in_s=pause_s)
+                    _log.warning(
+                        "the worker cannot be started",
+                        reason=str(error),
+                        tries_again_in_s=pause_s,
+                        changed=True,
+                    )
                     stop.wait(pause_s)
                     continue
                 restarts.started()

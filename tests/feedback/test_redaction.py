@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feedback.redaction import MOST_SHOWN, redacted
@@ -62,6 +62,7 @@ def test_what_is_no_secret_stays(said: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=6, max_size=30))
+@example("000://")
 def test_a_secret_of_the_environment_is_hidden_in_every_spelling(password: str) -> None:
     """Any text: as it is, as an address spells it, as Python writes it; alone or within other words."""
     password = f"{password.strip()}~pw~"
