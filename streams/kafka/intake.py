@@ -59,6 +59,7 @@ _POLL_MS = 250
 _JUDGED_AT_ONCE = 100
 _COMMIT_S = 10.0
 _LEAVE_S = 5.0
+_UNSEEN_S = 10.0
 _JOIN_S = 5.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 
@@ -110,6 +111,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         self._idle.set()
         self._assignments = 0
         self._assigned, self._look_at = False, 0.0
+        self._seen_at = 0.0
         self._done: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._pause_s = _FIRST_PAUSE_S
@@ -169,13 +171,18 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         try:
             await consumer.start()
-            if topic not in await consumer.topics():
-                raise NoIntake(f"the topic {topic} is not there: run `loopline topics ensure`")
+            await self._must_be_there(consumer)
         except BaseException:
             await self._leave()
             raise
         self._assigned, self._look_at = False, time.monotonic() + _JOIN_S / 2
         consumer.subscribe([topic], listener=self)
+
+    async def _must_be_there(self, consumer: AIOKafkaConsumer) -> None:
+        """Raises NoIntake when the topic is not there: of one that is gone the group just gives nothing."""
+        self._seen_at = time.monotonic()
+        if self._address.intake not in await consumer.topics():
+            raise NoIntake(f"the topic {self._address.intake} is not there: run `loopline topics ensure`")
 
     async def _leave(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -215,6 +222,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             # A header's name that the library cannot read: nothing before or behind it would be read either.
             await self._read_tolerantly()
             return
+        if not self._consumer.assignment() and time.monotonic() - self._seen_at > _UNSEEN_S:
+            await self._must_be_there(self._consumer)
         # Not before: the partitions may have changed while it waited, and these records are of the new ones.
         seen = self._assignments
         for partition, records in fetched.items():

@@ -164,3 +164,29 @@ def test_deleted_records_do_not_end_reading_by_hand(monkeypatch: pytest.MonkeyPa
     assert committed == {PLACE: START + 1}
     assert len(written.batches) == 1
     assert metrics.intake_unread._value.get() == START - 3
+
+
+def test_a_topic_that_is_deleted_is_told_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group of a topic that is gone gives nothing, and says nothing: whoever reads looks for itself."""
+    there = {ADDRESS.intake}
+
+    class Empty(Library):
+        async def topics(self) -> set[str]:
+            return set(there)
+
+        def assignment(self) -> set[TopicPartition]:
+            return {PLACE} if there else set()
+
+    monkeypatch.setattr(module, "AIOKafkaConsumer", Empty)
+    monkeypatch.setattr(module, "_UNSEEN_S", 0.0)
+
+    async def reading() -> None:
+        intake = Intake(ADDRESS, Keeper(Written(), 1))
+        await intake.start()
+        there.clear()
+        await until(lambda: "is not there: run `loopline topics ensure`" in intake.failure, "what is missing")
+        there.add(ADDRESS.intake)
+        await until(lambda: not intake.failure, "the topic to be read again")
+        await intake.stop()
+
+    asyncio.run(reading())
