@@ -84,7 +84,7 @@ class Judged(NamedTuple):
     letters: list[DeadLetter]
 
 
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library says no types
     """Reads the intake topic in the collector's event loop.
 
     Args:

@@ -101,7 +101,7 @@ class Backoff:
         until = time.monotonic() + self._next_s
         self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
         # In turns: `stop` is set by another thread or a signal, which no event of the loop's hears of.
-        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110
+        while not self._stop.is_set() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 -- a thread sets `stop`
             await asyncio.sleep(min(left, _TURN_S))
 
 

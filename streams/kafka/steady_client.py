@@ -52,13 +52,13 @@ async def options(address: Address) -> dict[str, Any]:
 def steady(owner: T) -> T:
     """A consumer or producer that was just made, with a client that does not wait for who hangs."""
     # The library makes its client itself, and leaves no other way in.
-    client: Any = getattr(owner, "_client", None) or owner.client  # type: ignore[attr-defined]
+    client: Any = getattr(owner, "_client", None) or owner.client  # type: ignore[attr-defined]  # of both kinds
     client.__class__ = SteadyClient
     client.aside = {}
     return owner
 
 
-class SteadyClient(AIOKafkaClient):  # type: ignore[misc]
+class SteadyClient(AIOKafkaClient):  # type: ignore[misc]  # the library says no types
     """`steady` makes one of a client; `aside` says of brokers that gave no answer until when they are."""
 
     aside: dict[Any, float]

@@ -130,7 +130,7 @@ TIMES: list[Any] = [
     ["2026-01-01T00:00:00Z"],
     datetime(2026, 1, 1, tzinfo=UTC),
     datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1, seconds=1))),
-    datetime(2026, 1, 1),  # noqa: DTZ001
+    datetime(2026, 1, 1),  # noqa: DTZ001 -- without an offset, as products send it
     datetime(1, 1, 1, tzinfo=UTC),
     datetime(9999, 12, 31, tzinfo=UTC),
     datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=1, seconds=1))),
@@ -286,7 +286,7 @@ def test_what_only_the_server_can_say_is_left_to_it() -> None:
         ("shown", {"prediction_id": "p", "shown": nested(31)}, "$", "32 levels"),
         ("shown", {"prediction_id": "p", "shown": "x" * 70_000}, "$", "bytes"),
         ("thumb", {"prediction_id": "p", "value": "up", "time": "1600-01-01T00:00:00Z"}, "$.time", "1700"),
-        ("thumb", {"prediction_id": "p", "value": "up", "time": datetime(2026, 1, 1)}, "$.time", "an offset"),  # noqa: DTZ001
+        ("thumb", {"prediction_id": "p", "value": "up", "time": datetime(2026, 1, 1)}, "$.time", "an offset"),  # noqa: DTZ001 -- without an offset, as products send it
         (
             "prediction",
             {"model": "m", "model_version": "1", "output": "a", "input": "x" * 40_000},

@@ -20,7 +20,7 @@ PATH = f"/v1/overrides/name-matcher?person=u+7%2F%C3%A9&input_ref={REF}"
 
 def ask(client: Client, **how: object) -> object:
     """Ask for the override of one person with an awkward id."""
-    return client.override("name-matcher", "u 7/é", REF, **how)  # type: ignore[arg-type]
+    return client.override("name-matcher", "u 7/é", REF, **how)  # type: ignore[arg-type]  # as products do
 
 
 def test_an_override_is_what_the_person_said(server: FakeServer, make: Make) -> None:
@@ -105,9 +105,9 @@ def test_what_cannot_be_asked_gives_none_or_an_error_of_ours(
 ) -> None:
     """A product's mistake never raises by itself nor shows the person; strictly it is a LooplineError."""
     client = make()
-    assert client.override(model, person, REF) is None  # type: ignore[arg-type]
+    assert client.override(model, person, REF) is None  # type: ignore[arg-type]  # as products do
     with pytest.raises(LooplineError) as raised:
-        client.override(model, person, REF, strict=True)  # type: ignore[arg-type]
+        client.override(model, person, REF, strict=True)  # type: ignore[arg-type]  # as products do
     assert "secret" not in f"{raised.value} {caplog.text}"
 
 

@@ -21,7 +21,7 @@ KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
     "number": (pa.float64(), st.floats(allow_nan=False).map(lambda number: number + 0.0)),
     "at": (
         pa.timestamp("ns", tz="UTC"),
-        st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+        st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 -- the strategy adds it
     ),
 }
 SCHEMA = pa.schema([(name, kind) for name, (kind, _) in KINDS.items()])

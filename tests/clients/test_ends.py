@@ -250,7 +250,7 @@ def test_celery_s_end_of_a_worker_is_heard_where_celery_is_loaded(
     client = Client(server.url, "/test", linger=5.0)
     sent = [client.thumb(f"p-{number}", "up") for number in range(3)]
     (receiver,) = signals.worker_process_shutdown.receivers.values()
-    receiver(sender=None, pid=1, exitcode=0, signal="x")  # type: ignore[operator]
+    receiver(sender=None, pid=1, exitcode=0, signal="x")  # type: ignore[operator]  # a dict of whatever was connected
     assert set(server.accepted) == set(sent)
     client.close()
 

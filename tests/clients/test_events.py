@@ -309,7 +309,7 @@ def test_complaints_do_not_flood_the_log(make: Make, caplog: pytest.LogCaptureFi
         ("action", {"prediction_id": "p-1"}),
         ("retraction", {"prediction_id": "p-1"}),
         ("prompt_dismissed", {"prediction_id": "p-1"}),
-        ("thumb", {"prediction_id": "p-1", "value": "up", "time": datetime(2026, 1, 1)}),  # noqa: DTZ001
+        ("thumb", {"prediction_id": "p-1", "value": "up", "time": datetime(2026, 1, 1)}),  # noqa: DTZ001 -- without an offset, as products send it
     ],
 )
 def test_what_is_missing_is_raised_at_once_or_left_to_the_server(
