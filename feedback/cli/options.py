@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import click
 
-from feedback.cli.output import note
 from feedback.escaping import for_terminal
 from feedback.redaction import redacted
 from feedback.setting_values import Setting
@@ -181,6 +180,9 @@ class Command(_Sections):
 
 
 def _say_ended() -> None:
+    # Loaded late: half a command's start is what it imports.
+    from feedback.cli.output import note
+
     note("loopline: what it waited for does not answer; it was ended all the same")
 
 
