@@ -54,8 +54,8 @@ def measure(name: str, scale: Scale) -> list[Row]:
     measured: Callable[[Scale], list[Row]] = getattr(importlib.import_module(module), function)
     if not name.startswith("cluster-"):
         return measured(scale)
-    from tests.kafka.broker import KafkaMissing
-    from tests.postgres import PostgresMissing
+    from tests.services.kafka.broker import KafkaMissing
+    from tests.services.postgres import PostgresMissing
 
     try:
         return measured(scale)

@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, settings
 from tests import side_by_side
 
 # Imported before the settings are taken away: it reads the name of a server.
-from tests.kafka.fixtures import end_unneeded, kafka, kafka_cluster, start_needed
-from tests.postgres import postgres, postgres_address, postgres_url
+from tests.services.kafka.fixtures import end_unneeded, kafka, kafka_cluster, start_needed
+from tests.services.postgres import postgres, postgres_address, postgres_url
 
 __all__ = ["kafka", "kafka_cluster", "postgres", "postgres_address", "postgres_url"]
 
@@ -109,9 +109,10 @@ _ROOT = Path(__file__).resolve().parent
 _NOT_QUICK = {
     "": (
         *("benchmarks", "broker", "crash", "deploy", "docs"),
-        *("test_conftest.py", "test_explore.py", "test_loopline_platform.py", "test_postgres.py"),
+        *("test_conftest.py", "test_explore.py", "test_loopline_platform.py"),
     ),
     "streams": ("kafka", "postgres", "test_flat_cost.py"),
+    "services": ("test_postgres.py",),
     "feedback": (
         *(
             "datasets",

@@ -3,7 +3,7 @@
 Each process collects all tests, and tells the scheduler by a file which of them go together: those of a file,
 so that what its fixtures start is started once; and one by one where each test starts everything itself.
 Tests on the session's brokers begin first, in some of the processes only, for brokers are dear;
-`tests.kafka.fixtures` ends them where none follow. After those comes what takes longest, so that the
+`tests.services.kafka.fixtures` ends them where none follow. After those comes what takes longest, so that the
 processes end together.
 
 xdist's own way, the mark `xdist_group`, is not used: it writes the group into the test's name, where pytest

@@ -16,8 +16,8 @@ from benchmarks.measuring import cpu_of
 from streams.kafka.address import Address
 from streams.kafka.log import KafkaLog
 from streams.log.block import read_block
-from tests.broker.deployment import Deployment, Member
 from tests.feedback.running import until
+from tests.services.deployment import Deployment, Member
 
 # Requests on their way: with few, a block never fills within the 20 ms that it is held.
 _CONNECTIONS = 512

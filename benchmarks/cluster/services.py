@@ -19,8 +19,8 @@ import psycopg
 
 from benchmarks.measuring import cpu_of, cpu_of_tree
 from benchmarks.scale import Scale
-from tests.kafka.broker import QUICK_START, Cluster
-from tests.postgres import PostgresServer
+from tests.services.kafka.broker import QUICK_START, Cluster
+from tests.services.postgres import PostgresServer
 
 _SETTINGS = {
     # The broker acknowledges from memory: a single one keeps its promise only if it syncs each append.

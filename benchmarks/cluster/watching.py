@@ -18,7 +18,7 @@ from benchmarks.measuring import cpu_of_machine
 from streams.kafka.address import Address
 from streams.kafka.log import KafkaLog
 from streams.store.postgres.catalogue import PostgresStores
-from tests.broker.deployment import Deployment
+from tests.services.deployment import Deployment
 
 _EVERY_S = 0.5
 OTHERS = "everything else"

@@ -20,9 +20,9 @@ from typing import Protocol
 from benchmarks.soak.load import request
 from benchmarks.soak.sampling import size_of
 from feedback.home import Home
-from tests.broker.deployment import Deployment, Member
-from tests.kafka.broker import Cluster
-from tests.postgres import PostgresServer
+from tests.services.deployment import Deployment, Member
+from tests.services.kafka.broker import Cluster
+from tests.services.postgres import PostgresServer
 
 _COMMAND = (sys.executable, "-P", "-c", "from feedback.cli import main; main()")
 _START_S, _END_S, _COMMAND_S = 60.0, 40.0, 300.0

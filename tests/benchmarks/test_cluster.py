@@ -20,9 +20,9 @@ from benchmarks.measuring import cpu_of_machine, cpu_of_tree
 from benchmarks.workload import Workload
 from schemas.identity import partition_of, prediction_key
 from streams.log.block import raw_items
-from tests.kafka.jars import KafkaMissing
-from tests.kafka.prepared import prepared
-from tests.postgres import PostgresMissing, binaries
+from tests.services.kafka.jars import KafkaMissing
+from tests.services.kafka.prepared import prepared
+from tests.services.postgres import PostgresMissing, binaries
 
 _ROWS = {
     "cluster-faust": {"cluster-faust", "cluster-faust-both", "cluster-single", "cluster-quix"},

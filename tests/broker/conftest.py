@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.deployment import Deployment
-from tests.kafka.broker import Cluster
+from tests.services.deployment import Deployment
+from tests.services.kafka.broker import Cluster
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "4"))
 """How often what dies in turn dies; `CRASH_ROUNDS=50 make test ARGS=tests/broker` for many."""

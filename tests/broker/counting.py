@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.broker.deployment import Deployment, Member
 from tests.crash.load import BATCH, Load
 from tests.feedback.running import until
+from tests.services.deployment import Deployment, Member
 
 
 def reading(loopline: Deployment) -> Member:

@@ -6,9 +6,9 @@ import urllib.request
 from pathlib import Path
 
 from tests.broker.counting import check_promise
-from tests.broker.deployment import Deployment, Member
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
+from tests.services.deployment import Deployment, Member
 
 _SHIFTED = """
 import time

@@ -6,9 +6,9 @@ import pytest
 
 from tests.broker.conftest import ROUNDS
 from tests.broker.counting import check_promise
-from tests.broker.deployment import Deployment
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
+from tests.services.deployment import Deployment
 
 
 @pytest.mark.parametrize("step", ["append.1", "append.2", "append.3"])

@@ -12,9 +12,9 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from streams.kafka.availability import OFFSETS
 from tests.broker.counting import check_identical, counts
-from tests.broker.deployment import Deployment, Member
 from tests.feedback.running import lines, prediction, until
-from tests.kafka.broker import Cluster
+from tests.services.deployment import Deployment, Member
+from tests.services.kafka.broker import Cluster
 
 HEALS = "topics ensure --new-epoch"
 

@@ -20,12 +20,12 @@ from feedback.datasets.shelves import shelf_of
 from streams.log.block import write_block
 from streams.log.port import parse_positions
 from tests.broker.counting import check_identical, check_promise, counts
-from tests.broker.deployment import Deployment, Member
 from tests.crash.load import Load, crossing
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, lines, until
-from tests.kafka.broker import Cluster
-from tests.postgres import PostgresServer
+from tests.services.deployment import Deployment, Member
+from tests.services.kafka.broker import Cluster
+from tests.services.postgres import PostgresServer
 
 
 def _loaded(loopline: Deployment, sender: int = 0, batches: int = 10) -> Load:

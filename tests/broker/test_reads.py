@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.broker.counting import check_identical
-from tests.broker.deployment import Deployment, Member
-from tests.feedback.datasets.s3 import silent_store
 from tests.feedback.running import event, lines, prediction, until
-from tests.kafka.broker import Cluster
+from tests.services.deployment import Deployment, Member
+from tests.services.kafka.broker import Cluster
+from tests.services.s3 import silent_store
 
 REF = "ab" * 32
 OVERRIDE = f"/v1/overrides/m?person=ann&input_ref={REF}"

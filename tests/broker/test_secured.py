@@ -19,12 +19,12 @@ from streams.kafka.log import KafkaLog
 from streams.kafka.security import KafkaRefused, Security
 from streams.kafka.topics import show
 from tests.broker.counting import check_identical, counts
-from tests.broker.deployment import Deployment
 from tests.crash.load import Load, crossing
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, until
-from tests.kafka.broker import Cluster
-from tests.kafka.rights import documented_rights, grant, user_of
+from tests.services.deployment import Deployment
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.rights import documented_rights, grant, user_of
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/secure-kafka.md"
 USERS = ("loopline-admin", "loopline-collector", "loopline-worker", "shop")

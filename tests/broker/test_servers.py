@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.broker.counting import check_promise, counts
-from tests.broker.deployment import Deployment, Member
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
-from tests.kafka.broker import Cluster
-from tests.kafka.leaders import leaders_of, move_leaders
-from tests.postgres import PostgresServer
+from tests.services.deployment import Deployment, Member
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.leaders import leaders_of, move_leaders
+from tests.services.postgres import PostgresServer
 
 
 def _reached(load: Load, share: float) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from tests.broker.conftest import ROUNDS
 from tests.broker.counting import check_promise
-from tests.broker.deployment import Deployment, Member
-from tests.broker.relay import Relay
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
+from tests.services.deployment import Deployment, Member
+from tests.services.relay import Relay
 
 _PER_ROUND = 20
 

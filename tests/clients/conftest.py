@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from loopline import Client, backoff
-from tests.clients.fake_server import FakeServer, serving
+from tests.services.fake_server import FakeServer, serving
 
 Make = Callable[..., Client]
 

@@ -12,7 +12,7 @@ import pytest
 from loopline import Client
 from loopline.errors import LooplineError, Refused, Unreachable
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer, encoded, problem
+from tests.services.fake_server import FakeServer, encoded, problem
 
 REF = "0" * 64
 PATH = f"/v1/overrides/name-matcher?person=u+7%2F%C3%A9&input_ref={REF}"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopline import Client, backoff
-from tests.clients import fake_server as moves
-from tests.clients.fake_server import Handler, Move, serving
+from tests.services import fake_server as moves
+from tests.services.fake_server import Handler, Move, serving
 
 
 def some(status: str, every: int) -> Move:

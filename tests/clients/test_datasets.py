@@ -27,7 +27,7 @@ from loopline.errors import (
     ReleaseNotFound,
     Unreachable,
 )
-from tests.clients.fake_server import FakeServer, problem
+from tests.services.fake_server import FakeServer, problem
 
 COLUMNS = pa.schema(
     [

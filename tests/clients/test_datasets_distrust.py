@@ -19,8 +19,8 @@ import pytest
 
 from loopline import datasets
 from loopline.errors import LooplineError, NotLoopline, ReleaseDamaged, Unreachable
-from tests.clients.fake_server import FakeServer, Handler
 from tests.clients.test_datasets import SPLITS, rows, serve, write
+from tests.services.fake_server import FakeServer, Handler
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import pytest
 
 from loopline import Client, lifetime
 from loopline import spool as spools
-from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer
 from tests.clients.test_spooling import until
-from tests.ports import free_port
+from tests.services import fake_server as moves
+from tests.services.fake_server import FakeServer
+from tests.services.ports import free_port
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 

@@ -16,9 +16,9 @@ import pytest
 
 from loopline import Client
 from loopline.errors import Closed, InvalidEvent, LooplineError, QueueFull
-from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer
+from tests.services import fake_server as moves
+from tests.services.fake_server import FakeServer
 
 ABOUT = {"prediction_id": "p-1", "model": "m", "join_key": "t-9", "person": "u-7", "prompt_id": "q-1"}
 

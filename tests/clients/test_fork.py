@@ -17,9 +17,9 @@ import pytest
 
 from loopline import Client
 from loopline.ids import uuid7
-from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer
+from tests.services import fake_server as moves
+from tests.services.fake_server import FakeServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 

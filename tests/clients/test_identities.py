@@ -16,11 +16,11 @@ import pytest
 
 from loopline import Client
 from loopline.errors import InvalidEvent, LooplineError
-from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer
 from tests.clients.test_events import EVERYTHING
 from tests.clients.test_values import Explosive, Markup
+from tests.services import fake_server as moves
+from tests.services.fake_server import FakeServer
 
 NO_IDS: dict[str, Any] = {
     "empty": "",

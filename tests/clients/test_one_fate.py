@@ -18,8 +18,8 @@ from loopline.segments import frame
 from loopline.sender import Sender
 from loopline.spool import Spool
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer, serving
-from tests.ports import free_port
+from tests.services.fake_server import FakeServer, serving
+from tests.services.ports import free_port
 
 EVENTS = [b'{"id":"e-%d"}' % number for number in range(10)]
 Break = Callable[[pytest.MonkeyPatch], None]

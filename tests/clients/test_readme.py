@@ -9,8 +9,8 @@ import pytest
 
 import loopline
 from loopline import Client
-from tests.clients.fake_server import FakeServer
 from tests.clients.test_datasets import write
+from tests.services.fake_server import FakeServer
 
 README = (Path(loopline.__file__).parent.parent / "README.md").read_text()
 

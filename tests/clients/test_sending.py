@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from loopline import Client, outbox
-from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer, serving
-from tests.ports import free_port
+from tests.services import fake_server as moves
+from tests.services.fake_server import FakeServer, serving
+from tests.services.ports import free_port
 
 
 def settled(client: Client) -> dict[str, int]:

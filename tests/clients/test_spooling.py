@@ -14,10 +14,10 @@ import pytest
 
 from loopline import outbox
 from loopline.errors import SpoolUnavailable
-from tests.clients import fake_server as moves
 from tests.clients.conftest import Make
-from tests.clients.fake_server import FakeServer, serving
-from tests.ports import free_port
+from tests.services import fake_server as moves
+from tests.services.fake_server import FakeServer, serving
+from tests.services.ports import free_port
 
 
 def until(true: object, seconds: float = 5.0) -> None:

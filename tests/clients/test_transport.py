@@ -15,7 +15,7 @@ import pytest
 
 from loopline.errors import InvalidSetting, Unreachable
 from loopline.transport import Transport
-from tests.clients.fake_server import FakeServer
+from tests.services.fake_server import FakeServer
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.crash.load import BATCH, Load
 from tests.feedback.running import Running, loopline, until
-from tests.ports import free_port
+from tests.services.ports import free_port
 
 
 class Server:

@@ -30,7 +30,7 @@ from tests.crash.load import BATCH, batch
 from tests.deploy.composed import NEXT_WORKERS, ROOT, SECRETS, SERVERS, services
 from tests.deploy.stand_in import parsed
 from tests.feedback.running import COMMAND, until
-from tests.ports import free_port
+from tests.services.ports import free_port
 
 CHECK = ROOT / "deploy/image/is-ready"
 _COMMAND = re.compile(r"(?P<again>until )?docker compose (?P<words>[^;|\n]+)")

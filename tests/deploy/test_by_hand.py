@@ -23,9 +23,9 @@ from tests.deploy.by_hand import Composed, Traffic, new_version
 from tests.deploy.composed import BROKERS, COMPOSE, NEXT_WORKERS, ONCE, OURS, ROOT, SECRETS, SERVERS, services
 from tests.docs.pages import blocks
 from tests.feedback.running import until
-from tests.kafka.broker import Cluster
-from tests.kafka.jars import KafkaMissing, kafka_jars
-from tests.ports import free_port
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.jars import KafkaMissing, kafka_jars
+from tests.services.ports import free_port
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(300)]
 

@@ -31,7 +31,7 @@ from tests.deploy.composed import (
 )
 from tests.deploy.stand_in import check_command
 from tests.docs.pages import blocks
-from tests.postgres import PostgresMissing, binaries
+from tests.services.postgres import PostgresMissing, binaries
 
 VARIABLES = {setting.env: setting for setting in SETTINGS}
 STAYING = (*SERVERS, *NEXT_WORKERS)
@@ -283,7 +283,7 @@ def test_every_image_is_pinned_and_can_be_pinned_by_digest(each: dict[str, dict[
 
 def test_the_versions_are_those_that_the_tests_run(each: dict[str, dict[str, Any]]) -> None:
     """Kafka's is that of the test broker's jars; PostgreSQL's major version is the one on this machine."""
-    pom = ElementTree.parse(ROOT / "tests/kafka/pom.xml").getroot()
+    pom = ElementTree.parse(ROOT / "tests/services/kafka/pom.xml").getroot()
     (kafka,) = [
         entry.findtext("{*}version")
         for entry in pom.iter("{http://maven.apache.org/POM/4.0.0}dependency")

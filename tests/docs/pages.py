@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.ports import free_port
+from tests.services.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 RUN = ("bash", "python")

@@ -20,8 +20,8 @@ from tests.docs.pages import (
     matches,
     pages,
 )
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
 
 
 def _examples(page: Path) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import fake_server as moves
-from tests.clients.fake_server import FakeServer, serving
 from tests.feedback.running import loopline
+from tests.services import fake_server as moves
+from tests.services.fake_server import FakeServer, serving
 
 EVENT = {"specversion": "1.0", "id": "e-1", "source": "/t", "type": "loopline.feedback.thumb.v1"}
 

@@ -13,9 +13,9 @@ from feedback.cluster import Cluster
 from feedback.home import Home
 from streams.kafka.security import KafkaRefused
 from streams.log.port import LogIdentity, LogMissing, LogUnavailable
-from tests.clients.fake_server import FakeServer, problem, serving
 from tests.feedback.running import lines, loopline, prediction
 from tests.feedback.test_cli_no_loopline import COMMANDS
+from tests.services.fake_server import FakeServer, problem, serving
 
 OURS, OTHERS = (LogIdentity(name, 1, 1).fingerprint for name in ("ours", "another's"))
 KAFKA = ("--log", "kafka://127.0.0.1:1", "--store", "postgresql://loopline:s3cret@127.0.0.1:1/loopline")

@@ -18,11 +18,11 @@ import pytest
 
 from feedback.cluster import Cluster
 from streams.log.port import LogUnavailable
-from tests.broker.deployment import Deployment
 from tests.docs.pages import ROOT
 from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until
-from tests.kafka.broker import Cluster as Brokers
-from tests.postgres import create_database, drop_database
+from tests.services.deployment import Deployment
+from tests.services.kafka.broker import Cluster as Brokers
+from tests.services.postgres import create_database, drop_database
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(180)]
 

@@ -10,7 +10,7 @@ from click.testing import Result
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from tests.feedback.running import loopline
-from tests.kafka.broker import Cluster
+from tests.services.kafka.broker import Cluster
 
 NOBODY = "127.0.0.1:1"
 STORE = f"postgresql://loopline:s3cret@{NOBODY}/loopline"

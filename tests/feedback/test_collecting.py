@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from feedback.collecting import NEW_EPOCH
-from tests.broker.deployment import Deployment, Member
 from tests.feedback.running import event, lines, prediction, until
-from tests.kafka.broker import Cluster
-from tests.postgres import PostgresServer
+from tests.services.deployment import Deployment, Member
+from tests.services.kafka.broker import Cluster
+from tests.services.postgres import PostgresServer
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(180)]
 

@@ -17,9 +17,9 @@ from loopline.errors import DatasetError, ReleaseNotFound, Unreachable
 from tests.docs.pages import blocks
 from tests.feedback.api.conftest import Loop
 from tests.feedback.datasets.conftest import open_gate
-from tests.feedback.datasets.s3 import S3, connection, s3_server
 from tests.feedback.datasets.shelf_contract import publish
 from tests.feedback.running import event, lines, loopline, server_on, told
+from tests.services.s3 import S3, connection, s3_server
 
 GONE = f"s3://releases/x?{connection('127.0.0.1', 9)}"
 

@@ -20,8 +20,8 @@ from schemas.instants import SECOND, rfc3339
 from streams.log.port import LogUnavailable
 from streams.store.port import Store
 from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
-from tests.feedback.datasets.s3 import silent_store
 from tests.feedback.running import until
+from tests.services.s3 import silent_store
 from tests.streams.asking import thumb
 
 REF = "ab" * 32

@@ -21,10 +21,10 @@ from feedback.datasets.claims import Claims
 from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.objects import Objects, ObjectShelf
 from feedback.datasets.shelves import shelf_of
-from tests.feedback.datasets.s3 import BUCKET, S3, connection, s3_over_tls, s3_server
 from tests.feedback.datasets.shelf_contract import ShelfContract, contents, made, publish
 from tests.feedback.datasets.world import MODEL
-from tests.kafka.secured import certificates, openssl_is_here
+from tests.services.kafka.secured import certificates, openssl_is_here
+from tests.services.s3 import BUCKET, S3, connection, s3_over_tls, s3_server
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.feedback.running import loopline
-from tests.kafka.broker import Cluster as Brokers
+from tests.services.kafka.broker import Cluster as Brokers
 
 pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(400)]
 

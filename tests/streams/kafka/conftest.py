@@ -11,8 +11,8 @@ import pytest
 from streams.appender import Appender
 from streams.kafka.address import Address
 from streams.log.sqlite import SqliteLog, create_log
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
 from tests.streams.kafka.taking import make_topic
 
 

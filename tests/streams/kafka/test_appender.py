@@ -18,8 +18,8 @@ from streams.kafka.log import KafkaLog
 from streams.kafka.topics import ensure
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, NotDurable, PartlyDurable
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
 
 pytestmark = pytest.mark.broker
 

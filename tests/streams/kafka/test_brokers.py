@@ -26,9 +26,9 @@ from streams.kafka.log import KafkaLog
 from streams.kafka.security import KafkaRefused
 from streams.kafka.topics import ensure
 from streams.log.port import DEAD, LogUnavailable
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
-from tests.kafka.leaders import leaders_of, move_leaders
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
+from tests.services.kafka.leaders import leaders_of, move_leaders
 from tests.streams.kafka.working import until
 
 BLOCKS = [b"%d" % number for number in range(20)]

@@ -20,8 +20,8 @@ from streams.log.port import LogUnavailable
 from streams.log.sqlite import SqliteLog
 from streams.metrics import Metrics
 from streams.receipts import Receipts
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
 from tests.streams.kafka.taking import (
     POISON,
     POISON_CODES,

@@ -24,8 +24,8 @@ from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, NotDurable, PartlyDurable
 from streams.log.sqlite import SqliteLog, create_log
 from streams.metrics import Metrics
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
 from tests.streams.kafka.taking import (
     POISON,
     Views,

@@ -16,8 +16,8 @@ from streams.kafka.log import KafkaLog, LogTruncated
 from streams.kafka.topics import check, ensure
 from streams.log.block import DeadLetter, read_dead_letters, write_dead_letters
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
 from tests.streams.log_contract import PARTITIONS, LogContract
 
 pytestmark = pytest.mark.broker

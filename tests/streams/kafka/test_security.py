@@ -26,10 +26,10 @@ from streams.kafka.security import (
     Security,
     client_options,
 )
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
-from tests.kafka.rights import user_of
-from tests.kafka.secured import PLAIN_PASSWORD, PLAIN_USER, certificates, openssl_is_here
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
+from tests.services.kafka.rights import user_of
+from tests.services.kafka.secured import PLAIN_PASSWORD, PLAIN_USER, certificates, openssl_is_here
 
 WRONG = "wr0ng-s3cret"
 

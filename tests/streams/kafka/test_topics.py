@@ -28,8 +28,8 @@ from streams.kafka.topics import UnsafeTopics, check, ensure, newest_appends, sh
 from streams.log.block import read_block, write_block
 from streams.log.port import DEAD, LogIdentity, LogUnavailable
 from tests.feedback.running import until
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
 
 BROKERS = 3
 

@@ -21,9 +21,9 @@ from streams.log.port import DEAD, LogRefused
 from streams.projection import LogOlderThanStore, StoreRefused, advance
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
-from tests.kafka.broker import Cluster
-from tests.kafka.fixtures import unique_prefix
-from tests.kafka.jars import KafkaMissing
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.fixtures import unique_prefix
+from tests.services.kafka.jars import KafkaMissing
 from tests.streams import faulty
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of

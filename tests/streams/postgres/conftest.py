@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from streams.store.postgres import PostgresStore, PostgresStores
-from tests.postgres import PostgresServer, create_database, drop_database
+from tests.services.postgres import PostgresServer, create_database, drop_database
 from tests.streams.postgres.working import fresh_store
 from tests.streams.storing import IDENTITY
 

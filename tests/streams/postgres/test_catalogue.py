@@ -19,7 +19,7 @@ from streams.store.postgres import (
 from streams.store.postgres.catalogue import Entry
 from streams.store.postgres.migrations import MIGRATIONS, migrate
 from streams.store.tables import CASES, VIEWS_VERSION
-from tests.postgres import PostgresServer
+from tests.services.postgres import PostgresServer
 from tests.streams.postgres.working import Working
 from tests.streams.rows import case
 from tests.streams.storing import IDENTITY, everything, put

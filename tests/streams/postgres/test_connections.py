@@ -19,8 +19,8 @@ from streams.store.postgres import PostgresStores, StoreUnavailable, StoreUnread
 from streams.store.postgres import connections as module
 from streams.store.postgres.connections import Connections
 from streams.store.postgres.errors import translated
-from tests.kafka.secured import Certificates, certificates, openssl_is_here
-from tests.postgres import PostgresServer
+from tests.services.kafka.secured import Certificates, certificates, openssl_is_here
+from tests.services.postgres import PostgresServer
 from tests.streams.storing import IDENTITY
 
 

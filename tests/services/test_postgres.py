@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.postgres import PostgresServer
+from tests.services.postgres import PostgresServer
 
 pytestmark = pytest.mark.postgres
 

@@ -30,7 +30,7 @@ from typing import Any, Self
 import psycopg
 
 from tests.feedback.running import COMMAND, PATIENCE_S, until
-from tests.ports import free_port
+from tests.services.ports import free_port
 
 _END_S = 30.0
 

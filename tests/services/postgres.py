@@ -23,7 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from tests.ports import free_port
+from tests.services.ports import free_port
 
 # Read when this is imported: conftest takes the variables of that prefix away from the tests.
 NAMED = os.environ.get("LOOPLINE_TEST_POSTGRES")

@@ -22,7 +22,7 @@ from kafka.admin import (
 )
 
 from streams.kafka.security import SASL_SSL, Security
-from tests.kafka.broker import Cluster
+from tests.services.kafka.broker import Cluster
 
 
 @contextlib.contextmanager

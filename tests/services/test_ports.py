@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests import ports
+from tests.services import ports
 
 
 def test_a_port_is_given_once() -> None:

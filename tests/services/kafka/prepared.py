@@ -4,7 +4,7 @@ A broker loads and checks thousands of classes before it answers; from an archiv
 1.5 s of the processor in place of 2.8. And `kafka-storage format` is a Java of its own for two small files:
 one is the same for all brokers of a version, the other is four lines.
 
-    python -m tests.kafka.prepared
+    python -m tests.services.kafka.prepared
 
 makes both ahead of time.
 """
@@ -25,8 +25,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.kafka.jars import KafkaMissing, kafka_jars
-from tests.ports import free_port
+from tests.services.kafka.jars import KafkaMissing, kafka_jars
+from tests.services.ports import free_port
 
 _READY_S = 300.0
 _PROPERTIES = """\

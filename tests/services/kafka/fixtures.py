@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kafka.broker import Cluster
-from tests.kafka.jars import KafkaMissing
-from tests.kafka.prepared import prepared
+from tests.services.kafka.broker import Cluster
+from tests.services.kafka.jars import KafkaMissing
+from tests.services.kafka.prepared import prepared
 
 
 def unique_prefix() -> str:
@@ -57,7 +57,7 @@ def _cluster(fixture: str, brokers: int) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Cluster]:
-    """One broker; its listeners with TLS and logins are for `tests.kafka.rights`."""
+    """One broker; its listeners with TLS and logins are for `tests.services.kafka.rights`."""
     yield from _cluster("kafka", 1)
 
 

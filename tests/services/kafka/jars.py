@@ -1,8 +1,8 @@
 """The jars of Apache Kafka's server: resolved once by Maven, into a folder that git ignores.
 
-Starting brokers from them is left to `tests.kafka.broker`.
+Starting brokers from them is left to `tests.services.kafka.broker`.
 
-    python -m tests.kafka.jars
+    python -m tests.services.kafka.jars
 
 resolves them ahead of time, and prints the folder.
 """

@@ -6,7 +6,7 @@
         kafka.brokers[0].start()                # on the same ports and data
         kafka.stop(); kafka.start()             # all of them
 
-Plain classes, without pytest; its fixtures are in `tests.kafka.fixtures`.
+Plain classes, without pytest; its fixtures are in `tests.services.kafka.fixtures`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.kafka.jars import KafkaMissing, kafka_jars
-from tests.kafka.prepared import prepared, random_id
-from tests.kafka.secured import certificates, listener_settings, openssl_is_here
-from tests.ports import free_port
+from tests.services.kafka.jars import KafkaMissing, kafka_jars
+from tests.services.kafka.prepared import prepared, random_id
+from tests.services.kafka.secured import certificates, listener_settings, openssl_is_here
+from tests.services.ports import free_port
 
 READY_S = 60.0
 QUICK_START = ("-XX:TieredStopAtLevel=1",)
