@@ -18,8 +18,9 @@ from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from schemas import events
+from schemas.events import Data
 from schemas.fields import DeadLetterName, Id
+from schemas.kinds import KINDS
 from schemas.rules import NAMING_A_TARGET, rule_of
 
 PREFIX = "loopline."
@@ -47,25 +48,8 @@ class Event(Struct, kw_only=True, gc=False):
     kind: ClassVar[str] = ""
 
 
-CURRENT: dict[str, type[events.Data]] = {
-    "prediction.made.v1": events.PredictionMade,
-    "prediction.shown.v1": events.PredictionShown,
-    "prompt.shown.v1": events.Prompt,
-    "prompt.dismissed.v1": events.Prompt,
-    "feedback.action.v1": events.FeedbackAction,
-    "feedback.thumb.v1": events.FeedbackThumb,
-    "feedback.reason.v1": events.FeedbackReason,
-    "feedback.comment.v1": events.FeedbackComment,
-    "feedback.correction.v1": events.FeedbackCorrection,
-    "feedback.confirmation.v1": events.FeedbackConfirmation,
-    "feedback.outcome.v1": events.FeedbackOutcome,
-    "feedback.retraction.v1": events.FeedbackRetraction,
-    "model.declared.v1": events.ModelDeclared,
-    "model.deployed.v1": events.ModelDeployed,
-    "model.rolled_back.v1": events.ModelRolledBack,
-    "evaluation.recorded.v1": events.EvaluationRecorded,
-    "dataset.released.v1": events.DatasetReleased,
-}
+CURRENT: dict[str, type[Data]] = {f"{row.name}.v{row.version}": row.data for row in KINDS.values()}
+"""The newest version of each type, by name and version."""
 
 
 class TypeWithoutKey(ValueError):
@@ -211,11 +195,8 @@ class Catalog:
 CATALOG = Catalog(CURRENT)
 
 _TYPE_NAMES = {name.rpartition(".v")[0]: PREFIX + name for name in CURRENT}
-KINDS = tuple(_TYPE_NAMES)
-"""Every kind of event: its type's name without prefix and version."""
 
-FEEDBACK = "feedback."
-FEEDBACK_KINDS = tuple(sorted(kind.removeprefix(FEEDBACK) for kind in KINDS if kind.startswith(FEEDBACK)))
+FEEDBACK_KINDS = tuple(sorted(row.short for row in KINDS.values() if row.is_feedback))
 """The kinds of feedback by their short names, as readers ask for them: `thumb` is `feedback.thumb`."""
 
 

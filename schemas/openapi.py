@@ -16,9 +16,10 @@ from schemas.answers import (
     SAID,
     SCHEMAS,
 )
-from schemas.catalog import FEEDBACK, FEEDBACK_KINDS, PREFIX
+from schemas.catalog import FEEDBACK_KINDS, PREFIX
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.json_schemas import event_schema, names
+from schemas.kinds import FEEDBACK
 
 Node = dict[str, Any]
 

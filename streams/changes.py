@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from schemas import problems
+from schemas import kinds, problems
 from schemas.catalog import type_name
 from schemas.identity import unpack
 from streams.processors.counts import (
-    OUTCOME,
     Group,
     Word,
     count_row,
@@ -23,7 +22,6 @@ from streams.processors.counts import (
     outcome_row,
     word_of,
 )
-from streams.processors.join import PREDICTION_MADE
 from streams.store.port import Transaction
 from streams.store.tables import (
     AUDITED,
@@ -51,7 +49,7 @@ _DETAILS = {
     problems.PREDICTION_CONFLICT: "this prediction id was used before, with other data",
 }
 
-_MADE: Word = (PREDICTION_MADE, None)
+_MADE: Word = (kinds.PREDICTION_MADE.name, None)
 
 Tally = defaultdict[Word, list[int]]
 """In one group, for each word the differences of `n` and `events`."""
@@ -105,7 +103,7 @@ class Changes:
         self._count(fact, home, 1)
         if fact.code is not None:
             self._verdict(fact, home)
-        if fact.effective and fact.kind == OUTCOME:
+        if fact.effective and fact.kind == kinds.OUTCOME.name:
             self._add(OUTCOMES, as_row(outcome_row(fact, self._shard, 1)))
 
     def changed_fact(
@@ -117,7 +115,7 @@ class Changes:
         self._count(new, new_home, 1)
         if new.code != old.code:
             self._verdict(new, new_home)
-        if new.effective != old.effective and new.kind == OUTCOME:
+        if new.effective != old.effective and new.kind == kinds.OUTCOME.name:
             self._add(OUTCOMES, as_row(outcome_row(new, self._shard, new.effective - old.effective)))
 
     def _verdict(self, fact: Fact, home: Prediction | None) -> None:

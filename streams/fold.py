@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import json
 
-from schemas import problems
+from schemas import kinds, problems
 from schemas.catalog import type_name
 from schemas.identity import PREDICTION, join_key, pack, unpack
 from streams.declarations import rank
@@ -163,7 +163,7 @@ class Fold:
                     self._refuse(row, problems.ID_CONFLICT, _OTHER_CONTENT)
                 continue
             self._tx.put(MODEL_EVENTS, [as_row(row)])
-            if row.kind == "model.declared" and self._declare(arrival, row):
+            if row.kind == kinds.MODEL_DECLARED.name and self._declare(arrival, row):
                 declared.append((data.model, data.model_version))
         return declared
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from schemas import kinds
 from streams.declarations import Version, for_later
 from streams.fold import Fold
-from streams.processors.labels import LABELLING
 from streams.store.port import Range, Snapshot, Transaction
 from streams.store.tables import (
     COUNTS,
@@ -64,7 +64,7 @@ def judge_again(transaction: Transaction, model: str, before: Declared, after: D
             _judge_waiting(transaction, f"{DECLARATION}{model}@{version}")
         return
     # Nothing waits. What no declaration of its own serves was judged by the one for later versions.
-    for kind in sorted(LABELLING):
+    for kind in sorted(kinds.VOTING):
         rows = transaction.totals(COUNTS, ["model_version"], {"model": model, "kind": kind})
         said = {version: events for version, _, events in rows if events}
         changed = _taken_over(transaction, model, said, before, after)

@@ -13,12 +13,11 @@ from typing import Any
 
 import msgspec
 
-from schemas import problems
+from schemas import kinds, problems
 from schemas.canonical import ContentHash
 from schemas.catalog import Catalog, UnreadableTypes, type_name
 from schemas.identity import unpack
 from streams.log.block import UnreadableBlock
-from streams.processors.join import PREDICTION_MADE
 from streams.processors.once import Arrivals, arrivals
 from streams.store.port import RefusedValue, Store
 from streams.store.tables import DeadLetterRow, Fact, Prediction
@@ -56,7 +55,7 @@ def one_by_one(content: Arrivals) -> list[Arrivals]:
 def letter_of(part: Arrivals) -> DeadLetterRow:
     """The dead letter of the one event in `part`."""
     for row in part.rows:
-        kind = PREDICTION_MADE if isinstance(row, Prediction) else row.kind
+        kind = kinds.PREDICTION_MADE.name if isinstance(row, Prediction) else row.kind
         return _letter(row, _id_of(row), row.source, kind)
     for arrival in part.models:
         return _letter(arrival, arrival.event.id, arrival.event.source, arrival.event.kind)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from schemas import kinds
 from schemas.identity import JOIN_KEY, PREDICTION, join_key
-from streams.processors.amend import REASON, RETRACTION, THUMB, may_retract
+from streams.processors.amend import may_retract
 from streams.store.port import Transaction
 from streams.store.tables import (
     CASES,
@@ -52,27 +53,27 @@ def _retracted(tx: Transaction, facts: Sequence[Fact]) -> Iterable[bytes]:
     """
     naming: defaultdict[FactKey, list[Fact]] = defaultdict(list)
     for fact in facts:
-        if fact.kind == RETRACTION and fact.explains:
+        if fact.kind == kinds.RETRACTION.name and fact.explains:
             naming[fact.key, fact.explains, fact.source].append(fact)
-    thumbs = {fact_key(fact) for fact in facts if fact.kind == THUMB}
+    thumbs = {fact_key(fact) for fact in facts if fact.kind == kinds.THUMB.name}
     stored = {row[:3]: Fact(*row) for row in tx.get(FACTS, sorted(naming.keys() | thumbs))}
     found = {fact.pid for key, fact in stored.items() if key in naming and fact.pid is not None}
     doomed: list[FactKey] = [
         key
         for key, fact in stored.items()
-        if fact.kind == THUMB
+        if fact.kind == kinds.THUMB.name
         and fact.retracted_at is None
         and any(may_retract(retraction, fact) for retraction in naming.get(key, ()))
     ]
     new = sorted(thumbs - stored.keys())
     doomed += [key for key in new if key in naming]
-    starts = [(key, id_, RETRACTION, source) for key, id_, source in new]
+    starts = [(key, id_, kinds.RETRACTION.name, source) for key, id_, source in new]
     for row in tx.along(FACTS, FACTS_BY_EXPLAINED, starts, fixed=4, limit=1):
         retraction = Fact(*row)
         assert retraction.explains is not None
         doomed.append((retraction.key, retraction.explains, retraction.source))
     for key, id_, source in doomed:
-        start: tuple[object, ...] | None = (key, id_, REASON, source)
+        start: tuple[object, ...] | None = (key, id_, kinds.REASON.name, source)
         while start is not None:
             rows = tx.along(FACTS, FACTS_BY_EXPLAINED, [start], fixed=4, limit=_PAGE)
             found.update(row[_PID] for row in rows if row[_PID] is not None)

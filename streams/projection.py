@@ -20,6 +20,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from schemas import kinds
 from schemas.canonical import ContentHash
 from schemas.catalog import CATALOG, Catalog, UnreadableTypes
 from streams.cycles import without_cycle_collection
@@ -28,7 +29,7 @@ from streams.judgement import declared, judge_again
 from streams.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
 from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, LogIdentity, Positions, ends_with
-from streams.processors.once import MODEL_DECLARED, Arrivals, arrivals
+from streams.processors.once import Arrivals, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
 from streams.store.tables import (
@@ -334,7 +335,9 @@ def _fold_or_set_aside(store: Store, transaction: Transaction, block: Block, par
 def _apply_whole(store: Store, batch: Batch) -> int:
     partitions = {block.partition for block in batch.blocks}
     # A declaration touches what waited for it, in any partition.
-    declares = any(model.event.kind == "model.declared" for come in batch.contents for model in come.models)
+    declares = any(
+        each.event.kind == kinds.MODEL_DECLARED.name for come in batch.contents for each in come.models
+    )
     with store.transaction(partitions, alone=declares) as transaction:
         coming = _still_to_apply(batch, _offsets(transaction, partitions))
         _fold(transaction, [content for _, content in coming])
@@ -412,7 +415,7 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
     declaring = {
         (each.event.data.model, each.event.data.model_version)
         for each in models
-        if each.event.kind == MODEL_DECLARED
+        if each.event.kind == kinds.MODEL_DECLARED.name
     }
     before = declared(transaction, declaring)
     fold.enter_models(models)

@@ -12,8 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import Any
 
+from schemas import kinds
 from schemas.identity import unpack
-from streams.processors.amend import REASON, RETRACTION, THUMB, may_retract
+from streams.processors.amend import may_retract
 from streams.processors.join import contradicts
 from streams.store.port import Transaction
 from streams.store.tables import FACTS, FACTS_BY_EXPLAINED, Fact, Row, picking
@@ -21,6 +22,9 @@ from streams.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
 
 _PAGE = 5_000
 """About so many retractions are read at once."""
+
+_MOVING_OTHERS = frozenset({kinds.RETRACTION.name, kinds.REASON.name})
+"""What explains something may change with it: a retraction marks it, a reason goes with its thumb."""
 
 _RETRACTED_AT = FACTS.columns.index("retracted_at")
 
@@ -57,15 +61,13 @@ class Retractions:
         """Mark what is retracted; gives what is to be settled besides, and what is left for later."""
         loaded, agenda = self._loaded, self._agenda
         new = [key for key in agenda if key not in loaded.before]
-        early = loaded.explaining(new, RETRACTION, FEW)
-        self._leave_rest(new, early, RETRACTION)
+        early = loaded.explaining(new, kinds.RETRACTION.name, FEW)
+        self._leave_rest(new, early, kinds.RETRACTION.name)
         added = {fact_key(fact): fact for fact in early if fact_key(fact) not in agenda}
         facts = [*agenda.values(), *added.values()]
-        loaded.load_facts(
-            key for fact in facts if fact.kind in (RETRACTION, REASON) and (key := explained(fact))
-        )
+        loaded.load_facts(key for fact in facts if fact.kind in _MOVING_OTHERS and (key := explained(fact)))
         for fact in facts:
-            if fact.kind == RETRACTION:
+            if fact.kind == kinds.RETRACTION.name:
                 self._mark(fact)
         self._mark_anew()
         self._take_reasons_along()
@@ -115,9 +117,11 @@ class Retractions:
         for marked in doubtful.values():
             marked.retracted_at = None
         # New ones are not in the store yet.
-        naming = [fact for fact in self._agenda.values() if fact.kind == RETRACTION]
+        naming = [fact for fact in self._agenda.values() if fact.kind == kinds.RETRACTION.name]
         place = picking(FACTS, FACTS_BY_EXPLAINED.order)
-        starts: list[tuple[Any, ...]] = [(key, id_, RETRACTION, source) for key, id_, source in doubtful]
+        starts: list[tuple[Any, ...]] = [
+            (key, id_, kinds.RETRACTION.name, source) for key, id_, source in doubtful
+        ]
         while True:
             for retraction in naming:
                 key = explained(retraction)
@@ -144,12 +148,14 @@ class Retractions:
         """Add the reasons of thumbs that are retracted now and were not, or the other way round."""
         loaded, changed = self._loaded, self._changed
         loaded.load_facts(
-            key for fact in changed.values() if fact.kind == REASON and (key := explained(fact))
+            key for fact in changed.values() if fact.kind == kinds.REASON.name and (key := explained(fact))
         )
-        thumbs = [key for key, fact in changed.items() if fact.kind == THUMB and self._turned(key, fact)]
+        thumbs = [
+            key for key, fact in changed.items() if fact.kind == kinds.THUMB.name and self._turned(key, fact)
+        ]
         if thumbs:
-            reasons = loaded.explaining(thumbs, REASON, FEW)
-            self._leave_rest(thumbs, reasons, REASON)
+            reasons = loaded.explaining(thumbs, kinds.REASON.name, FEW)
+            self._leave_rest(thumbs, reasons, kinds.REASON.name)
             changed.update((fact_key(reason), reason) for reason in reasons)
 
     def _turned(self, key: FactKey, fact: Fact) -> bool:

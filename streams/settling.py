@@ -18,27 +18,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from schemas import kinds
 from schemas.identity import JOIN_KEY, PREDICTION, SUBJECT
+from schemas.kinds import KINDS
 from schemas.shapes import fits
 from streams.changes import Changes
 from streams.declarations import serving
 from streams.label_rows import LabelRows, VoteChanges
 from streams.processors.amend import (
     CONFIRMATION_SLOT,
-    CORRECTING,
     CORRECTION_SLOT,
-    REASON,
-    RETRACTION,
-    THUMB,
     fits_slot,
     later,
     slot_name,
     slot_of,
     slots,
 )
-from streams.processors.join import PREDICTION_MADE, join_by_case, join_by_id
+from streams.processors.join import join_by_case, join_by_id
 from streams.processors.labels import (
-    LABELLING,
     Fits,
     judge,
     override_row,
@@ -152,7 +149,7 @@ class Settlement:
             for fact, pid in zip(by_case, chosen, strict=True):
                 join_by_case(fact, None if pid is None else loaded.predictions[pid])
         for fact in self.agenda.values():
-            if fact.key[:1] == PREDICTION and fact.kind != PREDICTION_MADE:
+            if fact.key[:1] == PREDICTION and fact.kind != kinds.PREDICTION_MADE.name:
                 join_by_id(fact, loaded.predictions[fact.key])
 
     # 2. retractions
@@ -180,19 +177,20 @@ class Settlement:
 
     def _settle_alone(self, fact: Fact) -> None:
         """Settle what does not depend on others of the same person."""
-        if fact.kind in (RETRACTION, PREDICTION_MADE):
+        kind = KINDS[fact.kind]
+        if not kind.counted:
             return
         taken = fact.retracted_at is not None
-        if fact.kind == REASON and not taken:
+        if kind is kinds.REASON and not taken:
             key = explained(fact)
             thumb = None if key is None else self._loaded.facts.get(key)
-            taken = thumb is not None and thumb.kind == THUMB and thumb.retracted_at is not None
+            taken = thumb is not None and thumb.kind == kinds.THUMB.name and thumb.retracted_at is not None
         fact.retracted = int(taken)
         if fact.key[:1] == SUBJECT:
             fact.effective = int(not taken)
             return
         fact.slot, fact.vote = None, None
-        if fact.kind in LABELLING and fact.pid is not None:
+        if kind.votes and fact.pid is not None:
             fact.code, fact.waits_for = None, None
         if taken:
             fact.waits_for = None
@@ -202,11 +200,11 @@ class Settlement:
         prediction = self._loaded.predictions[fact.pid]
         assert prediction is not None
         fact.slot = slot_of(fact)
-        if fact.kind == CORRECTING:
+        if kind is kinds.CORRECTION:
             judge(fact, prediction, self._fits(prediction))
         if fact.slot is None:
             fact.effective = 1
-            if fact.kind in LABELLING:
+            if kind.votes:
                 vote_alone(fact, prediction, self._fits(prediction))
 
     # 4. each person's slots

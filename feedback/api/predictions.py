@@ -10,7 +10,7 @@ from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
 from schemas.answers import SAID
-from schemas.catalog import FEEDBACK
+from schemas.kinds import FEEDBACK
 from streams.queries.prediction_list import TOKEN, PredictionFilter, prediction_list
 from streams.queries.predictions import MOST_FEEDBACK, prediction
 from streams.queries.predictions import TOKEN as FEEDBACK_TOKEN

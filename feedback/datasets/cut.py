@@ -23,10 +23,10 @@ from feedback.datasets.rows import STAGED, Census, Progress, RowReader, audited_
 from feedback.datasets.scratch import BatchFile
 from feedback.datasets.write import Written, encodings, write_splits
 from loopline.content import combined_hash
+from schemas import kinds
 from streams.cycles import without_cycle_collection
 from streams.declarations import serving
 from streams.log.port import Log
-from streams.processors.join import PREDICTION_MADE
 from streams.store.port import Snapshot
 from streams.store.tables import COUNTS
 
@@ -104,7 +104,7 @@ def declared_shapes(snapshot: Snapshot, model: str, versions: Iterable[str]) -> 
 
 def declared_versions(snapshot: Snapshot, model: str) -> set[str]:
     """The versions of a model that made predictions and that a declaration serves."""
-    made = snapshot.totals(COUNTS, ["model_version"], {"model": model, "kind": PREDICTION_MADE})
+    made = snapshot.totals(COUNTS, ["model_version"], {"model": model, "kind": kinds.PREDICTION_MADE.name})
     return {version for _, version in serving(snapshot, [(model, row[0]) for row in made])}
 
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from feedback.datasets.recipe import Filters
 from feedback.shares import share
 from models.intervals import wilson
+from schemas import kinds
 from schemas.identity import pack
 from schemas.instants import rfc3339
 from schemas.problems import LABEL_INVALID
-from streams.processors.amend import CORRECTING
 from streams.store.port import Snapshot
 from streams.store.tables import COUNTS, DEAD_LETTERS, FACTS, PREDICTIONS, DeadLetterRow, Fact, Prediction
 
@@ -60,7 +60,7 @@ def refused_labels(snapshot: Snapshot, model: str, filters: Filters, declared: I
         scope.has(made.model_version, made.segment, rfc3339(made.at)[:10])
         for made in _predictions_refused(snapshot, model, filters.env)
     )
-    where = {"model": model, "env": filters.env, "kind": CORRECTING}
+    where = {"model": model, "env": filters.env, "kind": kinds.CORRECTION.name}
     totals = snapshot.totals(COUNTS, ("model_version", "segment", "day"), where)
     corrections = sum(n for version, segment, day, n, _ in totals if scope.has(version, segment, day))
     return Refused(refused, corrections)

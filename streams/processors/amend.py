@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from schemas import kinds
 from schemas.identity import unpack
+from schemas.kinds import KINDS
 from streams.store.tables import Fact
 
-RETRACTION = "feedback.retraction"
-THUMB = "feedback.thumb"
-REASON = "feedback.reason"
-CORRECTING = "feedback.correction"
-CONFIRMING = "feedback.confirmation"
-
-CORRECTION_SLOT, CONFIRMATION_SLOT = "correction", "confirmation"
+CORRECTION_SLOT, CONFIRMATION_SLOT = kinds.CORRECTION.short, kinds.CONFIRMATION.short
 FITS, REFUSED, WAITS = "+", "-", "?"
 """Of a correction's slot: whether the label fits what was declared, or waits for that."""
 
-_ONE_A_PERSON = {THUMB: "thumb", CONFIRMING: CONFIRMATION_SLOT, CORRECTING: CORRECTION_SLOT}
-_ONE_A_WORD = {"feedback.action": "action", REASON: "reason"}
 # Packed ids of UUIDs and of other texts are each in the order of their texts, but not among each other.
 _TEXT_ID = "~"
 
@@ -41,8 +35,7 @@ def later(fact: Fact, other: Fact) -> bool:
 
 def may_retract(retraction: Fact, marked: Fact) -> bool:
     """Whether a retraction counts: from the same person, or from a server, which names none."""
-    retractable = marked.kind.startswith("feedback.") and marked.kind != RETRACTION
-    return retractable and retraction.person in (None, marked.person)
+    return KINDS[marked.kind].retractable and retraction.person in (None, marked.person)
 
 
 def slot_of(fact: Fact) -> str | None:
@@ -52,12 +45,13 @@ def slot_of(fact: Fact) -> str | None:
     """
     if fact.person is None:
         return None
-    name = _ONE_A_PERSON.get(fact.kind)
-    if name is None:
-        word = _ONE_A_WORD.get(fact.kind)
-        if word is None:
-            return None
-        name = f"{word}:{fact.value}"
+    kind = KINDS[fact.kind]
+    if kind.once == "person":
+        name = kind.short
+    elif kind.once == "word":
+        name = f"{kind.short}:{fact.value}"
+    else:
+        return None
     return name + _TEXT_ID if fact.id[:1] == b"t" else name
 
 

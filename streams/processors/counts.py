@@ -13,15 +13,11 @@ from msgspec import json
 
 from schemas.identity import SUBJECT, unpack
 from schemas.instants import DAY, utc_day
-from streams.processors.amend import RETRACTION
-from streams.processors.join import PREDICTION_MADE
+from schemas.kinds import KINDS
 from streams.store.tables import Count, Exposure, Fact, Outcome, Prediction
 
 _encode = json.Encoder().encode
 _MOST_BYTES = 512
-
-OUTCOME = "feedback.outcome"
-_UNCOUNTED = frozenset({RETRACTION, PREDICTION_MADE})
 
 
 Group = tuple[str | None, str | None, str | None, str | None, int, str]
@@ -53,10 +49,10 @@ def group_alone(fact: Fact) -> Group | None:
 
 def word_of(fact: Fact) -> Word | None:
     """As what a fact counts, as it stands; None if it does not."""
-    kind = fact.kind
-    if fact.retracted or kind in _UNCOUNTED:
+    kind = KINDS[fact.kind]
+    if fact.retracted or not kind.counted:
         return None
-    return kind, None if kind == OUTCOME else fact.value
+    return kind.name, fact.value if kind.by_word else None
 
 
 def count_row(group: Group, word: Word, shard: int, n: int, events: int) -> Count:

@@ -14,8 +14,6 @@ from schemas.identity import unpack
 from schemas.problems import MODEL_MISMATCH
 from streams.store.tables import CaseEntry, Fact, Prediction
 
-PREDICTION_MADE = "prediction.made"
-
 
 def contradicts(fact: Fact, prediction: Prediction | None) -> bool:
     """Whether a fact that names a prediction by its id names another model than the prediction's."""

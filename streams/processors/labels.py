@@ -14,26 +14,16 @@ from hashlib import blake2b
 from msgspec import Struct, json
 
 from models.labels import CONFIRMATION, CORRECTION, GOLD, Candidate, Vote
+from schemas import kinds
 from schemas.identity import unpack
 from schemas.problems import LABEL_INVALID
 from schemas.shapes import Shape
-from streams.processors.amend import (
-    CONFIRMING,
-    CORRECTING,
-    FITS,
-    REFUSED,
-    WAITS,
-    fits_slot,
-    judged_slot,
-    later,
-    slot_of,
-)
+from streams.processors.amend import FITS, REFUSED, WAITS, fits_slot, judged_slot, later, slot_of
 from streams.store.tables import DECLARATION, Fact, Override, Prediction
 
 Fits = Shape
 """Whether a label, as canonical JSON text, fits a declared shape."""
 
-LABELLING = frozenset({CORRECTING, CONFIRMING})
 _encode = json.Encoder().encode
 
 _NO_OUTPUT = "null"
@@ -54,7 +44,7 @@ def label_of(fact: Fact, output: str) -> str:
 
 def channel_of(fact: Fact) -> str:
     """How a fact votes."""
-    if fact.kind == CONFIRMING:
+    if fact.kind == kinds.CONFIRMATION.name:
         return CONFIRMATION
     return GOLD if fact.gold else CORRECTION
 
@@ -105,7 +95,7 @@ def _declaration(prediction: Prediction) -> str:
 
 def vote_alone(fact: Fact, prediction: Prediction, fits: Fits | None) -> None:
     """Settle `vote` of a fact that no person gave, which is its own voter."""
-    if fact.kind == CORRECTING:
+    if fact.kind == kinds.CORRECTION.name:
         votes = fact.effective == 1 and fits is not None and fact.code is None
     else:
         votes = _confirms(fact, prediction, fits)
@@ -132,7 +122,7 @@ def vote_once(facts: Iterable[Fact], prediction: Prediction, fits: Fits | None) 
     latest: Fact | None = None
     for fact in facts:
         fact.vote = None
-        if fact.kind == CONFIRMING:
+        if fact.kind == kinds.CONFIRMATION.name:
             votes = _confirms(fact, prediction, fits)
         else:
             votes = fits_slot(fact.slot)

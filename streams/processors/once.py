@@ -13,15 +13,14 @@ from msgspec import UNSET, Struct
 
 from loopline import input_ref
 from loopline.errors import NotCanonical
+from schemas import kinds
 from schemas.canonical import ContentHash, canonical
 from schemas.catalog import Event
 from schemas.identity import JOIN_KEY, MODEL, pack, partition_key, prediction_key
 from schemas.instants import nanoseconds
+from schemas.kinds import KINDS
 from streams.dead_letters import claim_of_bytes, claim_of_identity, is_name
-from streams.processors.join import PREDICTION_MADE
 from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Replayed, Row, as_row
-
-MODEL_DECLARED = "model.declared"
 
 Identity = tuple[bytes, str]
 """An event within its partition key: (packed id, source)."""
@@ -87,7 +86,7 @@ def arrivals(
         if arrival.key[:1] == MODEL and event.data.prediction_id is None:
             come.models.append(arrival)
         else:
-            made = event.kind == PREDICTION_MADE
+            made = event.kind == kinds.PREDICTION_MADE.name
             come.rows.append(prediction_row(arrival) if made else fact_row(arrival))
     return come
 
@@ -102,11 +101,11 @@ def arrival_of(
     key = partition_key(data) if named is None else prediction_key(named)
     instant = nanoseconds(event.time)
     alone = b""
-    if kind == PREDICTION_MADE:
+    if kind == kinds.PREDICTION_MADE.name:
         alone, whole = contents.of_both(kind, instant, data)
     else:
         whole = contents.of_event(kind, instant, data)
-        if kind == MODEL_DECLARED:
+        if kind == kinds.MODEL_DECLARED.name:
             alone = contents.of_data(data.output_shape)
     return Arrival(key, event, partition, offset, place, received, instant, whole, alone)
 
@@ -166,13 +165,13 @@ def _reference(data: Any) -> str | None:
 def fact_row(arrival: Arrival) -> Fact:
     """The row of an event about a prediction, a case or a subject; nothing is settled about it yet."""
     event, received = arrival.event, arrival.received
-    data, kind = event.data, event.kind
-    word = _WORDS.get(kind)
+    data, kind = event.data, KINDS[event.kind]
+    content = None if kind.content is None else getattr(data, kind.content)
     return Fact(
         arrival.key,
         pack(event.id),
         event.source,
-        kind,
+        kind.name,
         arrival.digest,
         arrival.partition,
         arrival.offset,
@@ -182,8 +181,8 @@ def fact_row(arrival: Arrival) -> Fact:
         data.person,
         data.model,
         data.env or "prod",
-        None if word is None else getattr(data, word),
-        _LABELS[kind](data) if kind in _LABELS else None,
+        None if kind.word is None else getattr(data, kind.word),
+        None if content is None else canonical(content),
         1 if data.gold else 0,
         None if data.explains is None else pack(data.explains),
         data.text,
@@ -197,7 +196,7 @@ def second_prediction(row: Prediction) -> Fact:
         row.pid,
         pack(row.id),
         row.source,
-        PREDICTION_MADE,
+        kinds.PREDICTION_MADE.name,
         row.digest,
         row.partition,
         row.offset,
@@ -232,22 +231,3 @@ def model_event_row(arrival: Arrival, data_json: str) -> ModelEvent:
         event.data.env or "prod",
         data_json,
     )
-
-
-_WORDS = {
-    "feedback.thumb": "value",
-    "feedback.action": "value",
-    "feedback.confirmation": "value",
-    "feedback.reason": "reason",
-    "feedback.outcome": "outcome",
-    "prompt.shown": "kind",
-    "prompt.dismissed": "kind",
-}
-"""The field of each kind that holds the word it says."""
-
-
-_LABELS: dict[str, Callable[[Any], str | None]] = {
-    "feedback.correction": lambda data: canonical(data.label),
-    "feedback.outcome": lambda data: None if data.value is None else canonical(data.value),
-}
-"""A correction's label, or an outcome's number, as canonical JSON."""

@@ -11,13 +11,14 @@ from typing import Any
 
 from msgspec import json
 
+from schemas import kinds
 from schemas.catalog import type_name
 from schemas.identity import pack, unpack
 from schemas.instants import nanoseconds, rfc3339
 from schemas.releases import release_of
 from streams.declarations import serving
 from streams.log.port import DEAD
-from streams.processors.amend import REASON, THUMB
+from streams.queries.models import SERVING
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot
 from streams.store.tables import (
@@ -141,9 +142,9 @@ def _ended(fact: Fact, taken_at: int | None) -> list[Stage]:
 def _retracted_at(snapshot: Snapshot, fact: Fact) -> int | None:
     """When a fact was taken back; a reason may have gone with its thumb."""
     instants = [fact.retracted_at]
-    if fact.retracted and fact.kind == REASON and fact.explains is not None:
+    if fact.retracted and fact.kind == kinds.REASON.name and fact.explains is not None:
         thumbs = [Fact(*row) for row in snapshot.get(FACTS, [(fact.key, fact.explains, fact.source)])]
-        instants += [thumb.retracted_at for thumb in thumbs if thumb.kind == THUMB]
+        instants += [thumb.retracted_at for thumb in thumbs if thumb.kind == kinds.THUMB.name]
     return min((instant for instant in instants if instant is not None), default=None)
 
 
@@ -158,11 +159,11 @@ def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage
     released, trained = [], []
     for event in events:
         said = data[id(event)]
-        if event.kind == "dataset.released" and release_of(said) in names:
+        if event.kind == kinds.DATASET_RELEASED.name and release_of(said) in names:
             released.append(_stage("in_dataset", event.at, dataset=release_of(said)))
-        if event.kind == "model.deployed" and not set(names).isdisjoint(said.get("datasets", ())):
+        if event.kind == kinds.MODEL_DEPLOYED.name and not set(names).isdisjoint(said.get("datasets", ())):
             trained.append(_stage("in_model", event.at, model_version=said["model_version"]))
-    serving = [event for event in events if event.kind in ("model.deployed", "model.rolled_back")]
+    serving = [event for event in events if event.kind in SERVING]
     deployed = []
     if serving:
         version = data[id(serving[-1])]["model_version"]

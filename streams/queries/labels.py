@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas import kinds
 from schemas.identity import unpack
 from schemas.instants import rfc3339
 from schemas.problems import LABEL_INVALID
@@ -51,7 +52,7 @@ def refused(snapshot: Snapshot, model: str, env: str = "prod") -> dict[str, int]
     invalid = snapshot.count(DEAD_LETTERS, {**where, "code": LABEL_INVALID}, most=MOST_COUNTED)
     if not invalid:
         return None
-    rows = snapshot.totals(COUNTS, [], {**where, "kind": "feedback.correction"})
+    rows = snapshot.totals(COUNTS, [], {**where, "kind": kinds.CORRECTION.name})
     return {LABEL_INVALID: invalid, "corrections": rows[0][1] if rows else invalid}
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, json
 
+from schemas import kinds
 from schemas.identity import pack, unpack
 from schemas.instants import rfc3339
 from streams.declarations import for_later
-from streams.processors.join import PREDICTION_MADE
 from streams.queries.pages import Page, listing, token
 from streams.store.port import Range, Snapshot
 from streams.store.tables import COUNTS, DECLARATIONS, MODEL_EVENTS, PREDICTIONS, Declaration, ModelEvent
@@ -23,8 +23,9 @@ from streams.store.tables import COUNTS, DECLARATIONS, MODEL_EVENTS, PREDICTIONS
 TOKEN = tuple[str]
 """Of a list of models the last one's name, of a model's versions the last version."""
 
-_SERVING = frozenset({"model.deployed", "model.rolled_back"})
-_OF_A_VERSION = _SERVING | {"model.declared", "evaluation.recorded"}
+SERVING = frozenset({kinds.MODEL_DEPLOYED.name, kinds.MODEL_ROLLED_BACK.name})
+"""After one of these another version serves."""
+_OF_A_VERSION = SERVING | {kinds.MODEL_DECLARED.name, kinds.EVALUATION_RECORDED.name}
 
 Node = dict[str, Any]
 
@@ -91,7 +92,7 @@ def _predictions(snapshot: Snapshot, names: Sequence[str], env: str) -> defaultd
     """How many predictions each version of some neighbouring models made."""
     made: defaultdict[str, dict[str, int]] = defaultdict(dict)
     if names:
-        where = {"model": Range(names[0], names[-1]), "kind": PREDICTION_MADE, "env": env}
+        where = {"model": Range(names[0], names[-1]), "kind": kinds.PREDICTION_MADE.name, "env": env}
         for name, version, n, _ in snapshot.totals(COUNTS, ["model", "model_version"], where):
             made[name][version] = n
     return made
@@ -108,7 +109,7 @@ def _model(
     of_version: defaultdict[str, list[ModelEvent]] = defaultdict(list)
     for event in told:
         of_version[_named.decode(event.data).model_version].append(event)
-    spans = _spans([event for event in told if event.kind in _SERVING and event.env == env])
+    spans = _spans([event for event in told if event.kind in SERVING and event.env == env])
     serving = next((version for version, all_of in spans.items() if all_of[-1]["until"] is None), None)
     # The one that came last is first; those that only answered come behind.
     versions = [*reversed(of_version), *sorted(made.keys() - of_version.keys(), reverse=True)]
@@ -196,7 +197,7 @@ def _deployed(spans: list[Node], most: int) -> Node:
 def _told(events: list[ModelEvent], env: str, most: int) -> Node:
     """How a version did and what it learned from, the latest first."""
     here = [event for event in reversed(events) if event.env == env]
-    evaluations = [event for event in here if event.kind == "evaluation.recorded"]
+    evaluations = [event for event in here if event.kind == kinds.EVALUATION_RECORDED.name]
     datasets = list(dict.fromkeys(_learned_from(here)))
     found: Node = {
         "evaluations": [_evaluation(event) for event in evaluations[:most]],
@@ -210,7 +211,7 @@ def _told(events: list[ModelEvent], env: str, most: int) -> Node:
 
 def _learned_from(events: Sequence[ModelEvent]) -> Iterator[str]:
     for event in events:
-        if event.kind == "model.deployed":
+        if event.kind == kinds.MODEL_DEPLOYED.name:
             yield from _served.decode(event.data).datasets
 
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from schemas.catalog import FEEDBACK
+from schemas.kinds import FEEDBACK
 from streams.queries.pages import Page
 from streams.queries.predictions import facts_of, place_of
 from streams.store.port import Snapshot

@@ -1,0 +1,116 @@
+"""The kinds of events, a row each: what its data is, what it is about, and what of it counts once.
+
+A kind is the name of a CloudEvents type without prefix and version: `loopline.feedback.thumb.v1` is of the
+kind `feedback.thumb`. Whatever treats one kind otherwise than another reads a column of this table, or names
+a row: `kinds.THUMB`. Decoders are left to `schemas.catalog`, rules over several fields to `schemas.rules`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas.events import (
+    Data,
+    DatasetReleased,
+    EvaluationRecorded,
+    FeedbackAction,
+    FeedbackComment,
+    FeedbackConfirmation,
+    FeedbackCorrection,
+    FeedbackOutcome,
+    FeedbackReason,
+    FeedbackRetraction,
+    FeedbackThumb,
+    ModelDeclared,
+    ModelDeployed,
+    ModelRolledBack,
+    PredictionMade,
+    PredictionShown,
+    Prompt,
+)
+
+FEEDBACK = "feedback."
+"""How the names of all that people say begin."""
+
+Once = Literal["prediction", "person", "word", "each", "never"]
+"""What counts once: the first of a prediction; the latest of a person about a prediction, or of a person
+about a prediction in a word; each event; or nothing. Without a person, each event is its own voter."""
+
+Key = tuple[str, ...]
+"""What an event is about: the field that its partition key is made of, or the first of these that it has."""
+
+PREDICTION: Key = ("prediction_id",)
+TARGET: Key = ("prediction_id", "join_key")
+TARGET_OR_SUBJECT: Key = ("prediction_id", "join_key", "subject")
+SUBJECT: Key = ("subject",)
+MODEL: Key = ("model",)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """One kind of event: a row of the table."""
+
+    name: str
+    data: type[Data]
+    """What the newest version of its data is."""
+    key: Key
+    once: Once
+    word: str | None = None
+    """The field with the word that it says."""
+    content: str | None = None
+    """The field that the views keep as JSON text: a label, or an outcome's number."""
+    votes: bool = False
+    """Whether it may vote for a label."""
+    by_word: bool = True
+    """Whether each word is counted for itself, where it has one."""
+    version: int = 1
+
+    short: str = field(init=False)
+    """The name without its family, as people ask for feedback: `thumb`."""
+    is_feedback: bool = field(init=False)
+    """Whether it is what people say, and not what they were shown or asked."""
+    retractable: bool = field(init=False)
+    """Whether a retraction may take it back: all feedback that counts."""
+    about_model: bool = field(init=False)
+    """Whether it is about a model, and about no prediction, case or subject."""
+    counted: bool = field(init=False)
+    """Whether the counts have its events one by one. Predictions are counted when they are made."""
+
+    def __post_init__(self) -> None:
+        # Settled here, for they are asked for at every event.
+        for name, value in {
+            "short": self.name.rpartition(".")[2],
+            "is_feedback": self.name.startswith(FEEDBACK),
+            "retractable": self.name.startswith(FEEDBACK) and self.once != "never",
+            "about_model": self.key == MODEL,
+            "counted": self.once not in ("prediction", "never"),
+        }.items():
+            object.__setattr__(self, name, value)
+
+
+PREDICTION_MADE = Kind("prediction.made", PredictionMade, PREDICTION, "prediction")
+PREDICTION_SHOWN = Kind("prediction.shown", PredictionShown, PREDICTION, "each")
+PROMPT_SHOWN = Kind("prompt.shown", Prompt, TARGET, "each", word="kind")
+PROMPT_DISMISSED = Kind("prompt.dismissed", Prompt, TARGET, "each", word="kind")
+ACTION = Kind("feedback.action", FeedbackAction, TARGET, "word", word="value")
+THUMB = Kind("feedback.thumb", FeedbackThumb, TARGET, "person", word="value")
+REASON = Kind("feedback.reason", FeedbackReason, TARGET, "word", word="reason")
+COMMENT = Kind("feedback.comment", FeedbackComment, TARGET_OR_SUBJECT, "each")
+CORRECTION = Kind("feedback.correction", FeedbackCorrection, TARGET, "person", content="label", votes=True)
+CONFIRMATION = Kind("feedback.confirmation", FeedbackConfirmation, TARGET, "person", word="value", votes=True)
+OUTCOME = Kind(
+    "feedback.outcome", FeedbackOutcome, SUBJECT, "each", word="outcome", content="value", by_word=False
+)
+RETRACTION = Kind("feedback.retraction", FeedbackRetraction, TARGET_OR_SUBJECT, "never")
+MODEL_DECLARED = Kind("model.declared", ModelDeclared, MODEL, "never")
+MODEL_DEPLOYED = Kind("model.deployed", ModelDeployed, MODEL, "never")
+MODEL_ROLLED_BACK = Kind("model.rolled_back", ModelRolledBack, MODEL, "never")
+EVALUATION_RECORDED = Kind("evaluation.recorded", EvaluationRecorded, MODEL, "never")
+DATASET_RELEASED = Kind("dataset.released", DatasetReleased, MODEL, "never")
+
+KINDS: dict[str, Kind] = {row.name: row for row in tuple(globals().values()) if isinstance(row, Kind)}
+"""Every row above, by its name and in this order."""
+
+VOTING = frozenset(row.name for row in KINDS.values() if row.votes)
+"""The names of the kinds that may vote for a label."""
