@@ -16,7 +16,8 @@ from benchmarks.measuring import cpu, in_turns, ratio, spread
 from benchmarks.report import Row
 from benchmarks.scale import Scale
 from benchmarks.workload import BATCH, bodies
-from schemas.catalog import CATALOG, type_name
+from schemas.catalog import CATALOG
+from schemas.kinds import KINDS
 from streams.admission import admit_batch
 from streams.appender import Appender, Batch, Part
 from streams.log.sqlite import SqliteLog, create_log
@@ -33,7 +34,7 @@ def take_in(appender: Appender, batches: Sequence[bytes]) -> None:
     """Judge each body and append what was accepted; each one is on disk before the next."""
     for body in batches:
         verdicts = admit_batch(body, split_array(body))
-        types = {type_name(verdict.event.kind) for verdict in verdicts if verdict.event}
+        types = {KINDS[verdict.event.kind].type for verdict in verdicts if verdict.event}
         items = [verdict.item for verdict in verdicts]
         appender.append(Batch(time.time_ns(), [Part(0, types, items)]))
 

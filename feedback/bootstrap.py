@@ -30,7 +30,7 @@ from feedback.service import Answer
 from feedback.settings import value
 from feedback.views import ready_store
 from feedback.watchdog import show_stacks_on_request, sign
-from schemas.catalog import UnreadableTypes
+from schemas.kinds import UnreadableTypes
 from streams.engines.embedded import Worker
 from streams.log.block import UnreadableBlock
 from streams.log.port import Log

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.catalog import CURRENT, PREFIX
+from schemas.catalog import CURRENT
+from schemas.kinds import PREFIX
 
 Schema = dict[str, Any]
 

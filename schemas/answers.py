@@ -19,7 +19,7 @@ from schemas.answer_parts import (
     object_of,
     reference,
 )
-from schemas.catalog import FEEDBACK_KINDS
+from schemas.kinds import FEEDBACK_KINDS
 from schemas.model_answers import MODEL, MODELS
 from schemas.problems import COLLECTOR_CODES, TITLES, WORKER_CODES
 

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.catalog import PREFIX
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.json_schemas import event_schema, names
+from schemas.kinds import PREFIX
 from schemas.openapi import MAX_BATCH_ITEMS, VERSION
 from schemas.problems import COLLECTOR_CODES
 

@@ -1,9 +1,10 @@
 """The catalogue of event types: their names, versions, decoders and upcasters.
 
-A CloudEvents `type` is `loopline.` + name + `.v` + version. The catalogue decodes items on their way
-in (`admission`: strict, the time as a datetime that must have an offset) and blocks on their way out
-(`read`: the time as the text that was sent, for its nanoseconds). Old versions are lifted to the
-current one by upcasters, functions from dict to dict; nothing behind the catalogue sees an old one.
+A CloudEvents `type` is `loopline.` + name + `.v` + version; which ones there are is said in `schemas.kinds`.
+The catalogue decodes items on their way in (`admission`: strict, the time as a datetime that must have an
+offset) and blocks on their way out (`read`: the time as the text that was sent, for its nanoseconds). Old
+versions are lifted to the current one by upcasters, functions from dict to dict; nothing behind the catalogue
+sees an old one.
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from schemas.events import Data
 from schemas.fields import DeadLetterName, Id
-from schemas.kinds import KINDS
-from schemas.rules import NAMING_A_TARGET, rule_of
+from schemas.kind_checks import check
+from schemas.kinds import KINDS, PREFIX, Kind, UnreadableTypes
 
-PREFIX = "loopline."
 REPLAY_ATTRIBUTE = "looplinereplay"
 
 FIRST_YEAR = 1700
@@ -48,23 +48,8 @@ class Event(Struct, kw_only=True, gc=False):
     kind: ClassVar[str] = ""
 
 
-CURRENT: dict[str, type[Data]] = {f"{row.name}.v{row.version}": row.data for row in KINDS.values()}
+CURRENT: dict[str, type[Data]] = {kind.type.removeprefix(PREFIX): kind.data for kind in KINDS.values()}
 """The newest version of each type, by name and version."""
-
-
-class TypeWithoutKey(ValueError):
-    """Events of a type may name nothing that they are about: they would have no place in the log."""
-
-
-class UnreadableTypes(Exception):
-    """A block holds event types that this version of Loopline does not know; nothing of it may be skipped."""
-
-    def __init__(self, types: Collection[str]) -> None:
-        self.types = sorted(types)
-        super().__init__(
-            f"the log holds event types that this version does not know: {', '.join(self.types)}."
-            " They were written by a newer version: upgrade this one. Nothing was skipped."
-        )
 
 
 def envelope(
@@ -119,16 +104,6 @@ def _bare(hint: Any) -> Any:
     return get_origin(hint)[*parts] if parts else hint
 
 
-def _check_key(name: str, data: type[Struct]) -> None:
-    """Raises TypeWithoutKey unless every event of a type names a prediction, a case, a subject or a model."""
-    required = {field.name for field in msgspec.structs.fields(data) if field.required}
-    if required.isdisjoint(("prediction_id", "subject", "model")) and (rule_of(data) not in NAMING_A_TARGET):
-        raise TypeWithoutKey(
-            f"{PREFIX}{name} needs `prediction_id`, `subject` or `model` among its required fields, or a rule"
-            " that asks for a target: without one its events have no place in the log"
-        )
-
-
 _SHARED = ("prediction_id", "join_key", "subject", "person", "model", "explains", "gold", "text")
 
 
@@ -136,19 +111,17 @@ class Catalog:
     """The known event types and how to read them.
 
     Args:
-        current: the newest version of each type, by name and version, to the Struct of its data.
+        kinds: the newest version of each type, a row for each kind by its name.
         upcasters: for each older version that may still arrive or lie in a log, by name and version,
             the function that turns its data into the next version's.
 
-    Raises TypeWithoutKey.
+    Raises KindWithoutKey and KindWithoutRule for a row that does not fit its data.
     """
 
-    def __init__(
-        self, current: Mapping[str, type[Struct]], upcasters: Mapping[str, Upcaster] | None = None
-    ) -> None:
-        for name, data in current.items():
-            _check_key(name, data)
-        self.current = dict(current)
+    def __init__(self, kinds: Mapping[str, Kind], upcasters: Mapping[str, Upcaster] | None = None) -> None:
+        for kind in kinds.values():
+            check(kind)
+        self.current = {kind.type.removeprefix(PREFIX): kind.data for kind in kinds.values()}
         self.upcasters = dict(upcasters or {})
         self.types = frozenset(PREFIX + name for name in self.current)
         self.old_types = frozenset(PREFIX + name for name in self.upcasters)
@@ -192,14 +165,4 @@ class Catalog:
         return item
 
 
-CATALOG = Catalog(CURRENT)
-
-_TYPE_NAMES = {name.rpartition(".v")[0]: PREFIX + name for name in CURRENT}
-
-FEEDBACK_KINDS = tuple(sorted(row.short for row in KINDS.values() if row.is_feedback))
-"""The kinds of feedback by their short names, as readers ask for them: `thumb` is `feedback.thumb`."""
-
-
-def type_name(kind: str) -> str:
-    """The CloudEvents type of a kind, current version: `feedback.thumb` -> `loopline.feedback.thumb.v1`."""
-    return _TYPE_NAMES[kind]
+CATALOG = Catalog(KINDS)

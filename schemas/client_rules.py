@@ -19,7 +19,8 @@ import msgspec
 from msgspec import Meta, Struct, UnsetType
 
 from schemas import fields, numbers, problems
-from schemas.catalog import CURRENT, FIRST_YEAR, PREFIX, Event
+from schemas.catalog import CURRENT, FIRST_YEAR, Event
+from schemas.kinds import PREFIX
 from schemas.rules import rule_of
 
 FILE = "clients/python/loopline/rules.py"

@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas import rules
-from schemas.catalog import CURRENT, FIRST_YEAR, PREFIX, REPLAY_ATTRIBUTE, envelope
+from schemas.catalog import CURRENT, FIRST_YEAR, REPLAY_ATTRIBUTE, envelope
+from schemas.kinds import PREFIX
 from schemas.meanings import meaning
 
 Schema = dict[str, Any]

@@ -7,6 +7,7 @@ a row: `kinds.THUMB`. Decoders are left to `schemas.catalog`, rules over several
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +30,8 @@ from schemas.events import (
     PredictionShown,
     Prompt,
 )
+
+PREFIX = "loopline."
 
 FEEDBACK = "feedback."
 """How the names of all that people say begin."""
@@ -66,6 +69,8 @@ class Kind:
     """Whether each word is counted for itself, where it has one."""
     version: int = 1
 
+    type: str = field(init=False)
+    """The CloudEvents type of the newest version: `loopline.feedback.thumb.v1`."""
     short: str = field(init=False)
     """The name without its family, as people ask for feedback: `thumb`."""
     is_feedback: bool = field(init=False)
@@ -80,6 +85,7 @@ class Kind:
     def __post_init__(self) -> None:
         # Settled here, for they are asked for at every event.
         for name, value in {
+            "type": f"{PREFIX}{self.name}.v{self.version}",
             "short": self.name.rpartition(".")[2],
             "is_feedback": self.name.startswith(FEEDBACK),
             "retractable": self.name.startswith(FEEDBACK) and self.once != "never",
@@ -109,8 +115,30 @@ MODEL_ROLLED_BACK = Kind("model.rolled_back", ModelRolledBack, MODEL, "never")
 EVALUATION_RECORDED = Kind("evaluation.recorded", EvaluationRecorded, MODEL, "never")
 DATASET_RELEASED = Kind("dataset.released", DatasetReleased, MODEL, "never")
 
-KINDS: dict[str, Kind] = {row.name: row for row in tuple(globals().values()) if isinstance(row, Kind)}
-"""Every row above, by its name and in this order."""
+
+class UnreadableTypes(Exception):
+    """Loopline's data has event types that this version does not know; nothing of them may be skipped."""
+
+    def __init__(self, types: Collection[str]) -> None:
+        self.types = sorted(types)
+        super().__init__(
+            f"the log holds event types that this version does not know: {', '.join(self.types)}."
+            " They were written by a newer version: upgrade this one. Nothing was skipped."
+        )
+
+
+class _Table(dict[str, Kind]):
+    """Rows by name; a name without a row is from a newer version, which put it into the views."""
+
+    def __missing__(self, name: str) -> Kind:
+        raise UnreadableTypes([name])
+
+
+KINDS = _Table((row.name, row) for row in tuple(globals().values()) if isinstance(row, Kind))
+"""Every row above, by its name and in this order. Raises UnreadableTypes for any other name."""
+
+FEEDBACK_KINDS = tuple(sorted(row.short for row in KINDS.values() if row.is_feedback))
+"""The kinds of feedback by their short names, as readers ask for them: `thumb` is `feedback.thumb`."""
 
 VOTING = frozenset(row.name for row in KINDS.values() if row.votes)
 """The names of the kinds that may vote for a label."""

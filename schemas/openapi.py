@@ -16,10 +16,9 @@ from schemas.answers import (
     SAID,
     SCHEMAS,
 )
-from schemas.catalog import FEEDBACK_KINDS, PREFIX
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.json_schemas import event_schema, names
-from schemas.kinds import FEEDBACK
+from schemas.kinds import FEEDBACK, FEEDBACK_KINDS, PREFIX
 
 Node = dict[str, Any]
 

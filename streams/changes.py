@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from schemas import kinds, problems
-from schemas.catalog import type_name
 from schemas.identity import unpack
+from schemas.kinds import KINDS
 from streams.processors.counts import (
     Group,
     Word,
@@ -131,7 +131,7 @@ class Changes:
                 self._why(fact) if fact.code == problems.LABEL_INVALID else _DETAILS[fact.code],
                 unpack(fact.id),
                 fact.source,
-                type_name(fact.kind),
+                KINDS[fact.kind].type,
                 fact.received,
                 fact.model if home is None else home.model,
                 fact.env if home is None else home.env,

@@ -22,8 +22,8 @@ from collections.abc import Iterable, Sequence
 from msgspec import json
 
 from schemas import kinds, problems
-from schemas.catalog import type_name
 from schemas.identity import PREDICTION, join_key, pack, unpack
+from schemas.kinds import KINDS
 from streams.declarations import rank
 from streams.locks import hold_what_changes
 from streams.processors.once import Arrival, Identity, model_event_row, second_prediction
@@ -144,7 +144,7 @@ class Fold:
                 detail,
                 unpack(fact.id),
                 fact.source,
-                type_name(fact.kind),
+                KINDS[fact.kind].type,
                 fact.received,
             )
         )

@@ -15,8 +15,9 @@ import msgspec
 
 from schemas import kinds, problems
 from schemas.canonical import ContentHash
-from schemas.catalog import Catalog, UnreadableTypes, type_name
+from schemas.catalog import Catalog
 from schemas.identity import unpack
+from schemas.kinds import KINDS, UnreadableTypes
 from streams.log.block import UnreadableBlock
 from streams.processors.once import Arrivals, arrivals
 from streams.store.port import RefusedValue, Store
@@ -78,7 +79,7 @@ def _letter(at: Any, event_id: str | None, source: str | None, kind: str | None)
         DETAIL,
         event_id,
         source,
-        None if kind is None else type_name(kind),
+        None if kind is None else KINDS[kind].type,
         at.received,
     )
 

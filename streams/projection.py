@@ -22,7 +22,8 @@ import structlog
 
 from schemas import kinds
 from schemas.canonical import ContentHash
-from schemas.catalog import CATALOG, Catalog, UnreadableTypes
+from schemas.catalog import CATALOG, Catalog
+from schemas.kinds import UnreadableTypes
 from streams.cycles import without_cycle_collection
 from streams.fold import Fold
 from streams.judgement import declared, judge_again

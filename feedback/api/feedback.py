@@ -7,8 +7,7 @@ from typing import Any
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from schemas.catalog import FEEDBACK_KINDS
-from schemas.kinds import FEEDBACK
+from schemas.kinds import FEEDBACK, FEEDBACK_KINDS
 from streams.queries.feedback import feedback
 from streams.queries.feedback_list import TOKEN, FeedbackFilter, feedback_list
 

@@ -16,7 +16,7 @@ from feedback.datasets.errors import BadRequest, DatasetError, ShelfUnreachable
 from feedback.place import PlaceRefused
 from feedback.service import NoAddress
 from feedback.settings import BadSetting, without_password
-from schemas.catalog import UnreadableTypes
+from schemas.kinds import UnreadableTypes
 from streams.log.block import UnreadableBlock
 from streams.log.port import LogRefused, LogUnavailable, MalformedPosition, NotDurable
 from streams.log.sqlite import LogMissing

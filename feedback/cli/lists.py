@@ -16,7 +16,7 @@ from feedback.cli.options import Choices, Group, command
 from feedback.cli.reading import at_most, first, more_than
 from feedback.service import path_of
 from schemas.answers import COUNT_FIELDS
-from schemas.catalog import FEEDBACK_KINDS
+from schemas.kinds import FEEDBACK_KINDS
 
 Function = Callable[..., Any]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from schemas.catalog import Catalog, UnreadableTypes
+from schemas.catalog import Catalog
+from schemas.kinds import UnreadableTypes
 from streams.cycles import without_cycle_collection
 from streams.kafka.progress import Progress
 from streams.log.block import UnreadableBlock

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 from faust.types import TP
 
-from schemas.catalog import UnreadableTypes
+from schemas.kinds import UnreadableTypes
 from streams.kafka.address import Address
 from streams.kafka.applying import Applier
 from streams.kafka.assignment import Assignment

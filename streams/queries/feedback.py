@@ -12,9 +12,9 @@ from typing import Any
 from msgspec import json
 
 from schemas import kinds
-from schemas.catalog import type_name
 from schemas.identity import pack, unpack
 from schemas.instants import nanoseconds, rfc3339
+from schemas.kinds import KINDS
 from schemas.releases import release_of
 from streams.declarations import serving
 from streams.log.port import DEAD
@@ -77,7 +77,7 @@ def _fact_item(snapshot: Snapshot, fact: Fact, lineage: Lineage) -> dict[str, An
     return {
         "id": unpack(fact.id),
         "source": fact.source,
-        "type": type_name(fact.kind),
+        "type": KINDS[fact.kind].type,
         "at": rfc3339(fact.at),
         "received": rfc3339(fact.received),
         "person": fact.person,

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from schemas.catalog import FEEDBACK_KINDS
 from schemas.identity import unpack
 from schemas.instants import rfc3339
-from schemas.kinds import FEEDBACK
+from schemas.kinds import FEEDBACK, FEEDBACK_KINDS
 from streams.queries.newest import Chosen, days, newest_first, page_of, position_of
 from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page

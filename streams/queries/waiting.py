@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.catalog import type_name
 from schemas.identity import unpack
 from schemas.instants import SECOND, rfc3339
+from schemas.kinds import KINDS
 from streams.queries.pages import Page, listing
 from streams.store.port import Range, Snapshot
 from streams.store.tables import FACTS, FACTS_BY_WAIT, Fact, Row, picking
@@ -25,7 +25,7 @@ def waiting(snapshot: Snapshot, now: int, page: Page, env: str | None = None) ->
         {
             "id": unpack(fact.id),
             "source": fact.source,
-            "type": type_name(fact.kind),
+            "type": KINDS[fact.kind].type,
             "waits_for": fact.waits_for,
             "received": rfc3339(fact.received),
             "age_s": round(max(0, now - fact.received) / SECOND, 3),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from loopline import Client, admission, events, rules
 from loopline.errors import InvalidEvent
 from schemas import fields, problems
-from schemas.catalog import CURRENT, FIRST_YEAR, PREFIX
+from schemas.catalog import CURRENT, FIRST_YEAR
+from schemas.kinds import PREFIX
 from streams.admission import admit
 from tests.clients.test_events import EVERYTHING
 from tests.schemas.valid import event_of

@@ -14,9 +14,9 @@ import yaml
 
 from schemas import asyncapi
 from schemas.asyncapi import ATTRIBUTES, document
-from schemas.catalog import PREFIX
 from schemas.generate import HERE
 from schemas.json_schemas import names
+from schemas.kinds import PREFIX
 from schemas.problems import COLLECTOR_CODES
 from streams.kafka import cloudevents
 from streams.kafka.address import DEFAULT_PREFIX, Address

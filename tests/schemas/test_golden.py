@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from schemas.catalog import CATALOG, CURRENT, PREFIX
+from schemas.catalog import CATALOG, CURRENT
 from schemas.json_schemas import event_schema
+from schemas.kinds import PREFIX
 from streams.admission import admit
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "golden"

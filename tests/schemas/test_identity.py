@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.catalog import CATALOG, CURRENT, Catalog, TypeWithoutKey
+from schemas.catalog import CATALOG, CURRENT
 from schemas.events import FeedbackThumb
 from schemas.identity import (
     join_key,
@@ -122,22 +122,3 @@ def test_the_partition_of_a_key_is_the_same_in_every_process() -> None:
     code = "from schemas.identity import *; print(partition_of(prediction_key('p-81'), 16))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "3"
-
-
-class _Loose(msgspec.Struct, kw_only=True):
-    """Data that may name nothing."""
-
-    person: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class _AboutAModel(msgspec.Struct, kw_only=True):
-    """Data that always names a model."""
-
-    model: str
-
-
-def test_a_type_whose_events_may_have_no_key_is_no_type() -> None:
-    """It would be admitted, and stop the worker: the catalogue refuses it when it is made."""
-    with pytest.raises(TypeWithoutKey, match=r"loopline\.odd\.v1"):
-        Catalog({**CURRENT, "odd.v1": _Loose})
-    assert "loopline.odd.v1" in Catalog({"odd.v1": _AboutAModel}).types

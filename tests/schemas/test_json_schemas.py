@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from schemas import events, rules
-from schemas.catalog import CURRENT, PREFIX
+from schemas.catalog import CURRENT
 from schemas.json_schemas import RULE_SCHEMAS, event_schema, names
+from schemas.kinds import PREFIX
 from schemas.meanings import unused
 from tests.schemas.valid import EVENT
 

@@ -13,7 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from schemas.catalog import CURRENT, PREFIX
+from schemas.catalog import CURRENT
+from schemas.kinds import PREFIX
 from schemas.openapi import AT_THE_DOOR, document
 from schemas.problems import COLLECTOR_CODES, WORKER_CODES
 

@@ -6,6 +6,7 @@ What was sent as version 1 is admitted, kept as it was, and read as version 2.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +15,11 @@ import pytest
 from msgspec import UNSET, UnsetType
 
 from schemas.canonical import ContentHash
-from schemas.catalog import CATALOG, CURRENT, PREFIX, Catalog, UnreadableTypes
+from schemas.catalog import CATALOG, Catalog
 from schemas.events import Targeted
 from schemas.fields import Probability
 from schemas.identity import partition_key
+from schemas.kinds import KINDS, PREFIX, THUMB, UnreadableTypes
 from streams.admission import admit, admit_batch
 from streams.log.block import read_block, write_block
 
@@ -48,10 +50,7 @@ def upcast_v0_v1(data: dict[str, Any]) -> dict[str, Any]:
 
 
 NEWER = Catalog(
-    {
-        **{name: data for name, data in CURRENT.items() if name != "feedback.thumb.v1"},
-        "feedback.thumb.v2": ThumbV2,
-    },
+    {**KINDS, THUMB.name: replace(THUMB, version=2, data=ThumbV2, word="vote")},
     {"feedback.thumb.v1": upcast_v1_v2, "feedback.thumb.v0": upcast_v0_v1},
 )
 

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from schemas.catalog import CURRENT, PREFIX
+from schemas.catalog import CURRENT
+from schemas.kinds import PREFIX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

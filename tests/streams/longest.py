@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.catalog import CURRENT, PREFIX
+from schemas.catalog import CURRENT
+from schemas.kinds import PREFIX
 from tests.streams.drawn import START
 
 

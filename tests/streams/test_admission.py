@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.catalog import CURRENT, Catalog
+from schemas.catalog import Catalog
+from schemas.events import Data
+from schemas.kinds import KINDS, MODEL, Kind
 from streams.admission import admit, admit_batch, take_long, takes_long
 from tests.streams.sent import WRITTEN_AS_FLOATS, code, event, item, judged, made, spelt, thumb
 
@@ -281,7 +283,7 @@ def test_a_problem_says_what_to_do() -> None:
     assert "$.data.score" in problem.detail
 
 
-class Loose(msgspec.Struct, kw_only=True):
+class Loose(Data, kw_only=True):
     """Data that may name nothing: its model may be null."""
 
     model: str | None
@@ -290,7 +292,7 @@ class Loose(msgspec.Struct, kw_only=True):
 
 def test_what_cannot_be_keyed_is_refused_at_the_door() -> None:
     """Before it is written down, alone and in a batch, however many partitions there are."""
-    catalog = Catalog({**CURRENT, "odd.v1": Loose})
+    catalog = Catalog({**KINDS, "odd": Kind("odd", Loose, MODEL, "never")})
     odd = item(event(id="e", type="loopline.odd.v1", data={"model": None, "person": "ann"}))
     for verdict in (admit(odd, catalog), *admit_batch(b"[" + odd + b"," + odd + b"]", [odd, odd], catalog)):
         assert verdict.problem is not None

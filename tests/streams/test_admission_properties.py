@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from schemas.catalog import CATALOG, CURRENT, PREFIX
+from schemas.catalog import CATALOG, CURRENT
 from schemas.json_schemas import event_schema
+from schemas.kinds import PREFIX
 from streams import admission
 from streams.admission import Verdict, admit, admit_batch
 from tests.schemas.valid import EVENT, JSON, TEXT, event_of, written

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from schemas.catalog import CURRENT, Catalog
+from schemas.catalog import Catalog
 from schemas.identity import partition_of, prediction_key
+from schemas.kinds import KINDS, THUMB
 from streams.appender import Appender
 from streams.collector import MAX_BODY_BYTES, Collector, form_of
 from streams.log.block import read_block
@@ -121,10 +123,7 @@ def test_an_older_version_lies_in_the_log_under_its_own_type() -> None:
     def lift(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "value": "up" if data["value"] > 0 else "down"}
 
-    current = {name: data for name, data in CURRENT.items() if name != "feedback.thumb.v1"}
-    catalog = Catalog(
-        {**current, "feedback.thumb.v2": CURRENT["feedback.thumb.v1"]}, {"feedback.thumb.v1": lift}
-    )
+    catalog = Catalog({**KINDS, THUMB.name: replace(THUMB, version=2)}, {"feedback.thumb.v1": lift})
     log = MemoryLog()
     appender = Appender(log)
     app = Collector(appender, 1, catalog=catalog)

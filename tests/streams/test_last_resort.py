@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import msgspec
 import pytest
 import structlog
 
-from schemas.catalog import CURRENT, Catalog, UnreadableTypes
+from schemas.catalog import Catalog
+from schemas.kinds import KINDS, THUMB, UnreadableTypes
 from streams.log.block import UnreadableBlock, write_block
 from streams.log.memory import MemoryLog
 from streams.projection import BlockRefused, advance
@@ -226,9 +228,7 @@ def test_an_upcaster_that_fails_on_one_event_sets_that_one_aside(make_store: Mak
     def upcast(data: dict[str, Any]) -> dict[str, Any]:
         return {"prediction_id": "p", "value": data["thumb"]}
 
-    current = {**CURRENT, "feedback.thumb.v2": CURRENT["feedback.thumb.v1"]}
-    del current["feedback.thumb.v1"]
-    catalog = Catalog(current, {"feedback.thumb.v1": upcast})
+    catalog = Catalog({**KINDS, THUMB.name: replace(THUMB, version=2)}, {"feedback.thumb.v1": upcast})
     log = _log_with(_thumb(id="a", data={"thumb": "up"}), _thumb(id="b", data={}))
     store = make_store(log)
     while advance(log, store, catalog=catalog):

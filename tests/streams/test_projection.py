@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.catalog import CATALOG, UnreadableTypes
+from schemas.catalog import CATALOG
+from schemas.kinds import UnreadableTypes
 from streams.engines.embedded import Worker
 from streams.log.block import DeadLetter, UnreadableBlock, write_block, write_dead_letters
 from streams.log.memory import MemoryLog

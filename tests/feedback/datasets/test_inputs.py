@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from feedback.datasets.inputs import Inputs
 from schemas.canonical import canonical
-from schemas.catalog import CATALOG, CURRENT, Catalog, UnreadableTypes
+from schemas.catalog import CATALOG, Catalog
+from schemas.kinds import KINDS, PREDICTION_MADE, UnreadableTypes
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 
@@ -108,9 +110,10 @@ def test_an_old_version_is_lifted() -> None:
             "input": data["asked_for"],
         }
 
-    current = {name: kind for name, kind in CURRENT.items() if name != "prediction.made.v1"}
-    current["prediction.made.v2"] = CURRENT["prediction.made.v1"]
-    catalog = Catalog(current, {"prediction.made.v1": upcast_v1_v2})
+    catalog = Catalog(
+        {**KINDS, PREDICTION_MADE.name: replace(PREDICTION_MADE, version=2)},
+        {"prediction.made.v1": upcast_v1_v2},
+    )
     log = MemoryLog(1)
     log.append([(0, write_block([MADE], [(1, 1)], [item("form 1", field="asked_for")]))])
     assert texts(log, [(0, 0, 0)], catalog)[0] == [b'"form 1"']
