@@ -9,7 +9,7 @@ STAMP   := $(VENV)/.ready
 ROOMS   := schemas models streams feedback
 CLIENT  := clients/python/loopline
 # Folders that not every checkout has yet are checked as soon as they are there.
-TYPED   := loopline_platform.py $(ROOMS) $(CLIENT) $(wildcard benchmarks)
+TYPED   := loopline_platform.py $(ROOMS) $(CLIENT) $(wildcard benchmarks tests)
 
 # Much of a test run is waiting, for processes that die and brokers that come back: more tests at once than cores.
 JOBS         ?= 4

@@ -47,6 +47,7 @@ def unhashed(lock: str) -> list[str]:
     lines = [line for line in lock.splitlines() if line.strip() and not line.startswith("#")]
     found = []
     for line, behind in zip(lines, [*lines[1:], ""], strict=True):
+        good: object
         if line.startswith(" "):
             good = _HASH.fullmatch(line.strip()) and line.endswith("\\") == behind.startswith(" ")
         else:

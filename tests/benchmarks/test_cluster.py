@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
@@ -33,7 +34,7 @@ _ROWS = {
 }
 
 
-def test_every_side_reads_the_same_events():
+def test_every_side_reads_the_same_events() -> None:
     """Singles, full blocks and blocks of several partitions hold the same bytes, each once."""
     items = Workload().events(1_000)
     assert [value for _, _, value in singles(items)] == items
@@ -45,7 +46,7 @@ def test_every_side_reads_the_same_events():
         assert all(partition_of(prediction_key(about(item)), 4) == partition for item in raw_items(record))
 
 
-def test_blocks_have_the_size_that_is_asked_for():
+def test_blocks_have_the_size_that_is_asked_for() -> None:
     """Blocks of a hundred, the last ones shorter; blocks of one; and the declarations of all models."""
     items = Workload().events(250)
     assert [len(raw_items(record)) for _, _, record in blocks(items)] == [100, 100, 50]
@@ -59,14 +60,14 @@ def _sample(at: float, lag: int, **used: float) -> Sample:
     return Sample(at, 100 + lag, 100, used)
 
 
-def test_a_flat_lag_has_no_slope_and_a_growing_one_has_its_own():
+def test_a_flat_lag_has_no_slope_and_a_growing_one_has_its_own() -> None:
     """Three blocks more each second are three blocks a second; noise around a level is about none."""
     assert slope([_sample(float(at), 3 * at) for at in range(10)]) == pytest.approx(3.0)
     assert slope([_sample(float(at), 5 + at % 2) for at in range(101)]) == pytest.approx(0.0, abs=0.01)
     assert slope([_sample(0.0, 5)]) == 0.0
 
 
-def test_cores_are_shared_out_and_the_rest_is_everything_else():
+def test_cores_are_shared_out_and_the_rest_is_everything_else() -> None:
     """What the whole machine used, less what the named ones used, is the load generator's and others'."""
     first = _sample(0.0, 0, workers=1.0, broker=1.0, **{OTHERS: 10.0})
     used = cores(first, _sample(2.0, 0, workers=3.0, broker=1.5, **{OTHERS: 13.9}))
@@ -75,7 +76,7 @@ def test_cores_are_shared_out_and_the_rest_is_everything_else():
     assert bottleneck(used, 4).startswith("1.95 of 4 cores are used; the busiest: workers")
 
 
-def test_cpu_of_a_tree_counts_children_that_have_ended():
+def test_cpu_of_a_tree_counts_children_that_have_ended() -> None:
     """A server's process that ended between two looks is not forgotten."""
     # As much CPU as the test waits for and more, however quick the machine is.
     spin = "import time\nwhile time.process_time() < 0.3: pass"
@@ -91,7 +92,7 @@ def test_cpu_of_a_tree_counts_children_that_have_ended():
     assert cpu_of_machine() > machine
 
 
-def test_growth_is_looked_at_on_a_logarithmic_scale():
+def test_growth_is_looked_at_on_a_logarithmic_scale() -> None:
     """Checkpoints are 1, 2 and 5 times the powers of ten, and the end that was asked for."""
     assert checkpoints(100_000) == [10_000, 20_000, 50_000, 100_000]
     assert checkpoints(10_000) == [10_000]
@@ -105,13 +106,13 @@ def _points() -> list[Point]:
     ]
 
 
-def test_the_fit_finds_what_grows():
+def test_the_fit_finds_what_grows() -> None:
     """A cost that grows by two microseconds a power of ten is seen to; a level one is level."""
     assert fitted(_points(), "PostgreSQL")[1] == pytest.approx(2.0, rel=0.2)
     assert fitted(_points(), "workers") == pytest.approx((18.0, 0.0))
 
 
-def test_the_figure_is_svg_that_tells_measured_from_extended():
+def test_the_figure_is_svg_that_tells_measured_from_extended() -> None:
     """Each cost is a solid line as far as it was measured, a dashed one beyond, with its name at the end."""
     points = _points()
     fits = {name: fitted(points, name) for name in points[0].us}
@@ -129,7 +130,7 @@ def test_the_figure_is_svg_that_tells_measured_from_extended():
 @pytest.mark.peer
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("group", list(_ROWS))
-def test_a_quick_run_measures_the_distributed_rows(group, tmp_path):
+def test_a_quick_run_measures_the_distributed_rows(group: str, tmp_path: Path) -> None:
     """Each row has a number and leaves nothing behind; which verdict it gets is not judged here."""
     # A run starts servers of its own.
     for needed, missing in ((prepared, KafkaMissing), (binaries, PostgresMissing)):

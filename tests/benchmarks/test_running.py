@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,7 +43,7 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.peer
 @pytest.mark.timeout(300)
-def test_a_quick_run_measures_every_row(tmp_path):
+def test_a_quick_run_measures_every_row(tmp_path: Path) -> None:
     """Every promise of the table has a row with a number and a verdict; which one is not judged here."""
     # The distributed rows need a broker: `test_cluster` runs them.
     groups = [name for name in GROUPS if not name.startswith("cluster-")]
@@ -56,7 +57,7 @@ def test_a_quick_run_measures_every_row(tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_one_row_is_printed_as_a_table(tmp_path):
+def test_one_row_is_printed_as_a_table(tmp_path: Path) -> None:
     """`--only` measures that row alone, and says where and on how much."""
     done = _run("--quick", "--only", "help", "--dir", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -66,7 +67,7 @@ def test_one_row_is_printed_as_a_table(tmp_path):
     assert "append" not in done.stdout
 
 
-def test_what_is_not_there_is_a_usage_error():
+def test_what_is_not_there_is_a_usage_error() -> None:
     """A row or trial that does not exist is named, with those that do."""
     assert _run("--only", "speed").returncode == 2
     done = _run("trial", "speed")
@@ -74,7 +75,7 @@ def test_what_is_not_there_is_a_usage_error():
     assert "sgd_confirm" in done.stderr
 
 
-def test_without_data_a_trial_says_so():
+def test_without_data_a_trial_says_so() -> None:
     """Trials need data that the project does not ship; without it they say which."""
     done = _run("trial", "sgd_confirm")
     assert done.returncode == 0
@@ -82,7 +83,7 @@ def test_without_data_a_trial_says_so():
 
 
 @pytest.mark.timeout(300)
-def test_a_trial_compares_the_views_with_the_data(tmp_path):
+def test_a_trial_compares_the_views_with_the_data(tmp_path: Path) -> None:
     """Confirmations and corrections go through the real server, and come out as the data says."""
     folder = tmp_path / "sgd_confirm"
     folder.mkdir()
@@ -100,6 +101,6 @@ def test_a_trial_compares_the_views_with_the_data(tmp_path):
     assert "identical" in done.stdout
 
 
-def test_groups_are_rows():
+def test_groups_are_rows() -> None:
     """Every name that `--only` takes is a row of the table; `test_cluster` has the others."""
     assert {name for name in GROUPS if not name.startswith("cluster-")} <= _ROWS

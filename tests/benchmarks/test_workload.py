@@ -16,20 +16,20 @@ from streams.store.memory import MemoryStore
 from streams.store.tables import DEAD_LETTERS, FACTS, LABELS, PREDICTIONS
 
 
-def test_two_workloads_of_one_seed_give_the_same_bytes():
+def test_two_workloads_of_one_seed_give_the_same_bytes() -> None:
     """Every run measures the same events; another seed gives others."""
     assert bodies(3) == bodies(3)
     assert bodies(1, seed=1) != bodies(1, seed=2)
 
 
-def test_every_event_is_admitted_and_of_the_size_that_is_promised():
+def test_every_event_is_admitted_and_of_the_size_that_is_promised() -> None:
     """The bodies hold what a product would send: nothing is refused, and an event has about 350 bytes."""
     for body in bodies(5):
         assert all(verdict.problem is None for verdict in admit_batch(body, split_array(body)))
         assert 300 * BATCH < len(body) < 400 * BATCH
 
 
-def test_the_mix_is_kept_in_every_hundred_events():
+def test_the_mix_is_kept_in_every_hundred_events() -> None:
     """Each hundred events have the stated number of every kind, so that rounds can be compared."""
     workload = Workload()
     workload.events(BATCH)
@@ -38,7 +38,7 @@ def test_the_mix_is_kept_in_every_hundred_events():
         assert kinds == MIX
 
 
-def test_the_plain_fold_counts_what_the_worker_counts():
+def test_the_plain_fold_counts_what_the_worker_counts() -> None:
     """The floor that the worker is measured against does a real join: the same predictions and feedback."""
     log, records = prepared(3_000)
     folded = fold(records)
@@ -52,7 +52,7 @@ def test_the_plain_fold_counts_what_the_worker_counts():
         assert snapshot.count(DEAD_LETTERS) == 0
 
 
-def test_labelled_events_give_as_many_labels():
+def test_labelled_events_give_as_many_labels() -> None:
     """What the release is measured on: each prediction has a label, one in ten two votes."""
     log, _ = prepared(0)
     items = list(labelled("digit-reader", 50))
@@ -72,7 +72,7 @@ def _records(items: list[bytes]) -> list[bytes]:
     return [write_block(_TYPES, [(1, len(items))], items)]
 
 
-def test_records_are_blocks_of_a_hundred():
+def test_records_are_blocks_of_a_hundred() -> None:
     """Blocks are as the appender packs them from batches of a hundred."""
     sizes = [len(msgspec.json.decode(read_block(record)[1])) for _, record in Workload().records(250)]
     assert sizes == [100, 100, 50]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tests.crash.load import BATCH, Load
@@ -14,13 +15,17 @@ def reading(loopline: Deployment) -> Member:
     return next(each for each in loopline.collectors if each.running)
 
 
+def _found(collector: Member, path: str) -> bool:
+    return collector.get(path)[0] == 200
+
+
 def check_promise(loopline: Deployment, load: Load) -> None:
     """Every acknowledged event is in the views once, every refusal is kept, a rebuild is identical."""
     assert len(load.acknowledged) == len(set(load.acknowledged)) == load.sent
     expected = {"prediction.made": load.sent // 2, "feedback.thumb": load.sent // 2}
     collector = reading(loopline)
     for position in load.positions[-3:]:
-        until(lambda at=position: collector.get(f"/v1/waiting?after={at}")[0] == 200, "the views to follow")
+        until(partial(_found, collector, f"/v1/waiting?after={position}"), "the views to follow")
     # A position covers what its collector acknowledged; the other's is covered by its own.
     until(lambda: sum(counts(loopline).values()) >= load.sent, "all views to follow")
     assert counts(loopline) == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.broker.conftest import ROUNDS
@@ -35,7 +37,7 @@ def test_collectors_die_in_turn_under_load(loopline: Deployment) -> None:
     load = Load(loopline.address, senders=3, batches=30 * ROUNDS, make=crossing)
     load.start()
     for number in range(ROUNDS):
-        until(lambda due=load.sent * number / ROUNDS: load.done() >= due, "the load to go on")
+        until(partial(load.reached, load.sent * number / ROUNDS), "the load to go on")
         victim = (first, second)[number % 2]
         victim.kill()
         victim.start().ready()

@@ -251,7 +251,7 @@ def test_a_new_epoch_changes_the_number_of_partitions_under_load(
         assert made.returncode == 0, made.stderr
         # A collector that meets the seal ends, and whoever watches over it starts it again.
         for collector in collectors:
-            until(lambda each=collector: not each.running, "the collector to meet the seal")
+            until(collector.ended, "the collector to meet the seal")
             collector.start()
         until(collectors[0].healthy, "the collector to answer")
         _say_labels(collectors[0], range(30, 45))

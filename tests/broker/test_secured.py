@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaProducer
@@ -51,7 +52,7 @@ def test_a_secured_kafka_with_exactly_the_documented_rights(
     names = {user: f"{user}-{prefix}" for user in USERS}
     users = {user: user_of(kafka, name) for user, name in names.items()}
     grant(kafka, documented_rights(PAGE.read_text()), {**names, "loopline": prefix})
-    login = {user: settings_of(security, tmp_path) for user, security in users.items()}
+    login: dict[str, Any] = {user: settings_of(security, tmp_path) for user, security in users.items()}
     address = Address.parse(f"kafka://{kafka.logins}/{prefix}")
     with Deployment(str(address), postgres_url, **login["loopline-admin"]) as loopline:
         collector = login["loopline-collector"]

@@ -184,7 +184,9 @@ def agree(call: str, said: Mapping[str, Any]) -> None:
 def test_the_verdicts_agree_on_every_field_that_is_odd(call: str) -> None:
     """Each field of each call, given each odd value, alone and with everything else said."""
     _, said = CALLS[call]
-    required = {name: said[name] for name in ("prediction_id", "model", "model_version") if name in said}
+    required: dict[str, Any] = {
+        name: said[name] for name in ("prediction_id", "model", "model_version") if name in said
+    }
     for name in [*said, "env", "id"]:
         for value in ODD:
             agree(call, {**said, name: value})

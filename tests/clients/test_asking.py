@@ -48,7 +48,7 @@ def test_a_server_that_is_away_gives_none_or_raises_where_asked(make: Make) -> N
 
 def test_a_slow_server_costs_no_more_than_the_timeout(server: FakeServer, make: Make) -> None:
     """The question is bounded in time."""
-    server.before_page = lambda: server.released.wait(10) and None
+    server.before_page = lambda: server.released.wait(10)
     client = make()
     began = time.monotonic()
     assert ask(client, timeout=0.2) is None

@@ -68,7 +68,7 @@ def test_other_rows_have_another_hash(first: list[dict[str, Any]], second: list[
 
 def test_text_does_not_run_from_one_value_into_the_next() -> None:
     """["ab", "c"], ["a", "bc"], ["abc", ""] and ["abc", null] are four contents."""
-    values = [["ab", "c"], ["a", "bc"], ["abc", ""], ["abc", None]]
+    values: list[list[str | None]] = [["ab", "c"], ["a", "bc"], ["abc", ""], ["abc", None]]
     tables = [split([{"text": text} for text in pair]) for pair in values]
     assert len({hashed(table) for table in tables}) == 4
 
@@ -88,7 +88,7 @@ def test_lineage_is_not_content() -> None:
 
 def test_the_hash_is_what_it_always_was() -> None:
     """A fixed release keeps its hash for ever: every manifest written so far relies on it."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"text": "smyth", "whole": 7, "number": 0.5, "at": datetime(2026, 11, 20, 9, 12, tzinfo=UTC)},
         {"text": None, "whole": None, "number": None, "at": None},
     ]

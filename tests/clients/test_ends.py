@@ -16,6 +16,7 @@ import pytest
 
 from loopline import Client, lifetime
 from loopline import spool as spools
+from loopline.segments import fdatasync
 from tests.clients.conftest import Make
 from tests.clients.test_spooling import until
 from tests.services import fake_server as moves
@@ -81,7 +82,7 @@ def test_a_call_that_syncs_returns_when_the_disk_has_its_event(
 ) -> None:
     """A file, and the name of a new one, is synced between write and return; `soon` waits for neither."""
     told: list[str] = []
-    sync, write = spools.fdatasync, os.pwrite
+    sync, write = fdatasync, os.pwrite
 
     def note(descriptor: int) -> None:
         told.append("synced")
@@ -125,7 +126,8 @@ def test_a_signal_handler_may_speak_in_the_middle_of_a_call(
     """A handler that interrupts a write to the spool neither hangs nor tears it: both events arrive."""
     client = make(spool=tmp_path / "spool")
     before = client.thumb("p-0", "up")
-    write, inner = os.pwrite, []
+    write = os.pwrite
+    inner: list[str] = []
 
     def interrupted(descriptor: int, content: bytes, offset: int) -> int:
         if b"p-outer" in content and not inner:
@@ -250,7 +252,7 @@ def test_celery_s_end_of_a_worker_is_heard_where_celery_is_loaded(
     client = Client(server.url, "/test", linger=5.0)
     sent = [client.thumb(f"p-{number}", "up") for number in range(3)]
     (receiver,) = signals.worker_process_shutdown.receivers.values()
-    receiver(sender=None, pid=1, exitcode=0, signal="x")  # type: ignore[operator]  # a dict of whatever was connected
+    receiver(sender=None, pid=1, exitcode=0, signal="x")
     assert set(server.accepted) == set(sent)
     client.close()
 

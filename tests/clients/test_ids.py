@@ -8,7 +8,6 @@ import uuid
 
 import pytest
 
-from loopline import ids
 from loopline.ids import MonotonicIds
 
 
@@ -34,7 +33,7 @@ def test_ids_rise_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> 
     """A clock set back an hour does not turn the order around."""
     mint = MonotonicIds()
     moments = iter([10**18, 10**18 - 3_600 * 10**9, 10**18 - 10**9])
-    monkeypatch.setattr(ids.time, "time_ns", lambda: next(moments))
+    monkeypatch.setattr(time, "time_ns", lambda: next(moments))
     minted = [mint() for _ in range(3)]
     assert minted == sorted(set(minted))
 
@@ -42,7 +41,7 @@ def test_ids_rise_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_tail_that_is_used_up_moves_on_to_the_next_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
     """With no room left under the random bits, ids still rise."""
     mint = MonotonicIds()
-    monkeypatch.setattr(ids.time, "time_ns", lambda: 10**18)
+    monkeypatch.setattr(time, "time_ns", lambda: 10**18)
     first = mint()
     mint._last = (10**12, (1 << 74) - 1)
     second, third = mint(), mint()

@@ -180,8 +180,13 @@ def test_a_disk_that_never_syncs_costs_no_more_each_time(
     spool = Spool(tmp_path / "spool")
     opened: list[int] = []
     dup = os.dup
+
+    def note(descriptor: int) -> int:
+        opened.append(descriptor)
+        return dup(descriptor)
+
     monkeypatch.setattr(spools, "fdatasync", fail)
-    monkeypatch.setattr(os, "dup", lambda descriptor: opened.append(descriptor) or dup(descriptor))
+    monkeypatch.setattr(os, "dup", note)
     for event in EVENTS:
         spool.put(event)
         assert not spool.sync()

@@ -36,7 +36,7 @@ CANNOT_WORK: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("name, value", CANNOT_WORK, ids=repr)
 def test_a_setting_that_can_never_work_is_told_when_the_client_is_made(name: str, value: object) -> None:
     """One kind of error, at the start, where a raised error hurts nobody; it names the setting."""
-    settings = {"url": URL, "source": "/test", name: value}
+    settings: dict[str, Any] = {"url": URL, "source": "/test", name: value}
     with pytest.raises(LooplineError, match=rf"\b{name}\b") as raised:
         Client(**settings)
     assert isinstance(raised.value, InvalidSetting)

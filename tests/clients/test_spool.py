@@ -254,7 +254,12 @@ def test_a_closed_spool_is_synced_and_free(folder: Path, monkeypatch: pytest.Mon
     """close() asks the disk to keep what was written and lets others adopt it."""
     synced: list[int] = []
     sync = os.fsync
-    monkeypatch.setattr(spools, "fdatasync", lambda descriptor: (synced.append(descriptor), sync(descriptor)))
+
+    def note(descriptor: int) -> None:
+        synced.append(descriptor)
+        sync(descriptor)
+
+    monkeypatch.setattr(spools, "fdatasync", note)
     first = Spool(folder)
     first.append(EVENTS[:10])
     first.close()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.services.fake_server import FakeServer
 
 
 @contextlib.contextmanager
-def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+def listening(serve: Callable[[socket.socket], object]) -> Iterator[int]:
     """A port on which each connection is served by a function, in a thread of its own."""
     threads = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -107,9 +108,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     known: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 
-    def look_up(host: str, port: int, *args: object, **kwargs: object) -> object:
+    def look_up(host: str, port: int, *args: Any, **kwargs: Any) -> object:
         if host not in known:
-            return real(host, port, *args, **kwargs)  # type: ignore[call-overload]
+            return real(host, port, *args, **kwargs)
         return [each for address in known[host] for each in real(address, port, type=socket.SOCK_STREAM)]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
@@ -125,7 +126,7 @@ def get(url: str, path: str = "/ping", within: float | None = 5.0, **settings: o
         transport.close()
 
 
-def took(seconds: float, url: str, **settings: object) -> str:
+def took(seconds: float, url: str, **settings: Any) -> str:
     """What is said when nobody answers; it must have taken about so long and no longer."""
     began = time.monotonic()
     with pytest.raises(Unreachable) as raised:
@@ -221,7 +222,7 @@ def test_a_server_that_drips_costs_no_more_than_the_time(url: str) -> None:
 def test_a_proxy_that_says_nothing_costs_no_more_than_the_time(url: str) -> None:
     """The deadline holds through a proxy too, whatever it is asked for."""
     done = threading.Event()
-    with listening(lambda connection: done.wait(10) and None) as port:
+    with listening(lambda connection: done.wait(10)) as port:
         took(0.3, url, proxy=f"http://127.0.0.1:{port}")
         done.set()
 
@@ -311,7 +312,7 @@ def test_certificates_to_trust_are_named_as_usual(
     tls_port: int, certificate: tuple[Path, Path], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By setting, or by the variables of OpenSSL, requests and curl; the connection is kept."""
-    settings = {}
+    settings: dict[str, Any] = {}
     if how == "ca_bundle":
         settings["ca_bundle"] = certificate[0]
     else:
@@ -411,9 +412,13 @@ def test_a_request_that_another_thread_gives_up_ends_at_once() -> None:
         asked.set()
         done.wait(10)
 
+    def give_up() -> None:
+        assert asked.wait(5)
+        transport.abort()
+
     with listening(serve) as port:
         transport = Transport(f"http://127.0.0.1:{port}", 10.0)
-        threading.Thread(target=lambda: asked.wait(5) and transport.abort()).start()
+        threading.Thread(target=give_up).start()
         began = time.monotonic()
         for _ in range(2):
             with pytest.raises(Unreachable):

@@ -254,7 +254,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "NaT in an array": (np.array(["2026-01-01", "NaT"], "datetime64[ns]"), "[1]", "missing"),
     "NA in a Series": (pd.Series([1, None], dtype="Int64"), "[1]", "missing"),
     "a masked number": (np.ma.masked, "", "missing"),
-    "an array with a gap": (np.ma.array([1, 2], mask=[0, 1]), "", "missing"),
+    "an array with a gap": (np.ma.array([1, 2], mask=[False, True]), "", "missing"),
     "an Arrow null": (pa.scalar(None, pa.int64()), "", "missing"),
     "bytes": ([b"ab"], "[0]", "bytes"),
     "a bytearray": (bytearray(b"ab"), "", "bytes"),

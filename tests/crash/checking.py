@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Server:
         self.stop()
         words = ("--port", self.port, "--partitions", self.partitions)
         self._started = time.time()
-        self.running = Running(self.home, *words, **variables)
+        self.running = Running(self.home, *words, cwd=None, **variables)
         return self.running.ready()
 
     def address(self) -> tuple[str, int]:
@@ -80,14 +81,17 @@ def serving(home: Path, **variables: str) -> Iterator[Server]:
         server.stop()
 
 
+def _found(running: Running, path: str) -> bool:
+    return running.get(path)[0] == 200
+
+
 def check_promise(server: Server, load: Load) -> None:
     """Every acknowledged event is in the views once, every refusal is kept, a rebuild is identical."""
     assert server.running is not None
     assert len(load.acknowledged) == len(set(load.acknowledged)) == load.sent
     for position in load.positions[-3:]:
-        until(
-            lambda at=position: server.running.get(f"/v1/waiting?after={at}")[0] == 200, "the views to follow"
-        )
+        path = f"/v1/waiting?after={position}"
+        until(partial(_found, server.running, path), "the views to follow")
     assert counts(server) == {"prediction.made": load.sent // 2, "feedback.thumb": load.sent // 2}
     assert server.running.get("/v1/waiting")[1]["items"] == []
     # A refused item whose answer was lost was sent again, and is a dead letter each time.

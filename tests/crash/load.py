@@ -99,6 +99,10 @@ class Load:
         with self._guard:
             return len(self.acknowledged)
 
+    def reached(self, number: float) -> bool:
+        """Whether so many events were acknowledged."""
+        return self.done() >= number
+
     def _run(self, sender: int) -> None:
         for number in range(self._batches):
             events = self._make(sender, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -92,13 +93,12 @@ def test_a_collector_that_dies_on_a_full_disk_is_started_again(small_disk: Path)
     assert status == 0, err
 
 
+_numbers = itertools.count(1)
+
+
 def _refused(server: Server) -> tuple[int, str | None] | None:
-    _refused.number += 1
-    status, pause = _post(server, _refused.number)
+    status, pause = _post(server, next(_numbers))
     return (status, pause) if status != 200 else None
-
-
-_refused.number = 0
 
 
 def _bad(server: Server) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -31,7 +32,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path: Path) -> None
         load.start()
         for number in range(ROUNDS):
             due = int(load.sent * (number + random.random() * 0.8) / ROUNDS)
-            until(lambda due=due: load.done() >= due, f"{due} acknowledged events")
+            until(partial(load.reached, due), f"{due} acknowledged events")
             _kill(server, random.choice(["collector", "worker", "both"]))
         load.wait()
         check_promise(server, load)

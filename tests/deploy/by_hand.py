@@ -20,6 +20,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -152,7 +153,7 @@ class Composed:
                 )
             self.image[name] = self._built
         for name in self._running.keys() & set(names):
-            until(lambda name=name: self._healthy(name), f"a healthy {name}")
+            until(partial(self._healthy, name), f"a healthy {name}")
             if name.startswith("collector"):
                 self.rotation.append(name)
 

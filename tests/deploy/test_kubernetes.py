@@ -52,7 +52,8 @@ def test_a_manifest_keeps_to_the_api(key: tuple[str, str]) -> None:
 
 def test_the_schemas_find_mistakes() -> None:
     """A misspelt field and a port that is none do not pass: the check is one."""
-    for change in ({"readynessProbe": {}}, {"ports": [{"containerPort": "many"}]}):
+    changes: list[dict[str, Any]] = [{"readynessProbe": {}}, {"ports": [{"containerPort": "many"}]}]
+    for change in changes:
         wrong = copy.deepcopy(SERVERS[0])
         container(wrong).update(change)
         with pytest.raises(kubernetes_validate.ValidationError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -275,7 +276,8 @@ def test_readers_that_all_hang_refuse_at_once() -> None:
 
 def test_readers_bound_who_waits() -> None:
     """More calls than may wait are refused, and what was given up is not run later."""
-    over, ran = threading.Event(), []
+    over = threading.Event()
+    ran: list[str] = []
     readers = Readers(1, "bound", patience_s=60, waiting=2)
     first = readers.submit(over.wait)
     until(first.running, "the first call to run")
@@ -306,7 +308,7 @@ def test_a_sealed_collector_waits_for_the_next_epoch_whatever_is_refused_meanwhi
 
     told: list[int] = []
     monkeypatch.setattr(collecting, "_LOOK_S", 0.01)
-    monkeypatch.setattr(collecting.os, "kill", lambda _, number: told.append(number))
+    monkeypatch.setattr(os, "kill", lambda _, number: told.append(number))
     collector = Collecting.__new__(Collecting)
     collector._identity = cast(Any, Sealed.identity)
     collector._log = cast(Any, Sealed())

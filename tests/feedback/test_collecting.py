@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -104,6 +105,10 @@ def test_views_of_another_log_are_not_taken_for_this_ones(deployment: Deployment
     until(lambda: collector.get("/v1/predictions/p-2")[0] == 200, "the views of this log")
 
 
+def _found(collector: Member, path: str) -> bool:
+    return collector.get(path)[0] == 200
+
+
 def test_without_brokers_nothing_is_taken(deployment: Deployment, kafka: Cluster) -> None:
     """503 with Retry-After, not ready, reads as of then; it passes, and the retry counts once."""
     (collector,) = deployment.collect()
@@ -151,7 +156,7 @@ def test_a_collector_ends_with_a_status_of_its_own_at_a_new_epoch(deployment: De
     assert post(collector, prediction(2))[0] == 200
     for prediction_id in ("p-1", "p-2"):
         path = f"/v1/predictions/{prediction_id}"
-        until(lambda path=path: collector.get(path)[0] == 200, "the views to follow")  # type: ignore[misc]
+        until(partial(_found, collector, path), "the views to follow")
     assert deployment.command("verify").returncode == 0
 
 

@@ -58,7 +58,8 @@ class Served:
 
     def counted(self, code: str) -> float:
         """How many requests were refused for this."""
-        return self.loop.metrics.requests_refused.labels(code)._value.get()
+        registry = self.loop.metrics.registry
+        return registry.get_sample_value("loopline_requests_refused_total", {"code": code}) or 0.0
 
     def ask(self, *sent: bytes) -> list[tuple[int, dict[str, str], bytes]]:
         """The answers to what is sent, until the server closes or is silent."""

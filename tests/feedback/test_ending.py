@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.checking import free_port
 from tests.feedback.running import COMMAND, until
+from tests.services.ports import free_port
 
 PROGRAM = """
 import os, signal, sys, time

@@ -102,8 +102,9 @@ def test_a_child_that_says_nothing_is_silent_unless_it_computes(child: subproces
         sign(theirs)
         assert signs.silent_s(100) == 0
         # It has come to where it waits, and uses nothing.
-        while (used := cpu_s(child.pid)) != (time.sleep(0.3), cpu_s(child.pid))[1]:
-            pass
+        used = -1.0
+        while used != (used := cpu_s(child.pid)):
+            time.sleep(0.3)
         signs.heard()
         clock.now += 9
         assert signs.silent_s(5) == 9
@@ -180,7 +181,8 @@ def _answers(url: str, well: Callable[[int], bool] = lambda status: True) -> lis
 def test_a_look_that_is_under_way_at_the_end_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever ends tells the service manager that it does, and nothing after it."""
     monkeypatch.setattr(watchdog, "LOOK_S", 0.01)
-    asked, go_on, told = threading.Event(), threading.Event(), []
+    asked, go_on = threading.Event(), threading.Event()
+    told: list[bool] = []
 
     class Slow(_Server):
         def do_GET(self) -> None:

@@ -9,14 +9,15 @@ import pytest
 from feedback.wire import JoinedWrites
 
 
-class _Inner:
+class _Inner(asyncio.Transport):
     """A transport that remembers what it was asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.done: list[bytes | str] = []
 
-    def write(self, data: bytes) -> None:
-        self.done.append(data)
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.done.append(bytes(data))
 
     def close(self) -> None:
         self.done.append("closed")
@@ -31,7 +32,7 @@ def inner() -> _Inner:
     return _Inner()
 
 
-def test_what_is_written_in_one_turn_leaves_together(inner):
+def test_what_is_written_in_one_turn_leaves_together(inner: _Inner) -> None:
     """Head and body of an answer are one write; the next answer is another one."""
 
     async def answers() -> None:
@@ -47,7 +48,7 @@ def test_what_is_written_in_one_turn_leaves_together(inner):
     assert inner.done == [b"head, body", b"next"]
 
 
-def test_closing_loses_nothing(inner):
+def test_closing_loses_nothing(inner: _Inner) -> None:
     """What was written before a close goes out before it, and nothing goes out after it."""
 
     async def answers() -> None:

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from schemas import asyncapi
+from schemas import asyncapi, openapi
 from schemas.asyncapi import ATTRIBUTES, document
 from schemas.generate import HERE
 from schemas.json_schemas import names
@@ -138,7 +138,7 @@ def test_topics_and_groups_have_the_names_that_are_used() -> None:
     assert asyncapi.STRUCTURED == cloudevents.STRUCTURED
     assert asyncapi.BATCH == cloudevents.BATCH
     assert asyncapi.JSON == cloudevents.JSON
-    assert asyncapi.MAX_BATCH_ITEMS == cloudevents.MAX_BATCH_ITEMS
+    assert openapi.MAX_BATCH_ITEMS == cloudevents.MAX_BATCH_ITEMS
 
 
 @pytest.mark.parametrize("name", names())

@@ -171,7 +171,8 @@ def test_a_label_that_takes_too_many_steps_fits_nothing_and_says_why() -> None:
     for _ in range(28):
         deep = [deep]
     judge = fits(shape(json_schema=schema)).verdict
-    assert [judge(canonical(label)) for label in ([[], [[]]], [1], deep, deep)] == [
+    labels: list[Any] = [[[], [[]]], [1], deep, deep]
+    assert [judge(canonical(label)) for label in labels] == [
         Verdict.FITS,
         Verdict.OTHER,
         Verdict.TOO_COSTLY,

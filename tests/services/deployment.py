@@ -68,6 +68,10 @@ class Member:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    def ended(self) -> bool:
+        """Whether the process is not there any more."""
+        return not self.running
+
     @property
     def pid(self) -> int:
         """The process that was started; the leader of its session."""

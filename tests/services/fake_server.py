@@ -85,7 +85,7 @@ class FakeServer(ThreadingHTTPServer):
         self.times_accepted: Counter[str] = Counter()
         self.accepted: dict[str, Event] = {}
         self.pages: dict[str, tuple[int, bytes]] = {}
-        self.before_page: Callable[[], None] = lambda: None
+        self.before_page: Callable[[], object] = lambda: None
         self.released = threading.Event()
         self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)

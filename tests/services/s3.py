@@ -36,7 +36,7 @@ class S3(NamedTuple):
 
     def put(self, key: str, content: bytes) -> None:
         """Lay an object into its bucket from inside the server: a thousand requests take 12 s of CPU."""
-        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.core.models import DEFAULT_ACCOUNT_ID
         from moto.s3.models import s3_backends
 
         s3_backends[DEFAULT_ACCOUNT_ID]["aws"].put_object(BUCKET, key, content)

@@ -14,7 +14,7 @@ def event(
     kind: str = "feedback.thumb.v1", *, without: tuple[str, ...] = (), **changed: Any
 ) -> dict[str, Any]:
     """A good event of a kind; `changed` are attributes of the envelope, and `data`."""
-    data: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "feedback.thumb.v1": {"prediction_id": "p-81", "value": "up"},
         "feedback.comment.v1": {"prediction_id": "p-81", "text": "no"},
         "feedback.correction.v1": {"prediction_id": "p-81", "label": "smyth"},
@@ -24,14 +24,14 @@ def event(
         "prompt.shown.v1": {"prediction_id": "p-81", "prompt_id": "q-1"},
         "model.declared.v1": {"model": "m", "model_version": "1", "output_shape": {"labels": ["a"]}},
         "dataset.released.v1": {"model": "m", "version": 1, "content_hash": "h", "as_of": "0:1", "rows": 2},
-    }[kind]
+    }
     whole = {
         "specversion": "1.0",
         "id": "e-2",
         "source": "/shop",
         "type": f"loopline.{kind}",
         "time": TIME,
-        "data": data,
+        "data": kinds[kind],
         **changed,
     }
     return {key: value for key, value in whole.items() if key not in without}

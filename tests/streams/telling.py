@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.identity import join_key, prediction_key
+from schemas.identity import join_key, pack, prediction_key
 from schemas.instants import nanoseconds, rfc3339
-from streams.processors.once import pack
 from streams.projection import advance
 from streams.store.memory import MemoryStore
 from streams.store.tables import (

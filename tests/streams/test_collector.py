@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import Any
 
@@ -241,9 +242,9 @@ def test_reading_stops_where_a_body_is_hopeless(served: Served) -> None:
         reads += 1
         return {"type": "http.request", "body": b"x" * 100_000, "more_body": True}
 
-    sent: list[dict[str, Any]] = []
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", BATCH.encode())]}

@@ -40,12 +40,12 @@ def _folded(log: MemoryLog) -> dict[str, Any]:
     return {"views_version": VIEWS_VERSION, "views": json.loads(json.dumps(shown, default=bytes.hex))}
 
 
-def test_the_fold_of_the_golden_log_changes_only_with_the_version_of_the_views():
+def test_the_fold_of_the_golden_log_changes_only_with_the_version_of_the_views() -> None:
     """A store says which version of the views built it, and that must tell different views apart."""
     assert _folded(_golden_log()) == json.loads((_FOLDER / "views.json").read_text())
 
 
-def test_the_golden_log_fills_every_view_but_those_of_replays_and_many_votes():
+def test_the_golden_log_fills_every_view_but_those_of_replays_and_many_votes() -> None:
     """The golden log is worth comparing: hardly a view of it is empty."""
     empty = [name for name, rows in _folded(_golden_log())["views"].items() if not rows]
     assert empty == ["candidates", "replayed"]

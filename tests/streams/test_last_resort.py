@@ -114,7 +114,7 @@ class _Refusing:
     def __init__(self, store: Store, error: Exception, *, always: bool = False) -> None:
         self._store, self._error, self._always = store, error, always
         self.log, self.views_version, self.failures = store.log, store.views_version, store.failures
-        self.snapshot = store.snapshot
+        self.snapshot, self.close = store.snapshot, store.close
 
     @contextmanager
     def transaction(self, partitions: Any, *, alone: bool = False) -> Any:
@@ -126,7 +126,7 @@ class _Refusing:
                     raise self._error
                 insert(table, rows)
 
-            def never(_: Any) -> None:
+            def never(positions: Any) -> None:
                 raise self._error
 
             if self._always:

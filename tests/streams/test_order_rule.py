@@ -23,6 +23,8 @@ from tests.streams.drawn import histories, log_of, views
 from tests.streams.limits import limit_loading
 from tests.streams.whole_sets import differences
 
+History = list[tuple[bytes, int]]
+
 _dense = st.builds(dense_history, st.integers(0, 10**9), st.integers(1, 120))
 _histories = st.one_of(histories(), _dense, _dense)
 _sizes = st.lists(st.integers(1, 7), min_size=1, max_size=3)
@@ -54,7 +56,9 @@ def _fold_in_steps(
 
 @given(_histories, st.integers(1, 3), _sizes, _sizes, st.data())
 @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
-def test_views_are_the_same_for_every_interleaving_and_block_size(history, partitions, one, other, data):
+def test_views_are_the_same_for_every_interleaving_and_block_size(
+    history: History, partitions: int, one: list[int], other: list[int], data: st.DataObject
+) -> None:
     """Any interleaving of the partitions, any block size and any transaction size give the same views."""
     plain = log_of(history, partitions, one)
     expected = views(_fold(plain, MemoryStore(plain.identity)).snapshot().__enter__(), one)
@@ -75,7 +79,9 @@ def small_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("small_limits")
 @given(_histories, st.integers(1, 3), _sizes, st.data())
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
-def test_what_is_loaded_is_enough(history, partitions, sizes, data):
+def test_what_is_loaded_is_enough(
+    history: History, partitions: int, sizes: list[int], data: st.DataObject
+) -> None:
     """Loading no more than an event can change gives what the whole set gives, in any interleaving."""
     log = log_of(history, partitions, sizes)
     store = _fold_in_steps(log, MemoryStore(log.identity), data, lambda same: same)
@@ -88,7 +94,9 @@ def test_what_is_loaded_is_enough(history, partitions, sizes, data):
 @pytest.mark.slow
 @given(history=_histories, sizes=_sizes, data=st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_views_on_disk_are_the_same_across_restarts(tmp_path_factory, history, sizes, data):
+def test_views_on_disk_are_the_same_across_restarts(
+    tmp_path_factory: pytest.TempPathFactory, history: History, sizes: list[int], data: st.DataObject
+) -> None:
     """Restarts at any point change nothing, and a rebuild in memory is identical row by row."""
     folder: Path = tmp_path_factory.mktemp("store")
     log = log_of(history, 3, sizes)

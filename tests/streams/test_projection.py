@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -25,12 +26,13 @@ from streams.projection import (
 )
 from streams.rebuild import BeyondTheLog, rebuild, verify
 from streams.store.memory import MemoryStore
-from streams.store.port import Store
+from streams.store.port import Snapshot, Store
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, PREDICTIONS, VIEWS_VERSION
 from tests.streams.drawn import log_of
 from tests.streams.telling import prediction, told
 
+MakeStore = Callable[[MemoryLog], Store]
 STORY = [
     prediction("p"),
     *(told("feedback.thumb", f"t{n}", n, prediction_id="p", value="up") for n in range(9)),
@@ -38,7 +40,7 @@ STORY = [
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[MemoryLog], Store]:
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
     """Makes an empty store for a log, of each adapter in turn."""
 
     def make(log: MemoryLog) -> Store:
@@ -58,35 +60,35 @@ def _caught_up(log: MemoryLog, store: Store) -> Store:
     return store
 
 
-def test_a_store_of_another_log_is_refused(make_store):
+def test_a_store_of_another_log_is_refused(make_store: MakeStore) -> None:
     """Positions of one log mean nothing in another."""
     store = make_store(MemoryLog(log_id="one"))
     with pytest.raises(AnotherLog, match="Bring back the log"):
         check(MemoryLog(log_id="two"), store)
 
 
-def test_a_log_older_than_its_store_is_refused(make_store):
+def test_a_log_older_than_its_store_is_refused(make_store: MakeStore) -> None:
     """A log that lost blocks which the store counted is not carried on with."""
     store = _caught_up(log_of(STORY, 1, [2]), make_store(MemoryLog()))
     with pytest.raises(LogOlderThanStore, match="older than its store"):
         check(log_of(STORY[:4], 1, [2]), store)
 
 
-def test_a_log_with_another_block_at_the_stores_position_is_refused(make_store):
+def test_a_log_with_another_block_at_the_stores_position_is_refused(make_store: MakeStore) -> None:
     """The digest beside the position tells a log that was replaced and grew again."""
     store = _caught_up(log_of(STORY, 1, [2]), make_store(MemoryLog()))
     with pytest.raises(LogDiffers, match="not the one that the store applied"):
         check(log_of(STORY[::-1], 1, [2]), store)
 
 
-def test_views_of_another_version_are_refused():
+def test_views_of_another_version_are_refused() -> None:
     """A store of another version of the views is never moved forward."""
     log = MemoryLog()
     with pytest.raises(OtherViews, match="loopline replay"):
         check(log, MemoryStore(log.identity, VIEWS_VERSION + 1))
 
 
-def test_a_store_that_belongs_to_the_log_is_accepted(make_store):
+def test_a_store_that_belongs_to_the_log_is_accepted(make_store: MakeStore) -> None:
     """The right pair passes, empty, half way and caught up."""
     log = log_of(STORY, 1, [2])
     store = make_store(log)
@@ -96,7 +98,7 @@ def test_a_store_that_belongs_to_the_log_is_accepted(make_store):
     check(log, _caught_up(log, store))
 
 
-def test_a_block_of_a_newer_format_stops_the_worker_and_nothing_is_skipped(make_store):
+def test_a_block_of_a_newer_format_stops_the_worker_and_nothing_is_skipped(make_store: MakeStore) -> None:
     """What cannot be read is never dead-lettered: the store stays before it."""
     log = log_of(STORY, 1, [5])
     record = bytearray(log.read(0, 1, 1)[0])
@@ -110,7 +112,7 @@ def test_a_block_of_a_newer_format_stops_the_worker_and_nothing_is_skipped(make_
         assert snapshot.count(FACTS) == 9
 
 
-def test_an_unknown_event_type_stops_the_worker(make_store):
+def test_an_unknown_event_type_stops_the_worker(make_store: MakeStore) -> None:
     """A type that this version does not know stops it and is named."""
     log = log_of(STORY, 1, [5])
     item = msgspec.json.encode({"type": "loopline.feedback.smell.v1"})
@@ -119,7 +121,7 @@ def test_an_unknown_event_type_stops_the_worker(make_store):
         _caught_up(log, make_store(log))
 
 
-def test_blocks_below_the_position_are_dropped(make_store):
+def test_blocks_below_the_position_are_dropped(make_store: MakeStore) -> None:
     """A worker that read the same blocks again, or lost them to another, changes nothing."""
     log = log_of(STORY, 2, [3])
     store = _caught_up(log, make_store(log))
@@ -136,14 +138,14 @@ class _StaleStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.log, self.views_version = store.log, store.views_version
-        self.transaction = store.transaction
+        self.log, self.views_version, self.failures = store.log, store.views_version, store.failures
+        self.transaction, self.close = store.transaction, store.close
 
-    def snapshot(self):
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
         return MemoryStore(self.log).snapshot()
 
 
-def test_rebuild_stops_at_the_positions_asked_for(make_store):
+def test_rebuild_stops_at_the_positions_asked_for(make_store: MakeStore) -> None:
     """A vector of positions is a state of the views that can be had again at any time."""
     log = log_of(STORY, 1, [2])
     store = make_store(log)
@@ -159,7 +161,7 @@ def _letters(count: int, size: int = 1) -> list[tuple[int, bytes]]:
     return [(DEAD, write_dead_letters(0, [letter] * count))]
 
 
-def test_refused_items_fill_a_transaction_as_events_do():
+def test_refused_items_fill_a_transaction_as_events_do() -> None:
     """Garbage without end is read in bounded pieces: a rebuild's memory does not grow with it."""
     log = MemoryLog()
     for _ in range(50):
@@ -169,7 +171,7 @@ def test_refused_items_fill_a_transaction_as_events_do():
     assert [advance(log, store, most_events=200) for _ in range(3)] == [20, 10, 0]
 
 
-def test_large_items_fill_a_transaction_by_their_bytes():
+def test_large_items_fill_a_transaction_by_their_bytes() -> None:
     """A transaction holds a bounded number of bytes, however few items they are."""
     log = MemoryLog()
     for _ in range(80):
@@ -183,7 +185,7 @@ def test_large_items_fill_a_transaction_by_their_bytes():
         assert snapshot.count(DEAD_LETTERS) == 640
 
 
-def test_the_partition_that_is_furthest_behind_comes_first():
+def test_the_partition_that_is_furthest_behind_comes_first() -> None:
     """A busy partition cannot keep the others from ever being applied."""
     log = log_of(STORY, 1, [1])
     for _ in range(40):
@@ -205,7 +207,7 @@ def _again(old: MemoryLog, partitions: int, *before: int) -> MemoryLog:
     return new
 
 
-def test_an_older_epoch_is_finished_before_the_next_begins():
+def test_an_older_epoch_is_finished_before_the_next_begins() -> None:
     """Copies of an event in both epochs: the one in the older epoch is the first, however long it is."""
     old = log_of(STORY, 1, [3])
     new = _again(old, 2, 1)
@@ -221,32 +223,32 @@ def test_an_older_epoch_is_finished_before_the_next_begins():
         assert snapshot.count(FACTS) == len(STORY) - 1
 
 
-def test_a_store_goes_on_into_the_logs_next_epoch():
+def test_a_store_goes_on_into_the_logs_next_epoch() -> None:
     """A store that was built in one epoch belongs to the same log some epochs later."""
     old = log_of(STORY, 1, [3])
     new = _again(old, 2, 1)
     check(new, _caught_up(old, MemoryStore(old.identity)))
 
 
-def test_a_store_that_moves_on_while_it_is_looked_at_is_accepted():
+def test_a_store_that_moves_on_while_it_is_looked_at_is_accepted() -> None:
     """Blocks that come and are applied by another worker between two looks do not make the log look older."""
     log = log_of(STORY, 1, [3])
     store = _caught_up(log, MemoryStore(log.identity))
 
     class Moving(MemoryLog):
-        def ends(self):
+        def ends(self) -> dict[int, int]:
             seen = log.ends()
             log.append([(0, log.read(0, 0, 1)[0])])
             _caught_up(log, store)
             return seen
 
-        def read(self, partition, offset, limit):
+        def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
             return log.read(partition, offset, limit)
 
     check(Moving(1, log.identity.id), store)
 
 
-def test_partitions_added_to_the_live_epoch_are_refused():
+def test_partitions_added_to_the_live_epoch_are_refused() -> None:
     """An event sent again would be counted in another partition than before; it says to make a new epoch."""
     old = log_of(STORY, 1, [3])
     grown = _again(old, 2)
@@ -256,7 +258,7 @@ def test_partitions_added_to_the_live_epoch_are_refused():
 
 
 @pytest.mark.parametrize("written", [False, True])
-def test_a_new_epoch_heals_added_partitions_that_nobody_wrote_to(written):
+def test_a_new_epoch_heals_added_partitions_that_nobody_wrote_to(written: bool) -> None:
     """Behind the seal of a new epoch, empty ones do no harm; with records in them they are refused."""
     old = log_of(STORY, 1, [3])
     store = _caught_up(old, MemoryStore(old.identity))
@@ -269,7 +271,7 @@ def test_a_new_epoch_heals_added_partitions_that_nobody_wrote_to(written):
         check(healed, store)
 
 
-def test_verify_says_where_a_store_was_tampered_with(make_store):
+def test_verify_says_where_a_store_was_tampered_with(make_store: MakeStore) -> None:
     """A row that does not follow from the log is found and named."""
     log = log_of(STORY, 1, [2])
     store = _caught_up(log, make_store(log))
@@ -283,7 +285,7 @@ def test_verify_says_where_a_store_was_tampered_with(make_store):
     assert "forged" in difference.describe()
 
 
-def test_the_worker_follows_the_log_and_the_store_that_it_is_given(make_store):
+def test_the_worker_follows_the_log_and_the_store_that_it_is_given(make_store: MakeStore) -> None:
     """Blocks appended while it runs are applied, and a store put in place of another is carried on with."""
     log = log_of(STORY[:3], 1, [2])
     first, second = MemoryStore(log.identity), make_store(log)

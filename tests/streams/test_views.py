@@ -36,7 +36,7 @@ def retraction(event_id: str, explains: str, minute: int = 9, **data: Any) -> tu
 # Join
 
 
-def test_feedback_before_its_prediction_waits_and_then_joins():
+def test_feedback_before_its_prediction_waits_and_then_joins() -> None:
     """Feedback that comes early is parked, and joins when its prediction comes."""
     assert Views([thumb("t")]).waiting() == {"t": "prediction:p"}
     views = Views([thumb("t"), prediction()])
@@ -45,7 +45,7 @@ def test_feedback_before_its_prediction_waits_and_then_joins():
     assert views.counts["feedback.thumb", "up"] == (1, 1)
 
 
-def test_feedback_that_names_another_model_is_a_dead_letter():
+def test_feedback_that_names_another_model_is_a_dead_letter() -> None:
     """A prediction id of another model is a mismatch: it joins and counts nowhere."""
     views = Views([thumb("t", model="other"), prediction()])
     assert views.letters == {("t", "model_mismatch")}
@@ -53,7 +53,7 @@ def test_feedback_that_names_another_model_is_a_dead_letter():
     assert ("feedback.thumb", "up") not in views.counts
 
 
-def test_feedback_by_join_key_finds_the_latest_prediction_not_later_than_itself():
+def test_feedback_by_join_key_finds_the_latest_prediction_not_later_than_itself() -> None:
     """A join key serves the prediction with the greatest (at, id) that is not after the feedback."""
     about = {"prediction_id": None, "model": "m", "join_key": "k"}
     story = [
@@ -67,7 +67,7 @@ def test_feedback_by_join_key_finds_the_latest_prediction_not_later_than_itself(
     assert about["join_key"] == "k"
 
 
-def test_feedback_by_join_key_moves_when_a_better_prediction_comes_late():
+def test_feedback_by_join_key_moves_when_a_better_prediction_comes_late() -> None:
     """A better prediction that arrives late takes the feedback over, by subtract and add."""
     feedback = told("feedback.thumb", "t", 10, value="up", model="m", join_key="k")
     first, second = prediction("p1", 0, join_key="k"), prediction("p2", 5, join_key="k", segment="late")
@@ -76,27 +76,27 @@ def test_feedback_by_join_key_moves_when_a_better_prediction_comes_late():
     assert views.counts["feedback.thumb", "up"] == (1, 1)
 
 
-def test_a_prediction_at_the_same_instant_serves_the_feedback():
+def test_a_prediction_at_the_same_instant_serves_the_feedback() -> None:
     """Not after means that the same instant will do, and ids break ties among predictions only."""
     feedback = told("feedback.thumb", "a", 5, value="up", model="m", join_key="k")
     views = Views([prediction("p1", 5, join_key="k"), prediction("p2", 5, join_key="k"), feedback])
     assert views.home("a") == "p2"
 
 
-def test_feedback_by_join_key_waits_until_a_prediction_is_old_enough():
+def test_feedback_by_join_key_waits_until_a_prediction_is_old_enough() -> None:
     """Feedback earlier than every prediction of its join key waits for one."""
     feedback = told("feedback.thumb", "t", 1, value="up", model="m", join_key="k/1")
     views = Views([prediction("p", 5, join_key="k/1"), feedback])
     assert views.waiting() == {"t": "join_key:m/k/1"}
 
 
-def test_a_join_key_includes_its_model():
+def test_a_join_key_includes_its_model() -> None:
     """The same join key of another model is another case."""
     feedback = told("feedback.thumb", "t", 1, value="up", model="other", join_key="k")
     assert Views([prediction(join_key="k"), feedback]).waiting() == {"t": "join_key:other/k"}
 
 
-def test_a_person_votes_once_whether_by_id_or_by_join_key():
+def test_a_person_votes_once_whether_by_id_or_by_join_key() -> None:
     """Votes on one prediction count once a person, however the prediction was named."""
     by_key = told("feedback.thumb", "t2", 5, value="down", model="m", join_key="k", person="ann")
     views = Views([prediction(join_key="k"), thumb("t1", "up", 1), by_key], partitions=3)
@@ -107,7 +107,7 @@ def test_a_person_votes_once_whether_by_id_or_by_join_key():
 # Once
 
 
-def test_the_same_event_counts_once():
+def test_the_same_event_counts_once() -> None:
     """A retry of the same event changes nothing, in another block too."""
     views = Views([prediction(), thumb("t"), thumb("t"), prediction(), thumb("t")])
     assert views.counts["feedback.thumb", "up"] == (1, 1)
@@ -115,7 +115,7 @@ def test_the_same_event_counts_once():
     assert views.letters == set()
 
 
-def test_a_copy_with_the_same_instant_written_otherwise_is_a_copy():
+def test_a_copy_with_the_same_instant_written_otherwise_is_a_copy() -> None:
     """Times are the same content when they are the same instant."""
     item, received = thumb("t")
     other = item.replace(b"12:01:00Z", b"14:01:00.000+02:00")
@@ -132,28 +132,28 @@ def test_a_copy_with_the_same_instant_written_otherwise_is_a_copy():
         told("feedback.comment", "t", 1, prediction_id="p", text="x"),
     ],
 )
-def test_the_same_id_with_other_content_is_a_conflict(other):
+def test_the_same_id_with_other_content_is_a_conflict(other: tuple[bytes, int]) -> None:
     """The first in the log stands; a later one with another type, instant or data is a dead letter."""
     views = Views([prediction(), thumb("t"), other])
     assert views.letters == {("t", "id_conflict")}
     assert views.counts["feedback.thumb", "up"] == (1, 1)
 
 
-def test_a_nanosecond_makes_another_content():
+def test_a_nanosecond_makes_another_content() -> None:
     """Nanoseconds are kept: one apart is a conflict."""
     item, received = thumb("t")
     later = item.replace(b"12:01:00Z", b"12:01:00.000000001Z")
     assert Views([(item, received), (later, received)]).letters == {("t", "id_conflict")}
 
 
-def test_the_same_id_about_another_prediction_is_another_event():
+def test_the_same_id_about_another_prediction_is_another_event() -> None:
     """Identity includes the partition key."""
     views = Views([prediction("p"), prediction("q"), thumb("t"), thumb("t", prediction_id="q")])
     assert views.letters == set()
     assert views.counts["feedback.thumb", "up"] == (2, 2)
 
 
-def test_a_second_prediction_of_the_same_id_conflicts_unless_it_is_identical():
+def test_a_second_prediction_of_the_same_id_conflicts_unless_it_is_identical() -> None:
     """A prediction is made once; an identical one under a new id is no conflict."""
     again = told("prediction.made", "x", prediction_id="p", model="m", model_version="1", output="a")
     other = told("prediction.made", "y", prediction_id="p", model="m", model_version="1", output="b")
@@ -165,7 +165,7 @@ def test_a_second_prediction_of_the_same_id_conflicts_unless_it_is_identical():
 # Amend and retract
 
 
-def test_the_latest_vote_of_a_person_counts():
+def test_the_latest_vote_of_a_person_counts() -> None:
     """Latest is the greatest (at, id), never the last to arrive."""
     views = Views([prediction(), thumb("b", "down", 5), thumb("a", "up", 2), thumb("c", "up", 5)])
     assert views.counts["feedback.thumb", "up"] == (1, 2)
@@ -173,7 +173,7 @@ def test_the_latest_vote_of_a_person_counts():
     assert views.fact("c").effective
 
 
-def test_a_clock_that_runs_ahead_cannot_win():
+def test_a_clock_that_runs_ahead_cannot_win() -> None:
     """An event's instant is never later than its receipt."""
     item, _ = thumb("ahead", "down", minute=600)
     views = Views([prediction(), (item, NOON + MINUTE), thumb("t", "up", 5)])
@@ -181,7 +181,7 @@ def test_a_clock_that_runs_ahead_cannot_win():
     assert views.fact("ahead").at == NOON + MINUTE
 
 
-def test_without_a_person_each_event_is_its_own_voter():
+def test_without_a_person_each_event_is_its_own_voter() -> None:
     """Anonymous thumbs all count."""
     views = Views([prediction()] + [thumb(f"t{n}", person="ann" if n > 5 else f"u{n}") for n in range(3)])
     anonymous = [told("feedback.thumb", f"x{n}", 1, prediction_id="p", value="up") for n in range(3)]
@@ -189,7 +189,7 @@ def test_without_a_person_each_event_is_its_own_voter():
     assert Views([prediction(), *anonymous]).counts["feedback.thumb", "up"] == (3, 3)
 
 
-def test_actions_and_reasons_count_once_a_word_and_comments_always():
+def test_actions_and_reasons_count_once_a_word_and_comments_always() -> None:
     """Per person, prediction and word: one action, one reason; all comments."""
     about = {"prediction_id": "p", "person": "ann"}
     views = Views(
@@ -206,7 +206,7 @@ def test_actions_and_reasons_count_once_a_word_and_comments_always():
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_retraction_takes_back_whether_it_comes_before_or_after(order):
+def test_a_retraction_takes_back_whether_it_comes_before_or_after(order: int) -> None:
     """A retraction is a permanent mark; the earlier vote counts again."""
     story = [prediction(), thumb("t1", "up", 1), thumb("t2", "down", 2), retraction("r", "t2")]
     views = Views(story[::order])
@@ -215,27 +215,27 @@ def test_a_retraction_takes_back_whether_it_comes_before_or_after(order):
     assert ("feedback.thumb", "down") not in views.counts
 
 
-def test_a_retraction_of_something_unknown_waits_for_it():
+def test_a_retraction_of_something_unknown_waits_for_it() -> None:
     """A retraction before what it marks is visible as waiting."""
     assert Views([prediction(), retraction("r", "t")]).waiting() == {"r": "event:t"}
 
 
 @pytest.mark.parametrize("person, counts", [("ann", True), ("bob", False), (None, True)])
-def test_a_retraction_counts_from_the_same_person_or_a_server(person, counts):
+def test_a_retraction_counts_from_the_same_person_or_a_server(person: str | None, counts: bool) -> None:
     """Nobody takes back what another person said; a server, which names nobody, may."""
-    who = {} if person is None else {"person": person}
+    who: dict[str, Any] = {} if person is None else {"person": person}
     views = Views([prediction(), thumb("t"), retraction("r", "t", prediction_id="p", **who)])
     assert views.fact("t").retracted == counts
 
 
-def test_a_retraction_cannot_be_retracted():
+def test_a_retraction_cannot_be_retracted() -> None:
     """A mark is permanent."""
     views = Views([prediction(), thumb("t"), retraction("r", "t"), retraction("r2", "r")])
     assert views.fact("t").retracted
     assert not views.fact("r").retracted
 
 
-def test_retracting_a_thumb_retracts_its_reasons_only():
+def test_retracting_a_thumb_retracts_its_reasons_only() -> None:
     """The two-step falls together; comments and corrections stay; superseding takes nothing along."""
     about = {"prediction_id": "p", "person": "ann", "explains": "t"}
     second_steps = [
@@ -249,7 +249,7 @@ def test_retracting_a_thumb_retracts_its_reasons_only():
     assert superseded.fact("r").effective
 
 
-def test_a_reason_that_explains_no_thumb_explains_nothing():
+def test_a_reason_that_explains_no_thumb_explains_nothing() -> None:
     """Neither itself nor a comment is a thumb: nothing is taken along."""
     about = {"prediction_id": "p", "person": "ann"}
     views = Views(
@@ -269,7 +269,7 @@ def test_a_reason_that_explains_no_thumb_explains_nothing():
 # Labels
 
 
-def test_labels_wait_for_the_declaration_and_the_join_does_not():
+def test_labels_wait_for_the_declaration_and_the_join_does_not() -> None:
     """Without a declared output, a correction counts as feedback and its label waits."""
     views = Views([prediction(), correction("k", "b"), confirmation("y", "yes", person="bob")])
     waits = "declaration:m@1"
@@ -281,21 +281,24 @@ def test_labels_wait_for_the_declaration_and_the_join_does_not():
     assert later.label() == ("b", 1.0, 1)
 
 
-def test_the_majority_of_people_is_the_label():
+def test_the_majority_of_people_is_the_label() -> None:
     """One vote a person; agreement is the winner's votes over all votes; people are all voters."""
     votes = [correction(f"k{n}", label, person=f"u{n}") for n, label in enumerate("bbc")]
     views = Views([declared(), prediction(), *votes, correction("k9", "b", 2, person="u0")])
-    assert views.label() == ("b", pytest.approx(2 / 3), 3)
+    label = views.label()
+    assert label is not None
+    assert (label[0], label[2]) == ("b", 3)
+    assert label[1] == pytest.approx(2 / 3)
 
 
-def test_a_tie_gives_no_label():
+def test_a_tie_gives_no_label() -> None:
     """Two labels with as many votes: no label, and both are candidates."""
     views = Views([declared(), prediction(), correction("1", "b"), correction("2", "c", person="bob")])
     assert views.label() == (None, 0.5, 2)
     assert views.labels[0].rivals == 2
 
 
-def test_gold_outranks_any_number_of_others():
+def test_gold_outranks_any_number_of_others() -> None:
     """Gold votes are tallied alone."""
     votes = [correction(f"k{n}", "b", person=f"u{n}") for n in range(3)]
     views = Views([declared(), prediction(), *votes, correction("g", "c", gold=True, person="judge")])
@@ -303,7 +306,7 @@ def test_gold_outranks_any_number_of_others():
     assert views.labels[0].channel == "gold"
 
 
-def test_a_yes_is_a_vote_for_the_output():
+def test_a_yes_is_a_vote_for_the_output() -> None:
     """A yes-confirmation votes for the prediction's own output, unless that is outside the shape."""
     assert Views([declared(), prediction(), confirmation("y", "yes")]).label() == ("a", 1.0, 1)
     outside = Views([declared(), prediction(output="z"), confirmation("y", "yes")])
@@ -311,21 +314,21 @@ def test_a_yes_is_a_vote_for_the_output():
     assert outside.letters == set()
 
 
-def test_a_later_no_withdraws_a_yes_only():
+def test_a_later_no_withdraws_a_yes_only() -> None:
     """A no is evidence against the output, not against the person's own correction."""
     story = [declared(), prediction(), confirmation("y", "yes", 2), confirmation("n", "no", 3)]
     assert Views(story).label() is None
     assert Views([*story, correction("k", "b", 1)]).label() == ("b", 1.0, 1)
 
 
-def test_a_persons_vote_is_the_latest_of_correction_and_yes():
+def test_a_persons_vote_is_the_latest_of_correction_and_yes() -> None:
     """One label vote a person, whichever came last."""
     story = [declared(), prediction(), correction("k", "b", 2)]
     assert Views([*story, confirmation("y", "yes", 3)]).label() == ("a", 1.0, 1)
     assert Views([*story, confirmation("y", "yes", 1)]).label() == ("b", 1.0, 1)
 
 
-def test_a_label_that_does_not_fit_is_refused_and_the_feedback_stays():
+def test_a_label_that_does_not_fit_is_refused_and_the_feedback_stays() -> None:
     """The latest label that fits stands; the other one still counts as feedback."""
     views = Views([declared(), prediction(), correction("k1", "b", 1), correction("k2", "zz", 2)])
     assert views.letters == {("k2", "label_invalid")}
@@ -334,7 +337,7 @@ def test_a_label_that_does_not_fit_is_refused_and_the_feedback_stays():
     assert views.counts["feedback.correction", None] == (1, 2)
 
 
-def test_a_label_is_judged_again_when_its_prediction_changes():
+def test_a_label_is_judged_again_when_its_prediction_changes() -> None:
     """Moved by join key to a prediction of another version, a label fits that version's shape or not."""
     by_key = told("feedback.correction", "k", 9, label="zz", model="m", join_key="j", person="ann")
     first = [declared(), prediction("p1", 0, join_key="j"), by_key]
@@ -345,7 +348,7 @@ def test_a_label_is_judged_again_when_its_prediction_changes():
     assert views.label("p2") == ("zz", 1.0, 1)
 
 
-def test_a_retraction_reaches_labels_overrides_and_counts():
+def test_a_retraction_reaches_labels_overrides_and_counts() -> None:
     """What is taken back is in no view but the history."""
     story = [declared(), prediction(input="x"), correction("k", "b")]
     assert len(Views(story).overrides) == 1
@@ -355,7 +358,7 @@ def test_a_retraction_reaches_labels_overrides_and_counts():
     assert ("feedback.correction", None) not in views.counts
 
 
-def test_a_declaration_is_immutable():
+def test_a_declaration_is_immutable() -> None:
     """A second shape for the same version is a conflict; the same one under a new id is none."""
     again = told(
         "model.declared", "x", model="m", model_version="1", output_shape={"labels": ["a", "b", "c"]}
@@ -367,7 +370,7 @@ def test_a_declaration_is_immutable():
 # Overrides, outcomes, environments
 
 
-def test_a_persons_own_correction_is_their_override_for_the_input():
+def test_a_persons_own_correction_is_their_override_for_the_input() -> None:
     """Per person and input: the latest fitting correction, on whichever prediction."""
     story = [declared(), prediction("p", input="x"), prediction("q", 1, input="x")]
     views = Views([*story, correction("k1", "b", 2), correction("k2", "c", 3, prediction_id="q")])
@@ -376,13 +379,13 @@ def test_a_persons_own_correction_is_their_override_for_the_input():
     assert len({row.input_ref for row in views.overrides}) == 1
 
 
-def test_a_prediction_counts_under_its_own_environment_whatever_its_feedback_says():
+def test_a_prediction_counts_under_its_own_environment_whatever_its_feedback_says() -> None:
     """In counts the environment is the prediction's."""
     views = Views([prediction(env="test"), thumb("t", env="prod")])
     assert views.counts["feedback.thumb", "up"] == (1, 1)
 
 
-def test_an_outcome_can_be_taken_back_by_its_subject():
+def test_an_outcome_can_be_taken_back_by_its_subject() -> None:
     """A retraction may name the subject that an outcome is about."""
     outcome = told("feedback.outcome", "o", 1, subject="s", outcome="churned")
     views = Views([outcome, retraction("r", "o", subject="s")])
@@ -390,14 +393,14 @@ def test_an_outcome_can_be_taken_back_by_its_subject():
     assert ("feedback.outcome", None) not in views.counts
 
 
-def test_an_input_that_has_no_canonical_form_stops_nothing():
+def test_an_input_that_has_no_canonical_form_stops_nothing() -> None:
     """An integer beyond a double has no RFC 8785 form: the prediction counts, and has no reference."""
     views = Views([declared(), prediction(input=10**400), correction("k", "b")])
     assert views.label() == ("b", 1.0, 1)
     assert views.overrides == []
 
 
-def test_a_vote_that_moves_leaves_its_old_prediction_without_a_label():
+def test_a_vote_that_moves_leaves_its_old_prediction_without_a_label() -> None:
     """Moved by join key, a correction takes its label along, also when both lay in the store already."""
     by_key = told("feedback.correction", "k", 9, label="b", model="m", join_key="j", person="ann")
     story = [declared(), prediction("p1", 0, join_key="j", input="x"), by_key]
@@ -407,7 +410,7 @@ def test_a_vote_that_moves_leaves_its_old_prediction_without_a_label():
     assert len(views.overrides) == 1
 
 
-def test_a_verdict_that_no_longer_holds_is_withdrawn_from_the_dead_letters():
+def test_a_verdict_that_no_longer_holds_is_withdrawn_from_the_dead_letters() -> None:
     """A label refused under one prediction's shape and fitting the next one's is no dead letter any more."""
     by_key = told("feedback.correction", "k", 9, label="zz", model="m", join_key="j", person="ann")
     story = [declared(), declared("2", text=True), prediction("p1", 0, join_key="j"), by_key]

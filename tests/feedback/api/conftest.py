@@ -59,7 +59,7 @@ class Loop:
             raise self.store
         return self.store
 
-    def _lineage(self, model: str, event_id: str, source: str) -> Sequence[int]:
+    def _lineage(self, model: str, event_id: str, source: str) -> Sequence[str]:
         return self.lineage(model, event_id, source)
 
     def project(self) -> None:
@@ -76,7 +76,7 @@ class Loop:
             self.project()
         return answer.json()
 
-    def get(self, path: str, status: int = 200, **parameters: Any) -> Any:
+    def get(self, path: str, status: int = 200, /, **parameters: Any) -> Any:
         """The JSON that a route answers with."""
         answer = self.client.get(path, params=parameters)
         assert answer.status_code == status, answer.text

@@ -46,7 +46,7 @@ def test_no_input_is_in_two_splits_of_any_release(steps: list[Any]) -> None:
         world = World(Path(folder) / "datasets", partitions=2)
         world.say(world.declared(["3", "5", "8"]), world.declared(["3", "5", "8"], version="2"))
         # Each input's split so far, in any release.
-        home: dict[str, str] = {}
+        home: dict[tuple[str, str], str] = {}
         audited: set[str] = set()
         number = 0
         labelled: list[dict[str, Any]] = []

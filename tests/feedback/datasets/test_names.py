@@ -110,7 +110,7 @@ def test_two_things_never_have_one_name(two_segments: World) -> None:
     """The names of models may have dots: whoever comes second needs another name, in both orders."""
     world = two_segments
     world.release(segment="web", name="web")
-    later = {"emit": world.emit, "scratch": memory_scratch, "wait": no_wait}
+    later: dict[str, Any] = {"emit": world.emit, "scratch": memory_scratch, "wait": no_wait}
     declared = world.event(
         "model.declared", model="reader.app", model_version="1", output_shape={"text": True}
     )

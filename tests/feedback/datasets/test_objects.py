@@ -16,10 +16,11 @@ from uuid import uuid4
 import pytest
 
 from feedback.datasets import bucket
+from feedback.datasets.bucket import Objects
 from feedback.datasets.catalogue import list_releases, show
 from feedback.datasets.claims import Claims
 from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
-from feedback.datasets.objects import Objects, ObjectShelf
+from feedback.datasets.objects import ObjectShelf
 from feedback.datasets.shelves import shelf_of
 from tests.feedback.datasets.shelf_contract import ShelfContract, contents, made, publish
 from tests.feedback.datasets.world import MODEL

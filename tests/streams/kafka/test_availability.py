@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streams.kafka.address import Address
@@ -16,7 +18,7 @@ WELL = {
 }
 
 
-def topic(*copies: Copies, name: str = "p.log.1", role: Role = Role.LOG, **more: object) -> Topic:
+def topic(*copies: Copies, name: str = "p.log.1", role: Role = Role.LOG, **more: Any) -> Topic:
     """A topic of three copies, as it should be but for what is said."""
     whole = copies or (Copies(0, 1, (1, 2, 3), (1, 2, 3)),)
     made = Topic(name, role, "id", len(whole), len(whole[0].replicas), settings_for(Role.LOG, 3), whole)
@@ -63,7 +65,7 @@ def test_what_is_well_has_no_finding() -> None:
     ],
 )
 def test_what_ails_the_brokers_is_found(
-    brokers: dict[str, object], setting: str | None, level: str, said: str
+    brokers: dict[str, Any], setting: str | None, level: str, said: str
 ) -> None:
     """`__consumer_offsets` that is not made, led or copied; topics made by themselves; what is not told."""
     finding = found(BROKERS._replace(**brokers), topic())[0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import RequestTimedOutError
 from aiokafka.protocol.group import HeartbeatRequest
 
@@ -44,7 +46,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> SteadyClient:
     """A client of two brokers, of which one hangs, and which it asks first."""
     monkeypatch.setattr(steady_client, "_ANSWER_S", 0.05)
     monkeypatch.setattr(steady_client, "_CONNECT_S", 0.05)
-    monkeypatch.setattr(steady_client.random, "shuffle", lambda nodes: nodes.sort())
+    monkeypatch.setattr(random, "shuffle", lambda nodes: nodes.sort())
     client: SteadyClient = SteadyClient.__new__(SteadyClient)
     client.aside = {}
     client.cluster = SimpleNamespace(
@@ -93,7 +95,7 @@ def test_nobody_waits_for_a_connection_to_who_is_aside(client: SteadyClient) -> 
         await asyncio.sleep(60)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steady_client.AIOKafkaClient, "_get_conn", hangs)
+        patch.setattr(AIOKafkaClient, "_get_conn", hangs)
         assert soon(lambda: client._get_conn(HANGS, group=0)) is None
         assert client._is_aside(HANGS)
         patch.setattr(steady_client, "_CONNECT_S", 60.0)

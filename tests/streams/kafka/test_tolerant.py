@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -14,7 +15,9 @@ from streams.kafka import tolerant
 @pytest.mark.parametrize(
     "codec,pack", [(1, gzip.compress), (4, zstandard.ZstdCompressor().compress)], ids=["gzip", "zstd"]
 )
-def test_a_batch_that_becomes_too_large_is_not_unpacked(codec, pack, monkeypatch):
+def test_a_batch_that_becomes_too_large_is_not_unpacked(
+    codec: int, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A megabyte may become a gigabyte; what fits is the same as before."""
     monkeypatch.setattr(tolerant, "MAX_PLAIN_BYTES", 1_000_000)
     assert tolerant.decoded(codec, pack(b"a" * 1_000_000)) == b"a" * 1_000_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -117,7 +117,10 @@ def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
 ) -> None:
     """Made, and not known to the broker that is asked next: it is waited for, as in a cluster of several."""
     look = topics._look
-    after: list[Any] = [LogUnavailable("not heard of it yet"), lambda found: found._replace(topics=())]
+    after: list[Exception | Callable[[topics.Topics], topics.Topics]] = [
+        LogUnavailable("not heard of it yet"),
+        lambda found: found._replace(topics=()),
+    ]
 
     def lagging(client: Any, at: Address) -> topics.Topics:
         found = look(client, at)

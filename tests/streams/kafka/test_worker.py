@@ -18,9 +18,9 @@ from streams.kafka.address import Address
 from streams.kafka.log import KafkaLog
 from streams.log.block import UnreadableBlock
 from streams.log.port import DEAD, LogRefused
-from streams.projection import LogOlderThanStore, StoreRefused, advance
+from streams.projection import LogOlderThanStore, advance
 from streams.store.memory import MemoryStore
-from streams.store.port import Store
+from streams.store.port import Store, StoreRefused
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
 from tests.services.kafka.jars import KafkaMissing

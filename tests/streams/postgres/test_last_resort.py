@@ -50,7 +50,7 @@ class _LongKeys:
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
         self.log, self.views_version, self.failures = store.log, store.views_version, store.failures
-        self.snapshot = store.snapshot
+        self.snapshot, self.close = store.snapshot, store.close
 
     @contextmanager
     def transaction(self, partitions: Any, *, alone: bool = False) -> Any:
