@@ -6,6 +6,7 @@ on. How routes are put together is left to `schemas.openapi`.
 
 from __future__ import annotations
 
+from schemas import kinds
 from schemas.answer_parts import (
     COUNT,
     FLAG,
@@ -22,20 +23,11 @@ from schemas.answer_parts import (
 from schemas.kinds import FEEDBACK_KINDS
 from schemas.model_answers import MODEL, MODELS
 from schemas.problems import COLLECTOR_CODES, TITLES, WORKER_CODES
+from schemas.stages import Stage
 
-STAGES = (
-    "received",
-    "waiting",
-    "joined",
-    "in_effect",
-    "in_dataset",
-    "in_model",
-    "deployed",
-    "person_told",
-    "retracted",
-    "discarded",
-)
 COUNT_FIELDS = ("model", "model_version", "segment", "action", "day", "kind", "value", "env")
+KINDS_ASKED = (*FEEDBACK_KINDS, *(kinds.FEEDBACK + short for short in FEEDBACK_KINDS))
+"""How a kind of feedback is asked for: `thumb` or `feedback.thumb`."""
 SAID = rf"(feedback\.)?({'|'.join(FEEDBACK_KINDS)})(:[a-z0-9_]{{1,64}})?"
 """A kind of feedback and perhaps a value of it: `thumb:down`, `action:copied`, `correction`."""
 OUTCOME_FIELDS = ("model_version", "segment", "action")
@@ -95,7 +87,7 @@ ACKNOWLEDGED: Schema = object_of(
 )
 
 _STAGE = object_of(
-    {"stage": {"type": "string", "enum": list(STAGES)}, "at": TIME},
+    {"stage": {"type": "string", "enum": [stage.value for stage in Stage]}, "at": TIME},
     "One thing that is true about the event now; some stages say more.",
 )
 

@@ -137,6 +137,12 @@ class _Table(dict[str, Kind]):
 KINDS = _Table((row.name, row) for row in tuple(globals().values()) if isinstance(row, Kind))
 """Every row above, by its name and in this order. Raises UnreadableTypes for any other name."""
 
+
+def name_of(type_: str) -> str:
+    """The kind of a CloudEvents type, whatever its version: that of `loopline.feedback.thumb.v1`."""
+    return type_.removeprefix(PREFIX).rpartition(".v")[0]
+
+
 FEEDBACK_KINDS = tuple(sorted(row.short for row in KINDS.values() if row.is_feedback))
 """The kinds of feedback by their short names, as readers ask for them: `thumb` is `feedback.thumb`."""
 

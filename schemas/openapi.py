@@ -12,13 +12,14 @@ from schemas.answer_parts import reference
 from schemas.answers import (
     COUNT_FIELDS,
     ITEM_CODES,
+    KINDS_ASKED,
     OUTCOME_FIELDS,
     SAID,
     SCHEMAS,
 )
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.json_schemas import event_schema, names
-from schemas.kinds import FEEDBACK, FEEDBACK_KINDS, PREFIX
+from schemas.kinds import PREFIX
 
 Node = dict[str, Any]
 
@@ -205,7 +206,7 @@ _OF_FEEDBACK = [
     _MODEL,
     _query(
         "kind",
-        {"type": "string", "enum": [*FEEDBACK_KINDS, *(FEEDBACK + kind for kind in FEEDBACK_KINDS)]},
+        {"type": "string", "enum": list(KINDS_ASKED)},
         "Only this kind.",
     ),
     _query("value", {"type": "string"}, "Only with this word, as `down` or `copied`."),

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from schemas import problems
+from schemas import kinds, problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.events import DatasetReleased
 from schemas.identity import partition_of
@@ -72,9 +72,9 @@ _log = structlog.get_logger("loopline")
 
 _MOST_LINES = 10
 _TOLD = {
-    "loopline.dataset.released.v1": "a dataset was released",
-    "loopline.model.deployed.v1": "a model was deployed",
-    "loopline.model.rolled_back.v1": "a model was rolled back",
+    kinds.DATASET_RELEASED.type: "a dataset was released",
+    kinds.MODEL_DEPLOYED.type: "a model was deployed",
+    kinds.MODEL_ROLLED_BACK.type: "a model was rolled back",
 }
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from schemas.kinds import FEEDBACK, FEEDBACK_KINDS
+from schemas.answers import KINDS_ASKED
+from schemas.kinds import FEEDBACK
 from streams.queries.feedback import feedback
 from streams.queries.feedback_list import TOKEN, FeedbackFilter, feedback_list
 
 
 def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
-    kind = parameters.word("kind", (*FEEDBACK_KINDS, *(FEEDBACK + each for each in FEEDBACK_KINDS)))
+    kind = parameters.word("kind", KINDS_ASKED)
     wanted = FeedbackFilter(
         model=parameters.text("model"),
         kind=None if kind is None else kind.removeprefix(FEEDBACK),

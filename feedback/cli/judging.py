@@ -13,6 +13,7 @@ from typing import Any
 from feedback.datasets.errors import BadRequest
 from feedback.datasets.names import parse_name
 from feedback.service import NoAnswer, Service, path_of
+from schemas.stages import Stage
 
 
 class NotJudged(Exception):
@@ -31,7 +32,7 @@ def discarded(service: Service, event: dict[str, Any], position: str | None) -> 
     if found is None or not isinstance(found.get("items"), list):
         raise NotJudged
     stages = [stage for item in found["items"] for stage in item["timeline"]]
-    return next((stage["code"] for stage in stages if stage["stage"] == "discarded"), None)
+    return next((stage["code"] for stage in stages if stage["stage"] == Stage.DISCARDED), None)
 
 
 def doubts(service: Service, data: dict[str, Any]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from feedback.cli.options import Choices, Group, command
 from feedback.cli.reading import at_most, first, more_than
 from feedback.service import path_of
 from schemas.answers import COUNT_FIELDS
-from schemas.kinds import FEEDBACK_KINDS
+from schemas.kinds import FEEDBACK_KINDS, name_of
 
 Function = Callable[..., Any]
 
@@ -104,7 +104,7 @@ def list_feedback(choices: Choices, limit: int, first_day: str | None, **filters
     rows = [
         (
             item["at"],
-            item["type"].removeprefix("loopline.").removesuffix(".v1"),
+            name_of(item["type"]),
             _what(item["data"]),
             item["person"],
             item["prediction_id"],

@@ -16,6 +16,7 @@ from feedback.cli.reading import at_most, first, more_than
 from feedback.plurals import many
 from feedback.service import Service, path_of
 from loopline.answers import loopline_problem
+from schemas import kinds
 
 _env = click.option("--env", metavar="NAME", help="Environment, if it is not prod.")
 _LABELS_SHOWN = 12
@@ -90,7 +91,7 @@ def _said(version: Any) -> Iterator[tuple[str, str]]:
     if version.get("deployed_more"):
         yield "deployed", "before these too"
     for span in version["deployed"]:
-        again = " (a rollback)" if span["by"] == "model.rolled_back" else ""
+        again = " (a rollback)" if span["by"] == kinds.MODEL_ROLLED_BACK.name else ""
         why = f": {span['why']}" if span["why"] else ""
         yield "deployed", f"{span['since']} until {span['until'] or 'now'}{again}{why}"
     if version["datasets"]:

@@ -19,9 +19,11 @@ from feedback.cli.output import note
 from feedback.cli.sending import Sender, Tally
 from feedback.service import Service
 from loopline.ids import MonotonicIds
+from schemas import kinds
+from schemas.kinds import Kind
+from schemas.problems import DECLARATION_CONFLICT
 
 SOURCE = "/loopline/cli"
-DECLARED, CONFLICT = "model.declared", "declaration_conflict"
 
 
 @click.group(
@@ -39,7 +41,7 @@ def model() -> None:
 
 
 def _say(
-    choices: Choices, kind: str, data: dict[str, Any], said: str, *, version_is_new: bool = False
+    choices: Choices, kind: Kind, data: dict[str, Any], said: str, *, version_is_new: bool = False
 ) -> None:
     """Append one event, and tell what became of it; with a note on what may be a slip."""
     data = {name: value for name, value in data.items() if value not in (None, [])}
@@ -47,7 +49,7 @@ def _say(
         "specversion": "1.0",
         "id": MonotonicIds()(),
         "source": SOURCE,
-        "type": f"loopline.{kind}.v1",
+        "type": kind.type,
         "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "data": data,
     }
@@ -60,7 +62,7 @@ def _say(
         for slip in slips:
             note(slip)
         document = {"event": event, "position": tally.position}
-        if kind == DECLARED:
+        if kind is kinds.MODEL_DECLARED:
             _tell_verdict(choices, service, document, said)
         else:
             answer(choices, document, f"{said} (event {event['id']})")
@@ -85,7 +87,7 @@ def _tell_verdict(choices: Choices, service: Service, document: dict[str, Any], 
         return
     if code is not None and choices.as_json:
         answer(choices, {**document, "judged": True, "code": code}, "")
-    if code == CONFLICT:
+    if code == DECLARATION_CONFLICT:
         raise Refused(
             f"{name} {version} was declared before with another shape, and the first holds: declare another"
             f" version, or leave it as it is (`loopline model show {name}` shows it). What was sent now is"
@@ -165,7 +167,7 @@ def declare(
         "env": env,
     }
     others = ", for versions without a declaration of their own too" if and_later else ""
-    _say(choices, DECLARED, data, f"{name} {version} is declared{others}", version_is_new=True)
+    _say(choices, kinds.MODEL_DECLARED, data, f"{name} {version} is declared{others}", version_is_new=True)
 
 
 def _json(text: str, where: str) -> Any:
@@ -212,7 +214,7 @@ def evaluated(
         "split": split,
         "env": env,
     }
-    _say(choices, "evaluation.recorded", data, f"the evaluation of {name} {version} is recorded")
+    _say(choices, kinds.EVALUATION_RECORDED, data, f"the evaluation of {name} {version} is recorded")
 
 
 def _metric(text: str) -> dict[str, Any]:
@@ -247,7 +249,7 @@ def deployed(choices: Choices, name: str, version: str, datasets: tuple[str, ...
       loopline model deployed name-matcher 7 --dataset name-matcher@3
     """
     data = {"model": name, "model_version": version, "datasets": list(datasets), "env": env}
-    _say(choices, "model.deployed", data, f"{name} {version} is deployed")
+    _say(choices, kinds.MODEL_DEPLOYED, data, f"{name} {version} is deployed")
 
 
 @command("rolled-back", short_help="Say that an earlier version serves again.")
@@ -258,7 +260,7 @@ def deployed(choices: Choices, name: str, version: str, datasets: tuple[str, ...
 def rolled_back(choices: Choices, name: str, version: str, why: str | None, env: str | None) -> None:
     """Say that MODEL was rolled back, and that VERSION serves again."""
     data = {"model": name, "model_version": version, "why": why, "env": env}
-    _say(choices, "model.rolled_back", data, f"{name} is rolled back to {version}")
+    _say(choices, kinds.MODEL_ROLLED_BACK, data, f"{name} is rolled back to {version}")
 
 
 for each in (declare, evaluated, deployed, rolled_back):

@@ -15,14 +15,13 @@ import msgspec
 from feedback.datasets.catalogue import Manifest, dataset_in, datasets, datasets_of, manifest, owner, versions
 from feedback.datasets.errors import NotAnnounced
 from feedback.datasets.shelf import Shelf
+from schemas import kinds
 from schemas.releases import release_of
 from streams.store.port import Snapshot
 from streams.store.tables import MODEL_EVENTS
 
 SOURCE = "/loopline/datasets"
-RULE = "dataset.released"
-KIND = "dataset.released"
-TYPE = f"loopline.{KIND}.v1"
+KIND = kinds.DATASET_RELEASED
 
 Emit = Callable[[dict[str, Any]], None]
 """Puts a CloudEvent into the log; returns when it is there, or raises: EventRefused when it was refused."""
@@ -52,9 +51,11 @@ def event_of(said: Mapping[str, Any]) -> dict[str, Any]:
         data["env"] = env
     return {
         "specversion": "1.0",
-        "id": str(uuid5(_NAMESPACE, f"{RULE}/{dataset_in(said)}/{said['version']}/{said['content_hash']}")),
+        "id": str(
+            uuid5(_NAMESPACE, f"{KIND.name}/{dataset_in(said)}/{said['version']}/{said['content_hash']}")
+        ),
         "source": SOURCE,
-        "type": TYPE,
+        "type": KIND.type,
         "time": said["released_at"],
         "data": data,
     }
@@ -62,7 +63,7 @@ def event_of(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def announced(snapshot: Snapshot, model: str) -> set[str]:
     """The releases of a model, as `MODEL@N`, whose event is in the views."""
-    rows = snapshot.scan(MODEL_EVENTS, {"model": model, "kind": KIND})
+    rows = snapshot.scan(MODEL_EVENTS, {"model": model, "kind": KIND.name})
     return {release_of(msgspec.json.decode(row[_DATA])) for row in rows}
 
 

@@ -16,6 +16,7 @@ import msgspec
 from feedback.datasets.catalogue import dataset_in, datasets_of, show, versions
 from feedback.datasets.names import parse_name
 from feedback.datasets.shelf import Shelf
+from schemas import kinds
 from streams.store.port import Snapshot
 from streams.store.tables import MODEL_EVENTS
 
@@ -57,7 +58,7 @@ def events_behind(shelf: Shelf, name: str) -> Iterator[Behind]:
 def trained_on(snapshot: Snapshot, model: str, model_version: str) -> list[str]:
     """The releases, as `MODEL@N`, that the deployments of a model version name."""
     names: dict[str, None] = {}
-    for row in snapshot.scan(MODEL_EVENTS, {"model": model, "kind": "model.deployed"}):
+    for row in snapshot.scan(MODEL_EVENTS, {"model": model, "kind": kinds.MODEL_DEPLOYED.name}):
         data = msgspec.json.decode(row[_DATA])
         if data["model_version"] == model_version:
             names.update(dict.fromkeys(data.get("datasets", ())))

@@ -14,6 +14,7 @@ from feedback.demo.people import MARKERS
 from feedback.demo.stage import DemoFailed, Stage
 from feedback.demo.telling import measured, rate
 from loopline import datasets
+from schemas import kinds
 
 SECOND = "2"
 _NEXT_EXAM = timedelta(days=35)
@@ -89,11 +90,8 @@ def _honest_numbers(stage: Stage) -> None:
         }
     )
     said = {
-        "show": (counts["feedback.thumb", "show", "up"], counts["feedback.thumb", "show", "down"]),
-        "confirm": (
-            counts["feedback.confirmation", "confirm", "yes"],
-            counts["feedback.confirmation", "confirm", "no"],
-        ),
+        "show": tuple(counts[kinds.THUMB.name, "show", value] for value in ("up", "down")),
+        "confirm": tuple(counts[kinds.CONFIRMATION.name, "confirm", value] for value in ("yes", "no")),
     }
     gold = {item["prediction_id"]: item["label"] for item in stage.pages("labels", MODEL) if _is_gold(item)}
     for action, (title, what) in _ASKED.items():
@@ -114,8 +112,8 @@ def _honest_numbers(stage: Stage) -> None:
             "audited": [agreed, len(audited)],
             "right": right,
         }
-    asked = counts["prompt.shown", "show", None]
-    answered = asked - counts["prompt.dismissed", "show", None]
+    asked = counts[kinds.PROMPT_SHOWN.name, "show", None]
+    answered = asked - counts[kinds.PROMPT_DISMISSED.name, "show", None]
     teller.table([["answered when asked for a thumb", rate(answered, asked)]])
     teller.say(
         "Who is annoyed speaks unasked: thumbs make the model look worse than it is. The audited sample was"
@@ -241,7 +239,7 @@ def _hers(stage: Stage, learned: set[str]) -> Iterator[tuple[Form, Any]]:
         if form.prediction_id in learned and not form.right:
             about = stage.ask("predictions", form.prediction_id)
             for event in about["feedback"]:
-                mine = event["person"] == "ada" and event["type"] == "loopline.feedback.correction.v1"
+                mine = event["person"] == "ada" and event["type"] == kinds.CORRECTION.type
                 if mine and event["effective"] and event["data"]["label"] == form.picture.truth:
                     yield form, event
 

@@ -23,6 +23,8 @@ from feedback.demo.mischief import garbage, mistakes
 from feedback.demo.people import MARKERS, OTHERS
 from feedback.demo.stage import DemoFailed, Stage
 from feedback.demo.telling import measured, rate
+from schemas import kinds
+from schemas.kinds import KINDS
 
 
 def exam_week(stage: Stage) -> None:
@@ -141,8 +143,8 @@ def _late(stage: Stage, offline: list[Act], appeals: list[Act]) -> None:
         "Elif's tablet comes online after the week; appeals come when the day is long taken as complete. Both"
         " restate the numbers of the prediction's day, here Monday's, and not those of the day they arrive."
     )
-    kinds = ("thumb", "confirmation", "correction")
-    rows = [[when, *(counts[f"feedback.{kind}"] for kind in kinds)] for when, counts in spoken]
+    shown = (kinds.THUMB, kinds.CONFIRMATION, kinds.CORRECTION)
+    rows = [[when, *(counts[kind.name] for kind in shown)] for when, counts in spoken]
     teller.table(rows, ("what is known of Monday", "thumbs", "confirmations", "corrections"))
     teller.figures["monday"] = {when: dict(counts) for when, counts in spoken}
     _arrived(stage)
@@ -181,12 +183,9 @@ def _arrived(stage: Stage) -> None:
 
 
 _KINDS = {
-    "prediction": "prediction.made",
-    "shown": "prediction.shown",
-    "prompt_shown": "prompt.shown",
-    "prompt_dismissed": "prompt.dismissed",
-    **{
-        call: f"feedback.{call}"
-        for call in ("action", "thumb", "reason", "comment", "correction", "confirmation", "outcome")
-    },
+    "prediction": kinds.PREDICTION_MADE.name,
+    "shown": kinds.PREDICTION_SHOWN.name,
+    "prompt_shown": kinds.PROMPT_SHOWN.name,
+    "prompt_dismissed": kinds.PROMPT_DISMISSED.name,
+    **{kind.short: kind.name for kind in KINDS.values() if kind.is_feedback},
 }

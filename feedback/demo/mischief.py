@@ -13,6 +13,7 @@ from typing import NamedTuple
 from feedback.demo.answers import APP, FIRST, SERVICE, WEEK, Act
 from feedback.demo.exam import LABELS, MODEL, Form
 from feedback.demo.people import SCRIPT
+from schemas.kinds import PREFIX, THUMB
 
 BATCH, ONE = "application/cloudevents-batch+json", "application/json"
 
@@ -32,7 +33,7 @@ def _thumb(number: int, **changed: object) -> dict[str, object]:
         "specversion": "1.0",
         "id": f"script-{number}",
         "source": "/home-made",
-        "type": "loopline.feedback.thumb.v1",
+        "type": THUMB.type,
         "time": "2025-06-03T10:00:00Z",
         "data": {"prediction_id": f"form-{number:04d}", "person": SCRIPT.name, "value": "up"},
     }
@@ -60,7 +61,7 @@ def garbage() -> Iterator[Garbage]:
     )
     yield Garbage("a time without an offset", json.dumps(_thumb(3, time="2025-06-03T10:00:00")).encode())
     yield Garbage("no target", json.dumps(_thumb(4, data={"value": "up"})).encode())
-    yield Garbage("a version of tomorrow", json.dumps(_thumb(5, type="loopline.feedback.thumb.v9")).encode())
+    yield Garbage("a version of tomorrow", json.dumps(_thumb(5, type=f"{PREFIX}{THUMB.name}.v9")).encode())
     yield Garbage("a field nobody knows", json.dumps(_thumb(6, data=_said(colour="red"))).encode())
     yield Garbage("the same key twice", fine[0].replace(b'"value": "up"', b'"value": "up", "value": "down"'))
     deep = json.dumps(_thumb(7, data=None)).encode()[:-1] + b', "data": ' + b"[" * 40 + b"]" * 40 + b"}"

@@ -9,7 +9,8 @@ from feedback.api.services import View
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.shares import share
 from models.intervals import wilson
-from schemas import problems
+from schemas import kinds, problems
+from schemas.stages import Stage
 from streams.log.port import DEAD
 from streams.queries.counts import counts
 from streams.queries.dead_letters import recent_dead_letters, settled_counts
@@ -23,7 +24,7 @@ from streams.store.tables import COUNTS, DEAD_LETTERS
 _ENOUGH = 5
 _EVERYTHING = Page(limit=1000)
 _DETAILS = {"for": "for ", "dataset": "", "model_version": "", "code": ""}
-_TONES = {"received": "done", "waiting": "wait", "retracted": "bad", "discarded": "bad"}
+_TONES = {Stage.RECEIVED: "done", Stage.WAITING: "wait", Stage.RETRACTED: "bad", Stage.DISCARDED: "bad"}
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -36,8 +37,8 @@ def from_views(view: View, shown: int) -> dict[str, Any]:
     by_kind = counts(view.snapshot, ("kind",), _EVERYTHING, env="prod")["items"]
     return {
         "kinds": by_kind,
-        "predictions": sum(item["n"] for item in by_kind if item["kind"] == "prediction.made"),
-        "feedback_n": sum(item["n"] for item in by_kind if item["kind"].startswith("feedback.")),
+        "predictions": sum(item["n"] for item in by_kind if item["kind"] == kinds.PREDICTION_MADE.name),
+        "feedback_n": sum(item["n"] for item in by_kind if item["kind"].startswith(kinds.FEEDBACK)),
         "rates": _rates(view),
         "waiting_n": waiting_count(view.snapshot),
         "waiting": waiting(view.snapshot, view.now, Page(limit=shown))["items"],
@@ -74,14 +75,15 @@ def open_refusals(refused: Mapping[str, int], settled: Mapping[str, int]) -> dic
 
 def _rates(view: View) -> list[dict[str, Any]]:
     """Shares that a page can show at a glance, each with its n and a 95% interval, or without enough data."""
+    thumb, confirmation = kinds.THUMB.name, kinds.CONFIRMATION.name
     n = {
         (kind, value): n
-        for kind in ("feedback.thumb", "feedback.confirmation")
+        for kind in (thumb, confirmation)
         for value, n, _ in view.snapshot.totals(COUNTS, ["value"], {"kind": kind, "env": "prod"})
     }
     shares = (
-        ("Thumbs up", ("feedback.thumb", "up"), ("feedback.thumb", "down")),
-        ("Confirmed with yes", ("feedback.confirmation", "yes"), ("feedback.confirmation", "no")),
+        ("Thumbs up", (thumb, "up"), (thumb, "down")),
+        ("Confirmed with yes", (confirmation, "yes"), (confirmation, "no")),
     )
     rates = []
     for name, good, bad in shares:
@@ -103,7 +105,7 @@ def _latest(view: View, shown: int) -> list[dict[str, Any]]:
     """The latest feedback, each with what is true about it now."""
     items = []
     lineage = view.services.lineage
-    for arrived in latest(view.services.log, "loopline.feedback.", shown):
+    for arrived in latest(view.services.log, kinds.PREFIX + kinds.FEEDBACK, shown):
         try:
             known = feedback(view.snapshot, view.originals, arrived.id, arrived.source, lineage)
         except ShelfUnreachable:

@@ -16,6 +16,7 @@ from schemas.identity import pack, unpack
 from schemas.instants import nanoseconds, rfc3339
 from schemas.kinds import KINDS
 from schemas.releases import release_of
+from schemas.stages import Stage
 from streams.declarations import serving
 from streams.log.port import DEAD
 from streams.queries.models import SERVING
@@ -35,7 +36,8 @@ from streams.store.tables import (
 Lineage = Callable[[str, str, str], Sequence[str]]
 """From (model, event id, source) to the releases, as `MODEL@N`, that hold what the event said."""
 
-Stage = dict[str, Any]
+Entry = dict[str, Any]
+"""A stage with its instant, and what more there is to say of it."""
 
 
 def no_lineage(model: str, event_id: str, source: str) -> Sequence[str]:
@@ -108,16 +110,16 @@ def _home(snapshot: Snapshot, fact: Fact) -> _Home | None:
     return _Home(Prediction(*rows[0])) if rows else None
 
 
-def _stage(stage: str, at: int, **extras: Any) -> Stage:
-    return {"stage": stage, "at": rfc3339(at), **extras}
+def _entry(stage: Stage, at: int, **extras: Any) -> Entry:
+    return {"stage": stage.value, "at": rfc3339(at), **extras}
 
 
-def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Stage]:
-    stages = [_stage("received", fact.received)]
+def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Entry]:
+    stages = [_entry(Stage.RECEIVED, fact.received)]
     if fact.waits_for is not None:
-        stages.append(_stage("waiting", fact.received, **{"for": fact.waits_for}))
+        stages.append(_entry(Stage.WAITING, fact.received, **{"for": fact.waits_for}))
     if home is not None and fact.joined is not None:
-        stages.append(_stage("joined", fact.joined, prediction_id=home.id_text))
+        stages.append(_entry(Stage.JOINED, fact.joined, prediction_id=home.id_text))
     # A person's earlier correction is in effect as a label while the latest one's label is refused.
     if fact.effective or fact.vote is not None:
         since = fact.received if fact.joined is None else fact.joined
@@ -125,17 +127,17 @@ def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Stag
             # A label can stand only once the version's output was declared.
             for declaration in serving(snapshot, [(home.model, home.model_version)]).values():
                 since = max(since, declaration.received)
-        stages.append(_stage("in_effect", since))
+        stages.append(_entry(Stage.IN_EFFECT, since))
     return stages
 
 
-def _ended(fact: Fact, taken_at: int | None) -> list[Stage]:
+def _ended(fact: Fact, taken_at: int | None) -> list[Entry]:
     stages = []
     if taken_at is not None:
-        stages.append(_stage("retracted", taken_at))
+        stages.append(_entry(Stage.RETRACTED, taken_at))
     if fact.code is not None:
         known = fact.received if fact.joined is None else fact.joined
-        stages.append(_stage("discarded", known, code=fact.code))
+        stages.append(_entry(Stage.DISCARDED, known, code=fact.code))
     return stages
 
 
@@ -148,7 +150,7 @@ def _retracted_at(snapshot: Snapshot, fact: Fact) -> int | None:
     return min((instant for instant in instants if instant is not None), default=None)
 
 
-def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage) -> list[Stage]:
+def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage) -> list[Entry]:
     """Through datasets into models: where what this event said has gone."""
     names = lineage(model, unpack(fact.id), fact.source)
     if not names:
@@ -160,15 +162,15 @@ def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage
     for event in events:
         said = data[id(event)]
         if event.kind == kinds.DATASET_RELEASED.name and release_of(said) in names:
-            released.append(_stage("in_dataset", event.at, dataset=release_of(said)))
+            released.append(_entry(Stage.IN_DATASET, event.at, dataset=release_of(said)))
         if event.kind == kinds.MODEL_DEPLOYED.name and not set(names).isdisjoint(said.get("datasets", ())):
-            trained.append(_stage("in_model", event.at, model_version=said["model_version"]))
+            trained.append(_entry(Stage.IN_MODEL, event.at, model_version=said["model_version"]))
     serving = [event for event in events if event.kind in SERVING]
     deployed = []
     if serving:
         version = data[id(serving[-1])]["model_version"]
         if any(stage["model_version"] == version for stage in trained):
-            deployed.append(_stage("deployed", serving[-1].at, model_version=version))
+            deployed.append(_entry(Stage.DEPLOYED, serving[-1].at, model_version=version))
     return released + trained + deployed
 
 
@@ -188,7 +190,7 @@ def _letter_item(letter: DeadLetterRow, originals: Originals) -> dict[str, Any]:
         "effective": False,
         "waits_for": None,
         "timeline": [
-            _stage("received", letter.received),
-            _stage("discarded", letter.received, code=letter.code),
+            _entry(Stage.RECEIVED, letter.received),
+            _entry(Stage.DISCARDED, letter.received, code=letter.code),
         ],
     }

@@ -8,6 +8,7 @@ import msgspec
 
 from schemas.identity import prediction_key, unpack
 from schemas.instants import rfc3339
+from schemas.kinds import KINDS
 from streams.queries.originals import Original, Originals
 from streams.queries.pages import Int64, Page, token
 from streams.store.port import Snapshot
@@ -36,7 +37,7 @@ def prediction(
     page = page or Page(MOST_FEEDBACK)
     facts = facts_of(snapshot, pid, page)
     shown = facts[: page.limit]
-    attached = [fact for fact in shown if fact.joined is not None and fact.kind.startswith("feedback.")]
+    attached = [fact for fact in shown if fact.joined is not None and KINDS[fact.kind].is_feedback]
     attached.sort(key=lambda fact: (fact.at, unpack(fact.id), fact.source, fact.key))
     answer: dict[str, Any] = {
         "prediction": sent_data(row, originals.event(row.partition, row.offset, row.place)),

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from schemas.kinds import FEEDBACK
+from schemas.kinds import KINDS
 from streams.queries.pages import Page
 from streams.queries.predictions import facts_of, place_of
 from streams.store.port import Snapshot
@@ -130,11 +130,11 @@ def _first_facts(
 
 
 def _counts(fact: Fact) -> bool:
-    return fact.joined is not None and bool(fact.effective) and fact.kind.startswith(FEEDBACK)
+    return fact.joined is not None and bool(fact.effective) and KINDS[fact.kind].is_feedback
 
 
 def _word(fact: Fact) -> Word:
-    return fact.kind.removeprefix(FEEDBACK), fact.value
+    return KINDS[fact.kind].short, fact.value
 
 
 def _is_among(facts: Sequence[Fact], wanted: Word) -> bool:

@@ -13,8 +13,9 @@ from feedback.api import metrics as view_metrics
 from feedback.cli import main, reference
 from feedback.server import ROUTES
 from feedback.settings import SETTINGS
-from schemas import answers, catalog, problems
+from schemas import catalog, problems
 from schemas import reference as contract
+from schemas.stages import Stage
 from streams.kafka.progress import Progress
 from streams.metrics import Metrics
 from tests.docs.pages import ROOT, blocks, pages
@@ -120,7 +121,7 @@ def test_every_stage_is_described() -> None:
     """Each stage of a timeline is explained, in the timeline's order."""
     text = (ROOT / "docs" / "explanation" / "how-it-works.md").read_text()
     section = text.partition("| stage |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(answers.STAGES)
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(Stage)
 
 
 def test_every_bad_day_of_many_machines_is_a_test() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.stages import Stage
 from streams.admission import admit
 from streams.log.memory import MemoryLog
 from streams.projection import advance
@@ -92,9 +93,13 @@ def folded(items: list[bytes]) -> list[list[Any]]:
 @settings(max_examples=20)
 @given(st.lists(meeting(), min_size=1, max_size=8))
 def test_any_events_fold_and_show_the_same_from_every_store(items: list[bytes]) -> None:
-    """Any text, any number, any JSON that admission lets in."""
+    """Whatever admission lets in; and a timeline has the stages that there are, in their order."""
     in_memory, on_disk = folded(items)
     assert in_memory == on_disk
+    for page in in_memory[-2:]:
+        for one in page:
+            stages = [Stage(each["stage"]) for each in one["timeline"]]
+            assert stages == sorted(stages, key=list(Stage).index)
 
 
 TRICKY = {
