@@ -25,6 +25,7 @@ from streams.log.block import read_block
 from streams.log.sqlite import SqliteLog, create_log
 from streams.projection import advance
 from streams.store.sqlite import SqliteStore, create_store
+from streams.views.registry import TABLES
 
 _PIECE = 2_000
 
@@ -58,7 +59,7 @@ def run(scale: Scale, folder: Path) -> list[Window]:
     """The windows of a run of `last_events`, each of `first_events`."""
     identity = create_log(folder / "log.sqlite", 1)
     log = SqliteLog(folder / "log.sqlite", writable=True)
-    create_store(folder / "views.sqlite", identity)
+    create_store(folder / "views.sqlite", identity, TABLES)
     store = SqliteStore(folder / "views.sqlite", writable=True)
     workload = Workload()
     log.append(workload.declared())

@@ -30,6 +30,7 @@ from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.store.port import Store
 from streams.store.sqlite import SqliteStore, create_store
+from streams.views.registry import TABLES
 
 MODEL, VERSION = "hot", "1"
 _BLOCK = 200
@@ -392,7 +393,7 @@ def measure_case(
 def _sqlite(folder: str, log: MemoryLog) -> Iterator[Store]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "views.sqlite"
-        create_store(path, log.identity)
+        create_store(path, log.identity, TABLES)
         store = SqliteStore(path, writable=True)
         try:
             yield store

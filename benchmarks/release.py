@@ -31,6 +31,7 @@ from streams.log.sqlite import SqliteLog, create_log
 from streams.rebuild import rebuild
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import LABELS, PREDICTIONS
+from streams.views.registry import TABLES
 
 MODEL = "digit-reader"
 
@@ -58,7 +59,7 @@ def prepare(folder: Path, labels: int) -> tuple[SqliteLog, SqliteStore]:
     while piece := list(islice(items, 20 * BATCH)):
         batches = [piece[start : start + BATCH] for start in range(0, len(piece), BATCH)]
         log.append([record for batch in batches for record in pack([Batch(0, [Part(0, _TYPES, batch)])])])
-    create_store(folder / "views.sqlite", identity)
+    create_store(folder / "views.sqlite", identity, TABLES)
     store = SqliteStore(folder / "views.sqlite", writable=True)
     rebuild(log, store)
     return log, store

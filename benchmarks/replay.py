@@ -19,6 +19,7 @@ from streams.log.sqlite import SqliteLog, create_log
 from streams.projection import advance
 from streams.rebuild import rebuild
 from streams.store.sqlite import SqliteStore, create_store
+from streams.views.registry import TABLES
 
 _APPENDED_AT_ONCE = 10 * BATCH
 
@@ -27,7 +28,7 @@ def _live(folder: Path, events: int) -> float:
     """CPU seconds of following a log while it grows. The log is left in the folder."""
     identity = create_log(folder / "log.sqlite", 1)
     log = SqliteLog(folder / "log.sqlite", writable=True)
-    create_store(folder / "live.sqlite", identity)
+    create_store(folder / "live.sqlite", identity, TABLES)
     store = SqliteStore(folder / "live.sqlite", writable=True)
     workload = Workload()
     log.append(workload.declared())
@@ -48,7 +49,7 @@ def _live(folder: Path, events: int) -> float:
 def _replayed(folder: Path) -> float:
     """CPU seconds of folding that log into a new store."""
     log = SqliteLog(folder / "log.sqlite")
-    create_store(folder / "replayed.sqlite", log.identity)
+    create_store(folder / "replayed.sqlite", log.identity, TABLES)
     store = SqliteStore(folder / "replayed.sqlite", writable=True)
     try:
         return cpu(lambda: rebuild(log, store))

@@ -27,6 +27,7 @@ from streams.projection import advance
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite import SqliteStore, create_store
+from streams.views.registry import TABLES
 
 Group = tuple[Any, ...]
 
@@ -101,7 +102,7 @@ def _into_memory(log: MemoryLog) -> float:
 def _into_sqlite(log: MemoryLog, folder: str) -> float:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "views.sqlite"
-        create_store(path, log.identity)
+        create_store(path, log.identity, TABLES)
         store = SqliteStore(path, writable=True)
         try:
             return cpu(lambda: follow(log, store))

@@ -21,6 +21,7 @@ from feedback.settings import without_password
 from streams.clocks import ClockWatch
 from streams.log.port import LogIdentity, LogUnavailable
 from streams.store.tables import VIEWS_VERSION
+from streams.views.registry import TABLES
 
 if TYPE_CHECKING:
     from streams.kafka.address import Address
@@ -143,7 +144,7 @@ class Cluster:
 
         with self._guard:
             if self._stores is None:
-                self._stores = PostgresStores(self.store_url, self.clocks, self.called)
+                self._stores = PostgresStores(self.store_url, TABLES, self.clocks, self.called)
             return self._stores
 
     def current_store(self) -> PostgresStore:

@@ -37,6 +37,7 @@ from streams.log.port import LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
 from streams.store.sqlite import SqliteStore, StoreMissing, StoreUnreadable, create_store
 from streams.store.tables import VIEWS_VERSION
+from streams.views.registry import TABLES
 
 _STORE_NAME = re.compile(r"views-(\d+)-(\d+)\.sqlite")
 _SIDES = ("", "-wal", "-shm")
@@ -237,7 +238,7 @@ class Home:
         self.stores.mkdir(parents=True, exist_ok=True, mode=0o700)
         numbers = [int(match[2]) for name in os.listdir(self.stores) if (match := _STORE_NAME.match(name))]
         path = self.stores / f"views-{VIEWS_VERSION}-{max(numbers, default=0) + 1}.sqlite"
-        create_store(path, identity)
+        create_store(path, identity, TABLES)
         return path
 
     def switch(self, path: Path, *, grace_s: float = 0.0) -> None:

@@ -18,7 +18,7 @@ from streams.projection import OtherViews, check
 from streams.rebuild import Progress, rebuild, verify
 from streams.store.compare import Difference
 from streams.store.sqlite import SqliteStore, create_store
-from streams.store.tables import TABLES
+from streams.views.registry import TABLES
 
 SWITCH_GRACE_S = 1.0
 _BLOCKS_AT_ONCE = 100
@@ -77,7 +77,7 @@ def verify_views(place: Place, progress: Progress, limit: int) -> Verified:
         live = place.current_store()
         check(log, live)
         path = folder / "views.sqlite"
-        create_store(path, log.identity)
+        create_store(path, log.identity, TABLES)
         with contextlib.closing(SqliteStore(path, writable=True)) as scratch, live.snapshot() as snapshot:
             differences = verify(log, snapshot, scratch, progress, limit)
             positions = {partition: applied.offset for partition, applied in snapshot.positions().items()}

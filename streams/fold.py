@@ -5,7 +5,7 @@ This is where an event becomes a label. A batch is folded in these steps:
 1. hold the join keys and predictions that it can change, and load the rows (`streams.working_set`);
 2. once: enter each new event's row, telling copies and conflicts apart (`processors.once`);
 3. settle what is new, and what changes with it (`streams.settling`);
-4. compare with the rows as they were loaded, and write the differences and the counts;
+4. compare with the rows as they were loaded, write the differences, and tell the views (`streams.views`);
 5. where one event changes very many rows, as a prediction does that many facts wait for: settle those
    likewise, some at a time (`settling.Walk`).
 
@@ -38,9 +38,11 @@ from streams.store.tables import (
     Fact,
     ModelEvent,
     Prediction,
+    Replayed,
     Row,
     as_row,
 )
+from streams.views.port import Views
 from streams.working_set import FactKey, WorkingSet, fact_key
 
 _encode = json.Encoder().encode
@@ -50,14 +52,20 @@ _PAGE = 5_000
 
 
 class Fold:
-    """One batch's working set, on one transaction. Use once: `enter` or `load`, then `settle`."""
+    """One batch's working set, on one transaction, for these views.
 
-    def __init__(self, transaction: Transaction, marked_anew: set[FactKey] | None = None) -> None:
+    Use once: `enter` or `load`, then `settle`.
+    """
+
+    def __init__(
+        self, transaction: Transaction, views: Views, marked_anew: set[FactKey] | None = None
+    ) -> None:
         self._tx = transaction
+        self._views = views
         self._loaded = WorkingSet(transaction)
         # Shared by the folds of a batch: once is enough for all of its walks.
         self._marked_anew: set[FactKey] = set() if marked_anew is None else marked_anew
-        self._settlement = Settlement(transaction, self._loaded, self._marked_anew)
+        self._settlement = Settlement(transaction, self._loaded, views, self._marked_anew)
         self._identities: dict[bytes, Identity] = {}
 
     # 1. and 2.
@@ -79,6 +87,14 @@ class Fold:
                 self._enter_prediction(row)
             else:
                 self._enter_fact(row)
+
+    def enter_refused(self, letters: Iterable[DeadLetterRow]) -> None:
+        """Enter items that were refused before they could be facts."""
+        self._settlement.letters += letters
+
+    def enter_replays(self, replays: Iterable[Replayed]) -> None:
+        """Enter what events say that they were."""
+        self._settlement.replays += replays
 
     def load(self, rows: Iterable[Row]) -> None:
         """Load facts, to be settled anew."""
@@ -204,7 +220,7 @@ class Fold:
             if rest is not None:
                 walks.appendleft(rest)
             if rows:
-                further = Fold(self._tx, self._marked_anew)
+                further = Fold(self._tx, self._views, self._marked_anew)
                 further.load(rows)
                 walks.extend(further._settlement.run())
 

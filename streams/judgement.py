@@ -30,6 +30,7 @@ from streams.store.tables import (
     Row,
     picking,
 )
+from streams.views.port import Views
 
 _WAITING_AT_ONCE = 10_000
 _SAID_AT_ONCE = 1_000
@@ -54,21 +55,23 @@ def declared(snapshot: Snapshot, versions: Collection[Version]) -> dict[str, Dec
     return {model: Declared(own[model], common[model].shape if model in common else None) for model in models}
 
 
-def judge_again(transaction: Transaction, model: str, before: Declared, after: Declared) -> None:
+def judge_again(
+    transaction: Transaction, views: Views, model: str, before: Declared, after: Declared
+) -> None:
     """Settle all that a change of a model's declarations changes. The transaction is alone."""
     if before == after:
         return
     if before.others is None:
         # What was judged was judged by its version's own declaration, and that never changes.
         for version in after.own if after.others is None else _waiting(transaction, model):
-            _judge_waiting(transaction, f"{DECLARATION}{model}@{version}")
+            _judge_waiting(transaction, views, f"{DECLARATION}{model}@{version}")
         return
     # Nothing waits. What no declaration of its own serves was judged by the one for later versions.
     for kind in sorted(kinds.VOTING):
         rows = transaction.totals(COUNTS, ["model_version"], {"model": model, "kind": kind})
         said = {version: events for version, _, events in rows if events}
         changed = _taken_over(transaction, model, said, before, after)
-        _judge_said(transaction, model, kind, {version: said[version] for version in changed})
+        _judge_said(transaction, views, model, kind, {version: said[version] for version in changed})
 
 
 def _taken_over(
@@ -96,7 +99,7 @@ def _waiting(snapshot: Snapshot, model: str) -> Iterator[str]:
         last = names[-1]
 
 
-def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
+def _judge_waiting(transaction: Transaction, views: Views, waits_for: str) -> None:
     """Settle what waited for a declaration that has come; a bounded number of facts at a time."""
     last = None
     while True:
@@ -104,10 +107,12 @@ def _judge_waiting(transaction: Transaction, waits_for: str) -> None:
         if not rows:
             return
         last = rows[-1][:3]
-        _settle(transaction, rows)
+        _settle(transaction, views, rows)
 
 
-def _judge_said(transaction: Transaction, model: str, kind: str, versions: dict[str, int]) -> None:
+def _judge_said(
+    transaction: Transaction, views: Views, model: str, kind: str, versions: dict[str, int]
+) -> None:
     """Settle what was said in one way of the predictions of some versions; a bounded number at a time.
 
     It is looked for from the newest on, and no further than it all is found, for the counts say how much
@@ -123,7 +128,7 @@ def _judge_said(transaction: Transaction, model: str, kind: str, versions: dict[
         found = _said_of(transaction, rows, model, versions)
         left -= len(found)
         if found:
-            _settle(transaction, found)
+            _settle(transaction, views, found)
 
 
 def _said_of(snapshot: Snapshot, rows: list[Row], model: str, versions: Collection[str]) -> list[Row]:
@@ -139,7 +144,7 @@ def _said_of(snapshot: Snapshot, rows: list[Row], model: str, versions: Collecti
     ]
 
 
-def _settle(transaction: Transaction, rows: Iterable[Row]) -> None:
-    fold = Fold(transaction)
+def _settle(transaction: Transaction, views: Views, rows: Iterable[Row]) -> None:
+    fold = Fold(transaction, views)
     fold.load(rows)
     fold.settle()

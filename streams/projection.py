@@ -33,14 +33,9 @@ from streams.log.port import DEAD, Log, LogIdentity, Positions, ends_with
 from streams.processors.once import Arrivals, arrivals
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
-from streams.store.tables import (
-    DEAD_LETTERS,
-    REPLAYED,
-    VIEWS_VERSION,
-    DeadLetterRow,
-    Replayed,
-    as_row,
-)
+from streams.store.tables import VIEWS_VERSION, DeadLetterRow, Replayed
+from streams.views.port import Views
+from streams.views.registry import VIEWS
 
 _READ_BLOCKS = 20
 # Large inputs and refused items count by their bytes: a transaction holds about this much of them.
@@ -236,6 +231,7 @@ def advance(
     most_events: int = 16_000,
     upto: Positions | None = None,
     catalog: Catalog = CATALOG,
+    views: Views = VIEWS,
 ) -> int:
     """Apply the next blocks of every partition, in one transaction.
 
@@ -246,6 +242,7 @@ def advance(
             again: 22 us an event at 2,000, 18 at 8,000, 17 at 16,000, for 30 MiB more. A worker that is
             caught up applies what there is.
         upto: positions not to go beyond; the log's ends when left out.
+        views: the views that the store holds.
 
     Partitions of an older epoch come first: those of the next one wait until they are at their ends.
 
@@ -257,7 +254,8 @@ def advance(
         standing = _offsets(snapshot, ends)
     ends = _oldest_epoch(log, standing, ends)
     with without_cycle_collection():
-        return apply(store, _next_blocks(log, standing, ends, most_events, Batch(log.identity, catalog)))
+        batch = _next_blocks(log, standing, ends, most_events, Batch(log.identity, catalog))
+        return apply(store, batch, views)
 
 
 def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
@@ -266,7 +264,7 @@ def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
     return {partition: end for partition, end in ends.items() if partition in epoch or partition == DEAD}
 
 
-def apply(store: Store, batch: Batch) -> int:
+def apply(store: Store, batch: Batch, views: Views = VIEWS) -> int:
     """Apply a batch in one transaction. Returns how many of its blocks the store did not have yet.
 
     What cannot be folded for a reason inside it is looked for block by block, then event by event, so
@@ -279,22 +277,22 @@ def apply(store: Store, batch: Batch) -> int:
     if not batch.blocks:
         return 0
     try:
-        return _apply_whole(store, batch)
+        return _apply_whole(store, batch, views)
     except Exception as error:
         if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
             raise
     applied = 0
     for block, content in zip(batch.blocks, batch.contents, strict=True):
-        applied += _apply_block(store, batch, block, content)
+        applied += _apply_block(store, batch, block, content, views)
     return applied
 
 
-def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals) -> int:
+def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals, views: Views) -> int:
     """Apply one block, in which there may be an event that cannot be folded. Returns 1 if it was new."""
     alone = Batch(store.log)
     alone.blocks, alone.contents = [block], [content]
     try:
-        return _apply_whole(store, alone)
+        return _apply_whole(store, alone, views)
     except Exception as error:
         if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
             raise
@@ -304,7 +302,7 @@ def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals) ->
             if not _still_to_apply(alone, _offsets(transaction, [block.partition])):
                 return 0
             set_aside = sum(
-                _fold_or_set_aside(store, transaction, block, part) for part in one_by_one(content)
+                _fold_or_set_aside(store, transaction, block, part, views) for part in one_by_one(content)
             )
             transaction.advance({block.partition: _after(block)})
     except Exception as error:
@@ -319,21 +317,23 @@ def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals) ->
     return 1
 
 
-def _fold_or_set_aside(store: Store, transaction: Transaction, block: Block, part: Arrivals) -> int:
+def _fold_or_set_aside(
+    store: Store, transaction: Transaction, block: Block, part: Arrivals, views: Views
+) -> int:
     """Fold one event, or make a dead letter of it. Returns 1 if it was set aside."""
     try:
         with transaction.savepoint():
-            _fold(transaction, [part])
+            _fold(transaction, [part], views)
     except Exception as error:
         if not is_of_the_data(store, error):
             raise
         _say_set_aside(block, error)
-        transaction.put(DEAD_LETTERS, [as_row(letter_of(part))])
+        _fold(transaction, [Arrivals([], [], {}, [letter_of(part)])], views)
         return 1
     return 0
 
 
-def _apply_whole(store: Store, batch: Batch) -> int:
+def _apply_whole(store: Store, batch: Batch, views: Views) -> int:
     partitions = {block.partition for block in batch.blocks}
     # A declaration touches what waited for it, in any partition.
     declares = any(
@@ -341,7 +341,7 @@ def _apply_whole(store: Store, batch: Batch) -> int:
     )
     with store.transaction(partitions, alone=declares) as transaction:
         coming = _still_to_apply(batch, _offsets(transaction, partitions))
-        _fold(transaction, [content for _, content in coming])
+        _fold(transaction, [content for _, content in coming], views)
         reached("project.3")
         last = {block.partition: block for block, _ in coming}
         transaction.advance({partition: _after(block) for partition, block in last.items()})
@@ -403,15 +403,8 @@ def _still_to_apply(batch: Batch, standing: Positions) -> list[tuple[Block, Arri
     return kept
 
 
-def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
-    letters = [as_row(letter) for content in contents for letter in content.letters]
-    if letters:
-        transaction.put(DEAD_LETTERS, letters)
-    _mark_replayed(
-        transaction,
-        [Replayed(*row) for content in contents for rows in content.replayed.values() for row in rows],
-    )
-    fold = Fold(transaction)
+def _fold(transaction: Transaction, contents: Sequence[Arrivals], views: Views) -> None:
+    fold = Fold(transaction, views)
     models = [arrival for content in contents for arrival in content.models]
     declaring = {
         (each.event.data.model, each.event.data.model_version)
@@ -421,21 +414,12 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals]) -> None:
     before = declared(transaction, declaring)
     fold.enter_models(models)
     fold.enter([row for content in contents for row in content.rows])
+    for content in contents:
+        fold.enter_refused(content.letters)
+        fold.enter_replays(Replayed(*row) for rows in content.replayed.values() for row in rows)
     fold.settle()
     for model, now in declared(transaction, declaring).items():
-        judge_again(transaction, model, before[model], now)
-
-
-def _mark_replayed(transaction: Transaction, come: Sequence[Replayed]) -> None:
-    """Note what events claim to have been; of several that claim the same, the instant of the latest."""
-    if not come:
-        return
-    keys = {(row.dead_letter, row.claim, row.partition) for row in come}
-    latest: dict[tuple[str, bytes, int], int] = {}
-    for row in [*(Replayed(*row) for row in transaction.get(REPLAYED, keys)), *come]:
-        key = row.dead_letter, row.claim, row.partition
-        latest[key] = max(row.received, latest.get(key, row.received))
-    transaction.put(REPLAYED, [(*key, received) for key, received in latest.items()])
+        judge_again(transaction, views, model, before[model], now)
 
 
 def _after(block: Block) -> Applied:

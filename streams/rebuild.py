@@ -8,6 +8,8 @@ from streams.log.port import Log, Positions, ends_with
 from streams.projection import advance
 from streams.store.compare import Difference, differences
 from streams.store.port import Snapshot, Store
+from streams.views.port import Views
+from streams.views.registry import VIEWS, tables_of
 
 Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
@@ -17,7 +19,13 @@ class BeyondTheLog(ValueError):
     """Positions were asked for that the log has not reached."""
 
 
-def rebuild(log: Log, store: Store, upto: Positions | None = None, progress: Progress | None = None) -> None:
+def rebuild(
+    log: Log,
+    store: Store,
+    upto: Positions | None = None,
+    progress: Progress | None = None,
+    views: Views = VIEWS,
+) -> None:
     """Fold the log into `store` from where it stands, up to these positions or the log's ends.
 
     Of partitions that `upto` leaves out nothing is folded: a new epoch may begin at any moment, and what is
@@ -33,14 +41,19 @@ def rebuild(log: Log, store: Store, upto: Positions | None = None, progress: Pro
     total = sum(goal.values())
     with store.snapshot() as snapshot:
         done = sum(applied.offset for applied in snapshot.positions().values())
-    while blocks := advance(log, store, upto=goal):
+    while blocks := advance(log, store, upto=goal, views=views):
         done += blocks
         if progress is not None:
             progress(done, total)
 
 
 def verify(
-    log: Log, live: Snapshot, scratch: Store, progress: Progress | None = None, limit: int = 20
+    log: Log,
+    live: Snapshot,
+    scratch: Store,
+    progress: Progress | None = None,
+    limit: int = 20,
+    views: Views = VIEWS,
 ) -> list[Difference]:
     """Rebuild every view in `scratch` up to where `live` stands, and compare row by row.
 
@@ -49,6 +62,6 @@ def verify(
     positions = live.positions()
     ends = ends_with(log, positions)
     goal = {partition: positions[partition].offset if partition in positions else 0 for partition in ends}
-    rebuild(log, scratch, goal, progress)
+    rebuild(log, scratch, goal, progress, views)
     with scratch.snapshot() as rebuilt:
-        return differences(live, rebuilt, limit)
+        return differences(live, rebuilt, tables_of(views), limit)

@@ -7,7 +7,7 @@ much, left to a walk for later:
 2. retractions: what they mark, and what that takes along;
 3. each fact on its own: joined, waiting, retracted, judged;
 4. each person's slots, of which the latest candidate counts, and the person's vote;
-5. rows: facts, counts, verdicts, overrides and labels.
+5. rows: what is new and what changed of the facts, and those of each view that is told of it.
 
 After every agenda the rows are consistent with each other, so it does not matter in how many agendas what an
 event changes is settled.
@@ -24,11 +24,9 @@ from schemas.kinds import KINDS
 from schemas.shapes import fits
 from streams.changes import Changes
 from streams.declarations import serving
-from streams.label_rows import LabelRows, VoteChanges
 from streams.processors.amend import (
     CONFIRMATION_SLOT,
     CORRECTION_SLOT,
-    fits_slot,
     later,
     slot_name,
     slot_of,
@@ -38,23 +36,26 @@ from streams.processors.join import join_by_case, join_by_id
 from streams.processors.labels import (
     Fits,
     judge,
-    override_row,
     vote_alone,
     vote_once,
 )
 from streams.retractions import Retractions, explained
 from streams.store.port import Transaction
 from streams.store.tables import (
+    CASES,
     FACTS,
     FACTS_BY_CASE,
-    OVERRIDES,
+    PREDICTIONS,
     DeadLetterRow,
     Fact,
     Prediction,
+    Replayed,
     Row,
     as_row,
     picking,
 )
+from streams.views.port import Agenda, Audience, Views
+from streams.views.registry import tables_of
 from streams.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
 
 _PID, _SLOT = FACTS.columns.index("pid"), FACTS.columns.index("slot")
@@ -68,24 +69,27 @@ Slot = tuple[bytes, str, str]
 
 
 class Settlement:
-    """One agenda, on the working set that it is settled in."""
+    """One agenda, on the working set that it is settled in, and the views that are told of it."""
 
-    def __init__(self, transaction: Transaction, loaded: WorkingSet, marked_anew: set[FactKey]) -> None:
+    def __init__(
+        self, transaction: Transaction, loaded: WorkingSet, views: Views, marked_anew: set[FactKey]
+    ) -> None:
         self._tx = transaction
         self._loaded = loaded
+        self._views = views
         self._marked_anew = marked_anew
         self.agenda: dict[FactKey, Fact] = {}
         """The facts to settle; those without a row in the store are new."""
         self.predictions: list[Prediction] = []
         """Predictions that are new."""
         self.letters: list[DeadLetterRow] = []
+        """Items that were refused: they are no facts."""
+        self.replays: list[Replayed] = []
+        """What events say that they were."""
         self._walks: list[Walk] = []
         self._shapes: dict[Version, Fits] = {}
         # Candidates beside the agenda's, which those may have changed.
         self._touched: dict[FactKey, Fact] = {}
-        self._overrides: dict[tuple[str, str, str, bytes], Row | None] = {}
-        # Predictions and persons of whom a fitting correction stands no longer.
-        self._withdrawn: set[tuple[bytes, str]] = set()
 
     def run(self) -> list[Walk]:
         """Settle and write; gives what is left to be settled."""
@@ -225,8 +229,10 @@ class Settlement:
             _settle_effective(members)
         for pid, person, name in touched:
             if name == CORRECTION_SLOT:
-                confirmations = touched[pid, person, CONFIRMATION_SLOT]
-                self._settle_vote(pid, person, touched[pid, person, name] + confirmations)
+                prediction = self._loaded.predictions[pid]
+                assert prediction is not None
+                votes = touched[pid, person, name] + touched[pid, person, CONFIRMATION_SLOT]
+                vote_once(votes, prediction, self._fits(prediction))
 
     def _touched_slots(self) -> tuple[dict[Slot, list[Fact]], dict[Slot, int]]:
         """The slots that facts of the agenda stand for or stood for, and how many left each of them."""
@@ -244,8 +250,6 @@ class Settlement:
             ):
                 _touch(touched, row[_PID], person, row[_SLOT])
                 lost[row[_PID], person, row[_SLOT]] += 1
-                if fits_slot(row[_SLOT]):
-                    self._withdrawn.add((row[_PID], person))
             if fact.slot is not None and fact.pid is not None:
                 _touch(touched, fact.pid, person, fact.slot)
         return touched, lost
@@ -260,61 +264,42 @@ class Settlement:
         for most, asked in by_most.items():
             self._loaded.load_candidates(asked, most)
 
-    def _settle_vote(self, pid: bytes, person: str, facts: list[Fact]) -> None:
-        """Settle one person's vote on a prediction, and what the person gets next time for the same input."""
-        prediction = self._loaded.predictions[pid]
-        assert prediction is not None
-        latest = vote_once(facts, prediction, self._fits(prediction))
-        if prediction.input_ref is not None and (latest is not None or (pid, person) in self._withdrawn):
-            key = prediction.model, person, prediction.input_ref, pid
-            self._overrides[key] = None if latest is None else as_row(override_row(prediction, latest))
-
     # 5. rows
 
     def _write(self) -> None:
-        changes = Changes(self._tx.shard, self._why_invalid)
-        changes.letters.extend(self.letters)
-        for entries in self._loaded.new_cases.values():
-            for entry in entries:
-                changes.new_case(as_row(entry))
-        for prediction in self.predictions:
-            changes.new_prediction(prediction)
-        votes = VoteChanges()
-        for facts in (self.agenda, self._touched):
-            for key, fact in facts.items():
-                if facts is self.agenda or key not in self.agenda:
-                    self._write_fact(changes, votes, key, fact)
-        for override, row in self._overrides.items():
-            if row is None:
-                changes.deletes[OVERRIDES.name][override] = None
-            else:
-                changes.put(OVERRIDES, row)
-        LabelRows(self._tx, self._loaded, changes).settle(votes)
+        """Write the fold's own rows and those of the views."""
+        loaded, changes = self._loaded, Changes(tables_of(self._views))
+        agenda = Agenda(changes, self._tx.shard, loaded, self._tx, self._fits)
+        audience = Audience(self._views, agenda)
+        audience.tell_beside(self.letters, self.replays)
+        changes.insert(PREDICTIONS, map(as_row, self.predictions))
+        changes.insert(CASES, (as_row(entry) for entries in loaded.new_cases.values() for entry in entries))
+        for add_prediction in audience.of_predictions:
+            for prediction in self.predictions:
+                add_prediction(prediction)
+        self._write_facts(changes, audience)
+        audience.finish()
         changes.write(self._tx)
 
-    def _why_invalid(self, fact: Fact) -> str:
-        """Why a label does not fit."""
-        prediction, shape = self._loaded.home_of(fact), None
-        if prediction is not None:
-            shape = self._fits(prediction)
-        assert shape is not None
-        assert fact.label is not None
-        return shape.verdict(fact.label).value
-
-    def _write_fact(self, changes: Changes, votes: VoteChanges, key: FactKey, fact: Fact) -> None:
-        before = self._loaded.before.get(key)
-        after = as_row(fact)
-        if before == after:
-            return
-        home = self._loaded.home_of(fact)
-        if before is None:
-            changes.new_fact(fact, after, home)
-            votes.note(None, None, fact, home)
-            return
-        old = Fact(*before)
-        old_home = self._loaded.home_of(old)
-        changes.changed_fact(old, old_home, fact, after, home)
-        votes.note(old, old_home, fact, home)
+    def _write_facts(self, changes: Changes, audience: Audience) -> None:
+        """Write the facts that are new or changed, and tell of each of them."""
+        known, home_of, told = self._loaded.before, self._loaded.home_of, audience.of_facts
+        new: list[Row] = []
+        for key, fact in (self.agenda | self._touched).items():
+            before, row = known.get(key), as_row(fact)
+            if before == row:
+                continue
+            if before is None:
+                old = old_home = None
+                new.append(row)
+            else:
+                old = Fact(*before)
+                old_home = home_of(old)
+                changes.put(FACTS, row)
+            home = home_of(fact)
+            for change_fact in told[fact.kind]:
+                change_fact(old, old_home, fact, home)
+        changes.insert(FACTS, new)
 
 
 def _touch(touched: dict[Slot, list[Fact]], pid: bytes, person: str, slot: str) -> None:

@@ -21,6 +21,7 @@ from streams.kafka.engine import Engine
 from streams.kafka.log import KafkaLog
 from streams.log.port import Log
 from streams.store.postgres.catalogue import PostgresStores
+from streams.views.registry import TABLES
 
 _LOOK_S = 0.01
 _LONGEST_S = 300.0
@@ -42,7 +43,7 @@ class FirstRead(Catalog):
 
 def work(log_url: str, store_url: str, events: int) -> dict[str, float]:
     """Apply so many events; what that took."""
-    stores = PostgresStores(store_url)
+    stores = PostgresStores(store_url, TABLES)
     opened: list[Any] = []
 
     def open_log(address: Address) -> Log:

@@ -18,6 +18,7 @@ from benchmarks.measuring import cpu_of_machine
 from streams.kafka.address import Address
 from streams.kafka.log import KafkaLog
 from streams.store.postgres.catalogue import PostgresStores
+from streams.views.registry import TABLES
 from tests.services.deployment import Deployment
 
 _EVERY_S = 0.5
@@ -45,7 +46,7 @@ class Watch:
         self.samples: list[Sample] = []
         self._accounts = _accounts(run, loopline)
         self._log = KafkaLog(Address.parse(loopline.variables["LOOPLINE_LOG"]))
-        self._stores = PostgresStores(loopline.variables["LOOPLINE_STORE"])
+        self._stores = PostgresStores(loopline.variables["LOOPLINE_STORE"], TABLES)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 

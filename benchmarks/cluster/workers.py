@@ -29,6 +29,7 @@ from benchmarks.workload import Workload
 from streams.kafka.address import Address
 from streams.kafka.log import KafkaLog
 from streams.store.postgres.catalogue import PostgresStores
+from streams.views.registry import TABLES
 
 _LONGEST_S = 400.0
 _numbers = count()
@@ -94,7 +95,7 @@ class Sides:
 def _empty_views(run: Services, log: str) -> str:
     """The address of a new database with empty views of this log: made before the clock starts."""
     url = run.postgres.fresh_database()
-    stores, reading = PostgresStores(url), KafkaLog(Address.parse(log))
+    stores, reading = PostgresStores(url, TABLES), KafkaLog(Address.parse(log))
     try:
         stores.for_work(reading.identity).close()
     finally:

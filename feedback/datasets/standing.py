@@ -31,6 +31,7 @@ from streams.log.port import (
 from streams.projection import check
 from streams.rebuild import rebuild
 from streams.store.port import Snapshot, Store
+from streams.views.registry import TABLES
 
 WAIT_S = 60.0
 _POLL_S = 0.02
@@ -72,7 +73,7 @@ def sqlite_scratch(folder: Path, identity: LogIdentity) -> Iterator[Store]:
     from streams.store.sqlite import SqliteStore, create_store
 
     path = folder / "as-of.sqlite"
-    create_store(path, identity)
+    create_store(path, identity, TABLES)
     store = SqliteStore(path, writable=True)
     try:
         yield store

@@ -1,9 +1,8 @@
-"""Labels and overrides: what people say the right answer of one prediction is.
+"""Labels: what people say the right answer of one prediction is.
 
 Corrections and yes-confirmations are votes, checked against the declared output of exactly the
 prediction's model version; without that declaration they wait. A correction that does not fit keeps
-counting as feedback; only its label is refused. A person's own correction is also that person's
-override for the same input.
+counting as feedback; only its label is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from schemas.identity import unpack
 from schemas.problems import LABEL_INVALID
 from schemas.shapes import Shape
 from streams.processors.amend import FITS, REFUSED, WAITS, fits_slot, judged_slot, later, slot_of
-from streams.store.tables import DECLARATION, Fact, Override, Prediction
+from streams.store.tables import DECLARATION, Fact, Prediction
 
 Fits = Shape
 """Whether a label, as canonical JSON text, fits a declared shape."""
@@ -113,41 +112,16 @@ def _confirms(fact: Fact, prediction: Prediction, fits: Fits | None) -> bool:
     return fits(prediction.output)
 
 
-def vote_once(facts: Iterable[Fact], prediction: Prediction, fits: Fits | None) -> Fact | None:
-    """Settle `vote` among one person's candidates: it is the latest of fitting correction and yes.
-
-    Returns the latest fitting correction, which is the person's override.
-    """
+def vote_once(facts: Iterable[Fact], prediction: Prediction, fits: Fits | None) -> None:
+    """Settle `vote` among one person's candidates: it is the latest of fitting correction and yes."""
     chosen: Fact | None = None
-    latest: Fact | None = None
     for fact in facts:
         fact.vote = None
         if fact.kind == kinds.CONFIRMATION.name:
             votes = _confirms(fact, prediction, fits)
         else:
             votes = fits_slot(fact.slot)
-            if votes and (latest is None or later(fact, latest)):
-                latest = fact
         if votes and (chosen is None or later(fact, chosen)):
             chosen = fact
     if chosen is not None:
         chosen.vote = label_name(label_of(chosen, prediction.output))
-    return latest
-
-
-def override_row(prediction: Prediction, fact: Fact) -> Override:
-    """What a person who corrected a prediction gets next time for the same input."""
-    assert prediction.input_ref is not None
-    assert fact.person is not None
-    assert fact.label is not None
-    return Override(
-        prediction.model,
-        fact.person,
-        prediction.input_ref,
-        prediction.pid,
-        prediction.env,
-        fact.label,
-        unpack(fact.id),
-        fact.source,
-        fact.at,
-    )

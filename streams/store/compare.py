@@ -7,14 +7,14 @@ part of a view. Positions are compared too, without the instants at which the bl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from schemas.identity import unpack
 from streams.log.port import DEAD
 from streams.store.port import Snapshot
-from streams.store.tables import TABLES, Row, Table
+from streams.store.tables import Row, Table
 
 _SHARD = "shard"
 _SHOWN = 120
@@ -39,19 +39,21 @@ class Difference(NamedTuple):
         return f"{self.table}[{key}]: only on the {side}: {_shown(row)}"
 
 
-def differences(left: Snapshot, right: Snapshot, limit: int = 20) -> list[Difference]:
-    """The first differences between two states, at most `limit`; empty when they are the same."""
+def differences(
+    left: Snapshot, right: Snapshot, tables: Iterable[Table], limit: int = 20
+) -> list[Difference]:
+    """The first differences of these tables in two states, at most `limit`; empty if they are the same."""
     found: list[Difference] = []
-    for difference in _all(left, right):
+    for difference in _all(left, right, tables):
         found.append(difference)
         if len(found) >= limit:
             break
     return found
 
 
-def _all(left: Snapshot, right: Snapshot) -> Iterator[Difference]:
+def _all(left: Snapshot, right: Snapshot, tables: Iterable[Table]) -> Iterator[Difference]:
     yield from _merged("positions", ("partition",), _POSITION, _positions(left), _positions(right))
-    for table in TABLES:
+    for table in tables:
         key = tuple(column for column in table.key if column != _SHARD)
         columns = tuple(column for column in table.columns if column != _SHARD)
         yield from _merged(table.name, key, columns, _rows(left, table), _rows(right, table))

@@ -18,7 +18,7 @@ from typing import Any
 
 from streams.log.port import LogIdentity
 from streams.store.port import ANY, Applied, Range
-from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table, picking
+from streams.store.tables import VIEWS_VERSION, Index, Row, Table, picking
 
 Key = tuple[Any, ...]
 Pick = Callable[[Row], Key]
@@ -131,7 +131,7 @@ class MemorySnapshot:
         self._store = store
         self._lock = store.lock
         self.applied = dict(store.applied)
-        self.beside: dict[str, dict[Key, Row | None]] = {table.name: {} for table in TABLES}
+        self.beside: defaultdict[str, dict[Key, Row | None]] = defaultdict(dict)
 
     def positions(self) -> dict[int, Applied]:
         return dict(self.applied)
@@ -144,7 +144,7 @@ class MemorySnapshot:
         with self._lock:
             if columns != table.key:
                 return self._among(table, columns, wanted)
-            rows, beside = self._store.tables[table.name].rows, self.beside[table.name]
+            rows, beside = self._store.rows_of(table).rows, self.beside[table.name]
             found = (beside[key] if key in beside else rows.get(key) for key in wanted)
             return [row for row in found if row is not None]
 
@@ -153,7 +153,7 @@ class MemorySnapshot:
             return self._among(table, (column,), {(value,) for value in values if value is not None})
 
     def _among(self, table: Table, columns: tuple[str, ...], wanted: set[Key]) -> list[Row]:
-        stored, beside = self._store.tables[table.name], self.beside[table.name]
+        stored, beside = self._store.rows_of(table), self.beside[table.name]
         index, pick = stored.index(columns), picking(table, columns)
         rows = stored.rows
         found = [rows[key] for value in wanted for key in index.get(value, ()) if key not in beside]
@@ -172,7 +172,7 @@ class MemorySnapshot:
     ) -> list[Row]:
         found: list[Row] = []
         with self._lock:
-            stored, beside = self._store.tables[table.name], self.beside[table.name]
+            stored, beside = self._store.rows_of(table), self.beside[table.name]
             walk = stored.walk(index, fixed)
             changed: defaultdict[Key, list[tuple[Key, Row]]] = defaultdict(list)
             for row in beside.values():
@@ -196,7 +196,7 @@ class MemorySnapshot:
         columns = table.columns
         conditions = [(columns.index(column), wanted) for column, wanted in (where or {}).items()]
         with self._lock:
-            stored, beside = self._store.tables[table.name], self.beside[table.name]
+            stored, beside = self._store.rows_of(table), self.beside[table.name]
             rows = [row for key, row in stored.rows.items() if key not in beside]
             rows += [row for row in beside.values() if row is not None]
         for place, wanted in conditions:
@@ -213,7 +213,7 @@ class MemorySnapshot:
     ) -> Iterator[Row]:
         rows = self._all(table, where)
         if after is not None:
-            key, behind = self._store.tables[table.name].key, tuple(after)
+            key, behind = self._store.rows_of(table).key, tuple(after)
             rows = [row for row in rows if key(row) > behind]
         return iter(rows[:limit])
 
@@ -227,7 +227,7 @@ class MemorySnapshot:
     ) -> Iterator[tuple[Any, ...]]:
         places = [table.columns.index(column) for column in columns]
         others = [other.columns.index(column) for column in other_columns]
-        other_key, partner = self._store.tables[other.name].key, picking(table, other.key)
+        other_key, partner = self._store.rows_of(other).key, picking(table, other.key)
         partners = {other_key(row): row for row in self._all(other, None)}
         for row in self._all(table, where):
             pair = partners.get(partner(row))
@@ -289,14 +289,15 @@ class MemoryTransaction(MemorySnapshot):
         self.put(table, rows)
 
     def put(self, table: Table, rows: Sequence[Row]) -> None:
-        key = self._store.tables[table.name].key
+        key = self._store.rows_of(table).key
         self.beside[table.name].update((key(row), row) for row in rows)
 
     def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
+        self._store.rows_of(table)
         self.beside[table.name].update((tuple(key), None) for key in keys)
 
     def add(self, table: Table, rows: Sequence[Row]) -> None:
-        stored, beside = self._store.tables[table.name], self.beside[table.name]
+        stored, beside = self._store.rows_of(table), self.beside[table.name]
         sums = [table.columns.index(column) for column in table.sums]
         for row in rows:
             key = stored.key(row)
@@ -310,7 +311,7 @@ class MemoryTransaction(MemorySnapshot):
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        before = {name: dict(rows) for name, rows in self.beside.items()}
+        before = defaultdict(dict, {name: dict(rows) for name, rows in self.beside.items()})
         try:
             yield
         except BaseException:
@@ -329,11 +330,16 @@ class MemoryStore:
     def __init__(self, log_identity: LogIdentity, views_version: int = VIEWS_VERSION) -> None:
         self.log = log_identity
         self.views_version = views_version
-        self.tables = {table.name: _Rows(table) for table in TABLES}
+        self._tables: dict[str, _Rows] = {}
         self.applied: dict[int, Applied] = {}
         self.lock = threading.Lock()
         self._writing = threading.Lock()
         self._open: list[MemorySnapshot] = []
+
+    def rows_of(self, table: Table) -> _Rows:
+        """The rows of a table, which is made when it is first asked for."""
+        rows = self._tables.get(table.name)
+        return self._tables.setdefault(table.name, _Rows(table)) if rows is None else rows
 
     @contextmanager
     def snapshot(self) -> Iterator[MemorySnapshot]:
@@ -358,7 +364,7 @@ class MemoryStore:
 
     def _apply(self, transaction: MemoryTransaction) -> None:
         for name, changes in transaction.beside.items():
-            stored = self.tables[name]
+            stored = self._tables[name]
             for key, row in changes.items():
                 old = stored.replace(key, row)
                 for snapshot in self._open:

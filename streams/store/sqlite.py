@@ -27,7 +27,7 @@ from streams.sentinels import reached
 from streams.sqlite_connections import SqliteConnections
 from streams.store import statements
 from streams.store.port import ANY, Applied, Range, RefusedValue
-from streams.store.tables import TABLES, VIEWS_VERSION, Index, Row, Table, picking
+from streams.store.tables import VIEWS_VERSION, Index, Row, Table, picking
 from streams.write_ahead import WriteAheadLog
 
 _PAGE_BYTES = 4096
@@ -65,8 +65,10 @@ class StoreUnreadable(Exception):
     """The file at this place is no store of this version of Loopline's, or it is damaged."""
 
 
-def create_store(path: Path, log_identity: LogIdentity, views_version: int = VIEWS_VERSION) -> None:
-    """Make an empty store for the views of a log. Raises StoreExists."""
+def create_store(
+    path: Path, log_identity: LogIdentity, tables: Iterable[Table], views_version: int = VIEWS_VERSION
+) -> None:
+    """Make an empty store with these tables for the views of a log. Raises StoreExists."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
     try:
         connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
@@ -74,7 +76,7 @@ def create_store(path: Path, log_identity: LogIdentity, views_version: int = VIE
         connection.execute("BEGIN IMMEDIATE")
         if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise StoreExists(f"there is a file at {path} already")
-        for statement in (statements.META + "".join(map(statements.create, TABLES))).split(";"):
+        for statement in (statements.META + "".join(map(statements.create, tables))).split(";"):
             connection.execute(statement)
         connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?)", (*log_identity[:3], views_version))
         connection.execute("COMMIT")

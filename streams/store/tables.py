@@ -377,22 +377,8 @@ DEAD_LETTERS = Table(
 )
 REPLAYED = Table("replayed", Replayed, ("dead_letter", "claim", "partition"))
 
-TABLES = (
-    PREDICTIONS,
-    FACTS,
-    CASES,
-    LABELS,
-    CANDIDATES,
-    OVERRIDES,
-    AUDITED,
-    COUNTS,
-    EXPOSURES,
-    OUTCOMES,
-    MODEL_EVENTS,
-    DECLARATIONS,
-    DEAD_LETTERS,
-    REPLAYED,
-)
+STATE = (PREDICTIONS, CASES, FACTS, MODEL_EVENTS, DECLARATIONS)
+"""The tables of the fold itself, from which the views follow: `streams.views.registry` has all tables."""
 
 
 @cache

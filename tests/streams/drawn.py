@@ -16,7 +16,8 @@ from streams.log.block import DeadLetter, write_block, write_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
 from streams.store.port import Snapshot
-from streams.store.tables import COUNTS, EXPOSURES, OUTCOMES, TABLES
+from streams.store.tables import Table
+from streams.views.registry import TABLES
 
 START = 1_790_000_000 * 1_000_000_000
 
@@ -145,11 +146,13 @@ def log_of(history: Sequence[tuple[bytes, int]], partitions: int, block_sizes: S
     return log
 
 
-def views(snapshot: Snapshot, block_sizes: Sequence[int]) -> dict[str, list[Any]]:
+def views(
+    snapshot: Snapshot, block_sizes: Sequence[int], tables: Sequence[Table] = TABLES
+) -> dict[str, list[Any]]:
     """Every view as comparable rows: counters summed, places as ordinals within their partition."""
     shown: dict[str, list[Any]] = {}
-    for table in TABLES:
-        if table in (COUNTS, EXPOSURES, OUTCOMES):
+    for table in tables:
+        if table.sums:
             by = [column for column in table.columns if column not in ("shard", *table.sums)]
             shown[table.name] = sorted(snapshot.totals(table, by), key=repr)
             continue

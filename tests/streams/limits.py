@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from streams import fold, label_rows, locks, retractions, settling, working_set
+from streams import fold, locks, retractions, settling, working_set
+from streams.views import labels
 
 
 def limit_loading(patch: pytest.MonkeyPatch, whole: int, listed: int, few: int, page: int) -> None:
     """Load so few facts of a prediction whole, list so few votes, and settle so little along or at once."""
     patch.setattr(working_set, "WHOLE", whole)
-    patch.setattr(label_rows, "LISTED", listed)
+    patch.setattr(labels, "LISTED", listed)
     for module in (settling, retractions):
         patch.setattr(module, "FEW", few)
     for module in (fold, locks, retractions):

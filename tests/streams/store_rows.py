@@ -26,12 +26,12 @@ from streams.store.tables import (
     LABELS,
     PREDICTIONS,
     PREDICTIONS_BY_TIME,
-    TABLES,
     VIEWS_VERSION,
     Declaration,
     Index,
     Row,
 )
+from streams.views.registry import TABLES
 from tests.streams.rows import WORDS, case, count, fact, row
 from tests.streams.storing import IDENTITY, everything, got, put
 

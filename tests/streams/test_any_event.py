@@ -29,6 +29,7 @@ from streams.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite import SqliteStore, create_store
+from streams.views.registry import TABLES
 from tests.schemas.valid import EVENT, written
 from tests.streams.drawn import START, log_of
 from tests.streams.sent import WRITTEN_AS_FLOATS, event, item, made, thumb
@@ -78,7 +79,7 @@ def folded(items: list[bytes]) -> list[list[Any]]:
     answers = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "views.db"
-        create_store(path, log.identity)
+        create_store(path, log.identity, TABLES)
         on_disk = SqliteStore(path, writable=True)
         for store in (MemoryStore(log.identity), on_disk):
             while advance(log, store):

@@ -15,6 +15,7 @@ from streams.store.compare import Difference, differences
 from streams.store.memory import MemoryStore
 from streams.store.port import Applied, Transaction
 from streams.store.tables import CASES, COUNTS, FACTS, Row
+from streams.views.registry import TABLES
 from tests.streams.rows import case, count, fact, row, rows
 from tests.streams.storing import IDENTITY
 
@@ -30,7 +31,7 @@ def _differ(
     left: Callable[[Transaction], object], right: Callable[[Transaction], object], limit: int = 20
 ) -> list[Difference]:
     with _store(left).snapshot() as one, _store(right).snapshot() as other:
-        return differences(one, other, limit)
+        return differences(one, other, TABLES, limit)
 
 
 def test_the_same_rows_are_identical() -> None:

@@ -23,6 +23,7 @@ from streams.store.memory import MemoryStore
 from streams.store.port import RefusedValue, Store
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import FACTS, LABELS, as_row
+from streams.views.registry import TABLES
 from tests.streams import faulty
 from tests.streams.drawn import views
 
@@ -37,7 +38,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
         if request.param == "memory":
             return MemoryStore(log.identity)
         path = tmp_path / f"views-{len(list(tmp_path.iterdir()))}.sqlite"
-        create_store(path, log.identity)
+        create_store(path, log.identity, TABLES)
         store = SqliteStore(path, writable=True)
         request.addfinalizer(store.close)
         return store

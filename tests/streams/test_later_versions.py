@@ -24,6 +24,7 @@ from streams.store.memory import MemorySnapshot, MemoryStore
 from streams.store.port import Snapshot
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, LABELS, OVERRIDES, Fact, Label, Override, Row
+from streams.views.registry import TABLES
 from tests.streams.asking import encoded, event
 from tests.streams.drawn import log_of
 
@@ -279,7 +280,7 @@ def test_a_store_in_a_file_judges_the_same(tmp_path: Path) -> None:
     ):
         log = log_of([(encoded(each), received) for each in order], 1, [1])
         path = tmp_path / f"{number}.db"
-        create_store(path, log.identity)
+        create_store(path, log.identity, TABLES)
         with closing(SqliteStore(path, writable=True)) as store:
             for end in range(1, log.ends()[0] + 1):
                 advance(log, store, upto={0: end})

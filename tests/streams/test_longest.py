@@ -11,7 +11,8 @@ from streams.projection import advance
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.sqlite import SqliteStore, create_store
-from streams.store.tables import CANDIDATES, FACTS, TABLES
+from streams.store.tables import CANDIDATES, FACTS
+from streams.views.registry import TABLES
 from tests.streams.drawn import log_of, views
 from tests.streams.faulty import judged
 from tests.streams.longest import HISTORIES
@@ -25,7 +26,7 @@ def test_the_longest_events_fold_on_sqlite(tmp_path: Path, kind: str) -> None:
     """All are admitted, none is set aside, and the views are those of a store in memory."""
     assert all(admit(item).problem is None for item, _ in HISTORIES[kind])
     log = log_of(HISTORIES[kind], 2, [3])
-    create_store(tmp_path / "views.sqlite", log.identity)
+    create_store(tmp_path / "views.sqlite", log.identity, TABLES)
     store = SqliteStore(tmp_path / "views.sqlite", writable=True)
     other = MemoryStore(log.identity)
     for each in (store, other):

@@ -10,14 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import problems
-from streams import label_rows, working_set
+from streams import working_set
 from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite import SqliteStore, create_store
-from streams.store.tables import DEAD_LETTERS, FACTS, TABLES, DeadLetterRow, Fact, Row
+from streams.store.tables import DEAD_LETTERS, FACTS, DeadLetterRow, Fact, Row
+from streams.views import labels
+from streams.views.registry import TABLES
 from tests.streams.dense import dense_history
 from tests.streams.drawn import histories, log_of, views
 from tests.streams.limits import limit_loading
@@ -100,7 +102,7 @@ def test_views_on_disk_are_the_same_across_restarts(
     """Restarts at any point change nothing, and a rebuild in memory is identical row by row."""
     folder: Path = tmp_path_factory.mktemp("store")
     log = log_of(history, 3, sizes)
-    create_store(folder / "views.sqlite", log.identity)
+    create_store(folder / "views.sqlite", log.identity, TABLES)
 
     def reopen(store: Store) -> Store:
         store.close()
@@ -115,7 +117,7 @@ def test_views_on_disk_are_the_same_across_restarts(
 @pytest.mark.slow
 def test_the_drawn_histories_reach_every_view(monkeypatch: pytest.MonkeyPatch) -> None:
     """The property is not empty: the drawn histories fill every view and give every verdict and wait."""
-    monkeypatch.setattr(label_rows, "LISTED", 2)
+    monkeypatch.setattr(labels, "LISTED", 2)
     monkeypatch.setattr(working_set, "WHOLE", 2)
     reached: set[str] = set()
 

@@ -29,6 +29,7 @@ from streams.store.memory import MemoryStore
 from streams.store.port import Snapshot, Store
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, PREDICTIONS, VIEWS_VERSION
+from streams.views.registry import TABLES
 from tests.streams.drawn import log_of
 from tests.streams.telling import prediction, told
 
@@ -46,7 +47,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
     def make(log: MemoryLog) -> Store:
         if request.param == "memory":
             return MemoryStore(log.identity)
-        create_store(tmp_path / "views.sqlite", log.identity)
+        create_store(tmp_path / "views.sqlite", log.identity, TABLES)
         store = SqliteStore(tmp_path / "views.sqlite", writable=True)
         request.addfinalizer(store.close)
         return store

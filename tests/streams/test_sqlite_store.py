@@ -35,10 +35,10 @@ from streams.store.tables import (
     MODEL_EVENTS,
     PREDICTIONS,
     PREDICTIONS_BY_TIME,
-    TABLES,
     Index,
     Table,
 )
+from streams.views.registry import TABLES
 from tests.streams.rows import case, count
 from tests.streams.storing import IDENTITY, everything, put
 
@@ -46,7 +46,7 @@ from tests.streams.storing import IDENTITY, everything, put
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """An empty store."""
-    create_store(tmp_path / "store.db", IDENTITY)
+    create_store(tmp_path / "store.db", IDENTITY, TABLES)
     return tmp_path / "store.db"
 
 
@@ -229,7 +229,7 @@ def test_a_store_is_the_same_after_reopening(path: Path) -> None:
         assert (store.log, everything(store, CASES)) == (IDENTITY, [case(b"k", b"p", 3)])
         with store.snapshot() as snapshot:
             assert snapshot.positions() == {0: Applied(4, b"d", 5)}
-    create_store(path.with_name("other.db"), IDENTITY, views_version=99)
+    create_store(path.with_name("other.db"), IDENTITY, TABLES, views_version=99)
     with closing(SqliteStore(path.with_name("other.db"))) as other:
         assert other.views_version == 99
 
@@ -239,7 +239,7 @@ def test_a_store_is_not_made_twice(path: Path) -> None:
     with closing(SqliteStore(path, writable=True)) as store:
         put(store, CASES, [case(b"k", b"p")])
         with pytest.raises(StoreExists):
-            create_store(path, IDENTITY)
+            create_store(path, IDENTITY, TABLES)
         assert everything(store, CASES) == [case(b"k", b"p")]
 
 
@@ -253,7 +253,7 @@ def test_a_store_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
             with pytest.raises(StoreUnreadable, match=name):
                 SqliteStore(tmp_path / name, writable=writable)
     with pytest.raises(StoreUnreadable, match=r"text\.db"):
-        create_store(tmp_path / "text.db", IDENTITY)
+        create_store(tmp_path / "text.db", IDENTITY, TABLES)
     assert not (tmp_path / "gone.db").exists()
 
 
@@ -296,7 +296,7 @@ def test_what_is_open_outlives_closing(path: Path) -> None:
 def test_another_store_can_take_over(path: Path) -> None:
     """A store that was built beside is read as soon as it is opened; who has the old one open keeps it."""
     with closing(SqliteStore(path)) as old:
-        create_store(path.with_name("new.db"), IDENTITY)
+        create_store(path.with_name("new.db"), IDENTITY, TABLES)
         with closing(SqliteStore(path.with_name("new.db"), writable=True)) as new:
             put(new, CASES, [case(b"new", b"p")])
             path.unlink()
@@ -355,6 +355,7 @@ from pathlib import Path
 from streams.store.port import Applied
 from streams.store.sqlite import SqliteStore
 from streams.store.tables import COUNTS
+from streams.views.registry import TABLES
 from tests.streams.rows import count
 
 store = SqliteStore(Path(sys.argv[1]), writable=True)

@@ -13,6 +13,7 @@ from streams.log.port import DEAD, LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
 from streams.store.port import Applied
 from streams.store.sqlite import SqliteStore, create_store
+from streams.views.registry import TABLES
 from streams.write_ahead import WriteAheadLog
 
 
@@ -100,7 +101,7 @@ def test_a_reader_puts_it_off_and_no_longer_than_it_stays(tmp_path: Path, clock:
 def test_readers_that_relieve_each_other_do_not_let_the_views_grow(tmp_path: Path, clock: Clock) -> None:
     """There is always one who reads, as on a busy server: the log is cut all the same."""
     path = tmp_path / "views.sqlite"
-    create_store(path, LogIdentity("log", 1, 1))
+    create_store(path, LogIdentity("log", 1, 1), TABLES)
     over = threading.Event()
     wal = WriteAheadLog(path, longest_bytes=200_000, clock=clock)
     with closing(SqliteStore(path, writable=True, wal=wal)) as store:

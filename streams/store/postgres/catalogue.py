@@ -7,7 +7,7 @@ old version work on beside those of the new one. What lies in a store is left to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from streams.store.postgres.errors import BuilderElsewhere, StoreReplaced, Store
 from streams.store.postgres.locks import BUILDING, MIGRATING
 from streams.store.postgres.migrations import migrate
 from streams.store.postgres.store import PostgresStore, schema_of
-from streams.store.tables import TABLES, VIEWS_VERSION
+from streams.store.tables import VIEWS_VERSION, Table
 
 _OLDEST_SERVER = 130000
 _COLUMNS = "number, views_version, state, alone, log, epoch, partitions, before"
@@ -43,14 +43,21 @@ def _entry(row: tuple[Any, ...]) -> Entry:
 
 
 class PostgresStores:
-    """The catalogue of a database's stores; the first to open it makes it.
+    """The catalogue of a database's stores, which have these tables; the first to open it makes it.
 
     Raises StoreUnavailable when the server is away, and StoreUnreadable when the address cannot be read,
     the user may not use the database, or a newer version of Loopline was here.
     """
 
-    def __init__(self, dsn: str, clocks: ClockWatch | None = None, called: str = "loopline") -> None:
+    def __init__(
+        self,
+        dsn: str,
+        tables: Sequence[Table],
+        clocks: ClockWatch | None = None,
+        called: str = "loopline",
+    ) -> None:
         self._dsn = dsn
+        self._tables = tables
         self._called = called
         self._clocks = clocks or ClockWatch()
         self._connections = Connections(dsn, "loopline", called)
@@ -166,7 +173,7 @@ class PostgresStores:
         schema = schema_of(entry.views_version, entry.number)
         connection.execute(f'CREATE SCHEMA "{schema}"'.encode())
         connection.execute(f'SET LOCAL search_path = "{schema}"'.encode())
-        made = statements.POSITIONS + "".join(map(statements.create, TABLES))
+        made = statements.POSITIONS + "".join(map(statements.create, self._tables))
         connection.execute(made.encode(), prepare=False)
         partitions = [DEAD, *range(log.first + log.partitions)]
         connection.execute('INSERT INTO positions ("partition") SELECT unnest(%s::integer[])', [partitions])

@@ -16,6 +16,7 @@ from streams.projection import advance
 from streams.store.compare import differences
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
+from streams.views.registry import TABLES
 
 PATIENCE_S = 30.0
 
@@ -92,7 +93,7 @@ def assert_folded_once(log: Log, store: Store) -> None:
         pass
     assert standing(reference) == standing(store)
     with reference.snapshot() as expected, store.snapshot() as found:
-        assert differences(expected, found) == []
+        assert differences(expected, found, TABLES) == []
 
 
 def fill(log: Log, source: Log) -> None:

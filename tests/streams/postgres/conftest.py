@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from streams.store.postgres import PostgresStore, PostgresStores
+from streams.views.registry import TABLES
 from tests.services.postgres import PostgresServer, create_database, drop_database
 from tests.streams.postgres.working import fresh_store
 from tests.streams.storing import IDENTITY
@@ -23,7 +24,7 @@ def database(postgres_address: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stores(database: str) -> Iterator[PostgresStores]:
     """The catalogue of the module's database."""
-    stores = PostgresStores(database)
+    stores = PostgresStores(database, TABLES)
     yield stores
     stores.close()
 

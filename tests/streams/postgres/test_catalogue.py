@@ -19,6 +19,7 @@ from streams.store.postgres import (
 from streams.store.postgres.catalogue import Entry
 from streams.store.postgres.migrations import MIGRATIONS, migrate
 from streams.store.tables import CASES, VIEWS_VERSION
+from streams.views.registry import TABLES
 from tests.services.postgres import PostgresServer
 from tests.streams.postgres.working import Working
 from tests.streams.rows import case
@@ -46,7 +47,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[PostgresStore]:
 @pytest.fixture
 def stores(postgres_url: str, given: list[PostgresStore]) -> Iterator[PostgresStores]:
     """A catalogue of its own for each test; the stores that it gave are closed with it."""
-    stores = PostgresStores(postgres_url)
+    stores = PostgresStores(postgres_url, TABLES)
     yield stores
     for store in given:
         store.close()
@@ -57,7 +58,7 @@ def test_processes_that_start_at_once_make_one_catalogue(postgres_url: str) -> N
     """However many come first at the same time, each migration runs once, and all work in one store."""
 
     def start() -> int:
-        stores = PostgresStores(postgres_url)
+        stores = PostgresStores(postgres_url, TABLES)
         store = stores.for_work(IDENTITY)
         store.close()
         stores.close()
@@ -87,7 +88,7 @@ def test_a_newer_catalogue_is_refused(stores: PostgresStores, postgres_url: str)
     with stores._connections.borrowed() as connection:
         connection.execute("INSERT INTO loopline.migrations (number) VALUES (99)")
     with pytest.raises(StoreUnreadable, match="newer version of Loopline"):
-        PostgresStores(postgres_url)
+        PostgresStores(postgres_url, TABLES)
 
 
 def test_the_first_store_is_current_at_once(stores: PostgresStores) -> None:
@@ -157,7 +158,7 @@ def test_two_builders_are_one_too_many(stores: PostgresStores, postgres_url: str
     old = stores.for_work(IDENTITY)
     building = stores.new_store(IDENTITY)
     assert stores.for_work(IDENTITY).number == old.number
-    others = PostgresStores(postgres_url)
+    others = PostgresStores(postgres_url, TABLES)
     with pytest.raises(BuilderElsewhere):
         others.new_store(IDENTITY)
     with pytest.raises(BuilderElsewhere):
@@ -171,7 +172,7 @@ def test_two_builders_are_one_too_many(stores: PostgresStores, postgres_url: str
 
 def test_what_a_dead_builder_left_is_dropped(stores: PostgresStores, postgres_url: str) -> None:
     """A builder that vanished holds nobody up, and what it had built goes."""
-    others = PostgresStores(postgres_url)
+    others = PostgresStores(postgres_url, TABLES)
     left = others.new_store(IDENTITY)
     others.close()
     new = stores.new_store(IDENTITY)
@@ -213,7 +214,7 @@ def test_an_epoch_may_have_grown_before_it_was_sealed(stores: PostgresStores) ->
 def test_no_message_shows_the_password(address: str) -> None:
     """An address that cannot be reached, or read, is named without its password."""
     with pytest.raises((StoreUnavailable, StoreUnreadable)) as raised:
-        PostgresStores(address)
+        PostgresStores(address, TABLES)
     shown = str(raised.value)
     assert "hush" not in shown
     assert "hu sh" not in shown
@@ -223,7 +224,7 @@ def test_no_message_shows_the_password(address: str) -> None:
 @pytest.mark.parametrize("crash", [False, True])
 def test_a_store_lives_through_a_restart(own_server: PostgresServer, crash: bool) -> None:
     """While the server is away a store is unavailable; when it is back, the same object works again."""
-    stores = PostgresStores(own_server.fresh_database())
+    stores = PostgresStores(own_server.fresh_database(), TABLES)
     store = stores.for_work(IDENTITY)
     put(store, CASES, [case(b"k", b"1")])
 

@@ -6,6 +6,7 @@ import time
 
 from streams.clocks import ClockWatch
 from streams.store.postgres import PostgresStores
+from streams.views.registry import TABLES
 from tests.streams.postgres.working import fresh_store
 from tests.streams.storing import IDENTITY
 
@@ -22,7 +23,7 @@ def test_each_snapshot_and_transaction_tells_the_servers_clock(database: str) ->
 
     for use in ("look", "read", "write"):
         clocks = watch()
-        stores = PostgresStores(database, clocks)
+        stores = PostgresStores(database, TABLES, clocks)
         store = fresh_store(stores, IDENTITY)
         if use == "look":
             stores.look_at_clock()

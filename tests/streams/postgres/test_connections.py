@@ -19,6 +19,7 @@ from streams.store.postgres import PostgresStores, StoreUnavailable, StoreUnread
 from streams.store.postgres import connections as module
 from streams.store.postgres.connections import Connections
 from streams.store.postgres.errors import translated
+from streams.views.registry import TABLES
 from tests.services.kafka.secured import Certificates, certificates, openssl_is_here
 from tests.services.postgres import PostgresServer
 from tests.streams.storing import IDENTITY
@@ -44,7 +45,7 @@ def encrypting(own_server: PostgresServer, made: Certificates) -> Iterator[Postg
 def said(url: str) -> str:
     """The whole sentence of why it cannot be connected to."""
     with pytest.raises(StoreUnavailable) as refusal:
-        PostgresStores(url)
+        PostgresStores(url, TABLES)
     secret = urlsplit(url).password
     assert secret is None or secret not in str(refusal.value)
     return str(refusal.value)
@@ -56,7 +57,9 @@ def test_each_connection_is_encrypted_and_knows_the_server(
     """By the address or by the environment; catalogue, snapshots and transactions alike."""
     plain = encrypting.fresh_database()
     named = plain.replace("127.0.0.1", "localhost")
-    stores = PostgresStores(f"{named}?sslmode=verify-full&sslrootcert={made.ca}", called="loopline test")
+    stores = PostgresStores(
+        f"{named}?sslmode=verify-full&sslrootcert={made.ca}", TABLES, called="loopline test"
+    )
     store = stores.for_work(IDENTITY)
     with store.snapshot(), store.transaction([0]), psycopg.connect(plain) as looking:
         rows = looking.execute(
@@ -68,7 +71,7 @@ def test_each_connection_is_encrypted_and_knows_the_server(
     assert rows == [(True, 3)]
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     monkeypatch.setenv("PGSSLROOTCERT", str(made.ca))
-    PostgresStores(named).close()
+    PostgresStores(named, TABLES).close()
     assert 'does not match host name "127.0.0.1"' in said(plain)
 
 
@@ -100,7 +103,7 @@ def test_a_password_comes_from_the_environment_or_a_file(
     without = own_server.url.replace(f":{parts.password}@", "@")
     assert "~/.pgpass" in said(without)
     monkeypatch.setenv("PGPASSWORD", str(parts.password))
-    PostgresStores(without).close()
+    PostgresStores(without, TABLES).close()
     monkeypatch.setenv("PGPASSWORD", "wrong")
     refusal = said(without)
     assert "password authentication failed" in refusal
@@ -110,7 +113,7 @@ def test_a_password_comes_from_the_environment_or_a_file(
     file.write_text(f"127.0.0.1:*:*:postgres:{parts.password}\n")
     file.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(file))
-    PostgresStores(without).close()
+    PostgresStores(without, TABLES).close()
 
 
 def test_a_pooler_of_transactions_is_named() -> None:
@@ -180,7 +183,7 @@ def test_another_process_does_not_use_what_was_opened_here(postgres_url: str) ->
 
 def test_who_vanished_in_mid_transaction_is_outlived_by_those_who_wait(postgres_url: str) -> None:
     """PostgreSQL frees what a silent worker holds before others lose their patience with the store."""
-    stores = PostgresStores(postgres_url)
+    stores = PostgresStores(postgres_url, TABLES)
     one, other = stores.for_work(IDENTITY), stores.for_work(IDENTITY)
     with contextlib.ExitStack() as silent:
         silent.enter_context(one.transaction([0]))

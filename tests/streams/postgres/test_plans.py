@@ -19,11 +19,11 @@ from streams.store.tables import (
     MODEL_EVENTS,
     PREDICTIONS,
     PREDICTIONS_BY_TIME,
-    TABLES,
     Index,
     Row,
     Table,
 )
+from streams.views.registry import TABLES
 from tests.streams.postgres.working import fresh_store
 from tests.streams.rows import fact, row
 from tests.streams.storing import IDENTITY

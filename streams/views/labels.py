@@ -1,4 +1,4 @@
-"""The label of a prediction as rows: what people voted for, and how often.
+"""Labels: what people say the right answer of a prediction is, and the candidates where many voted.
 
 Few votes lie in the label's row with their events, and are resolved anew from all of them. Where there are
 more than `LISTED`, each label has a row of its own with its tally, and a vote changes that row, the label's,
@@ -12,9 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from models.labels import Decision, Tally, decide, leading, resolve
-from streams.changes import Changes
+from schemas.kinds import VOTING
 from streams.processors.labels import channel_of, label_name, label_of, listed_text, vote_of
-from streams.store.port import Transaction
 from streams.store.tables import (
     CANDIDATES,
     CANDIDATES_BY_VOTES,
@@ -28,7 +27,8 @@ from streams.store.tables import (
     Row,
     as_row,
 )
-from streams.working_set import WHOLE, WorkingSet, fact_key
+from streams.views.port import Agenda, View
+from streams.working_set import WHOLE, fact_key
 
 LISTED = 32
 """So many votes lie in the label's row. What is loaded whole is never more."""
@@ -36,39 +36,36 @@ LISTED = 32
 assert WHOLE <= LISTED
 
 
-class VoteChanges:
-    """The votes that came and went in a fold, by prediction."""
+Votes = defaultdict[bytes, list[tuple[Fact, Prediction]]]
+"""By prediction the facts that vote for a label of it."""
 
-    def __init__(self) -> None:
-        self.came: defaultdict[bytes, list[tuple[Fact, Prediction]]] = defaultdict(list)
-        self.went: defaultdict[bytes, list[tuple[Fact, Prediction]]] = defaultdict(list)
 
-    def note(self, old: Fact | None, old_home: Prediction | None, new: Fact, home: Prediction | None) -> None:
-        """Note a fact that is new or changed."""
-        was = None if old is None else (old.pid, old.vote)
-        if was == (new.pid, new.vote):
+class Labels(View):
+    """The labels of all predictions that somebody voted on, and their candidates where many did."""
+
+    tables = (LABELS, CANDIDATES)
+    kinds = VOTING
+
+    def __init__(self, agenda: Agenda) -> None:
+        super().__init__(agenda)
+        self._loaded, self._changes = agenda.loaded, agenda.changes
+        self._came: Votes = defaultdict(list)
+        self._went: Votes = defaultdict(list)
+
+    def change_fact(
+        self, before: Fact | None, was_about: Prediction | None, fact: Fact, about: Prediction | None
+    ) -> None:
+        was = (None, None) if before is None else (before.pid, before.vote)
+        if was == (fact.pid, fact.vote):
             return
-        if old is not None and old.vote is not None and old_home is not None:
-            self.went[old_home.pid].append((old, old_home))
-        if new.vote is not None and home is not None:
-            self.came[home.pid].append((new, home))
+        if before is not None and before.vote is not None and was_about is not None:
+            self._went[was_about.pid].append((before, was_about))
+        if fact.vote is not None and about is not None:
+            self._came[about.pid].append((fact, about))
 
-    def pids(self) -> Iterable[bytes]:
-        """The predictions whose votes changed."""
-        return dict.fromkeys((*self.went, *self.came))
-
-
-class LabelRows:
-    """Writes the labels of the predictions whose votes changed in a fold."""
-
-    def __init__(self, transaction: Transaction, loaded: WorkingSet, changes: Changes) -> None:
-        self._tx = transaction
-        self._loaded = loaded
-        self._changes = changes
-
-    def settle(self, votes: VoteChanges) -> None:
-        """Settle the labels of all predictions of which a vote changed."""
-        pids = list(votes.pids())
+    def finish(self) -> None:
+        """Write the labels of all predictions of which a vote changed."""
+        pids = list(dict.fromkeys((*self._went, *self._came)))
         if not pids:
             return
         here = self._votes_here(pids)
@@ -77,7 +74,7 @@ class LabelRows:
         many: list[bytes] = []
         totals: dict[bytes, tuple[int, int]] = {}
         for pid in pids:
-            came, went = len(votes.came.get(pid, ())), len(votes.went.get(pid, ()))
+            came, went = len(self._came.get(pid, ())), len(self._went.get(pid, ()))
             if self._loaded.holds_all_of(pid):
                 after = len(here[pid])
                 before = after - came + went
@@ -87,11 +84,11 @@ class LabelRows:
                 after = before + came - went
             totals[pid] = before, after
             (few if before <= LISTED or after <= LISTED else many).append(pid)
-        self._load_votes(few, here, max((len(votes.went.get(pid, ())) for pid in few), default=0))
+        self._load_votes(few, here, max((len(self._went.get(pid, ())) for pid in few), default=0))
         for pid in few:
             self._settle_few(pid, list(here[pid].values()), *totals[pid])
         if many:
-            self._settle_many(many, votes, labels)
+            self._settle_many(many, labels)
 
     def _prediction(self, pid: bytes) -> Prediction:
         prediction = self._loaded.predictions[pid]
@@ -100,7 +97,7 @@ class LabelRows:
 
     def _labels(self, pids: Iterable[bytes]) -> dict[bytes, Label]:
         keys = [(self._prediction(pid).model, pid) for pid in pids]
-        return {row[1]: Label(*row) for row in self._tx.get(LABELS, keys)}
+        return {row[1]: Label(*row) for row in self.agenda.snapshot.get(LABELS, keys)}
 
     def _votes_here(self, pids: Iterable[bytes]) -> dict[bytes, dict[tuple[bytes, bytes, str], Fact]]:
         """Of each prediction the votes that are loaded."""
@@ -118,7 +115,7 @@ class LabelRows:
         if not starts:
             return
         # What had many and has few now lost all that is between.
-        for row in self._tx.along(FACTS, FACTS_BY_VOTE, starts, fixed=1, limit=LISTED + went):
+        for row in self.agenda.snapshot.along(FACTS, FACTS_BY_VOTE, starts, fixed=1, limit=LISTED + went):
             fact = Fact(*row)
             # One that is loaded stands as it is there.
             if fact_key(fact) not in self._loaded.facts and fact.pid is not None:
@@ -128,10 +125,10 @@ class LabelRows:
         """Settle a label from all of its votes: it has few of them, or had."""
         prediction = self._prediction(pid)
         if before > LISTED:
-            for row in self._tx.get(CANDIDATES, [(pid,)]):
-                self._changes.deletes[CANDIDATES.name][row[:2]] = None
+            for row in self.agenda.snapshot.get(CANDIDATES, [(pid,)]):
+                self._changes.delete(CANDIDATES, row[:2])
         if after == 0:
-            self._changes.deletes[LABELS.name][prediction.model, pid] = None
+            self._changes.delete(LABELS, (prediction.model, pid))
         elif after <= LISTED:
             self._changes.put(LABELS, as_row(_listed(prediction, votes)))
         else:
@@ -145,29 +142,28 @@ class LabelRows:
             label = _label(prediction, decision, len(tallies), None, len(votes), gold)
             self._changes.put(LABELS, as_row(label))
 
-    def _settle_many(self, pids: list[bytes], votes: VoteChanges, labels: dict[bytes, Label]) -> None:
+    def _settle_many(self, pids: list[bytes], labels: dict[bytes, Label]) -> None:
         """Settle labels with many votes, before and after: by their tallies."""
         touched: dict[bytes, set[bytes]] = {}
         for pid in pids:
-            changed: list[tuple[Fact, Prediction]] = [*votes.came.get(pid, ()), *votes.went.get(pid, ())]
+            changed: list[tuple[Fact, Prediction]] = [*self._came.get(pid, ()), *self._went.get(pid, ())]
             touched[pid] = {label_name(label_of(fact, home.output)) for fact, home in changed}
         keys = [(pid, name) for pid, names in touched.items() for name in names]
-        before = {row[:2]: Candidate(*row) for row in self._tx.get(CANDIDATES, keys)}
+        before = {row[:2]: Candidate(*row) for row in self.agenda.snapshot.get(CANDIDATES, keys)}
         most = 2 + max(map(len, touched.values()))
         leaders: defaultdict[bytes, dict[bytes, Tally]] = defaultdict(dict)
         starts = [(pid,) for pid in pids]
-        for row in self._tx.along(
+        for row in self.agenda.snapshot.along(
             CANDIDATES, CANDIDATES_BY_VOTES, starts, fixed=1, limit=most, descending=True
         ):
             leaders[row[0]][row[1]] = _tally(Candidate(*row))
         for pid in pids:
             known = {name: before[pid, name] for name in touched[pid] if (pid, name) in before}
-            self._settle_tallies(pid, votes, labels[pid], known, leaders[pid])
+            self._settle_tallies(pid, labels[pid], known, leaders[pid])
 
     def _settle_tallies(
         self,
         pid: bytes,
-        votes: VoteChanges,
         label: Label,
         known: dict[bytes, Candidate],
         leaders: dict[bytes, Tally],
@@ -175,7 +171,7 @@ class LabelRows:
         prediction = self._prediction(pid)
         tallies = {name: _tally(candidate) for name, candidate in known.items()}
         given, gold, rivals = label.votes, label.gold, label.rivals
-        for changed, sign in ((votes.came.get(pid, ()), 1), (votes.went.get(pid, ()), -1)):
+        for changed, sign in ((self._came.get(pid, ()), 1), (self._went.get(pid, ()), -1)):
             for fact, home in changed:
                 _count(tallies, fact, home, sign)
                 given += sign
@@ -186,7 +182,7 @@ class LabelRows:
             if tally.votes:
                 self._changes.put(CANDIDATES, _candidate_row(pid, name, tally))
             elif name in known:
-                self._changes.deletes[CANDIDATES.name][pid, name] = None
+                self._changes.delete(CANDIDATES, (pid, name))
         decision = decide(leading(tally for tally in leaders.values() if tally.votes), given, gold)
         self._changes.put(LABELS, as_row(_label(prediction, decision, rivals, None, given, gold)))
 
@@ -205,7 +201,15 @@ def _tally(candidate: Candidate) -> Tally:
 
 
 def _candidate_row(pid: bytes, name: bytes, tally: Tally) -> Row:
-    return as_row(Candidate(pid, name, tally.label, tally.votes, tally.gold, tally.corrections))
+    row = Candidate(
+        pid=pid,
+        name=name,
+        label=tally.label,
+        votes=tally.votes,
+        gold=tally.gold,
+        corrections=tally.corrections,
+    )
+    return as_row(row)
 
 
 def _listed(prediction: Prediction, votes: list[Fact]) -> Label:
@@ -220,15 +224,15 @@ def _label(
     prediction: Prediction, decision: Decision, rivals: int, listed: str | None, votes: int, gold: int
 ) -> Label:
     return Label(
-        prediction.model,
-        prediction.pid,
-        prediction.env,
-        decision.label,
-        decision.agreement,
-        decision.people,
-        decision.channel,
-        rivals,
-        listed,
-        votes,
-        gold,
+        model=prediction.model,
+        pid=prediction.pid,
+        env=prediction.env,
+        label=decision.label,
+        agreement=decision.agreement,
+        people=decision.people,
+        channel=decision.channel,
+        rivals=rivals,
+        candidates=listed,
+        votes=votes,
+        gold=gold,
     )

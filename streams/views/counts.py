@@ -1,0 +1,110 @@
+"""Counts: the numerators and denominators of every rate, as differences.
+
+What a fact counts is a function of the fact and its prediction; a change of either takes back what it counted
+before and adds what it counts now. Sums only, so the partitions' order does not matter.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from schemas.identity import SUBJECT
+from schemas.instants import DAY, utc_day
+from schemas.kinds import KINDS, PREDICTION_MADE
+from streams.store.tables import COUNTS, Count, Fact, Prediction, as_row
+from streams.views.dims import dims_of
+from streams.views.port import Agenda, View
+
+Group = tuple[str | None, str | None, str | None, str | None, int, str]
+"""Whose counts belong together: a prediction's model, version, segment, action, day (days since 1970) and
+environment. A plain tuple: one is made for every prediction."""
+
+Word = tuple[str, str | None]
+"""What is counted in a group: a kind of event, and the value where it has one."""
+
+Tally = defaultdict[Word, list[int]]
+"""In one group, for each word the differences of `n` and `events`."""
+
+_MADE: Word = (PREDICTION_MADE.name, None)
+
+
+class Counts(View):
+    """How many events of each kind and value there are in each group.
+
+    `n` by the rules of what counts once, `events` all that are not retracted.
+    """
+
+    tables = (COUNTS,)
+    kinds = frozenset(kind.name for kind in KINDS.values() if kind.counted) | {PREDICTION_MADE.name}
+
+    def __init__(self, agenda: Agenda) -> None:
+        super().__init__(agenda)
+        self._tallies: defaultdict[Group, Tally] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+        # The latest prediction: what is said about one comes one after the other.
+        self._prediction: Prediction | None = None
+        self._tally: Tally = defaultdict(list)
+
+    def add_prediction(self, prediction: Prediction) -> None:
+        sums = self._tally_of(prediction)[_MADE]
+        sums[0] += 1
+        sums[1] += 1
+
+    def change_fact(
+        self, before: Fact | None, was_about: Prediction | None, fact: Fact, about: Prediction | None
+    ) -> None:
+        if before is not None:
+            self._count(before, was_about, -1)
+        self._count(fact, about, 1)
+
+    def _count(self, fact: Fact, prediction: Prediction | None, sign: int) -> None:
+        """Add what a fact counts as it stands, under its prediction if it has one, or take it back."""
+        kind = KINDS[fact.kind]
+        if fact.retracted or not kind.counted:
+            return
+        word = kind.name, fact.value if kind.by_word else None
+        if prediction is not None and fact.joined is not None:
+            sums = (self._tally if prediction is self._prediction else self._tally_of(prediction))[word]
+        elif fact.key[:1] == SUBJECT:
+            group = fact.model, None, None, None, fact.at // DAY, fact.env
+            sums = self._tallies[group][word]
+        else:
+            return
+        sums[0] += sign * fact.effective
+        sums[1] += sign
+
+    def _tally_of(self, prediction: Prediction) -> Tally:
+        group = (
+            prediction.model,
+            prediction.model_version,
+            prediction.segment,
+            prediction.action,
+            prediction.at // DAY,
+            prediction.env,
+        )
+        self._prediction, self._tally = prediction, self._tallies[group]
+        return self._tally
+
+    def finish(self) -> None:
+        for group, tally in self._tallies.items():
+            for word, (n, events) in tally.items():
+                if n or events:
+                    self.agenda.changes.add(COUNTS, as_row(self._row(group, word, n, events)))
+
+    def _row(self, group: Group, word: Word, n: int, events: int) -> Count:
+        model, version, segment, action, day_number, env = group
+        kind, value = word
+        day = utc_day(day_number * DAY)
+        return Count(
+            dims=dims_of(model, version, segment, action, day, kind, value, env),
+            shard=self.agenda.shard,
+            model=model,
+            model_version=version,
+            segment=segment,
+            action=action,
+            day=day,
+            kind=kind,
+            value=value,
+            env=env,
+            n=n,
+            events=events,
+        )
