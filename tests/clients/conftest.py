@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from loopline import Client, backoff
+from loopline import Client
+from loopline.backoff import Pauses
 from tests.services.fake_server import FakeServer, serving
 
 Make = Callable[..., Client]
+QUICK = Pauses(first=0.01)
+"""A client that tries again at once, so to speak."""
 
 
 @pytest.fixture
@@ -21,13 +24,13 @@ def server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture
-def make(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+def make(server: FakeServer) -> Iterator[Make]:
     """Makes clients of the fake server, and closes them when the test ends."""
-    monkeypatch.setattr(backoff, "FIRST_S", 0.01)
     made: list[Client] = []
 
     def client(**settings: Any) -> Client:
-        settings = {"url": server.url, "source": "/test/product", "linger": 0.005, **settings}
+        usual = {"url": server.url, "source": "/test/product", "linger": 0.005, "pauses": QUICK}
+        settings = {**usual, **settings}
         made.append(Client(**settings))
         return made[-1]
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from loopline import Client, admission, events, rules
 from loopline.errors import InvalidEvent
+from loopline.outbox import Fate
+from loopline.sender import Sender
 from schemas import fields, problems
 from schemas.catalog import CURRENT, FIRST_YEAR
 from schemas.kinds import PREFIX
@@ -138,27 +140,21 @@ TIMES: list[Any] = [
 ]
 
 
-class Wire:
-    """Stands in for the sender, and keeps what would be sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-
-    def put(self, body: bytes) -> bool:
-        """Take one event."""
-        self.sent.append(body)
-        return True
-
-
 def server_says(call: str, said: Mapping[str, Any]) -> str | None:
     """The server's code for what a client sends that does not judge; `unsent` where it sends nothing."""
     client = Client("http://127.0.0.1:9", "/test")
-    wire = Wire()
-    client._sender = wire  # type: ignore[assignment]  # what put() takes is all that a call does with it
-    getattr(client, call)(**said)
-    if not wire.sent:
+    sent: list[bytes] = []
+
+    def take(sender: Sender, body: bytes) -> Fate:
+        sent.append(body)
+        return Fate.KEPT
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sender, "put", take)
+        getattr(client, call)(**said)
+    if not sent:
         return "unsent"
-    problem = admit(wire.sent[0]).problem
+    problem = admit(sent[0]).problem
     return None if problem is None else problem.code
 
 

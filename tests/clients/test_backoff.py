@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopline.backoff import FIRST_S, LONGEST_S, Backoff
+from loopline.backoff import PAUSES, Backoff
 
 
 def test_the_bound_doubles_up_to_the_longest() -> None:
@@ -17,13 +17,13 @@ def test_the_bound_doubles_up_to_the_longest() -> None:
     for _ in range(30):
         backoff.failed(100.0)
         pauses.append(backoff.pause(100.0))
-    doubled = [FIRST_S * 2**count for count in range(1, 9)]
+    doubled = [PAUSES.first * 2**count for count in range(1, 9)]
     assert [round(pause, 6) for pause in pauses[:8]] == doubled
-    assert pauses[-1] == LONGEST_S
+    assert pauses[-1] == PAUSES.longest
     backoff.succeeded()
     assert backoff.pause(100.0) <= 0
     backoff.failed(100.0)
-    assert round(backoff.pause(100.0), 6) == FIRST_S * 2
+    assert round(backoff.pause(100.0), 6) == PAUSES.first * 2
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.floats(0, 300))
@@ -34,7 +34,7 @@ def test_a_pause_is_jittered_and_never_less_than_was_asked_for(
     backoff = Backoff(random.Random(seed).uniform)
     for _ in range(failures):
         backoff.failed(0.0, asked)
-    assert asked <= backoff.pause(0.0) <= max(asked, LONGEST_S)
+    assert asked <= backoff.pause(0.0) <= max(asked, PAUSES.longest)
 
 
 def test_pauses_differ_between_clients() -> None:
@@ -45,7 +45,7 @@ def test_pauses_differ_between_clients() -> None:
         for _ in range(4):
             backoff.failed(0.0)
         pauses.append(backoff.pause(0.0))
-    bound = FIRST_S * 2**4
+    bound = PAUSES.first * 2**4
     assert len(set(pauses)) == 1_000
     assert min(pauses) < bound * 0.05
     assert max(pauses) > bound * 0.95

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopline import Client, backoff
+from loopline import Client
+from loopline.backoff import Pauses
 from tests.services import fake_server as moves
 from tests.services.fake_server import Handler, Move, serving
 
@@ -49,13 +49,7 @@ def test_every_event_is_accepted_refused_or_counted_as_dropped(
 ) -> None:
     """After any play each event is accepted, refused or dropped, and with a spool none is dropped."""
     refused: list[str] = []
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        tempfile.TemporaryDirectory() as folder,
-        serving() as server,
-    ):
-        patch.setattr(backoff, "FIRST_S", 0.0005)
-        patch.setattr(backoff, "LONGEST_S", 0.002)
+    with tempfile.TemporaryDirectory() as folder, serving() as server:
         server.script = [MOVES[name]() for name in script]
         with Client(
             server.url,
@@ -63,6 +57,7 @@ def test_every_event_is_accepted_refused_or_counted_as_dropped(
             spool=folder if spooled else None,
             queue_size=queue_size,
             linger=0.0,
+            pauses=Pauses(first=0.0005, longest=0.002),
             on_refused=lambda event, problem: refused.append(event["id"]),
         ) as client:
             made = set()

@@ -19,6 +19,7 @@ import pytest
 
 from loopline import datasets
 from loopline.errors import LooplineError, NotLoopline, ReleaseDamaged, Unreachable
+from loopline.releases import Server
 from tests.clients.test_datasets import SPLITS, rows, serve, write
 from tests.services.fake_server import FakeServer, Handler
 
@@ -116,6 +117,14 @@ def test_an_answer_without_an_end_is_given_up(
     assert sum(sent) < 20_000_000
 
 
+def fetched(place: Server) -> bytes:
+    """All that loading asks a server for: its list, the manifest, and the training rows."""
+    (version,) = place.versions("m")
+    size = place.manifest("m", version)["files"]["train.parquet"]["bytes"]
+    with place.file("m", version, "train.parquet", size) as path:
+        return path.read_bytes()
+
+
 @pytest.mark.parametrize("dripping", ["/v1/datasets", "/v1/datasets/m/1", "train.parquet"])
 def test_an_answer_that_drips_is_given_up(
     server: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch, dripping: str
@@ -137,11 +146,11 @@ def test_an_answer_that_drips_is_given_up(
         handler.close_connection = True
 
     lie(folder, (folder / "train.parquet").read_bytes(), bytes=100_000_000)
-    monkeypatch.setattr("loopline.releases._TIMEOUT_S", 0.3)
+    serve(server, folder)
     monkeypatch.setattr(Handler, "do_GET", drip)
     try:
         with pytest.raises(Unreachable, match="timed out"):
-            load(server, folder)
+            fetched(Server(server.url, timeout_s=0.3))
     finally:
         done.set()
 
@@ -165,10 +174,9 @@ def test_an_answer_that_comes_fast_enough_may_take_long(
             handler.wfile.flush()
             time.sleep(0.3)
 
-    monkeypatch.setattr("loopline.releases._TIMEOUT_S", 2.0)
-    monkeypatch.setattr("loopline.releases._SLOWEST", len(body) / 60)
+    serve(server, folder)
     monkeypatch.setattr(Handler, "do_GET", trickle)
-    assert load(server, folder).equals(SPLITS["train"])
+    assert fetched(Server(server.url, timeout_s=2.0, slowest=len(body) / 60)) == body
 
 
 def test_a_file_that_ends_early_is_no_release(server: FakeServer, folder: Path) -> None:
@@ -222,10 +230,9 @@ def test_a_list_without_an_end_is_given_up(server: FakeServer, monkeypatch: pyte
     def another(handler: Handler) -> None:
         handler.answer(200, {**page, "next": f"page-{next(numbers)}"})
 
-    monkeypatch.setattr("loopline.releases._MOST_PAGES", 20)
     monkeypatch.setattr(Handler, "do_GET", another)
     with pytest.raises(NotLoopline, match="without an end"):
-        datasets.load("m", url=server.url)
+        Server(server.url, most_pages=20).versions("m")
     assert next(numbers) < 25
 
 
@@ -268,14 +275,12 @@ def test_a_redirect_is_followed_to_nobody(server: FakeServer, monkeypatch: pytes
     assert [path for path, _, _ in server.requests] == ["/v1/datasets"]
 
 
-def test_a_manifest_as_large_as_a_dataset_is_given_up(
-    server: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_manifest_as_large_as_a_dataset_is_given_up(server: FakeServer, folder: Path) -> None:
     """It has a bound of its own."""
-    monkeypatch.setattr("loopline.releases.MOST_MANIFEST_BYTES", 1_000)
     (folder / "manifest.json").write_text((folder / "manifest.json").read_text() + " " * 2_000)
+    serve(server, folder)
     with pytest.raises(Unreachable, match="1000 bytes"):
-        load(server, folder)
+        fetched(Server(server.url, manifest_bytes=1_000))
 
 
 def test_nothing_is_left_behind(

@@ -9,15 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-import types
 from pathlib import Path
 
 import pytest
 
-from loopline import Client, lifetime
 from loopline import spool as spools
 from loopline.segments import fdatasync
-from tests.clients.conftest import Make
+from tests.clients.conftest import QUICK, Make
 from tests.clients.test_spooling import until
 from tests.services import fake_server as moves
 from tests.services.fake_server import FakeServer
@@ -114,9 +112,8 @@ def test_what_was_written_soon_is_synced_within_seconds(
     """While a server hangs, the disk is asked to keep what waits; nobody's call waits for that."""
     synced = threading.Event()
     monkeypatch.setattr(spools, "fdatasync", lambda descriptor: synced.set())
-    monkeypatch.setattr("loopline.spooler.SYNC_EVERY_S", 0.05)
     server.otherwise = moves.silence
-    make(spool=tmp_path / "spool").thumb("p-1", "up")
+    make(spool=tmp_path / "spool", pauses=QUICK._replace(sync=0.05)).thumb("p-1", "up")
     assert synced.wait(10)
 
 
@@ -144,21 +141,18 @@ def test_a_signal_handler_may_speak_in_the_middle_of_a_call(
 def test_a_log_handler_may_speak_about_a_full_spool(make: Make, tmp_path: Path) -> None:
     """What is wrong with the disk is logged with no lock held: whoever needs the lock meanwhile gets it."""
     client = make(url=f"http://127.0.0.1:{free_port()}", spool=tmp_path / "spool", spool_bytes=1_024)
-    assert client._sender is not None
-    assert client._sender.spool is not None
-    lock = client._sender.spool._lock
     free: list[bool] = []
 
-    def take() -> None:
-        free.append(lock.acquire(timeout=5))
-        lock.release()
+    def speak() -> None:
+        client.thumb("p-meanwhile", "up")
 
     class Speaking(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "is full" in record.getMessage():
-                thread = threading.Thread(target=take)
+            if "is full" in record.getMessage() and not free:
+                thread = threading.Thread(target=speak, daemon=True)
                 thread.start()
-                thread.join()
+                thread.join(5)
+                free.append(not thread.is_alive())
 
     handler = Speaking()
     logging.getLogger("loopline").addHandler(handler)
@@ -170,7 +164,7 @@ def test_a_log_handler_may_speak_about_a_full_spool(make: Make, tmp_path: Path) 
     finally:
         logging.getLogger("loopline").removeHandler(handler)
     assert free == [True]
-    assert client.stats()["spooled"] + client.stats()["queued"] == 30
+    assert client.stats()["spooled"] + client.stats()["queued"] == 31
 
 
 POOL = """
@@ -231,30 +225,37 @@ def test_a_child_of_a_fork_that_ends_hard_leaves_its_file_to_its_parent(
     assert said == ["p-child", "p-parent"]
 
 
-def test_celery_s_end_of_a_worker_is_heard_where_celery_is_loaded(
-    server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+CELERY = """
+import os, sys, types
+
+class Signal:
+    # As Celery's: receivers by keyword, one for each dispatch_uid.
+    def __init__(self):
+        self.receivers = {}
+    def connect(self, receiver, *, weak, dispatch_uid):
+        assert not weak
+        self.receivers[dispatch_uid] = receiver
+
+shutdown = Signal()
+sys.modules["celery.signals"] = types.SimpleNamespace(worker_process_shutdown=shutdown)
+from loopline import Client
+
+client = Client(sys.argv[1], "/test", linger=5.0)
+print(*(client.thumb(f"p-{number}", "up") for number in range(3)), flush=True)
+[receiver] = shutdown.receivers.values()
+receiver(sender=None, pid=1, exitcode=0, signal="x")
+os._exit(0)
+"""
+
+
+def test_celery_s_end_of_a_worker_is_heard_where_celery_is_loaded(server: FakeServer) -> None:
     """Its children end with os._exit after a signal of Celery's: that is when the client delivers."""
-
-    class Signal:
-        """As Celery's: receivers by keyword, one for each dispatch_uid."""
-
-        def __init__(self) -> None:
-            self.receivers: dict[str, object] = {}
-
-        def connect(self, receiver: object, *, weak: bool, dispatch_uid: str) -> None:
-            assert not weak
-            self.receivers[dispatch_uid] = receiver
-
-    signals = types.SimpleNamespace(worker_process_shutdown=Signal())
-    monkeypatch.setitem(sys.modules, "celery.signals", signals)
-    monkeypatch.setattr(lifetime, "_holders", type(lifetime._holders)())
-    client = Client(server.url, "/test", linger=5.0)
-    sent = [client.thumb(f"p-{number}", "up") for number in range(3)]
-    (receiver,) = signals.worker_process_shutdown.receivers.values()
-    receiver(sender=None, pid=1, exitcode=0, signal="x")
+    done = subprocess.run(
+        [sys.executable, "-c", CELERY, server.url], capture_output=True, text=True, check=True, timeout=20
+    )
+    sent = done.stdout.split()
+    assert len(sent) == 3
     assert set(server.accepted) == set(sent)
-    client.close()
 
 
 def test_no_signal_of_the_product_s_is_touched(server: FakeServer, make: Make, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from loopline.errors import Closed, SpoolUnavailable
 from loopline.segments import frame
 from loopline.sender import Sender
 from loopline.spool import Spool
-from tests.clients.conftest import Make
+from tests.clients.conftest import QUICK, Make
 from tests.services.fake_server import FakeServer, serving
 from tests.services.ports import free_port
 
@@ -78,12 +78,17 @@ def refusals() -> tuple[list[Any], Callable[[Any, Any], None]]:
 
 
 def test_a_strict_call_says_that_its_event_is_kept_and_not_synced(
-    tmp_path: Path, make: Make, broken: Break, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make: Make, broken: Break
 ) -> None:
     """It raises SpoolUnavailable, and the event is sent all the same, once."""
     port = free_port()
-    client = make(url=f"http://127.0.0.1:{port}", spool=tmp_path / "spool", spool_sync="call", strict=True)
-    monkeypatch.setattr(spools, "_LOOK_EVERY_S", 0.0)
+    client = make(
+        url=f"http://127.0.0.1:{port}",
+        spool=tmp_path / "spool",
+        spool_sync="call",
+        strict=True,
+        pauses=QUICK._replace(look=0.0),
+    )
     with pytest.MonkeyPatch.context() as patch:
         broken(patch)
         with pytest.raises(SpoolUnavailable, match="is kept and will be sent"):
@@ -126,8 +131,26 @@ def test_a_call_that_does_not_sync_promises_no_sync(tmp_path: Path, make: Make) 
 
 def test_who_waits_for_a_sync_that_fails_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system reports a failed write once: who waited does not take a later success for its own."""
-    spool = Spool(tmp_path / "spool")
-    asked, go, calls = threading.Event(), threading.Event(), []
+    asked, go, waits, calls = threading.Event(), threading.Event(), threading.Event(), []
+    lock = threading.RLock
+
+    class Seen:
+        """A lock that says when somebody has to wait for it."""
+
+        def __init__(self) -> None:
+            self._lock = lock()
+
+        def __enter__(self) -> None:
+            if not self._lock.acquire(blocking=False):
+                waits.set()
+                self._lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            self._lock.release()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "RLock", Seen)
+        spool = Spool(tmp_path / "spool")
 
     def fail_once(descriptor: int) -> None:
         calls.append(descriptor)
@@ -142,20 +165,7 @@ def test_who_waits_for_a_sync_that_fails_is_told_so(tmp_path: Path, monkeypatch:
     first = threading.Thread(target=lambda: answers.append(spool.sync()))
     first.start()
     assert asked.wait(10)
-    waits = threading.Event()
-    lock = spool._sync_lock
-
-    class Seen:
-        """The lock of the sync, that says when somebody comes to it."""
-
-        def __enter__(self) -> None:
-            waits.set()
-            lock.acquire()
-
-        def __exit__(self, *error: object) -> None:
-            lock.release()
-
-    monkeypatch.setattr(spool, "_sync_lock", Seen())
+    waits.clear()
     second = threading.Thread(target=lambda: answers.append(spool.sync()))
     second.start()
     assert waits.wait(10)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from loopline import Client, outbox
+from loopline.address import parse_url
 from tests.clients.conftest import Make
 from tests.services import fake_server as moves
 from tests.services.fake_server import FakeServer, serving
@@ -308,7 +309,7 @@ def test_who_speaks_is_said_with_each_request_and_shown_nowhere(
     client.thumb("p-1", "down")
     client.flush(0.1)
     client.override("m", "u", "r")
-    told = f"{caplog.text} {client!r} {client.url} {client.stats()} {client._transport._address!r}"
+    told = f"{caplog.text} {client!r} {client.url} {client.stats()} {parse_url(url)!r}"
     assert server.url in told
     assert not [each for each in ("alice", "al%69ce", "s3/cr@t", "s3%2F", "t0ken") if each in told]
 
@@ -399,15 +400,15 @@ def test_close_delivers_and_then_nothing_is_taken(
 
 def test_a_client_that_is_let_go_still_delivers(server: FakeServer, make: Make) -> None:
     """A client nobody closed and nobody holds any more sends what it had, and its thread ends."""
+    before = set(threading.enumerate())
     client = Client(server.url, "/test", linger=0.01)
     client.thumb("p-1", "up")
-    thread = client._sender._thread if client._sender else None
+    (thread,) = {each for each in threading.enumerate() if each.name == "loopline-sender"} - before
     del client
     deadline = time.monotonic() + 5
     while not server.accepted and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(server.accepted) == 1
-    assert thread is not None
     thread.join(5)
     assert not thread.is_alive()
 

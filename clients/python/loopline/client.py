@@ -22,6 +22,7 @@ import msgspec
 from loopline import events
 from loopline.announcements import Announcements
 from loopline.answers import loopline_problem
+from loopline.backoff import PAUSES, Pauses
 from loopline.errors import (
     Closed,
     InvalidEvent,
@@ -38,7 +39,7 @@ from loopline.lifetime import EXIT_S
 from loopline.outbox import Fate, Outbox
 from loopline.refusals import OnRefused, Refusals, hand_over
 from loopline.sender import Sender
-from loopline.settings import check_callback, check_seconds, check_size, check_spool, check_text
+from loopline.settings import check_callback, check_pauses, check_seconds, check_size, check_spool, check_text
 from loopline.transport import Transport
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Client(Announcements):
       name, which never applies to this machine itself.
     - ``ca_bundle``: certificates to trust; without it those of ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` or
       ``SSL_CERT_FILE``, or the system's.
+    - ``pauses``: what the client waits of its own accord (``loopline.backoff.Pauses``), for tests,
+      which have no time to lose; anywhere else what is set is right.
 
     Settings that can never work raise :class:`~loopline.errors.InvalidSetting` right here. Any number of
     threads may use one client; a forked child has a client of its own from then on.
@@ -102,6 +105,7 @@ class Client(Announcements):
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
+        pauses: Pauses = PAUSES,
     ) -> None:
         if not test and (url is None or source is None):
             raise InvalidSetting("say url= and source=, or test=True to record without sending")
@@ -114,6 +118,7 @@ class Client(Announcements):
         check_seconds("timeout", timeout, above=True)
         check_spool(spool, spool_sync)
         check_callback(on_refused)
+        check_pauses(pauses)
         address = "http://127.0.0.1:8710" if url is None else url
         self._connect: Callable[[float], Transport] = lambda seconds: Transport(
             address, seconds, headers=headers, proxy=proxy, ca_bundle=ca_bundle
@@ -123,34 +128,35 @@ class Client(Announcements):
         self.url = self._transport.url
         self.source = "/test" if source is None else events.id_text(source)
         self.env = events.id_text(env)
-        self.test, self.strict = test, strict
+        self.test, self.strict, self._on_refused = test, strict, on_refused
         #: What was recorded, as decoded CloudEvents, in test mode; empty otherwise.
         self.events: list[dict[str, Any]] = []
         # Written with the event only where the server would not assume it.
         self._env = None if self.env == "prod" else self.env
         self._complain_at, self._complaints = 0.0, 0
         self._check = _load_check() if strict or test else None
-        self._on_refused = on_refused
         self._refusals = None if on_refused is None or test else Refusals(on_refused)
-        kept = None if test else self._open_spool(spool, spool_bytes)
+        kept = None if test else self._open_spool(spool, spool_bytes, pauses.look)
         self._outbox = Outbox(queue_size, queue_bytes)
         self._sender: Sender | None = None
         if not test:
-            settings = on_refused, linger, timeout, spool is not None and spool_sync == "call"
+            settings = on_refused, linger, timeout, spool is not None and spool_sync == "call", pauses
             self._sender = Sender(self._transport, self._outbox, kept, *settings)
             if kept is not None:
                 # At once: an earlier process may have left something to send.
                 self._sender.start()
             weakref.finalize(self, _abandon, self._sender).atexit = False
 
-    def _open_spool(self, folder: str | os.PathLike[str] | None, limit: int) -> Spool | None:
+    def _open_spool(
+        self, folder: str | os.PathLike[str] | None, limit: int, look_every_s: float
+    ) -> Spool | None:
         if folder is None:
             return None
         # Imports are done where they are first needed: every start of every product pays for the others.
         from loopline.spool import Spool
 
         try:
-            return Spool(folder, limit)
+            return Spool(folder, limit, look_every_s=look_every_s)
         except SpoolRefused:
             raise
         except SpoolUnavailable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 
 _TAIL_BITS = 74
 _TAIL_LIMIT = 1 << _TAIL_BITS
@@ -21,17 +22,19 @@ class MonotonicIds:
     """Mints UUIDv7 text; every id is greater than the last, also when the clock steps back.
 
     Inside one millisecond the 74 random bits are counted up by a random step (RFC 9562, 6.2, method 2),
-    so ids stay hard to guess and two processes do not meet.
+    so ids stay hard to guess and two processes do not meet. ``last`` is the millisecond and the tail that the
+    first id comes after, ``clock`` gives nanoseconds since 1970.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, last: tuple[int, int] = (-1, 0), clock: Callable[[], int] = time.time_ns) -> None:
         # Re-entrant: a signal handler of the product may mint while its main thread does.
         self._lock = threading.RLock()
-        self._last = (-1, 0)
+        self._last = last
+        self._clock = clock
 
     def __call__(self) -> str:
         """The next id, as 36 characters of lower-case text."""
-        now = time.time_ns() // 1_000_000
+        now = self._clock() // 1_000_000
         noise = int.from_bytes(os.urandom(10), "big")
         with self._lock:
             millisecond, tail = self._last

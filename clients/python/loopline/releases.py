@@ -33,11 +33,7 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
 MOST_MANIFEST_BYTES = 16 * 1024 * 1024
 """A manifest lists 200 labels and 1,000 ties at most: that fits, whatever they are."""
 
-_MOST_PAGES = 1_000
 _PIECE = 1024 * 1024
-_TIMEOUT_S = 60.0
-# An answer that takes longer than that and comes slower than this, in bytes a second, is given up.
-_SLOWEST = 16 * 1024
 
 _decode = msgspec.json.Decoder().decode
 
@@ -172,13 +168,27 @@ class _Page(msgspec.Struct):
 
 
 class Server:
-    """Releases behind ``/v1/datasets`` of a Loopline server."""
+    """Releases behind ``/v1/datasets`` of a Loopline server.
+
+    An answer that takes longer than ``timeout_s`` and comes slower than ``slowest``, in bytes a second, is
+    given up; so is a list of over ``most_pages`` pages, and a manifest of over ``manifest_bytes``.
+    """
 
     remote = True
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = 60.0,
+        slowest: float = 16 * 1024,
+        most_pages: int = 1_000,
+        manifest_bytes: int = MOST_MANIFEST_BYTES,
+    ) -> None:
+        self._timeout_s, self._slowest, self._most_pages = timeout_s, slowest, most_pages
         self._connect: Callable[[], Transport] = lambda: Transport(
-            url, _TIMEOUT_S, largest=MOST_MANIFEST_BYTES, headers=headers
+            url, timeout_s, largest=manifest_bytes, headers=headers
         )
         self.name = self._connect().url
 
@@ -187,7 +197,7 @@ class Server:
         found: list[int] = []
         seen: set[str] = set()
         following: str | None = None
-        end = time.monotonic() + 2 * _TIMEOUT_S
+        end = time.monotonic() + 2 * self._timeout_s
         while True:
             path = f"/v1/datasets?{urlencode({'next': following})}" if following else "/v1/datasets"
             answer = self._get(path)
@@ -199,7 +209,7 @@ class Server:
             following = page.next
             if not following:
                 return sorted(found)
-            if following in seen or len(seen) == _MOST_PAGES or time.monotonic() > end:
+            if following in seen or len(seen) == self._most_pages or time.monotonic() > end:
                 raise NotLoopline(self.name, "lists its datasets without an end")
             seen.add(following)
 
@@ -218,7 +228,7 @@ class Server:
     def _get(self, path: str, into: Callable[[bytes], object] | None = None) -> Answer:
         transport = self._connect()
         try:
-            answer = transport.request("GET", path, within=_TIMEOUT_S, slowest=_SLOWEST, into=into)
+            answer = transport.request("GET", path, within=self._timeout_s, slowest=self._slowest, into=into)
         finally:
             transport.close()
         if answer.status == 200:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loopline.answers import Verdict, judge
-from loopline.backoff import Backoff
+from loopline.backoff import PAUSES, Backoff, Pauses
 from loopline.dividing import deliver
 from loopline.errors import Unreachable
 from loopline.lifetime import end_with_pool, look_after
@@ -59,6 +59,7 @@ class Sender:
         linger: float,
         timeout: float,
         sync_calls: bool = False,
+        pauses: Pauses = PAUSES,
     ) -> None:
         self.outbox = outbox
         self.spool = spool
@@ -67,13 +68,14 @@ class Sender:
         self._linger = linger
         self._timeout = timeout
         self._sync_calls = sync_calls
+        self._pauses = pauses
         self._begin_process()
         look_after(self)
 
     def _begin_process(self) -> None:
         """The state that belongs to one process; none of it survives a fork."""
         self._pid = os.getpid()
-        self._backoff = Backoff(random.Random().uniform)
+        self._backoff = Backoff(random.Random().uniform, self._pauses)
         self._thread: threading.Thread | None = None
         self._spooler: Spooler | None = None
         self._stopping = False
@@ -133,7 +135,7 @@ class Sender:
                 return
             self._thread = threading.Thread(target=self._run, name="loopline-sender", daemon=True)
             if self.spool is not None:
-                self._spooler = Spooler(self.outbox, self.spool)
+                self._spooler = Spooler(self.outbox, self.spool, self._pauses.sync)
         try:
             end_with_pool()
             if self._spooler is not None:

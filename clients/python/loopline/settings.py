@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 
+from loopline.backoff import Pauses
 from loopline.errors import InvalidSetting
 
 # Limits of the contract, in characters.
@@ -58,6 +59,14 @@ def check_callback(on_refused: object) -> None:
     """What is called for a refused event."""
     if on_refused is not None and not callable(on_refused):
         raise InvalidSetting(f"on_refused must be callable, not {_kind(on_refused)}")
+
+
+def check_pauses(pauses: object) -> None:
+    """What the client waits of its own accord: each of the pauses, in seconds."""
+    if not isinstance(pauses, Pauses):
+        raise InvalidSetting(f"pauses must be Pauses of loopline.backoff, not {_kind(pauses)}")
+    for name, value in pauses._asdict().items():
+        check_seconds(f"{name} of pauses", value)
 
 
 def _kind(value: object) -> str:

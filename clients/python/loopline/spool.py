@@ -44,18 +44,14 @@ from loopline.segments import (
 )
 from loopline.spool_folder import discard, make_folder, new_segment
 
-# Between two looks for room in a folder that was full, or for a file where it was, in a product's call.
-_LOOK_EVERY_S = 0.05
-# Before a file that could not be read is tried again.
-_READ_AGAIN_S = 10.0
-
 
 class Spool:
     """The segments of one folder that belong to this process. Any thread may write; one thread reads.
 
-    ``limit`` bounds the bytes in the folder, ``segment_bytes`` one file. Raises
-    :class:`~loopline.errors.SpoolUnavailable` when the folder cannot be made or written to, and its kind
-    :class:`~loopline.errors.SpoolRefused` when that will not change by itself.
+    ``limit`` bounds the bytes in the folder, ``segment_bytes`` one file. ``look_every_s`` lies between two
+    looks for room in a full folder, or for a file where it was; ``read_again_s`` before one that could not be
+    read is tried again. Raises :class:`~loopline.errors.SpoolUnavailable` when the folder cannot be made or
+    written to, and its kind :class:`~loopline.errors.SpoolRefused` when that will not change by itself.
     """
 
     def __init__(
@@ -63,6 +59,9 @@ class Spool:
         folder: str | os.PathLike[str],
         limit: int = 256 * 1024 * 1024,
         segment_bytes: int = 4 * 1024 * 1024,
+        *,
+        look_every_s: float = 0.05,
+        read_again_s: float = 10.0,
     ) -> None:
         if not LOCKS:
             raise SpoolRefused("a spool needs file locks (flock), which this system does not have")
@@ -73,6 +72,7 @@ class Spool:
             raise SpoolUnavailable(f"the spool folder {folder} cannot be used: {error}") from error
         self._limit = limit
         self._segment_bytes = segment_bytes
+        self._look_every_s, self._read_again_s = look_every_s, read_again_s
         self._segments: list[Segment] = []
         self._writing: Segment | None = None
         self._elsewhere = 0
@@ -139,7 +139,7 @@ class Spool:
         moment = time.monotonic()
         look = moment >= self._stand_at
         if look:
-            self._stand_at = moment + _LOOK_EVERY_S
+            self._stand_at = moment + self._look_every_s
         if names_of(segment) and not (look and moved(segment)):
             return segment
         return segment if self._stand_up(segment) else None
@@ -179,7 +179,7 @@ class Spool:
             moment = time.monotonic()
             if moment < self._look_at:
                 return False
-            self._look_at = moment + _LOOK_EVERY_S
+            self._look_at = moment + self._look_every_s
         return self._write([event]) == 1
 
     def append(self, events: Sequence[bytes]) -> int:
@@ -354,7 +354,7 @@ class Spool:
             if names_of(segment) is None:
                 raise OSError(errno.EBADF, "its descriptor was closed")
         except OSError as error:
-            segment.read_at = time.monotonic() + _READ_AGAIN_S
+            segment.read_at = time.monotonic() + self._read_again_s
             self._complaints.note(f"{segment.path} cannot be read, its events wait there: {error}")
             self._complaints.tell()
             return None

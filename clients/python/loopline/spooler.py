@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("loopline")
 
-# Between two syncs; a power cut loses no more than was written in that time, a killed process nothing.
-SYNC_EVERY_S = 1.0
 _BREATH_S = 0.1
 
 
 class Spooler:
-    """Moves events from one outbox to one spool. ``moving`` counts those that are in neither right now."""
+    """Moves events from one outbox to one spool. ``moving`` counts those that are in neither right now.
 
-    def __init__(self, outbox: Outbox, spool: Spool) -> None:
+    ``sync_every_s``: a power cut loses no more than was written in that time, a killed process nothing.
+    """
+
+    def __init__(self, outbox: Outbox, spool: Spool, sync_every_s: float) -> None:
         self._outbox = outbox
         self._spool = spool
+        self._sync_every_s = sync_every_s
         self._stopping = False
         self._idle = False
         self.moving = 0
@@ -63,7 +65,7 @@ class Spooler:
                 # What was written gets a second to be answered for: then it needs no sync.
                 self._idle = not self._spool.unsynced
                 outbox.spooler_waits = True
-                due = not outbox.overflow.wait(None if self._idle else SYNC_EVERY_S)
+                due = not outbox.overflow.wait(None if self._idle else self._sync_every_s)
                 outbox.spooler_waits = self._idle = False
             events = outbox.take(2 * BATCH_ITEMS, 2 * BATCH_BYTES)
             self.moving = len(events)
@@ -77,5 +79,5 @@ class Spooler:
                 if stored:
                     outbox.work.notify()
         if due and self._spool.unsynced:
-            self._spool.sync(SYNC_EVERY_S)
+            self._spool.sync(self._sync_every_s)
         return stored == len(events)
