@@ -19,7 +19,8 @@ from benchmarks.workload import BATCH, bodies
 from schemas.catalog import CATALOG
 from schemas.kinds import KINDS
 from streams.admission import admit_batch
-from streams.appender import Appender, Batch, Part
+from streams.appender import Appender
+from streams.log.port import Batch, Part
 from streams.log.sqlite import SqliteLog, create_log
 from streams.splitting import split_array
 
@@ -36,7 +37,7 @@ def take_in(appender: Appender, batches: Sequence[bytes]) -> None:
         verdicts = admit_batch(body, split_array(body))
         types = {KINDS[verdict.event.kind].type for verdict in verdicts if verdict.event}
         items = [verdict.item for verdict in verdicts]
-        appender.append(Batch(time.time_ns(), [Part(0, types, items)]))
+        appender.write_and_wait(Batch(time.time_ns(), [Part(0, types, items)]))
 
 
 def measure(scale: Scale) -> list[Row]:

@@ -14,7 +14,8 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from schemas.instants import rfc3339
-from streams.appender import Batch, Part, pack
+from streams.appender import pack
+from streams.log.port import Batch, Part
 
 BATCH = 100
 SOURCE = "/shop/reader"

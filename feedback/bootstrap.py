@@ -33,7 +33,7 @@ from feedback.watchdog import show_stacks_on_request, sign
 from schemas.kinds import UnreadableTypes
 from streams.engines.embedded import Worker
 from streams.log.block import UnreadableBlock
-from streams.log.port import Log
+from streams.log.port import Log, LogWriter
 from streams.projection import advance
 from streams.rebuild import Progress
 from streams.store.port import Store, StoreRefused
@@ -41,7 +41,6 @@ from streams.store.port import Store, StoreRefused
 if TYPE_CHECKING:
     from types import FrameType
 
-    from feedback.api.services import Appending
     from feedback.server import Server
     from streams.metrics import Metrics
     from streams.store.sqlite import SqliteStore
@@ -61,7 +60,7 @@ _log = structlog.get_logger("loopline")
 
 
 def application(
-    log: Log, appender: Appending, metrics: Metrics, store: Callable[[], Store], shelf: Any, **more: Any
+    log: Log, writer: LogWriter, metrics: Metrics, store: Callable[[], Store], shelf: Any, **more: Any
 ) -> Server:
     """The application on adapters that were chosen. `shelf`: where releases lie; `more`: for `build_app`."""
     from feedback.datasets.lineage import releases_with
@@ -75,7 +74,7 @@ def application(
 
     return build_app(
         log=log,
-        appender=appender,
+        writer=writer,
         store=store,
         datasets=releases,
         metrics=metrics,
@@ -90,7 +89,7 @@ def application(
 def _at_home(
     home: Home,
     log: Log,
-    appender: Appending,
+    writer: LogWriter,
     metrics: Metrics,
     store: Callable[[], Store],
     datasets: str | None,
@@ -102,7 +101,7 @@ def _at_home(
         said = home.worker_state()
         return WorkerSays(said.state, said.reason)
 
-    return application(log, appender, metrics, store, datasets or home.datasets, worker=worker)
+    return application(log, writer, metrics, store, datasets or home.datasets, worker=worker)
 
 
 def serve(

@@ -33,7 +33,7 @@ from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen
 from feedback.watchdog import ends_when_silent
-from streams.keeper import Keeper
+from streams.keeper import Recorder
 from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 from streams.metrics import Metrics
 from streams.projection import OtherViews, check
@@ -196,11 +196,11 @@ class Collecting:
         return [f"the intake is not read: {failure}"] if failure else []
 
     @contextlib.asynccontextmanager
-    async def _reading(self, keeper: Keeper) -> AsyncIterator[None]:
+    async def _reading(self, recorder: Recorder) -> AsyncIterator[None]:
         """The intake, as long as the server runs. That it is not to be had keeps no other way in shut."""
         from streams.kafka.intake import Intake
 
-        intake = Intake(self._cluster.address, keeper, self._metrics)
+        intake = Intake(self._cluster.address, recorder, self._metrics)
         self._intake_failure = lambda: intake.failure
         starting = asyncio.create_task(_until_it_starts(intake))
         try:

@@ -35,7 +35,7 @@ from feedback.api import (
 from feedback.api.datasets import bounded
 from feedback.api.ends import Ends
 from feedback.api.errors import Refusal, render_failure, render_http, render_refusal
-from feedback.api.services import Appending, Services, Threads, WorkerSays
+from feedback.api.services import Services, Threads, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
 from feedback.refusals import Refusals
@@ -43,8 +43,8 @@ from schemas.instants import SECOND
 from streams.asgi import Receive, Scope, Send
 from streams.clocks import ClockWatch, since_start
 from streams.collector import Collector
-from streams.keeper import Keeper
-from streams.log.port import Log, LogIdentity
+from streams.keeper import Recorder
+from streams.log.port import Log, LogIdentity, LogWriter
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage, no_lineage
 from streams.queries.freshness import MATURITY_DAYS
@@ -57,7 +57,7 @@ EVENTS = "/v1/events"
 
 _WATCH_S = 1.0
 
-Beside = Callable[[Keeper], AbstractAsyncContextManager[None]]
+Beside = Callable[[Recorder], AbstractAsyncContextManager[None]]
 """What runs on the server's event loop as long as it does, with what puts items into the log."""
 
 
@@ -122,7 +122,7 @@ class Server:
 def build_app(
     *,
     log: Log,
-    appender: Appending,
+    writer: LogWriter,
     store: Callable[[], Store],
     datasets: Shelf,
     metrics: Metrics | None = None,
@@ -144,10 +144,10 @@ def build_app(
     """Compose the server.
 
     Args:
-        log: the log, to read from; `appender`: what writes to it, which is not stopped here.
+        log: the log, to read from; `writer`: what writes to it, which is not stopped here.
         store: gives the store to read from; raises NothingHere or StoreMissing while there is none.
         datasets: where the releases lie; `lineage`: which of them an event is in.
-        metrics: what the appender counts on, so that one scrape shows all.
+        metrics: what the writer counts on, so that one scrape shows all.
         worker: what the worker says of itself, for `/readyz`; `lacks`: what else does not work here.
         clock: nanoseconds since 1970, the instant of receipt; `elapsed`: the same, by what nobody sets.
         stuck_after_s: how long the views may stand still behind the log before `/readyz` says so.
@@ -162,7 +162,7 @@ def build_app(
     services = Services(
         log,
         _ends(log, clock, keep_ends_ns, elapsed, receipts, append_s),
-        appender,
+        writer,
         store,
         datasets,
         clock,
@@ -195,13 +195,13 @@ def _ends(
 
 def _server(services: Services, receipts: Receipts, stuck_after_s: float, beside: Sequence[Beside]) -> Server:
     collector = _collector(services.log.identity, services, receipts)
-    running = [partial(each, collector.keeper) for each in beside]
+    running = [partial(each, collector.recorder) for each in beside]
     return Server(collector, _site(services, stuck_after_s, running), services.metrics)
 
 
 def _collector(log: LogIdentity, services: Services, receipts: Receipts) -> Collector:
     return Collector(
-        services.appender,
+        services.writer,
         log.partitions,
         first=log.first,
         metrics=services.metrics,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from streams.log.block import DEAD_LETTER_TYPE, MAX_BLOCK_BYTES, DeadLetter, write_block
-from streams.log.port import DEAD, Log, NotDurable, format_positions
+from streams.log.port import DEAD, Batch, Log, NotDurable, Overloaded, Part, format_positions
 from streams.metrics import Metrics
 from streams.outage import Outage
 
@@ -31,25 +31,6 @@ _encode = msgspec.json.Encoder().encode
 STOPPING = "the server is stopping"
 _letter_types = frozenset((DEAD_LETTER_TYPE,))
 _log = structlog.get_logger("loopline.appender")
-
-
-class Overloaded(NotDurable):
-    """More is waiting to be written than may wait; nothing of this was taken."""
-
-
-class Part(NamedTuple):
-    """Items of one partition: the event types among them, and each item's bytes."""
-
-    partition: int
-    types: Collection[str]
-    items: Sequence[bytes]
-
-
-class Batch(NamedTuple):
-    """What one request hands over: its parts, and the instant (ns) at which they were received."""
-
-    received: int
-    parts: Sequence[Part]
 
 
 def dead_letters(letters: Sequence[DeadLetter]) -> Part:
@@ -121,15 +102,13 @@ class _Waiter(NamedTuple):
 
 
 class Appender:
-    """Appends batches to the log, durably, in groups.
+    """Writes batches to the log, durably, in groups: the `streams.log.port.LogWriter` of the embedded engine.
 
     Args:
         log: the log, writable; nobody else may write to it.
         max_pending_bytes: how many bytes of items may wait; beyond it batches are refused at once.
 
-    `position` is the text of a position that covers everything acknowledged so far. `failed_at` is the
-    monotonic instant (s) of the last append if it failed, else None; `failure` says why it did. `stalled` is
-    empty: the log takes all or nothing.
+    `stalled` is empty: the log takes all or nothing.
     """
 
     stalled = ""
@@ -158,18 +137,14 @@ class Appender:
         """The log's ends as far as this writer has acknowledged."""
         return dict(self._ends)
 
-    def submit(self, batch: Batch) -> asyncio.Future[str]:
-        """Hand over a batch from an event loop; the future's result is the position that covers it.
-
-        Raises Overloaded at once when too much is waiting; the future raises NotDurable when the
-        append failed, and then nothing of the batch is kept.
-        """
+    def write(self, batch: Batch) -> asyncio.Future[str]:
+        """Hand over a batch from an event loop. When the future raises, nothing of the batch is kept."""
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._hand_over(batch, answer)
         return answer
 
-    def append(self, batch: Batch) -> str:
-        """Append a batch on the calling thread. Returns the position that covers it; raises NotDurable."""
+    def write_and_wait(self, batch: Batch) -> str:
+        """Write a batch on the calling thread. Returns the position that covers it; raises NotDurable."""
         with self._awake:
             if self._stopping:
                 raise NotDurable(STOPPING)

@@ -24,9 +24,9 @@ from schemas.problems import Problem, problem
 from streams.admission import TooCostly, Verdict, admit, admit_batch, admit_each, take_long, takes_long
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
 from streams.aside import Aside
-from streams.keeper import Keeper, Writer
+from streams.keeper import Recorder
 from streams.log.block import DeadLetter
-from streams.log.port import DEAD, NotDurable, PartlyDurable
+from streams.log.port import DEAD, LogWriter, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from streams.receipts import Receipts
 from streams.splitting import CannotSplit, split_array, split_lines
@@ -96,18 +96,18 @@ class Collector:
     """The ASGI application behind `POST /v1/events`.
 
     Args:
-        appender: where accepted and refused items are written down.
+        writer: writes accepted and refused items into the log.
         partitions: how many partitions the log's current epoch has.
         first: the number of the first of them.
         letter: the dead letter at an offset and place of the log; it raises where there is none.
         receipts: stamps the instant of receipt.
 
-    `keeper` is what puts items into the log, for the other ways in to share.
+    `recorder` is what puts items into the log, for the other ways in to share.
     """
 
     def __init__(
         self,
-        appender: Writer,
+        writer: LogWriter,
         partitions: int,
         *,
         first: int = 0,
@@ -118,8 +118,8 @@ class Collector:
     ) -> None:
         self._metrics = metrics or Metrics()
         self._aside = Aside()
-        self.keeper = Keeper(
-            appender,
+        self.recorder = Recorder(
+            writer,
             partitions,
             first=first,
             metrics=self._metrics,
@@ -172,15 +172,15 @@ class Collector:
     async def _one(self, body: bytes, replaying: bool) -> tuple[int, bytes]:
         item = body.strip(_JSON_SPACE)
         if takes_long(item):
-            verdict = await self._aside.call(admit, item, self.keeper.catalog)
+            verdict = await self._aside.call(admit, item, self.recorder.catalog)
         else:
-            verdict = admit(item, self.keeper.catalog)
+            verdict = admit(item, self.recorder.catalog)
         if verdict.problem is None:
-            position = await self.keeper.keep([verdict], [])
+            position = await self.recorder.record([verdict], [])
             return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
         if verdict.problem.code == problems.TOO_LARGE:
             raise TooLarge(verdict.problem.detail)
-        position = await self.keeper.keep([], [verdict], replaying=replaying)
+        position = await self.recorder.record([], [verdict], replaying=replaying)
         status = 400 if verdict.problem.code in _UNREADABLE else 422
         return status, _with_position(verdict.problem, status, position)
 
@@ -190,18 +190,18 @@ class Collector:
         except CannotSplit as refusal:
             unreadable = problem(_unreadable(body), str(refusal))
             letter = Verdict(body.strip(_JSON_SPACE), None, unreadable)
-            position = await self.keeper.keep([], [letter])
+            position = await self.recorder.record([], [letter])
             return 400, _with_position(unreadable, 400, position)
         if len(items) > MAX_BATCH_ITEMS:
             raise TooLarge(f"{len(items)} items; a batch has at most {MAX_BATCH_ITEMS}")
         if take_long(body, items):
-            verdicts = await self._aside.call(_judge, body, items, form, self.keeper.catalog)
+            verdicts = await self._aside.call(_judge, body, items, form, self.recorder.catalog)
         else:
-            verdicts = _judge(body, items, form, self.keeper.catalog)
+            verdicts = _judge(body, items, form, self.recorder.catalog)
         refused = [verdict for verdict in verdicts if verdict.problem is not None]
         accepted = [verdict for verdict in verdicts if verdict.problem is None] if refused else verdicts
         try:
-            position = await self.keeper.keep(accepted, refused, replaying=replaying)
+            position = await self.recorder.record(accepted, refused, replaying=replaying)
         except PartlyDurable as partly:
             return 200, _encode(self._partly(partly, verdicts))
         answers = [
@@ -230,7 +230,7 @@ class Collector:
     def _missing(self, verdict: Verdict, missing: Collection[int]) -> bool:
         """Whether an item belongs to a partition that did not acknowledge."""
         if verdict.problem is None:
-            return self.keeper.partition(verdict) in missing
+            return self.recorder.partition(verdict) in missing
         return DEAD in missing and verdict.problem.code != problems.TOO_LARGE
 
 

@@ -1,8 +1,8 @@
 """From verdicts to the log: accepted events by their partition, refused items as dead letters; and counted.
 
 Every way in ends here, so that an event that came over HTTP and one that came from Kafka's intake topic
-lie in the log in the same form. Judging is left to `streams.admission`, writing to the appender, and what
-a sender is told to the way in.
+lie in the log in the same form. Judging is left to `streams.admission`, writing to the `LogWriter`, and
+what a sender is told to the way in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -23,31 +23,12 @@ from schemas.events import DatasetReleased
 from schemas.identity import partition_of
 from schemas.releases import dataset_of
 from streams.admission import Verdict, clocks_ahead
-from streams.appender import Batch, Part, dead_letters
+from streams.appender import dead_letters
 from streams.dead_letters import mark_of, unmarked
 from streams.log.block import DeadLetter
-from streams.log.port import DEAD, PartlyDurable
+from streams.log.port import DEAD, Batch, LogWriter, Part, PartlyDurable
 from streams.metrics import Metrics
 from streams.receipts import Receipts
-
-
-class _Answer(Protocol):
-    """What `submit` gives: it can be awaited, and is the position that covers the batch."""
-
-    def __await__(self) -> Any: ...
-
-
-class Writer(Protocol):
-    """The appender as far as a way in needs it; `streams.appender.Appender` is one."""
-
-    @property
-    def position(self) -> str:
-        """The text of a position that covers everything acknowledged so far."""
-        ...
-
-    def submit(self, batch: Batch) -> _Answer:
-        """Hand over a batch; raises NotDurable at once, or when it is awaited."""
-        ...
 
 
 class _TypeNames(dict[type, str]):
@@ -96,11 +77,19 @@ def _tell(events: Iterable[Any]) -> None:
         _log.info("more of the same came at once", lines_left_out=len(lines) - _MOST_LINES)
 
 
-class Keeper:
+def _letters_of(refused: Iterable[Verdict]) -> list[DeadLetter]:
+    return [
+        DeadLetter(verdict.problem.code, verdict.problem.detail, verdict.id, verdict.source, verdict.item)
+        for verdict in refused
+        if verdict.problem is not None and verdict.problem.code != problems.TOO_LARGE
+    ]
+
+
+class Recorder:
     """Puts judged items into the log and counts them once they are there.
 
     Args:
-        appender: where accepted and refused items are written down.
+        writer: writes accepted and refused items into the log.
         partitions: how many partitions the log's current epoch has.
         first: the number of the first of them.
         letter: the dead letter at an offset and place of the log, to see whether what is put back lies
@@ -110,7 +99,7 @@ class Keeper:
 
     def __init__(
         self,
-        appender: Writer,
+        writer: LogWriter,
         partitions: int,
         *,
         first: int = 0,
@@ -122,31 +111,49 @@ class Keeper:
         self.catalog = catalog
         self._receipts = receipts or Receipts()
         self._letter = letter
-        self._appender = appender
+        self._writer = writer
         self._partitions = partitions
         self._first = first
         self._metrics = metrics or Metrics()
 
-    async def keep(
+    async def record(
         self,
         accepted: Sequence[Verdict],
         refused: Sequence[Verdict],
+        letters: Sequence[DeadLetter] | None = None,
         *,
         replaying: bool = False,
     ) -> str:
-        """Put items into the log; returns the position that covers them. Raises NotDurable.
+        """Put items into the log; returns the position that covers them.
 
+        `letters` are the dead letters of what was refused, where the way in has made them itself.
         `replaying`: dead letters are put back. One that is refused again is not kept a second time when
         the letter that it names has these very bytes.
+
+        Raises NotDurable, or PartlyDurable when only some partitions have them: `partition` says whose an
+        event is, and refused items are `DEAD`'s.
         """
-        letters = [
-            DeadLetter(verdict.problem.code, verdict.problem.detail, verdict.id, verdict.source, verdict.item)
-            for verdict in refused
-            if verdict.problem is not None and verdict.problem.code != problems.TOO_LARGE
-        ]
-        if replaying and any(mark_of(letter.bytes) for letter in letters):
-            letters = await asyncio.to_thread(self._new_ones, letters)
-        return await self.write(accepted, refused, letters)
+        if letters is None:
+            letters = _letters_of(refused)
+            if replaying and any(mark_of(letter.bytes) for letter in letters):
+                letters = await asyncio.to_thread(self._new_ones, letters)
+        parts = list(self._parts(accepted))
+        if letters:
+            parts.append(dead_letters(letters))
+        position = self._writer.position
+        # Stamped when nothing is left to do but to append: from then on an append's patience is all it takes.
+        received = self._receipts.take()
+        try:
+            if parts:
+                position = await self._writer.write(Batch(received, parts))
+        except PartlyDurable as partly:
+            kept = [verdict for verdict in accepted if self.partition(verdict) not in partly.missing]
+            self._count(received, kept, () if DEAD in partly.missing else refused)
+            raise
+        finally:
+            self._receipts.settle(received)
+        self._count(received, accepted, refused)
+        return position
 
     def _new_ones(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """Those that do not lie in the log already."""
@@ -162,35 +169,6 @@ class Keeper:
             # It is not there, or cannot be read now: to keep one twice loses nothing.
             return False
         return unmarked(kept.bytes) == unmarked(item)
-
-    async def write(
-        self,
-        accepted: Sequence[Verdict],
-        refused: Sequence[Verdict],
-        letters: Sequence[DeadLetter],
-    ) -> str:
-        """`keep`, with the dead letters of what was refused as the way in has made them.
-
-        Raises PartlyDurable when only some partitions have them: `partition` says whose an event is, and
-        refused items are `DEAD`'s.
-        """
-        parts = list(self._parts(accepted))
-        if letters:
-            parts.append(dead_letters(letters))
-        position = self._appender.position
-        # Stamped when nothing is left to do but to append: from then on an append's patience is all it takes.
-        received = self._receipts.take()
-        try:
-            if parts:
-                position = await self._appender.submit(Batch(received, parts))
-        except PartlyDurable as partly:
-            kept = [verdict for verdict in accepted if self.partition(verdict) not in partly.missing]
-            self._count(received, kept, () if DEAD in partly.missing else refused)
-            raise
-        finally:
-            self._receipts.settle(received)
-        self._count(received, accepted, refused)
-        return position
 
     def partition(self, verdict: Verdict) -> int:
         """The partition of an accepted event."""

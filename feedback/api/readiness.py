@@ -227,7 +227,7 @@ def _ends(services: Services, known: Known | None) -> dict[int, int]:
     What others have appended was in it when the log was asked, the views may stand there already; what was
     acknowledged here since then was not.
     """
-    acknowledged = parse_positions(services.appender.position)
+    acknowledged = parse_positions(services.writer.position)
     if known is None:
         return acknowledged
     return {each: max(end, acknowledged.get(each, 0)) for each, end in known.ends.items()}
@@ -235,7 +235,7 @@ def _ends(services: Services, known: Known | None) -> dict[int, int]:
 
 def _stalled(services: Services) -> list[str]:
     """That a part of the log takes no appends, if so; whether the rest of it does is told by appends too."""
-    return [services.appender.stalled] if services.appender.stalled else []
+    return [services.writer.stalled] if services.writer.stalled else []
 
 
 def _silence(services: Services) -> list[str]:
@@ -258,10 +258,10 @@ def set_aside(count: int) -> list[str]:
 
 def _failed_append(services: Services, progress: Progress) -> list[str]:
     """Why the last append failed. That is old after a while: only the next one can tell."""
-    failed_at = services.appender.failed_at
+    failed_at = services.writer.failed_at
     if failed_at is None or time.monotonic() - failed_at >= progress.stuck_after_s:
         return []
-    return [without_password(services.appender.failure)]
+    return [without_password(services.writer.failure)]
 
 
 def _looked_at(services: Services, progress: Progress, behind: int | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 from starlette.requests import Request
 
@@ -13,8 +13,7 @@ from feedback.datasets.shelf import Shelf
 from feedback.readers import Readers
 from schemas.instants import SECOND
 from streams.clocks import ClockWatch
-from streams.keeper import Writer
-from streams.log.port import DEAD, Log
+from streams.log.port import DEAD, Log, LogWriter
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage
 from streams.queries.freshness import freshness
@@ -31,25 +30,6 @@ class WorkerSays(NamedTuple):
 
     state: str
     reason: str | None = None
-
-
-class Appending(Writer, Protocol):
-    """The appender as far as the read side needs it: where it stands, and whether the last append failed."""
-
-    @property
-    def failed_at(self) -> float | None:
-        """The monotonic instant (s) of the last append if it failed, else None."""
-        ...
-
-    @property
-    def failure(self) -> str:
-        """Why it failed."""
-        ...
-
-    @property
-    def stalled(self) -> str:
-        """What of the log cannot be appended to now, while the rest can; else empty."""
-        ...
 
 
 class Threads(NamedTuple):
@@ -94,7 +74,7 @@ class Services(NamedTuple):
 
     log: Log
     ends: Ends
-    appender: Appending
+    writer: LogWriter
     store: Callable[[], Store]
     datasets: Shelf
     clock: Callable[[], int]

@@ -1,7 +1,7 @@
 """The appender to Kafka: many requests, few blocks, and an answer only when the brokers have acknowledged.
 
-Its surface is that of `streams.appender.Appender`, on the server's event loop. What requests hand over is
-gathered into a block for each partition, and (the crash tests stop the process at each of these steps):
+It is a `streams.log.port.LogWriter` on the server's event loop. What requests hand over is gathered into a
+block for each partition, and (the crash tests stop the process at each of these steps):
 
 1. a block is held until it has 100 events, or for 20 ms;
 2. it is handed to an idempotent producer, which sends it to the partition's leader, `acks=all`, in order;
@@ -25,7 +25,7 @@ from functools import partial
 import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
-from streams.appender import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Batch, Filling, Overloaded
+from streams.appender import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Filling
 from streams.clocks import ClockWatch
 from streams.kafka.covering import Covering
 from streams.kafka.letters import Letter, letter_of
@@ -34,7 +34,7 @@ from streams.kafka.producing import Ack, Producing
 from streams.kafka.security import denied
 from streams.kafka.waiting import Waiter
 from streams.log.block import MAX_BLOCK_BYTES, read_letter
-from streams.log.port import DEAD, NotDurable, format_positions
+from streams.log.port import DEAD, Batch, NotDurable, Overloaded, format_positions
 from streams.metrics import Metrics
 from streams.outage import Outage
 from streams.sentinels import reached
@@ -54,7 +54,7 @@ class LogEnded(NotDurable):
 
 
 class KafkaAppender:
-    """Appends batches to a Kafka log.
+    """Writes batches to a Kafka log.
 
     Args:
         log: the log, for its identity and its ends; it is told what was acknowledged.
@@ -64,10 +64,9 @@ class KafkaAppender:
         hold_events, hold_s: how long a block is held.
         ack_s: after how long without an acknowledgement a block is in doubt.
 
-    `position`, `failed_at` and `failure` are those of the embedded appender, but that a failure beside what
-    is acknowledged does not count: `stalled` tells of it. `sealed`: the log's epoch is over, and whoever
-    starts once there is a next one can go on. `ended` is empty, or says why nothing can be appended any
-    more: the epoch was sealed, or the log was replaced.
+    A failure beside what is acknowledged does not count: `stalled` tells of it. `sealed`: the log's epoch is
+    over, and whoever starts once there is a next one can go on. `ended` is empty, or says why nothing can be
+    appended any more: the epoch was sealed, or the log was replaced.
     """
 
     def __init__(
@@ -104,7 +103,6 @@ class KafkaAppender:
         self._covered: dict[int, int] = {}
         self._covering = Covering(log.address, {each: self._topic(each) for each in appended}, self._learn)
         self._stopping = False
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def position(self) -> str:
@@ -152,15 +150,10 @@ class KafkaAppender:
 
     async def start(self) -> None:
         """Connect; if no broker answers, batches are refused until one does."""
-        self._loop = asyncio.get_running_loop()
         await self._producing.start()
 
-    def submit(self, batch: Batch) -> asyncio.Future[str]:
-        """Hand over a batch on the event loop; the future's result is the position that covers it.
-
-        Raises Overloaded at once when too much is on its way, NotDurable when nothing can be written now.
-        The future raises NotDurable, or PartlyDurable when some partitions have acknowledged.
-        """
+    def write(self, batch: Batch) -> asyncio.Future[str]:
+        """Hand over a batch on the event loop; the future's result is the position that covers it."""
         self._refuse_if_over()
         size = sum(len(item) for part in batch.parts for item in part.items)
         if self._pending_bytes + size > self._max_pending_bytes:
@@ -175,16 +168,6 @@ class KafkaAppender:
                 self._take(waiter, batch.received, partition, types, items)
         waiter.handed_over()
         return waiter.answer
-
-    def append(self, batch: Batch) -> str:
-        """Append a batch from another thread than the event loop's, and wait for it."""
-        if self._loop is None:
-            raise NotDurable("the server is starting")
-
-        async def submitted() -> str:
-            return await self.submit(batch)
-
-        return asyncio.run_coroutine_threadsafe(submitted(), self._loop).result()
 
     async def stop(self) -> None:
         """Write what is held, wait for its answers, and end. Whatever comes later is refused."""

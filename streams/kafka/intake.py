@@ -41,7 +41,7 @@ from streams.kafka.security import denied
 from streams.kafka.steady_client import METADATA_MS, options, steady
 from streams.kafka.tolerant import PlainRecord, read_tolerantly
 from streams.kafka.topics import groups_stand_still
-from streams.keeper import Keeper
+from streams.keeper import Recorder
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable, PartlyDurable
 from streams.metrics import Metrics
@@ -89,19 +89,19 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
 
     Args:
         address: the brokers, and the prefix of topics and group.
-        keeper: puts judged items into the log; the HTTP collector has one.
+        recorder: puts judged items into the log; the HTTP collector has one.
         metrics: where accepted and refused items and the lag are counted.
 
     `failure` says why nothing comes in at the moment, and is empty while all is well.
     """
 
-    def __init__(self, address: Address, keeper: Keeper, metrics: Metrics | None = None) -> None:
+    def __init__(self, address: Address, recorder: Recorder, metrics: Metrics | None = None) -> None:
         self.failure = ""
         self._outage = Outage(
             _log, "the intake cannot go on, and tries again", "the intake goes on", level="error"
         )
         self._address = address
-        self._keeper = keeper
+        self._recorder = recorder
         self._metrics = metrics or Metrics()
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -267,9 +267,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
                 sent = b",".join(record.value or b"" for record in some)
                 if takes_long(sent) or slow_numbers(sent):
                     # Beside the loop, which others get between one item and the next.
-                    await asyncio.to_thread(judge, some, self._keeper.catalog, judged)
+                    await asyncio.to_thread(judge, some, self._recorder.catalog, judged)
                 else:
-                    judge(some, self._keeper.catalog, judged)
+                    judge(some, self._recorder.catalog, judged)
                     await asyncio.sleep(0)
             await self._write(judged, seen)
             reached("intake.3")
@@ -284,7 +284,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         """
         while True:
             try:
-                await self._keeper.write(*judged)
+                await self._recorder.record(*judged)
             except NotDurable as refusal:
                 if isinstance(refusal, PartlyDurable):
                     judged = self._of(judged, refusal.missing)
@@ -299,7 +299,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
             self._idle.clear()
 
     def _of(self, judged: Judged, partitions: Collection[int]) -> Judged:
-        accepted = [verdict for verdict in judged.accepted if self._keeper.partition(verdict) in partitions]
+        accepted = [verdict for verdict in judged.accepted if self._recorder.partition(verdict) in partitions]
         return Judged(accepted, *(judged[1:] if DEAD in partitions else ([], [])))
 
     async def _commit(self, offsets: dict[TopicPartition, int]) -> None:

@@ -180,7 +180,8 @@ async def _close(producer: Any) -> None:
         producer._message_accumulator.fail_all(KafkaError("the producer was closed"))
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_CLOSE_S):
-            await producer._sender.close()
+            # A sender that had not run yet ends with a cancellation, which is not this task's.
+            await asyncio.gather(producer._sender.close(), return_exceptions=True)
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_CLOSE_S):
             await producer.stop()

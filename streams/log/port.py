@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 DEAD = -1
@@ -90,6 +90,10 @@ class PartlyDurable(NotDurable):
         self.kept = kept
 
 
+class Overloaded(NotDurable):
+    """More is waiting to be written than may wait; nothing of this was taken."""
+
+
 class LogUnavailable(ConnectionError):
     """What holds the log does not answer now; asking again later is right."""
 
@@ -153,6 +157,53 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Let go of what is held."""
+        ...
+
+
+class Part(NamedTuple):
+    """Items of one partition: the event types among them, and each item's bytes."""
+
+    partition: int
+    types: Collection[str]
+    items: Sequence[bytes]
+
+
+class Batch(NamedTuple):
+    """What one request hands over: its parts, and the instant (ns) at which they were received."""
+
+    received: int
+    parts: Sequence[Part]
+
+
+class LogWriter(Protocol):
+    """Writes batches into a log, and answers each once it is durable. Every way in uses one."""
+
+    @property
+    def position(self) -> str:
+        """The text of a position that covers everything acknowledged so far."""
+        ...
+
+    @property
+    def failed_at(self) -> float | None:
+        """The monotonic instant (s) of the last failure, if nothing was acknowledged since, else None."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why the last write failed that did."""
+        ...
+
+    @property
+    def stalled(self) -> str:
+        """What of the log cannot be written now, while the rest can; else empty."""
+        ...
+
+    def write(self, batch: Batch) -> Awaitable[str]:
+        """Hand over a batch on the running event loop; the result is the position that covers it.
+
+        Raises NotDurable at once, `Overloaded` when too much is waiting. Awaiting raises NotDurable when
+        the batch is not durable, or PartlyDurable when only some of its partitions have theirs.
+        """
         ...
 
 

@@ -54,7 +54,7 @@ import asyncio, sys
 from feedback.bootstrap import main
 from streams.appender import Appender
 
-patient = Appender.submit
+patient = Appender.write
 
 def hasty(appender, batch):
     patient(appender, batch)
@@ -62,7 +62,7 @@ def hasty(appender, batch):
     answer.set_result(appender.position)
     return answer
 
-Appender.submit = hasty
+Appender.write = hasty
 sys.exit(main())
 """
 

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.appender import (
-    MAX_BLOCK_ITEMS,
-    Appender,
-    Batch,
-    Overloaded,
-    Part,
-    dead_letters,
-    pack,
-)
+from streams.appender import MAX_BLOCK_ITEMS, Appender, dead_letters, pack
 from streams.log.block import MAX_BLOCK_BYTES, DeadLetter, raw_items, read_block, read_dead_letters
 from streams.log.memory import MemoryLog
-from streams.log.port import DEAD, NotDurable
+from streams.log.port import DEAD, Batch, LogWriter, NotDurable, Overloaded, Part
 from streams.log.sqlite import SqliteLog, create_log
+from tests.streams.writer_contract import Kept, LogWriterContract, Writing
 
 
 class GatedLog(MemoryLog):
@@ -67,14 +62,39 @@ def appender(log: GatedLog) -> Iterator[Appender]:
     appender.stop()
 
 
+class TestContract(LogWriterContract):
+    """The embedded writer holds to the contract."""
+
+    @pytest.fixture
+    def writing(self, log: GatedLog) -> Writing:
+        """A writer to that log, which ends with the context."""
+
+        @asynccontextmanager
+        async def open_writer(**how: Any) -> AsyncIterator[LogWriter]:
+            writer = Appender(log, **how)
+            try:
+                yield writer
+            finally:
+                await asyncio.to_thread(writer.stop)
+
+        return open_writer
+
+    @pytest.fixture
+    def kept(self, log: GatedLog) -> Kept:
+        """The items of that log's blocks."""
+        return lambda partition, blocks: [
+            item for record in log.read(partition, 0, blocks) for item in raw_items(record)
+        ]
+
+
 def test_many_requests_share_one_append(log: GatedLog, appender: Appender) -> None:
     """While one append is under way the others gather, and go into the next one together."""
 
     async def run() -> list[str]:
         log.open.clear()
-        first = appender.submit(batch(b"0"))
+        first = appender.write(batch(b"0"))
         await asyncio.get_running_loop().run_in_executor(None, log.entered.wait, 10)
-        rest = [appender.submit(batch(b"%d" % number)) for number in range(1, 33)]
+        rest = [appender.write(batch(b"%d" % number)) for number in range(1, 33)]
         await asyncio.sleep(0.05)
         assert not first.done()
         assert not any(answer.done() for answer in rest)
@@ -101,10 +121,10 @@ def test_the_event_loop_is_woken_once_for_all_waiters(log: GatedLog, appender: A
             return original(*args, **more)  # type: ignore[arg-type]
 
         log.open.clear()
-        first = appender.submit(batch(b"0"))
+        first = appender.write(batch(b"0"))
         while not log.entered.is_set():  # noqa: ASYNC110 -- a thread sets it
             await asyncio.sleep(0.001)
-        rest = [appender.submit(batch(b"1")) for _ in range(20)]
+        rest = [appender.write(batch(b"1")) for _ in range(20)]
         loop.call_soon_threadsafe = counted  # type: ignore[method-assign, assignment]
         log.open.set()
         await asyncio.gather(first, *rest)
@@ -123,7 +143,7 @@ def test_a_failed_append_is_told_to_every_waiter_and_the_next_one_works(
         async def both() -> list[object]:
             return list(
                 await asyncio.gather(
-                    appender.submit(batch(b"1")), appender.submit(batch(b"2")), return_exceptions=True
+                    appender.write(batch(b"1")), appender.write(batch(b"2")), return_exceptions=True
                 )
             )
 
@@ -131,7 +151,7 @@ def test_a_failed_append_is_told_to_every_waiter_and_the_next_one_works(
         assert appender.failed_at is not None
         assert appender.position == "0:0,1:0,dead:0"
     log.fail = None
-    assert appender.append(batch(b"3")) == "0:1,1:0,dead:0"
+    assert appender.write_and_wait(batch(b"3")) == "0:1,1:0,dead:0"
     assert appender.failed_at is None
 
 
@@ -140,12 +160,12 @@ def test_too_much_pending_is_refused_at_once(log: GatedLog, appender: Appender) 
 
     async def run() -> None:
         log.open.clear()
-        first = appender.submit(batch(b"x" * 900))
+        first = appender.write(batch(b"x" * 900))
         with pytest.raises(Overloaded):
-            appender.submit(batch(b"x" * 200))
+            appender.write(batch(b"x" * 200))
         log.open.set()
         await first
-        await appender.submit(batch(b"x" * 200))
+        await appender.write(batch(b"x" * 200))
 
     asyncio.run(run())
 
@@ -156,7 +176,7 @@ def test_stopping_writes_what_is_pending(log: GatedLog) -> None:
 
     async def run() -> list[str]:
         log.open.clear()
-        answers = [appender.submit(batch(b"%d" % number)) for number in range(5)]
+        answers = [appender.write(batch(b"%d" % number)) for number in range(5)]
         stopping = asyncio.get_running_loop().run_in_executor(None, appender.stop)
         await asyncio.sleep(0.02)
         log.open.set()
@@ -166,7 +186,7 @@ def test_stopping_writes_what_is_pending(log: GatedLog) -> None:
     assert asyncio.run(run())[-1].startswith(("0:1", "0:2"))
     assert sum(len(raw_items(record)) for record in log.read(0, 0, 10)) == 5
     with pytest.raises(NotDurable):
-        appender.append(batch(b"late"))
+        appender.write_and_wait(batch(b"late"))
 
 
 def test_a_waiter_that_gave_up_disturbs_nobody(log: GatedLog, appender: Appender) -> None:
@@ -174,7 +194,7 @@ def test_a_waiter_that_gave_up_disturbs_nobody(log: GatedLog, appender: Appender
 
     async def run() -> str:
         log.open.clear()
-        gone, stays = appender.submit(batch(b"1")), appender.submit(batch(b"2"))
+        gone, stays = appender.write(batch(b"1")), appender.write(batch(b"2"))
         gone.cancel()
         log.open.set()
         return await stays
@@ -188,12 +208,12 @@ def test_a_loop_that_is_gone_disturbs_nobody(log: GatedLog, appender: Appender) 
     loop = asyncio.new_event_loop()
 
     async def hand_over() -> None:
-        appender.submit(batch(b"1"))
+        appender.write(batch(b"1"))
 
     loop.run_until_complete(hand_over())
     loop.close()
     log.open.set()
-    assert appender.append(batch(b"2")).endswith("dead:0")
+    assert appender.write_and_wait(batch(b"2")).endswith("dead:0")
     appender.stop()
     assert sum(len(raw_items(record)) for record in log.read(0, 0, 10)) == 2
 
@@ -204,7 +224,7 @@ def test_a_position_covers_what_came_before(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "log.sqlite", writable=True)
     first = Appender(log)
     refused = DeadLetter("invalid_json", "no", None, None, b"{")
-    first.append(Batch(5, [Part(1, {"loopline.feedback.thumb.v1"}, [b"1"]), dead_letters([refused])]))
+    first.write_and_wait(Batch(5, [Part(1, {"loopline.feedback.thumb.v1"}, [b"1"]), dead_letters([refused])]))
     first.stop()
     second = Appender(log)
     assert second.position == "0:0,1:1,dead:1"

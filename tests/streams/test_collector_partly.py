@@ -7,17 +7,17 @@ import json
 
 import pytest
 
-from streams.appender import Batch
 from streams.collector import Collector
-from streams.log.port import DEAD, NotDurable, PartlyDurable
+from streams.log.port import DEAD, Batch, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from tests.streams.asking import BATCH, SINGLE, ask_now, encoded, thumb
+from tests.streams.writer_contract import StubWriter
 
 PARTITIONS = 4
 
 
-class PartlyAway:
-    """An appender that some partitions do not acknowledge to."""
+class PartlyAway(StubWriter):
+    """A writer that some partitions do not acknowledge to."""
 
     position = "0:5"
 
@@ -25,7 +25,7 @@ class PartlyAway:
         self.away = away
         self.kept = kept
 
-    def submit(self, batch: Batch) -> asyncio.Future[str]:
+    def write(self, batch: Batch) -> asyncio.Future[str]:
         """Answer as the Kafka appender does."""
         answer = asyncio.get_running_loop().create_future()
         missing = frozenset(part.partition for part in batch.parts) & self.away

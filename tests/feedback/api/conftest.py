@@ -42,7 +42,7 @@ class Loop:
         self.lineage: Lineage = no_lineage
         self.app = build_app(
             log=self.log,
-            appender=self.appender,
+            writer=self.appender,
             store=self._current,
             datasets=self.shelf,
             metrics=self.metrics,

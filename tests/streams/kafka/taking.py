@@ -24,7 +24,7 @@ from streams.appender import Appender
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import STRUCTURED, record_of
 from streams.kafka.intake import Intake
-from streams.keeper import Keeper
+from streams.keeper import Recorder
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Log
 from streams.log.sqlite import SqliteLog
@@ -128,8 +128,8 @@ def produce(address: Address, records: Iterable[Sent], compression: str | None =
 async def reading(address: Address, appender: Appender, log: Log) -> AsyncIterator[tuple[Intake, Metrics]]:
     """An intake into a log, until the block ends."""
     metrics = Metrics()
-    keeper = Keeper(appender, log.identity.partitions, metrics=metrics)
-    intake = Intake(address, keeper, metrics)
+    recorder = Recorder(appender, log.identity.partitions, metrics=metrics)
+    intake = Intake(address, recorder, metrics)
     await intake.start()
     try:
         yield intake, metrics

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from streams.appender import Batch, Overloaded, Part, dead_letters
+from streams.appender import dead_letters
 from streams.kafka.address import Address
 from streams.kafka.appender import KafkaAppender, LogEnded
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import ensure
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
-from streams.log.port import DEAD, NotDurable, PartlyDurable
+from streams.log.port import DEAD, Batch, NotDurable, Overloaded, Part, PartlyDurable
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
 
@@ -64,7 +64,7 @@ async def until_taken(appender: KafkaAppender, batch: Callable[[], Batch]) -> st
     deadline = time.monotonic() + RECOVERY_S
     while True:
         try:
-            return await appender.submit(batch())
+            return await appender.write(batch())
         except NotDurable:
             assert time.monotonic() < deadline, "it does not recover by itself"
             await asyncio.sleep(0.1)
@@ -84,10 +84,10 @@ def test_a_block_is_full_at_a_hundred_events(address: Address) -> None:
 
     async def test() -> None:
         async with appending(address, hold_s=LONG_S) as appender:
-            answers = [appender.submit(batch(30, first=30 * number)) for number in range(3)]
+            answers = [appender.write(batch(30, first=30 * number)) for number in range(3)]
             await asyncio.sleep(0.2)
             assert not any(answer.done() for answer in answers)
-            assert await appender.submit(batch(10, first=90)) == "0:1,1:0,dead:0"
+            assert await appender.write(batch(10, first=90)) == "0:1,1:0,dead:0"
             assert await asyncio.gather(*answers) == ["0:1,1:0,dead:0"] * 3
 
     run(test())
@@ -99,9 +99,9 @@ def test_a_block_is_held_for_a_moment_only(address: Address) -> None:
 
     async def test() -> None:
         async with appending(address, hold_events=10**9) as appender:
-            first, second = appender.submit(batch(1)), appender.submit(batch(2, first=1))
+            first, second = appender.write(batch(1)), appender.write(batch(2, first=1))
             assert await first == await second == "0:1,1:0,dead:0"
-            assert await appender.submit(batch(1, 1)) == "0:1,1:1,dead:0"
+            assert await appender.write(batch(1, 1)) == "0:1,1:1,dead:0"
 
     run(test())
     assert (blocks(address), blocks(address, 1)) == ([[b"0", b"1", b"2"]], [[b"0"]])
@@ -113,8 +113,8 @@ def test_a_position_covers_what_other_collectors_acknowledged(address: Address) 
     async def test() -> None:
         async with appending(address) as one, appending(address) as other:
             for number in range(5):
-                await one.submit(batch(1, 1, first=number))
-                assert await other.submit(batch(1, first=number)) == f"0:{number + 1},1:{number + 1},dead:0"
+                await one.write(batch(1, 1, first=number))
+                assert await other.write(batch(1, first=number)) == f"0:{number + 1},1:{number + 1},dead:0"
 
     run(test())
 
@@ -125,7 +125,7 @@ def test_refused_items_are_letters_one_by_one(address: Address) -> None:
 
     async def test() -> None:
         async with appending(address) as appender:
-            assert await appender.submit(Batch(7, [dead_letters(letters)])) == "0:0,1:0,dead:3"
+            assert await appender.write(Batch(7, [dead_letters(letters)])) == "0:0,1:0,dead:3"
 
     run(test())
     with closing(KafkaLog(address)) as log:
@@ -138,14 +138,14 @@ def test_what_waits_is_bounded(address: Address) -> None:
 
     async def test() -> None:
         async with appending(address, hold_s=LONG_S, max_pending_bytes=100) as appender:
-            first = appender.submit(batch(50))
+            first = appender.write(batch(50))
             with pytest.raises(Overloaded):
-                appender.submit(batch(90))
+                appender.write(batch(90))
             stopping = asyncio.create_task(appender.stop())
             await first
             await stopping
             with pytest.raises(NotDurable, match="stopping"):
-                appender.submit(batch(1))
+                appender.write(batch(1))
 
     run(test())
     assert blocks(address) == [[b"%d" % number for number in range(50)]]
@@ -159,13 +159,13 @@ def test_a_broker_that_is_away_is_a_refusal_and_then_it_goes_on(
 
     async def test() -> None:
         async with appending(address, ack_s=1.0) as appender:
-            await appender.submit(batch(1))
+            await appender.write(batch(1))
             await asyncio.to_thread(kafka.stop if how == "stopped" else kafka.freeze)
             try:
                 with pytest.raises(NotDurable) as doubtful:
-                    await appender.submit(batch(1, first=1))
+                    await appender.write(batch(1, first=1))
                 with pytest.raises(NotDurable) as certain:
-                    await appender.submit(batch(1, first=2))
+                    await appender.write(batch(1, first=2))
                 assert appender.failed_at is not None
             finally:
                 await asyncio.to_thread(kafka.start if how == "stopped" else kafka.thaw)
@@ -188,14 +188,14 @@ def test_a_sealed_epoch_ends_the_appender(address: Address) -> None:
 
     async def test() -> None:
         async with appending(address) as appender:
-            await appender.submit(batch(1))
+            await appender.write(batch(1))
             await asyncio.to_thread(ensure, address, 3, new_epoch=True)
             with pytest.raises(LogEnded) as refusal:
-                await appender.submit(batch(1, first=1))
+                await appender.write(batch(1, first=1))
             assert refusal.value.kept is False
             assert "sealed" in appender.ended
             with pytest.raises(LogEnded):
-                appender.submit(batch(1, first=2))
+                appender.write(batch(1, first=2))
 
     run(test())
     kept = [block for block in blocks(address) if block]
@@ -207,12 +207,12 @@ def test_a_recreated_topic_ends_the_appender(kafka: Cluster, address: Address) -
 
     async def test() -> None:
         async with appending(address) as appender:
-            await appender.submit(batch(1))
+            await appender.write(batch(1))
             await asyncio.to_thread(_recreate, kafka, address)
             deadline = time.monotonic() + RECOVERY_S
             while not appender.ended:
                 with pytest.raises(NotDurable) as refusal:
-                    await appender.submit(batch(1, first=1))
+                    await appender.write(batch(1, first=1))
                 assert refusal.value.kept is not True
                 assert time.monotonic() < deadline, "the other topic is not noticed"
                 await asyncio.sleep(0.05)
@@ -247,15 +247,15 @@ def test_partitions_that_are_away_are_missing_alone(kafka_cluster: Cluster) -> N
 
     async def test() -> None:
         async with appending(address, ack_s=1.0) as appender:
-            await appender.submit(batch(1, 0, 1, 2))
+            await appender.write(batch(1, 0, 1, 2))
             await asyncio.to_thread(kafka_cluster.brokers[2].kill)
             try:
                 with pytest.raises(PartlyDurable) as partly:
-                    await appender.submit(batch(1, 0, 1, 2, first=1))
+                    await appender.write(batch(1, 0, 1, 2, first=1))
                 assert partly.value.missing == {2}
                 assert partly.value.position == "0:2,1:2,2:1,dead:0"
                 with pytest.raises(NotDurable) as nothing:
-                    await appender.submit(batch(1, 2, first=2))
+                    await appender.write(batch(1, 2, first=2))
                 assert not isinstance(nothing.value, PartlyDurable)
                 # Once nobody leads the partition its block is given up, and the producer replaced: a moment
                 # without any, in which the others' items are refused too.

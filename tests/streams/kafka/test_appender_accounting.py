@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from streams.appender import Batch, Part
 from streams.clocks import ClockWatch
 from streams.kafka import appender as module
 from streams.kafka.address import Address
@@ -17,7 +16,7 @@ from streams.kafka.appender import KafkaAppender
 from streams.kafka.letters import Letter
 from streams.kafka.log import KafkaLog
 from streams.kafka.producing import Ack
-from streams.log.port import DEAD, LogIdentity, NotDurable
+from streams.log.port import DEAD, Batch, LogIdentity, NotDurable, Part
 
 HOLD_S = 0.2
 SECOND = 1_000_000_000
@@ -86,7 +85,7 @@ def test_a_late_acknowledgement_decides_nothing_about_another_block(monkeypatch:
 
     async def answered() -> None:
         appender, sent = appending(monkeypatch, hold_events=2, hold_s=HOLD_S, ack_s=HOLD_S)
-        answer = appender.submit(Batch(1, [Part(0, {"t"}, [b"1", b"2"]), Part(1, {"t"}, [b"3"])]))
+        answer = appender.write(Batch(1, [Part(0, {"t"}, [b"1", b"2"]), Part(1, {"t"}, [b"3"])]))
         # The full block goes at once and is given up when the other one goes.
         await until(lambda: appender.failed_at is not None and 1 in sent)
         sent[0].set_result(Ack(0, 0))
@@ -105,7 +104,7 @@ def test_nothing_is_acknowledged_later_than_an_append_may_take(monkeypatch: pyte
 
     async def answered() -> None:
         appender, sent = appending(monkeypatch, hold_s=0.02, ack_s=0.1)
-        answer = appender.submit(Batch(1, [Part(0, {"t"}, [b"1"])]))
+        answer = appender.write(Batch(1, [Part(0, {"t"}, [b"1"])]))
         # As when it was stopped: the loop does nothing meanwhile.
         stand_still(0.15)
         await until(lambda: answer.done() or 0 in sent)
@@ -126,7 +125,7 @@ def test_the_brokers_time_in_an_acknowledgement_is_compared(monkeypatch: pytest.
     async def answered(partition: int, appended_s: float) -> float:
         nonlocal elapsed
         appender, sent = appending(monkeypatch, hold_events=1, clocks=clocks)
-        answer = appender.submit(Batch(1, [Part(partition, {"t"}, [b"1"])]))
+        answer = appender.write(Batch(1, [Part(partition, {"t"}, [b"1"])]))
         await until(lambda: partition in sent)
         elapsed += SECOND // 2
         sent[partition].set_result(Ack(0, 0, round(appended_s * 1000), f"broker {partition}"))
@@ -148,10 +147,10 @@ def test_a_partition_that_hangs_is_told_and_is_no_failure_of_the_others(
 
     async def told() -> None:
         appender, sent = appending(monkeypatch, hold_events=1, ack_s=0.2)
-        hanging = appender.submit(Batch(1, [Part(0, {"t"}, [b"1"])]))
+        hanging = appender.write(Batch(1, [Part(0, {"t"}, [b"1"])]))
         first = sent.pop(0)
         for offset in range(6):
-            going = appender.submit(Batch(1, [Part(1, {"t"}, [b"2"])]))
+            going = appender.write(Batch(1, [Part(1, {"t"}, [b"2"])]))
             sent.pop(1).set_result(Ack(offset, offset))
             await going
             await asyncio.sleep(0.05)
@@ -160,7 +159,7 @@ def test_a_partition_that_hangs_is_told_and_is_no_failure_of_the_others(
         assert since is None
         with pytest.raises(NotDurable):
             await hanging
-        last = appender.submit(Batch(1, [Part(1, {"t"}, [b"3"])]))
+        last = appender.write(Batch(1, [Part(1, {"t"}, [b"3"])]))
         with pytest.raises(NotDurable):
             await last
         assert appender.failed_at is not None

@@ -15,7 +15,7 @@ from streams.appender import Appender
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import BATCH, record_of
 from streams.kafka.intake import MAX_KEPT_BYTES, Intake, NoIntake
-from streams.keeper import Keeper
+from streams.keeper import Recorder
 from streams.log.port import LogUnavailable
 from streams.log.sqlite import SqliteLog
 from streams.metrics import Metrics
@@ -160,8 +160,8 @@ def test_what_was_received_when(address: Address, log: SqliteLog, appender: Appe
     """The instant of receipt is that of writing it down, by the collector's clock."""
     metrics = Metrics()
     receipts = Receipts(lambda: 1_700_000_000_000_000_000)
-    keeper = Keeper(appender, log.identity.partitions, metrics=metrics, receipts=receipts)
-    intake = Intake(address, keeper, metrics)
+    recorder = Recorder(appender, log.identity.partitions, metrics=metrics, receipts=receipts)
+    intake = Intake(address, recorder, metrics)
 
     async def run() -> None:
         await asyncio.to_thread(produce, address, mixed(4))

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from schemas import problems
-from streams.appender import Appender, Batch
+from streams.appender import Appender
 from streams.kafka.address import Address
 from streams.kafka.intake import Intake
-from streams.keeper import Keeper
+from streams.keeper import Recorder
 from streams.log.memory import MemoryLog
-from streams.log.port import DEAD, NotDurable, PartlyDurable
+from streams.log.port import DEAD, Batch, NotDurable, PartlyDurable
 from streams.log.sqlite import SqliteLog, create_log
 from streams.metrics import Metrics
 from tests.services.kafka.broker import Cluster
@@ -38,6 +38,7 @@ from tests.streams.kafka.taking import (
     until,
     value_of,
 )
+from tests.streams.writer_contract import StubWriter
 
 pytestmark = pytest.mark.broker
 
@@ -150,7 +151,7 @@ def test_a_log_that_cannot_be_written(address: Address) -> None:
     asyncio.run(run())
 
 
-class Half:
+class Half(StubWriter):
     """A writer that keeps one partition at the first try, and all that is missing at the second."""
 
     position = ""
@@ -158,7 +159,7 @@ class Half:
     def __init__(self) -> None:
         self.batches: list[Batch] = []
 
-    async def submit(self, batch: Batch) -> str:
+    async def write(self, batch: Batch) -> str:
         """Keep it, or a part of it."""
         self.batches.append(batch)
         if len(self.batches) == 1:
@@ -172,7 +173,7 @@ def test_only_what_is_missing_is_written_again(kafka: Cluster) -> None:
     address = Address.parse(kafka.address(unique_prefix()))
     make_topic(address, 1)
     half, metrics = Half(), Metrics()
-    intake = Intake(address, Keeper(half, 2, metrics=metrics), metrics)
+    intake = Intake(address, Recorder(half, 2, metrics=metrics), metrics)
 
     async def run() -> None:
         await asyncio.to_thread(produce, address, [*mixed(20), *POISON])

@@ -10,14 +10,15 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
-from streams.appender import Batch
 from streams.kafka import intake as module
 from streams.kafka.address import Address
 from streams.kafka.intake import Intake
 from streams.kafka.tolerant import PlainRecord
-from streams.keeper import Keeper
+from streams.keeper import Recorder
+from streams.log.port import Batch
 from streams.metrics import Metrics
 from tests.streams.kafka.taking import until
+from tests.streams.writer_contract import StubWriter
 
 ADDRESS = Address.parse("kafka://127.0.0.1:9092")
 PLACE = TopicPartition(ADDRESS.intake, 0)
@@ -75,7 +76,7 @@ class Library:
         """Nothing to let go of."""
 
 
-class Written:
+class Written(StubWriter):
     """An appender that remembers what it was handed."""
 
     position = ""
@@ -83,7 +84,7 @@ class Written:
     def __init__(self) -> None:
         self.batches: list[Batch] = []
 
-    def submit(self, batch: Batch) -> Awaitable[str]:
+    def write(self, batch: Batch) -> Awaitable[str]:
         """It is there at once."""
         self.batches.append(batch)
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -122,7 +123,7 @@ def test_an_intake_goes_on_after_any_failure_of_leaving(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "AIOKafkaConsumer", Failing)
 
     async def reading() -> None:
-        intake = Intake(ADDRESS, Keeper(Written(), 1))
+        intake = Intake(ADDRESS, Recorder(Written(), 1))
         await intake.start()
         await until(lambda: len(made) > 2, "a third consumer")
         await intake.stop()
@@ -155,7 +156,7 @@ def test_deleted_records_do_not_end_reading_by_hand(monkeypatch: pytest.MonkeyPa
     metrics, written = Metrics(), Written()
 
     async def reading() -> None:
-        intake = Intake(ADDRESS, Keeper(written, 1), metrics)
+        intake = Intake(ADDRESS, Recorder(written, 1), metrics)
         await intake.start()
         await until(lambda: committed, "a commit")
         await intake.stop()
@@ -181,7 +182,7 @@ def test_a_topic_that_is_deleted_is_told_until_it_is_back(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "_UNSEEN_S", 0.0)
 
     async def reading() -> None:
-        intake = Intake(ADDRESS, Keeper(Written(), 1))
+        intake = Intake(ADDRESS, Recorder(Written(), 1))
         await intake.start()
         there.clear()
         await until(lambda: "is not there: run `loopline topics ensure`" in intake.failure, "what is missing")

@@ -9,18 +9,21 @@ librdkafka's own consumer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from streams.appender import Batch, Part, dead_letters
+from streams.appender import dead_letters
 from streams.kafka.address import Address
 from streams.kafka.appender import KafkaAppender
 from streams.kafka.letters import block_of
+from streams.kafka.log import KafkaLog
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
-from streams.log.port import DEAD, LogIdentity
+from streams.log.port import DEAD, Batch, LogIdentity, LogWriter, Part
+from tests.streams.writer_contract import Kept, LogWriterContract, Writing
 
 PARTITIONS = 4  # the mock's own choice for topics that it makes
 
@@ -65,14 +68,43 @@ def _records(address: Address, topic: str, partition: int, count: int) -> list[A
 
 def _appended(log: MockedLog, *batches: Batch, **how: Any) -> list[str]:
     async def run() -> list[str]:
-        appender = KafkaAppender(log, **how)  # type: ignore[arg-type]
+        appender = KafkaAppender(cast(KafkaLog, log), **how)
         await appender.start()
         try:
-            return list(await asyncio.gather(*map(appender.submit, batches)))
+            return list(await asyncio.gather(*map(appender.write, batches)))
         finally:
             await appender.stop()
 
     return asyncio.run(run())
+
+
+class TestContract(LogWriterContract):
+    """The writer to Kafka holds to the contract of all writers."""
+
+    @pytest.fixture
+    def writing(self, log: MockedLog) -> Writing:
+        """A writer to that log, which ends with the context."""
+
+        @asynccontextmanager
+        async def open_writer(**how: Any) -> AsyncIterator[LogWriter]:
+            writer = KafkaAppender(cast(KafkaLog, log), **how)
+            await writer.start()
+            try:
+                yield writer
+            finally:
+                await writer.stop()
+
+        return open_writer
+
+    @pytest.fixture
+    def kept(self, log: MockedLog) -> Kept:
+        """The items of that log's blocks, read by another library."""
+
+        def read(partition: int, blocks: int) -> list[bytes]:
+            records = _records(log.address, log.address.log_topic(1), partition, blocks)
+            return [item for record in records for item in raw_items(record.value())]
+
+        return read
 
 
 def test_requests_share_a_block_of_a_hundred(log: MockedLog) -> None:
