@@ -7,7 +7,7 @@
     client.thumb(prediction, "down", person="u-7")
     client.correction(prediction, "smyth", person="u-7")
 
-``loopline.datasets`` loads what was released; it is imported when it is first used.
+``loopline.datasets`` loads what was released. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from loopline import errors
-from loopline.canonical import canonical_json, input_ref
-from loopline.client import Client
 from loopline.errors import LooplineError
 
 if TYPE_CHECKING:
     from loopline import datasets
+    from loopline.canonical import canonical_json, input_ref
+    from loopline.client import Client
 
 __version__ = "0.1.0"
 
@@ -35,9 +35,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "datasets":
-        import importlib
+# Loaded when they are first asked for: whoever wants the errors alone, or the datasets, needs no client.
+_LATE = {
+    "Client": "loopline.client",
+    "canonical_json": "loopline.canonical",
+    "input_ref": "loopline.canonical",
+}
 
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "datasets":
         return importlib.import_module("loopline.datasets")
-    raise AttributeError(f"module 'loopline' has no attribute {name!r}")
+    if name not in _LATE:
+        raise AttributeError(f"module 'loopline' has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(_LATE[name]), name)
+    return found

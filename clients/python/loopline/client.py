@@ -29,7 +29,7 @@ from loopline.errors import (
     InvalidSetting,
     LooplineError,
     QueueFull,
-    Refused,
+    RequestRefused,
     SpoolRefused,
     SpoolUnavailable,
     Unreachable,
@@ -261,7 +261,7 @@ class Client(Announcements):
         Waits for the answer, ``timeout`` seconds at most for all of it: the resolver, every address, a proxy,
         TLS, the answer. None also when the server is
         unreachable or refuses the question, unless ``strict`` (the client's own by default) asks for
-        :class:`~loopline.errors.Unreachable` or :class:`~loopline.errors.Refused`.
+        :class:`~loopline.errors.Unreachable` or :class:`~loopline.errors.RequestRefused`.
         """
         if self.test:
             return None
@@ -299,7 +299,7 @@ class Client(Announcements):
         if problem is not None and answer.status == 404:
             return None
         if problem is not None:
-            raise Refused(answer.status, problem)
+            raise RequestRefused(answer.status, problem)
         foreign = f"{self.url} answered {answer.status}, and not as a Loopline server does"
         if answer.status != 200:
             raise Unreachable(foreign)

@@ -119,7 +119,7 @@ def load(
 
     Raises :class:`~loopline.errors.ReleaseNotFound`, :class:`~loopline.errors.ReleaseDamaged`,
     :class:`~loopline.errors.DependencyMissing`, from other machines :class:`~loopline.errors.Unreachable`,
-    :class:`~loopline.errors.NotLoopline` and :class:`~loopline.errors.Refused`; all are
+    :class:`~loopline.errors.NotLoopline` and :class:`~loopline.errors.RequestRefused`; all are
     :class:`~loopline.errors.LooplineError`.
     """
     _check_wishes(split, as_)

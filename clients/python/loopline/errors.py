@@ -73,8 +73,8 @@ class NotLoopline(Unreachable):
         )
 
 
-class Refused(LooplineError):
-    """The server answered, and said no.
+class RequestRefused(LooplineError):
+    """The server answered, and said no. ``Refused``, its first name, stays good for it.
 
     ``status`` is the HTTP status, ``problem`` the RFC 9457 object of the answer.
     """
@@ -83,6 +83,9 @@ class Refused(LooplineError):
         super().__init__(f"the server answered {status}: {problem.get('detail') or problem.get('title')}")
         self.status = status
         self.problem = dict(problem)
+
+
+Refused = RequestRefused
 
 
 class NotCanonical(LooplineError, ValueError):

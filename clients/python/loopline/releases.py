@@ -23,7 +23,7 @@ import msgspec
 
 from loopline.answers import loopline_problem
 from loopline.content import need
-from loopline.errors import DatasetError, NotLoopline, Refused, ReleaseDamaged, Unreachable
+from loopline.errors import DatasetError, NotLoopline, ReleaseDamaged, RequestRefused, Unreachable
 from loopline.transport import Answer, Transport
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}").fullmatch
@@ -237,7 +237,7 @@ class Server:
         # A redirect too: nobody else is asked than who was named.
         if problem is None:
             raise NotLoopline(self.name, f"answered {answer.status}")
-        raise Refused(answer.status, problem)
+        raise RequestRefused(answer.status, problem)
 
 
 @contextlib.contextmanager
