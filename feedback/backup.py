@@ -30,6 +30,7 @@ from feedback.home import Home, HomeRefused, remove_database
 from streams.log.port import DEAD, format_positions, parse_positions
 from streams.log.sqlite import SqliteLog
 from streams.projection import OtherViews, check
+from streams.sqlite_connections import translated
 from streams.store.sqlite import SqliteStore
 
 FORMAT = 1
@@ -112,9 +113,11 @@ def _copy_store(home: Home, partial: Path, progress: Progress) -> tuple[str, int
 
 def _copy_database(source: Path, target: Path, report: Callable[[int, int], None]) -> None:
     """Copy an SQLite file that others write to, as it is at one moment."""
-    reading = sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10.0)
-    writing = sqlite3.connect(target, isolation_level=None)
-    try:
+    with translated(BackupRefused), contextlib.ExitStack() as opened:
+        reading = sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10.0)
+        opened.callback(reading.close)
+        writing = sqlite3.connect(target, isolation_level=None)
+        opened.callback(writing.close)
         # The read transaction holds one state; without it every commit would begin the copy anew.
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -127,9 +130,6 @@ def _copy_database(source: Path, target: Path, report: Callable[[int, int], None
         )
         # One file, without a write-ahead log beside it.
         writing.execute("PRAGMA journal_mode=DELETE")
-    finally:
-        writing.close()
-        reading.close()
 
 
 def _copy_datasets(source: Path, target: Path, progress: Progress) -> None:

@@ -24,19 +24,18 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from feedback.disk import keep_to_oneself, telling_full_disk
-from feedback.home import ON_A_LARGER_DISK, Home, HomeMissing, HomeRefused
+from feedback.home import ON_A_LARGER_DISK, Home, HomeMissing
 from feedback.processes.logging import configure, quieter
 from feedback.service import Answer
 from feedback.settings import value
 from feedback.views import ready_store
 from feedback.watchdog import show_stacks_on_request, sign
-from schemas.kinds import UnreadableTypes
+from schemas.errors import Halt
 from streams.engines.embedded import Worker
-from streams.log.block import UnreadableBlock
 from streams.log.port import Log, LogWriter
 from streams.projection import advance
 from streams.rebuild import Progress
-from streams.store.port import Store, StoreRefused
+from streams.store.port import Store
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -49,9 +48,6 @@ STOPPED, VIEWS_GONE, FAILED, REFUSED_TO_RUN = 0, 1, 2, 64
 GRACEFUL_S = 5
 CATCH_UP_S = 5.0
 _ORPHAN_S = 10.0
-
-WILL_NOT_RUN = (StoreRefused, UnreadableBlock, UnreadableTypes, HomeRefused)
-"""Failures that another try does not mend: a person has to do something first."""
 
 _log = structlog.get_logger("loopline")
 
@@ -218,7 +214,7 @@ def run_worker(home: Home, signs: int = -1) -> int:
         # The views were removed while it ran: the next start makes them anew.
         _log.error("the worker starts again", reason=str(error))
         return VIEWS_GONE
-    except WILL_NOT_RUN as error:
+    except Halt as error:
         _log.error("the worker does not run", reason=str(error))
         home.say_worker("refused", str(error))
         return REFUSED_TO_RUN

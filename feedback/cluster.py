@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from feedback.disk import temporary_scratch
 from feedback.place import NothingHere, PlaceRefused
 from feedback.settings import without_password
+from schemas.errors import Refused, Unavailable
 from streams.clocks import ClockWatch
-from streams.log.port import LogIdentity, LogUnavailable
+from streams.log.port import LogDenied, LogIdentity, LogUnavailable
 from streams.store.tables import VIEWS_VERSION
 from streams.views.registry import TABLES
 
@@ -108,17 +109,15 @@ class Cluster:
         """Which log is here, as its collectors say it: by a broker, and while none tells by the views.
 
         Collectors and workers refuse views that are not those of their log. Raises LogUnavailable or
-        KafkaRefused when neither is to be had, and LogMissing when the topics are not there.
+        LogDenied when neither is to be had, and LogMissing when the topics are not there.
         """
         from streams.kafka.connecting import admin, look_up
-        from streams.kafka.security import KafkaRefused
-        from streams.store.postgres.errors import PostgresError
 
         try:
             with admin(self.address) as client:
                 return look_up(client, self.address).identity.fingerprint
-        except (LogUnavailable, KafkaRefused):
-            with contextlib.suppress(PostgresError):
+        except (LogUnavailable, LogDenied):
+            with contextlib.suppress(Unavailable, Refused):
                 for entry in reversed(self.stores.entries()):
                     if entry.state == "current":
                         return entry.log.fingerprint
@@ -227,11 +226,3 @@ class Cluster:
                 if opened is not None:
                     opened.close()
             self._retired = self._current = self._stores = None
-
-
-def away() -> tuple[type[Exception], ...]:
-    """The failures that mean that the database or the brokers do not answer, or not now: try again."""
-    from streams.log.port import LogUnavailable
-    from streams.store.postgres import StoreReplaced, StoreUnavailable
-
-    return LogUnavailable, StoreUnavailable, StoreReplaced

@@ -26,13 +26,14 @@ import structlog
 
 from feedback.api.services import WorkerSays
 from feedback.bootstrap import STOPPED, application, serve
-from feedback.cluster import Cluster, ClusterRefused, away
+from feedback.cluster import Cluster, ClusterRefused
 from feedback.place import NothingHere
 from feedback.processes.ending import ends_after_signal
 from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen
 from feedback.watchdog import ends_when_silent
+from schemas.errors import Unavailable
 from streams.keeper import Recorder
 from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 from streams.metrics import Metrics
@@ -122,7 +123,6 @@ class Collecting:
                 worker=lambda: WorkerSays("elsewhere"),
                 keep_ends_ns=KEEP_ENDS_NS,
                 append_s=APPEND_S,
-                away=(*away(), LogRefused),
                 own_views=False,
                 clocks=self._cluster.clocks,
                 lacks=self._lacks,
@@ -187,7 +187,7 @@ class Collecting:
             await asyncio.sleep(_LOOK_S)
             if appender.sealed:
                 # What is refused now may be granted again: the next epoch is waited for all the same.
-                with contextlib.suppress(*away(), LogRefused):
+                with contextlib.suppress(Unavailable, LogRefused):
                     await asyncio.to_thread(self._log.ends)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -221,7 +221,7 @@ def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> tuple[Ka
         try:
             sealed = _must_be_safe(cluster, intake=intake)
             return cluster.open_log(_LOG_PATIENCE_S), sealed
-        except away() as error:
+        except Unavailable as error:
             if time.monotonic() + pause_s > deadline:
                 raise
             _log.warning("waiting for the log", reason=str(error))
@@ -266,7 +266,7 @@ def _must_belong(cluster: Cluster, log: KafkaLog) -> None:
         check(log, cluster.current_store())
     except (NothingHere, OtherViews):
         pass
-    except away() as error:
+    except Unavailable as error:
         _log.warning("starting without the views", reason=str(error))
 
 

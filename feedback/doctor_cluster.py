@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import time
 
-from feedback.cluster import NO_VIEWS, Cluster, away
+from feedback.cluster import NO_VIEWS, Cluster
 from feedback.datasets.shelves import shelf_of
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, server
 from feedback.place import NothingHere
 from feedback.plurals import many
 from feedback.service import NoAddress, NoAnswer, health, log_in, reach
 from feedback.settings import without_password
+from schemas.errors import Unavailable
 from streams.clocks import TOLERANCE_S
 from streams.kafka.demands import NOTE, as_remembered
 from streams.kafka.topics import newest_appends, show
@@ -51,7 +52,7 @@ def examine_cluster(cluster: Cluster, url: str) -> list[Finding]:
 def _topics(cluster: Cluster) -> Findings:
     found = show(cluster.address)
     # A database that is away is told of by `_store`.
-    with contextlib.suppress(*away()):
+    with contextlib.suppress(Unavailable):
         if (known := cluster.known_log()) is not None:
             findings = as_remembered(found.address, found.findings, found.epochs, known)
             found = found._replace(findings=findings)

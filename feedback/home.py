@@ -19,7 +19,6 @@ import fcntl
 import os
 import re
 import shutil
-import sqlite3
 import tempfile
 import threading
 import time
@@ -33,9 +32,10 @@ from feedback.disk import must_be_ours, replace_file, sync_folder, telling_full_
 from feedback.ownership import distrusted
 from feedback.place import NothingHere, PlaceRefused
 from feedback.redaction import redacted
+from schemas.errors import Halt, Refused
 from streams.log.port import LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
-from streams.store.sqlite import SqliteStore, StoreMissing, StoreUnreadable, create_store
+from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import VIEWS_VERSION
 from streams.views.registry import TABLES
 
@@ -48,7 +48,7 @@ _RETIRED_S = 5.0
 _MOMENT_S = 0.2
 
 
-class HomeRefused(PlaceRefused):
+class HomeRefused(PlaceRefused, Halt):
     """A home cannot be used as asked; the message says what to do."""
 
 
@@ -305,7 +305,7 @@ class Home:
 
         Whoever copies the files then has all of it. What cannot be written now is as safe where it is.
         """
-        with contextlib.suppress(HomeRefused, OSError, sqlite3.Error, StoreUnreadable, StoreMissing):
+        with contextlib.suppress(Refused, OSError):
             self.open_log(writable=True).close()
             if (path := self.current_path()) is not None:
                 SqliteStore(path, writable=True).close()

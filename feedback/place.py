@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from schemas.errors import Refused
 from streams.log.port import Log, LogIdentity
 from streams.store.port import Store
 
 
-class PlaceRefused(Exception):
+class PlaceRefused(Refused):
     """A place cannot be used as asked; the message says what to do."""
 
 

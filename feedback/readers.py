@@ -17,13 +17,15 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from schemas.errors import Unavailable
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _Calls = queue.SimpleQueue[Callable[[], None] | None]
 
 
-class Unanswered(Exception):
+class Unanswered(Unavailable):
     """A call did not come back in time, or would not."""
 
 

@@ -34,7 +34,7 @@ from feedback.api import (
 )
 from feedback.api.datasets import bounded
 from feedback.api.ends import Ends
-from feedback.api.errors import Refusal, render_failure, render_http, render_refusal
+from feedback.api.errors import RouteError, render_failure, render_http, render_refusal
 from feedback.api.services import Services, Threads, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
@@ -135,7 +135,6 @@ def build_app(
     stuck_after_s: float = readiness.STUCK_AFTER_S,
     keep_ends_ns: int = 0,
     append_s: float = 0.0,
-    away: tuple[type[Exception], ...] = (),
     own_views: bool = True,
     clocks: ClockWatch | None = None,
     lacks: Callable[[], Sequence[str]] = tuple,
@@ -153,7 +152,6 @@ def build_app(
         stuck_after_s: how long the views may stand still behind the log before `/readyz` says so.
         keep_ends_ns: how long the log is not asked again where it ends.
         append_s: how long what another writer acknowledges may be on its way into the log; 0 without others.
-        away: failures that mean that the log or the store does not answer: 503, and another try.
         own_views: whether the views decide with whether this server is ready.
         clocks: what compares this machine's clock with others.
         beside: what runs on the event loop from the first request until after the last one.
@@ -174,7 +172,6 @@ def build_app(
         outcome_window_days,
         maturity_days,
         clocks or ClockWatch(clock, elapsed),
-        away,
         own_views,
         lacks,
     )
@@ -218,7 +215,7 @@ def _site(
     site = Starlette(
         routes=list(ROUTES),
         exception_handlers={
-            Refusal: render_refusal,
+            RouteError: render_refusal,
             HTTPException: render_http,
             Exception: render_failure,
         },

@@ -17,6 +17,7 @@ from feedback.place import Place
 from feedback.settings import value
 from loopline.errors import InvalidSetting, Unreachable
 from loopline.transport import Transport
+from schemas.errors import Malformed, Unavailable
 
 TIMEOUT_S = 30.0
 _LARGEST_ANSWER = 1024 * 1024 * 1024
@@ -37,11 +38,11 @@ class Answer(NamedTuple):
             return None
 
 
-class NoAnswer(ConnectionError):
+class NoAnswer(Unavailable, ConnectionError):
     """The server could not be reached, or hung up."""
 
 
-class NoAddress(ValueError):
+class NoAddress(Malformed):
     """A text that is no address of a server."""
 
 

@@ -23,13 +23,14 @@ from feedback.kafka_settings import KAFKA
 from feedback.ownership import ANYBODY, distrusted
 from feedback.redaction import redacted, remember, remember_whole
 from feedback.setting_values import Setting
+from schemas.errors import Malformed
 
 FILE_NAME = "loopline.toml"
 OPENING = ("host", "insecure", "allowed_hosts")
 """What opens a server to others: never taken from a file that nobody has named."""
 
 
-class BadSetting(ValueError):
+class BadSetting(Malformed):
     """A setting that cannot be used as it was given."""
 
 

@@ -48,6 +48,7 @@ from feedback.watchdog import (
     tell_manager,
 )
 from loopline_platform import process_command
+from schemas.errors import Halt
 from streams.log.port import Log, LogIdentity, LogRefused
 from streams.projection import check
 
@@ -158,7 +159,7 @@ def _say_left() -> None:
 
 def _work(cluster: Cluster, host: str, port: int, stop: threading.Event) -> int:
     """Apply blocks until `stop`; returns the process's status."""
-    from streams.kafka.engine import WILL_NOT_RUN, Engine, EngineStuck
+    from streams.kafka.engine import Engine, EngineStuck
     from streams.kafka.health import Health
     from streams.kafka.progress import Progress
 
@@ -186,7 +187,7 @@ def _work(cluster: Cluster, host: str, port: int, stop: threading.Event) -> int:
             )
             try:
                 engine.run(stop)
-            except WILL_NOT_RUN as error:
+            except Halt as error:
                 # Said on /readyz too, for as long as it is so.
                 _log.error("the worker does not run", reason=str(error))
                 views.mended(error, stop, progress.turned)

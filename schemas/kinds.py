@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.errors import Halt
 from schemas.events import (
     Data,
     DatasetReleased,
@@ -116,7 +117,7 @@ EVALUATION_RECORDED = Kind("evaluation.recorded", EvaluationRecorded, MODEL, "ne
 DATASET_RELEASED = Kind("dataset.released", DatasetReleased, MODEL, "never")
 
 
-class UnreadableTypes(Exception):
+class UnreadableTypes(Halt):
     """Loopline's data has event types that this version does not know; nothing of them may be skipped."""
 
     def __init__(self, types: Collection[str]) -> None:

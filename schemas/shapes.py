@@ -135,7 +135,7 @@ def _among(is_known: Callable[[str], bool]) -> Shape:
 def _by_schema(schema: Any) -> Shape:
     from schemas.validator.compiler import CannotBeUsed, NotASchema, Outside
     from schemas.validator.keywords import compiled
-    from schemas.validator.steps import Run, TooCostly
+    from schemas.validator.steps import OutOfSteps, Run
 
     try:
         root = compiled(schema)
@@ -150,7 +150,7 @@ def _by_schema(schema: Any) -> Shape:
         if verdict is None:
             try:
                 verdict = Verdict.FITS if root.holds(json.decode(label), Run()) else Verdict.OTHER
-            except TooCostly:
+            except OutOfSteps:
                 verdict = Verdict.TOO_COSTLY
             if len(known) >= _REMEMBERED_LABELS:
                 known.clear()

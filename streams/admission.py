@@ -23,6 +23,7 @@ import msgspec
 from schemas import problems
 from schemas.canonical import whole
 from schemas.catalog import CATALOG, FIRST_YEAR, Catalog, Event
+from schemas.errors import Malformed
 from schemas.fields import MAX_DEPTH, MAX_EVENT_BYTES, MAX_INPUT_BYTES
 from schemas.identity import NoKey, partition_key
 from schemas.numbers import MAX_SLOW_NUMBERS, slow_numbers
@@ -58,11 +59,11 @@ class Verdict(msgspec.Struct, gc=False):
     """The event's partition key: what has none is refused, and never a matter of the worker's."""
 
 
-class TooCostly(Exception):
+class BatchTooCostly(Malformed):
     """The items of a batch have too many slow numbers together: each may be good, in a smaller batch."""
 
 
-class Refused(Exception):
+class _Refused(Exception):
     """Why one item is refused. Raised and caught in this module only."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -73,7 +74,7 @@ class Refused(Exception):
 def admit_batch(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG) -> list[Verdict]:
     """Judge the items of a batch; `body` is a JSON array of exactly these items.
 
-    Returns one verdict an item, in order. Raises TooCostly.
+    Returns one verdict an item, in order. Raises BatchTooCostly.
     """
     events = None if _costly(body, items) else _plainly_good(body, items, catalog)
     if events is None:
@@ -85,7 +86,7 @@ def admit_batch(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG)
 
 
 def admit_each(body: bytes, items: Sequence[bytes], catalog: Catalog = CATALOG) -> list[Verdict]:
-    """Judge items that are no array together, one by one. Raises TooCostly."""
+    """Judge items that are no array together, one by one. Raises BatchTooCostly."""
     _costly(body, items)
     return [admit(item, catalog) for item in items]
 
@@ -125,7 +126,7 @@ def _costly(body: bytes, items: Sequence[bytes]) -> bool:
         return False
     slow -= sum(found for found in map(slow_numbers, items) if found > MAX_SLOW_NUMBERS)
     if slow > MAX_SLOW_NUMBERS:
-        raise TooCostly(
+        raise BatchTooCostly(
             f"{slow} numbers such as 1e300, which take long to read; a request has at most"
             f" {MAX_SLOW_NUMBERS}: send fewer events at once"
         )
@@ -195,11 +196,11 @@ def _admit_thoroughly(item: bytes, catalog: Catalog) -> Verdict:
         if isinstance(value, dict):
             known = {name: value.get(name) for name in ("id", "source") if name not in twice}
         if twice:
-            raise Refused(problems.DUPLICATE_KEY, f"the key {twice[0][:200]!r} is there twice")
+            raise _Refused(problems.DUPLICATE_KEY, f"the key {twice[0][:200]!r} is there twice")
         return _admitted(item, _understood(item, value, catalog))
     except NoKey as error:
         refused = problem(problems.INVALID_VALUE, f"{error} - at `$.data`")
-    except Refused as refusal:
+    except _Refused as refusal:
         refused = refusal.problem
     names = _readable(known.get("id")), _readable(known.get("source"))
     return Verdict(item, None, refused, *names)
@@ -217,22 +218,22 @@ def _unwritable(text: str) -> bool:
 def _parse(item: bytes) -> tuple[Any, list[str]]:
     """The JSON value of an item, and the keys that some object in it has twice.
 
-    Raises Refused when it is not JSON, or too large or too deep to look at.
+    Raises _Refused when it is not JSON, or too large or too deep to look at.
     """
     if len(item) > MAX_EVENT_BYTES:
-        raise Refused(problems.TOO_LARGE, f"{len(item)} bytes; an event has at most {MAX_EVENT_BYTES}")
+        raise _Refused(problems.TOO_LARGE, f"{len(item)} bytes; an event has at most {MAX_EVENT_BYTES}")
     if (slow := slow_numbers(item)) > MAX_SLOW_NUMBERS:
         detail = (
             f"{slow} numbers such as 1e300, which take long to read; an event has at most {MAX_SLOW_NUMBERS}"
         )
-        raise Refused(problems.TOO_LARGE, detail)
+        raise _Refused(problems.TOO_LARGE, detail)
     try:
         text = item.decode()
     except UnicodeDecodeError as error:
-        raise Refused(problems.NOT_UTF8, f"byte {error.start} is not UTF-8") from None
+        raise _Refused(problems.NOT_UTF8, f"byte {error.start} is not UTF-8") from None
     # Depth comes before syntax: how deep a parser gets before it gives up differs between versions of Python.
     if item.count(b"{") + item.count(b"[") > MAX_DEPTH and nesting(item) > MAX_DEPTH:
-        raise Refused(problems.TOO_DEEP, f"nested over {MAX_DEPTH} levels")
+        raise _Refused(problems.TOO_DEEP, f"nested over {MAX_DEPTH} levels")
     twice: list[str] = []
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -245,10 +246,10 @@ def _parse(item: bytes) -> tuple[Any, list[str]]:
     try:
         value = standard_json.loads(text, object_pairs_hook=members, parse_constant=_not_json)
     except standard_json.JSONDecodeError as error:
-        raise Refused(problems.INVALID_JSON, f"{error.msg} at character {error.pos}") from None
+        raise _Refused(problems.INVALID_JSON, f"{error.msg} at character {error.pos}") from None
     except ValueError as error:
         # Python refuses to read integers of thousands of digits.
-        raise Refused(problems.INVALID_VALUE, f"a number cannot be read: {error}") from None
+        raise _Refused(problems.INVALID_VALUE, f"a number cannot be read: {error}") from None
     return value, twice
 
 
@@ -257,35 +258,35 @@ def _not_json(constant: str) -> Any:
 
 
 def _understood(item: bytes, value: Any, catalog: Catalog) -> Event:
-    """The event that an item's JSON value is; raises Refused when it is none."""
+    """The event that an item's JSON value is; raises _Refused when it is none."""
     if b"\\u" in item or _PERHAPS_TOO_LARGE.search(item.decode()) is not None:
         _check_values(value, "$")
     if not isinstance(value, dict):
-        raise Refused(problems.INVALID_VALUE, _NOT_AN_EVENT.get(type(value), "an event is a JSON object"))
+        raise _Refused(problems.INVALID_VALUE, _NOT_AN_EVENT.get(type(value), "an event is a JSON object"))
     event_type = value.get("type")
     if not isinstance(event_type, str):
-        raise Refused(problems.INVALID_VALUE, "`type` is missing or not a text")
+        raise _Refused(problems.INVALID_VALUE, "`type` is missing or not a text")
     if event_type in catalog.old_types:
         value = _upcast(value, catalog)
         item = _encode(value)
     elif event_type not in catalog.types:
-        raise Refused(problems.UNKNOWN_TYPE, f"{event_type[:200]!r} is no type of the catalogue")
+        raise _Refused(problems.UNKNOWN_TYPE, f"{event_type[:200]!r} is no type of the catalogue")
     event = _decoded(item, value, catalog)
     if _OFFSET_WITHOUT_COLON.search(value["time"][-5:].encode() + b'"') is not None:
-        raise Refused(problems.INVALID_VALUE, "the offset of `time` is not like +01:00 - at `$.time`")
+        raise _Refused(problems.INVALID_VALUE, "the offset of `time` is not like +01:00 - at `$.time`")
     if event.time.year < FIRST_YEAR:
-        raise Refused(problems.INVALID_VALUE, f"`time` is before the year {FIRST_YEAR} - at `$.time`")
+        raise _Refused(problems.INVALID_VALUE, f"`time` is before the year {FIRST_YEAR} - at `$.time`")
     rule = rule_of(type(event.data))
     detail = rule(event.data) if rule is not None else None
     if detail is None and len(item) > MAX_INPUT_BYTES:
         detail = input_size(event.data)
     if detail is not None:
-        raise Refused(problems.INVALID_VALUE, detail)
+        raise _Refused(problems.INVALID_VALUE, detail)
     return event
 
 
 def _decoded(item: bytes, value: Any, catalog: Catalog) -> Event:
-    """The event, by its types; raises Refused. In JSON 5.0 is the integer 5, which msgspec tells apart."""
+    """The event, by its types; raises _Refused. In JSON 5.0 is the integer 5, which msgspec tells apart."""
     event: Event
     try:
         event = catalog.admission_of_one.decode(item)
@@ -295,7 +296,7 @@ def _decoded(item: bytes, value: Any, catalog: Catalog) -> Event:
         except (msgspec.MsgspecError, RecursionError):
             unknown = str(error).startswith("Object contains unknown field")
             code = problems.UNKNOWN_FIELD if unknown else problems.INVALID_VALUE
-            raise Refused(code, str(error)[:500]) from None
+            raise _Refused(code, str(error)[:500]) from None
     return event
 
 
@@ -309,19 +310,19 @@ def _upcast(value: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     try:
         return catalog.upcast(value)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise Refused(
+        raise _Refused(
             problems.INVALID_VALUE, f"not a valid {value['type']}: {type(error).__name__} {error}"[:500]
         ) from None
 
 
 def _check_values(value: Any, path: str) -> None:
-    """Raises Refused for a text or number that cannot be kept as it was meant."""
+    """Raises _Refused for a text or number that cannot be kept as it was meant."""
     if isinstance(value, str):
         if _unwritable(value):
-            raise Refused(problems.INVALID_VALUE, f"{path} holds U+0000 or a lone surrogate")
+            raise _Refused(problems.INVALID_VALUE, f"{path} holds U+0000 or a lone surrogate")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise Refused(problems.INVALID_VALUE, f"{path} is a number out of range")
+            raise _Refused(problems.INVALID_VALUE, f"{path} is a number out of range")
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _check_values(item, f"{path}[{index}]")

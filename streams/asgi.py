@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from schemas.errors import Malformed
 from schemas.problems import Problem
 
 Scope = MutableMapping[str, Any]
@@ -33,7 +34,7 @@ class ClientGone(Exception):
     """The client hung up before the request was complete."""
 
 
-class TooLarge(Exception):
+class TooLarge(Malformed):
     """The request is over a limit; nothing of it is kept. `unread`: the client is still sending it."""
 
     def __init__(self, detail: str, *, unread: bool = False) -> None:

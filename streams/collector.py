@@ -21,7 +21,7 @@ from schemas import problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.problems import Problem, problem
-from streams.admission import TooCostly, Verdict, admit, admit_batch, admit_each, take_long, takes_long
+from streams.admission import BatchTooCostly, Verdict, admit, admit_batch, admit_each, take_long, takes_long
 from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
 from streams.aside import Aside
 from streams.keeper import Recorder
@@ -150,7 +150,7 @@ class Collector:
                 status, answer = await self._many(body, form, replaying)
         except ClientGone:
             return
-        except TooCostly as refusal:
+        except BatchTooCostly as refusal:
             await send_problem(send, 413, problem(problems.TOO_LARGE, str(refusal)))
         except TooLarge as refusal:
             close = [(b"connection", b"close")] if refusal.unread else []

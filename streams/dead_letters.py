@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from schemas.catalog import REPLAY_ATTRIBUTE
+from schemas.errors import Malformed
 from schemas.fields import DEAD_LETTER_NAME
 from streams.log.port import DEAD
 
@@ -22,11 +23,11 @@ _MARK = re.compile(rb'\{"' + REPLAY_ATTRIBUTE.encode() + rb'":"([a-z0-9:]{1,64})
 _SPACE = b" \t\r\n"
 
 
-class MalformedName(ValueError):
+class MalformedName(Malformed):
     """A text that names no dead letter."""
 
 
-class NotAnObject(ValueError):
+class NotAnObject(Malformed):
     """The refused bytes are no JSON object: there is nothing to put the attribute into."""
 
 

@@ -16,11 +16,11 @@ import msgspec
 from schemas import kinds, problems
 from schemas.canonical import ContentHash
 from schemas.catalog import Catalog
+from schemas.errors import Refused, Unavailable
 from schemas.identity import unpack
-from schemas.kinds import KINDS, UnreadableTypes
+from schemas.kinds import KINDS
 from streams.log.block import UnreadableBlock
 from streams.processors.once import Arrivals, arrivals
-from streams.store.port import RefusedValue, Store
 from streams.store.tables import DeadLetterRow, Fact, Prediction
 
 DETAIL = (
@@ -28,15 +28,13 @@ DETAIL = (
     " is kept: upgrade, and `loopline replay` folds it again"
 )
 
-# The machine's and the reader's troubles. A block of a newer version is nobody's fault, and never skipped.
-_NOT_OF_THE_DATA = (OSError, MemoryError, UnreadableBlock, UnreadableTypes)
 
+def is_of_the_data(error: Exception) -> bool:
+    """Whether an error while folding lies in what was folded, and not in the log, the store or the machine.
 
-def is_of_the_data(store: Store, error: Exception) -> bool:
-    """Whether an error while folding lies in what was folded, and not in the store or the machine."""
-    if isinstance(error, RefusedValue):
-        return True
-    return not isinstance(error, (*_NOT_OF_THE_DATA, *store.failures))
+    A block of a newer version is nobody's fault, and never skipped.
+    """
+    return not isinstance(error, Unavailable | Refused | OSError | MemoryError)
 
 
 def one_by_one(content: Arrivals) -> list[Arrivals]:
@@ -119,9 +117,9 @@ def read_one_by_one(
         try:
             events = catalog.read(b"[" + item + b"]", [envelope.type] if envelope else catalog.types)
             one = arrivals(events, *place, [instant], contents, items.__getitem__, first=index)
-        except (*_NOT_OF_THE_DATA,):
-            raise
         except Exception as error:
+            if not is_of_the_data(error):
+                raise
             failed(error)
             one = Arrivals([], [], {}, [_unreadable(envelope, place, index, instant)])
         come.rows += one.rows

@@ -23,7 +23,7 @@ import structlog
 from schemas import kinds
 from schemas.canonical import ContentHash
 from schemas.catalog import CATALOG, Catalog
-from schemas.kinds import UnreadableTypes
+from schemas.errors import Halt, Unavailable
 from streams.cycles import without_cycle_collection
 from streams.fold import Fold
 from streams.judgement import declared, judge_again
@@ -64,11 +64,8 @@ class BlockRefused(StoreRefused):
     """A block cannot be applied for a reason inside it; the message names it."""
 
 
-class Gap(Exception):
+class Gap(Unavailable):
     """Between the store's position and the blocks read, some are missing."""
-
-
-_OUT_OF_STEP = (Gap, StoreRefused)
 
 
 def check(log: Log, store: Store) -> None:
@@ -178,9 +175,9 @@ class Batch:
         try:
             events = self._catalog.read(body, header.types)
             return arrivals(events, *place, header.instants(), self._contents, _sent_in(body))
-        except (UnreadableTypes, MemoryError):
-            raise
-        except Exception:
+        except Exception as error:
+            if not is_of_the_data(error):
+                raise
             try:
                 items = items_of(body)
             except msgspec.MsgspecError as error:
@@ -279,7 +276,7 @@ def apply(store: Store, batch: Batch, views: Views = VIEWS) -> int:
     try:
         return _apply_whole(store, batch, views)
     except Exception as error:
-        if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
+        if not is_of_the_data(error):
             raise
     applied = 0
     for block, content in zip(batch.blocks, batch.contents, strict=True):
@@ -294,7 +291,7 @@ def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals, vi
     try:
         return _apply_whole(store, alone, views)
     except Exception as error:
-        if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
+        if not is_of_the_data(error):
             raise
     try:
         # Join keys may be held again and again by who is alone.
@@ -306,7 +303,7 @@ def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals, vi
             )
             transaction.advance({block.partition: _after(block)})
     except Exception as error:
-        if isinstance(error, _OUT_OF_STEP) or not is_of_the_data(store, error):
+        if not is_of_the_data(error):
             raise
         raise BlockRefused(
             f"block {block.offset} of partition {block.partition} cannot be applied, not even without its"
@@ -325,7 +322,7 @@ def _fold_or_set_aside(
         with transaction.savepoint():
             _fold(transaction, [part], views)
     except Exception as error:
-        if not is_of_the_data(store, error):
+        if not is_of_the_data(error):
             raise
         _say_set_aside(block, error)
         _fold(transaction, [Arrivals([], [], {}, [letter_of(part)])], views)
@@ -369,7 +366,7 @@ def _next_blocks(log: Log, standing: Positions, ends: Positions, most_events: in
             for record in records:
                 try:
                     room -= batch.add(Block(partition, offset, record))
-                except (UnreadableBlock, UnreadableTypes):
+                except Halt:
                     # What lies before it is applied first; the next call meets it again.
                     if batch.blocks:
                         return batch

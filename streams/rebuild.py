@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from schemas.errors import Refused
 from streams.log.port import Log, Positions, ends_with
 from streams.projection import advance
 from streams.store.compare import Difference, differences
@@ -15,7 +16,7 @@ Progress = Callable[[int, int], None]
 """Called with (blocks done, blocks in all)."""
 
 
-class BeyondTheLog(ValueError):
+class BeyondTheLog(Refused):
     """Positions were asked for that the log has not reached."""
 
 

@@ -10,6 +10,8 @@ import re
 
 from msgspec import DecodeError, Raw, json
 
+from schemas.errors import Malformed
+
 _RAW_ITEMS = json.Decoder(list[Raw])
 # A string, or one of the marks outside. Possessive: nothing is tried twice in a string that never ends.
 _MARKS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},"]', re.DOTALL)
@@ -17,7 +19,7 @@ _CLOSER = {0x5B: 0x5D, 0x7B: 0x7D}
 _JSON_SPACE = b" \t\r\n"
 
 
-class CannotSplit(Exception):
+class CannotSplit(Malformed):
     """The body is not an array of items, whatever the items are."""
 
 

@@ -15,6 +15,15 @@ from pathlib import Path
 _READERS_KEPT = 8
 
 
+@contextlib.contextmanager
+def translated(unreadable: type[Exception]) -> Iterator[None]:
+    """What SQLite says becomes an error of a port, which every caller of the port knows."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise unreadable(f"SQLite says: {error}. `loopline doctor` looks for the reason.") from error
+
+
 class SqliteConnections:
     """The connections to one file. Safe to use from several threads.
 

@@ -17,7 +17,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from feedback.api.errors import NotFound, Unavailable
+from feedback.api.errors import NoAnswerNow, NotFound
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import caught_up, json_response, on_thread
 from feedback.api.services import Services, services_of
@@ -120,11 +120,11 @@ async def file(request: Request) -> Response:
 
 
 async def looked(services: Services, look: Callable[[], R], within_s: float | None = None) -> R:
-    """What `look` finds on the shelf, on its threads. Raises Unavailable when the shelf is away, or hangs."""
+    """What `look` finds on the shelf, on its threads. Raises NoAnswerNow when the shelf is away, or hangs."""
     try:
         return await on_thread(services.threads.datasets, look, within_s)
     except ShelfUnreachable as error:
-        raise Unavailable(str(error)) from None
+        raise NoAnswerNow(str(error)) from None
 
 
 async def _answer(request: Request, name: str) -> Response:

@@ -10,14 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from feedback.redaction import redacted
+from schemas.errors import LooplineError, Malformed, Refused, Unavailable
 from schemas.problems import problem
 from streams.asgi import PROBLEM_TYPE, problem_body
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
-class Refusal(Exception):
-    """A request that is not answered as asked."""
+class RouteError(LooplineError):
+    """A request that is not answered as asked; each class also says in the tree what that means."""
 
     status = 400
     code = "invalid_request"
@@ -28,24 +29,24 @@ class Refusal(Exception):
         super().__init__(detail)
 
 
-class InvalidRequest(Refusal):
+class InvalidRequest(RouteError, Malformed):
     """A parameter is missing or cannot be understood."""
 
 
-class NotFound(Refusal):
+class NotFound(RouteError, Refused):
     """There is nothing under this name."""
 
     status, code = 404, "not_found"
 
 
-class NotCaughtUp(Refusal):
+class PositionNotReached(RouteError, Unavailable):
     """The views did not reach the asked position in time."""
 
     status, code = 504, "not_caught_up"
 
 
-class Unavailable(Refusal):
-    """There are no views to answer from, for the moment."""
+class NoAnswerNow(RouteError, Unavailable):
+    """There is nothing to answer from, for the moment."""
 
     status, code = 503, "unavailable"
     headers: ClassVar[Mapping[str, str]] = {"retry-after": "1"}
@@ -65,7 +66,7 @@ def problem_response(
 
 async def render_refusal(request: Request, refusal: Exception) -> Response:
     """The response to one of our own refusals."""
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RouteError)
     return problem_response(refusal.status, refusal.code, refusal.detail, refusal.headers)
 
 

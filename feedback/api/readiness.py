@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from feedback.api.ends import Known
-from feedback.api.errors import Unavailable
+from feedback.api.errors import NoAnswerNow
 from feedback.api.reading import json_response, view_of
 from feedback.api.services import Services, WorkerSays, services_of
 from feedback.readers import Readers
@@ -175,7 +175,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
             seen = _seen(view.snapshot, ends, progress)
             lacking = set_aside(seen.aside)
             services.clocks.stamped(seen.newest)
-    except Unavailable as missing:
+    except NoAnswerNow as missing:
         reasons.append(missing.detail)
     finally:
         progress.saw(seen)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,16 +16,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from feedback.api.errors import NotCaughtUp, Unavailable
+from feedback.api.errors import NoAnswerNow, PositionNotReached, RouteError
 from feedback.api.parameters import Parameters, after
 from feedback.api.services import Services, View, services_of
-from feedback.datasets.errors import ShelfUnreachable
-from feedback.place import PlaceRefused
 from feedback.readers import Readers, Unanswered
 from feedback.settings import without_password
-from streams.log.port import LogRefused, LogUnavailable, Positions, format_positions
+from schemas.errors import Refused, Unavailable
+from streams.log.port import Positions, format_positions
 from streams.queries.freshness import reached
-from streams.store.sqlite import StoreMissing, StoreUnreadable
 
 PATIENCE_S = 5.0
 # A read that waits looks again after so long, and then less and less often.
@@ -57,7 +54,7 @@ def route(
 
     Args:
         name: the route's name in the metrics.
-        query: from a view, the path's parameters and the query's to the answer; it may raise a Refusal.
+        query: from a view, the path's parameters and the query's to the answer; it may raise a RouteError.
         known: the query parameters it takes, besides `after`.
         threads: which of the `Threads` it reads on, by what it reads.
         dated: whether it says up to when the answer is complete: only then the log is asked where it ends.
@@ -79,7 +76,10 @@ def route(
 async def read(
     request: Request, query: Callable[[View], Any], readers: Readers, *, dated: bool = False
 ) -> Any:
-    """What `query` answers from a view that covers the request's `after`. Raises NotCaughtUp after 5 s."""
+    """What `query` answers from a view that covers the request's `after`.
+
+    Raises PositionNotReached after 5 s.
+    """
     services = services_of(request)
     wanted = after(request, services.log.identity, grows=not services.own_views)
     deadline, pause = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
@@ -88,7 +88,9 @@ async def read(
         if found:
             return answer
         if time.monotonic() >= deadline:
-            raise NotCaughtUp(f"the views are not at {format_positions(wanted)} yet; is the worker running?")
+            raise PositionNotReached(
+                f"the views are not at {format_positions(wanted)} yet; is the worker running?"
+            )
         await asyncio.sleep(pause)
         pause = min(pause * 1.2, _LONGEST_PAUSE_S)
 
@@ -101,19 +103,19 @@ async def caught_up(request: Request) -> None:
 
 
 async def on_thread(readers: Readers, work: Callable[[], R], within_s: float | None = None) -> R:
-    """Run blocking work on one of these threads. Raises Unavailable when there is no answer in time.
+    """Run blocking work on one of these threads. Raises NoAnswerNow when there is no answer in time.
 
     `within_s`: how long to wait; as long as suits these threads when left out.
     """
     try:
         answer = asyncio.wrap_future(readers.submit(work))
     except Unanswered as error:
-        raise Unavailable(str(error)) from None
+        raise NoAnswerNow(str(error)) from None
     within_s = readers.patience_s if within_s is None else within_s
     done, _ = await asyncio.wait([answer], timeout=None if within_s == math.inf else within_s)
     if not done:
         answer.cancel()
-        raise Unavailable(str(readers.silence(within_s)))
+        raise NoAnswerNow(str(readers.silence(within_s)))
     return answer.result()
 
 
@@ -121,20 +123,17 @@ async def on_thread(readers: Readers, work: Callable[[], R], within_s: float | N
 def view_of(services: Services, *, dated: bool = False) -> Iterator[View]:
     """A view to answer from, until the context ends; `dated` with the ends of the log before it.
 
-    Raises Unavailable while there are no views, or none that can be opened, or while the log or the store
+    Raises NoAnswerNow while there are no views, or none that can be opened, or while the log or the store
     does not answer.
     """
-    away: tuple[type[Exception], ...] = (*services.away, LogUnavailable, LogRefused, ShelfUnreachable)
     try:
         ends = services.ends() if dated else None
         with services.store().snapshot() as snapshot:
             yield View(snapshot, services.originals, services.clock(), ends, services)
-    except (PlaceRefused, StoreMissing, StoreUnreadable) as error:
-        raise Unavailable(without_password(str(error))) from None
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"the log or the views cannot be read now ({error}): try again") from error
-    except away as error:
-        raise Unavailable(without_password(str(error))) from error
+    except RouteError:
+        raise
+    except (Unavailable, Refused) as error:
+        raise NoAnswerNow(without_password(str(error))) from error
 
 
 def _try(

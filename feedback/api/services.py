@@ -68,8 +68,7 @@ class Services(NamedTuple):
     """The adapters, the clock, and the threads on which they are asked.
 
     `lacks` tells what else does not work here, in words; events are taken in all the same.
-    `away` are the failures that mean that another machine does not answer. `own_views`: a worker that
-    belongs to this server keeps the views, so they decide with whether it is ready.
+    `own_views`: a worker of this server keeps the views, so they decide with whether it is ready.
     """
 
     log: Log
@@ -86,7 +85,6 @@ class Services(NamedTuple):
     outcome_window_days: int
     maturity_days: int
     clocks: ClockWatch
-    away: tuple[type[Exception], ...] = ()
     own_views: bool = True
     lacks: Callable[[], Sequence[str]] = tuple
 

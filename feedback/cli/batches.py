@@ -11,6 +11,7 @@ import select
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, NamedTuple
 
+from schemas.errors import Refused
 from streams.splitting import CannotSplit, split_array
 
 MOST_ITEMS, MOST_BYTES = 500, 900 * 1024
@@ -19,7 +20,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _IDLE_S = 0.2
 
 
-class Unsplittable(Exception):
+class Unsplittable(Refused):
     """The input is an array that cannot be cut into items."""
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices
 from feedback.cli.output import note
 from feedback.home import Home, HomeMissing, Locked
@@ -37,6 +36,7 @@ from feedback.service import (
 from feedback.settings import without_password
 from loopline.answers import loopline_problem
 from loopline.errors import NotLoopline
+from schemas.errors import Refused, Unavailable
 from streams.log.port import LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _PATIENCE_S = 2.0
 _LOCK_WAIT_S = 10.0
 
 
-class AnotherLog(Refused):
+class ServesAnotherLog(Refused):
     """A server serves another log than the one that the settings name."""
 
 
@@ -98,12 +98,8 @@ def _running() -> str:
 def security_of(choices: Choices) -> Security:
     """How these choices say that Kafka is reached. Raises a usage error when they contradict each other."""
     from feedback.kafka_settings import kafka_security
-    from streams.kafka.security import BadSecurity
 
-    try:
-        return kafka_security(choices.__getitem__)
-    except BadSecurity as error:
-        raise click.UsageError(f"{error}.") from None
+    return kafka_security(choices.__getitem__)
 
 
 def must_be_cluster(choices: Choices, instead: str) -> Cluster:
@@ -151,12 +147,12 @@ def _named(setting: str) -> str:
 
 @contextlib.contextmanager
 def connect(choices: Choices) -> Iterator[Service]:
-    """The service that these choices lead to. Raises Unreachable."""
+    """The service that these choices lead to. Raises Unavailable."""
     service = _find(choices)
     try:
         yield service
     except NoAnswer as error:
-        raise Unreachable(f"{error}. Is it running? `loopline doctor` looks for the reason.") from None
+        raise Unavailable(f"{error}. Is it running? `loopline doctor` looks for the reason.") from None
     finally:
         service.close()
 
@@ -180,9 +176,9 @@ def _find(choices: Choices) -> Service:
         home.must_exist()
         return InProcess(home, wait_s=_LOCK_WAIT_S, datasets=choices["datasets"])
     except Locked as error:
-        raise Unreachable(f"{error} It does not answer, though.") from None
+        raise Unavailable(f"{error} It does not answer, though.") from None
     except HomeMissing as error:
-        raise Unreachable(f"no server runs, and {error}") from None
+        raise Unavailable(f"no server runs, and {error}") from None
 
 
 class Compared:
@@ -230,7 +226,7 @@ class Compared:
             why = without_password(str(error)).rstrip(".")
             raise Refused(f"{self._doubt()}: {why}") from None
         if said != meant:
-            raise AnotherLog(
+            raise ServesAnotherLog(
                 f"{self.name} serves another log ({said}) than the one that is set ({meant}, of"
                 f" {self._place.name}), and was sent nothing: name a server of that log with --url or as"
                 " `url` in the settings, or correct what names the log"
@@ -242,9 +238,9 @@ class Compared:
             return
         try:
             self.compare()
-        except AnotherLog:
+        except ServesAnotherLog:
             raise
-        except (Refused, NoAnswer) as doubt:
+        except (Refused, Unavailable) as doubt:
             # A server that is away is told as such.
             health(self._service)
             note(f"{str(doubt).rstrip('.')}. What it answers may be of another log.")
@@ -253,7 +249,7 @@ class Compared:
     def _doubt(self) -> str:
         return f"it cannot be told whether {self.name} serves the log of {self._place.name}"
 
-    def _untold(self, answer: Answer) -> Refused:
+    def _untold(self, answer: Answer) -> Refused | Unavailable:
         """What to tell of a server that does not say which log it serves."""
         said = answer.json()
         if answer.status == 200 and isinstance(said, dict) and said.get("status") == "ok":
@@ -289,7 +285,7 @@ def running_server(home: Home) -> OverHttp | None:
 def ask(service: Service, path: str, *fields: str) -> dict[str, Any]:
     """The JSON object that a GET answers with; it has these fields.
 
-    Raises Refused with the problem's words, Unreachable for a 5xx, and for what no Loopline says.
+    Raises Refused with the problem's words, Unavailable for a 5xx, and for what no Loopline says.
     """
     answer = service.request("GET", path)
     if answer.status != 200:
@@ -300,18 +296,18 @@ def ask(service: Service, path: str, *fields: str) -> dict[str, Any]:
     return found
 
 
-def refusal(service: Service, answer: Answer) -> Refused:
+def refusal(service: Service, answer: Answer) -> Refused | Unavailable:
     """What to tell about an answer that is not the one hoped for."""
     problem = loopline_problem(answer.headers, answer.body)
     if problem is None:
         return foreign(service, answer)
     said = f"{problem.get('title', answer.status)}: {problem.get('detail', answer.status)}"
-    return (Unreachable if answer.status >= 500 else Refused)(said)
+    return (Unavailable if answer.status >= 500 else Refused)(said)
 
 
-def foreign(service: Service, answer: Answer) -> Unreachable:
+def foreign(service: Service, answer: Answer) -> Unavailable:
     """What to tell about an answer that is no Loopline's: another server, a proxy or a login page."""
-    return Unreachable(str(NotLoopline(service.name, f"answered {answer.status}")))
+    return Unavailable(str(NotLoopline(service.name, f"answered {answer.status}")))
 
 
 def pages(service: Service, *parts: str, most: int | None = None, **query: Any) -> Iterator[Any]:

@@ -9,10 +9,10 @@ import msgspec
 
 from feedback.cli.answers import Stages, answer
 from feedback.cli.connecting import cluster_of, works_here
-from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
 from feedback.home import Home
+from schemas.errors import Refused
 
 
 def _only_at_home(choices: Choices) -> None:

@@ -21,8 +21,6 @@ from feedback.cli.connecting import (
     place_of,
     works_here,
 )
-from feedback.cli.endings import Refused, Unreachable
-from feedback.cli.failures import told
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
 from feedback.cli.sending import Sender, Tally
@@ -34,6 +32,7 @@ from feedback.place import NothingHere
 from feedback.plurals import many
 from feedback.redaction import redacted
 from feedback.service import Service, path_of
+from schemas.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from feedback.datasets.release import Published
@@ -238,11 +237,8 @@ def _announce_the_rest(choices: Choices, model: str | None) -> None:
         with _at_place(choices) as there, there.store().snapshot() as snapshot:
             for name in announce(snapshot, there.shelf, there.emit, model):
                 note(f"{name} was published and not in the log; it is now")
-    except Exception as error:
+    except (NotAnnounced, Unavailable) as error:
         # What there is can be listed all the same.
-        refusal = error if isinstance(error, click.ClickException) else told(error)
-        if not isinstance(error, NotAnnounced) and not isinstance(refusal, Unreachable):
-            raise
         note(f"whether every release is in the log is not certain: {redacted(str(error))}")
 
 

@@ -1,76 +1,56 @@
-"""Expected failures, of every room, as what a person is told and the exit status.
+"""How a command ends when it does not end well: the one place that turns errors into exit statuses.
 
-An expected failure says what to do; anything that is not listed here is a defect and keeps its traceback.
-The failures of the adapters of Kafka and PostgreSQL are known only where those were loaded.
+Commands, and all that they call, raise errors of the tree in `schemas.errors`. Here each of its three
+classes becomes a message and an exit status. An error outside the tree is a defect and keeps its traceback,
+except for those of the operating system.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import sys
+from typing import Any
 
 import click
 
-from feedback.cli.endings import Refused, Unreachable
-from feedback.datasets.errors import BadRequest, DatasetError, ShelfUnreachable
-from feedback.place import PlaceRefused
-from feedback.service import NoAddress
-from feedback.settings import BadSetting, without_password
-from schemas.kinds import UnreadableTypes
-from streams.log.block import UnreadableBlock
-from streams.log.port import LogRefused, LogUnavailable, MalformedPosition, NotDurable
-from streams.log.sqlite import LogMissing
-from streams.rebuild import BeyondTheLog
-from streams.store.port import StoreRefused
-from streams.store.sqlite import StoreMissing, StoreUnreadable
+from feedback.cli.output import note
+from feedback.redaction import redacted
+from feedback.settings import without_password
+from schemas.errors import Malformed, Refused, Unavailable
 
-SAYS_WHAT_TO_DO = (
-    BeyondTheLog,
-    DatasetError,
-    LogMissing,
-    NotDurable,
-    PlaceRefused,
-    StoreMissing,
-    StoreRefused,
-    UnreadableBlock,
-    UnreadableTypes,
-)
+REFUSED, UNREACHABLE = 1, 3
+"""Exit statuses; that of usage, 2, is Click's."""
 
 
-def told(error: Exception) -> click.ClickException | None:
-    """What to tell about a failure, or None when it was not expected."""
-    if isinstance(error, StoreUnreadable):
-        return Refused(f"{error}. The log has everything: `loopline replay` builds the views anew.")
-    if isinstance(error, MalformedPosition | BadRequest | BadSetting | NoAddress):
+class _Ending(click.ClickException):
+    """The end of a command, with a message and an exit status."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def show(self, file: Any = None) -> None:
+        """Say it on standard error."""
+        note(f"loopline: {redacted(self.format_message())}")
+
+
+def ending_of(error: Exception) -> click.ClickException | None:
+    """How a command ends that raised this, or None for a defect."""
+    if isinstance(error, click.ClickException):
+        return error
+    if isinstance(error, Malformed):
         return click.UsageError(str(error))
-    away, refused = _of_a_cluster()
-    if isinstance(error, away):
-        return Unreachable(without_password(str(error)))
-    if isinstance(error, refused):
-        return Refused(without_password(str(error)))
-    if isinstance(error, ShelfUnreachable):
-        return Unreachable(str(error))
-    if isinstance(error, SAYS_WHAT_TO_DO):
-        return Refused(str(error))
-    if isinstance(error, sqlite3.Error):
-        return Refused(f"SQLite says: {error}. `loopline doctor` looks for the reason.")
-    if isinstance(error, BrokenPipeError):
-        return None
-    if isinstance(error, ConnectionError):
-        return Unreachable(str(error))
+    if isinstance(error, Unavailable):
+        return _Ending(without_password(str(error)), UNREACHABLE)
+    if isinstance(error, Refused):
+        return _Ending(without_password(str(error)), REFUSED)
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return Refused(f"{place}{error.strerror or error}")
+        return _of_the_system(error)
     return None
 
 
-def _of_a_cluster() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
-    """What means that nobody answered, and what is refused, of the adapters that this process has loaded."""
-    away: list[type[Exception]] = [LogUnavailable]
-    refused: list[type[Exception]] = [LogRefused]
-    if "streams.store.postgres.errors" in sys.modules:
-        from streams.store.postgres.errors import PostgresError, StoreUnavailable
-
-        away.append(StoreUnavailable)
-        refused.append(PostgresError)
-    return tuple(away), tuple(refused)
+def _of_the_system(error: OSError) -> click.ClickException | None:
+    if isinstance(error, BrokenPipeError):
+        return None
+    if isinstance(error, ConnectionError):
+        return _Ending(str(error), UNREACHABLE)
+    place = f"{error.filename}: " if error.filename else ""
+    return _Ending(f"{place}{error.strerror or error}", REFUSED)

@@ -13,10 +13,11 @@ from typing import Any
 from feedback.datasets.errors import BadRequest
 from feedback.datasets.names import parse_name
 from feedback.service import NoAnswer, Service, path_of
+from schemas.errors import Unavailable
 from schemas.stages import Stage
 
 
-class NotJudged(Exception):
+class NotJudged(Unavailable):
     """The views have not come as far as the event in time, or nobody answered."""
 
 

@@ -12,11 +12,11 @@ import click
 from feedback.cli.answers import answer, table
 from feedback.cli.batches import Batch, Item, batches
 from feedback.cli.connecting import ask, connect, pages
-from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Command, Group, command
 from feedback.cli.sending import Sender, Tally
 from feedback.plurals import many
 from feedback.service import Service, path_of
+from schemas.errors import Refused
 from schemas.problems import CANNOT_FOLD
 from streams.dead_letters import MalformedName, NotAnObject, Refusal, by_content, marked, parse_name
 from streams.queries.pages import token

@@ -10,13 +10,13 @@ import msgspec
 
 from feedback.cli.answers import answer, table
 from feedback.cli.connecting import ask, connect, pages
-from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, command
 from feedback.cli.reading import at_most, first, more_than
 from feedback.plurals import many
 from feedback.service import Service, path_of
 from loopline.answers import loopline_problem
 from schemas import kinds
+from schemas.errors import Refused
 
 _env = click.option("--env", metavar="NAME", help="Environment, if it is not prod.")
 _LABELS_SHOWN = 12

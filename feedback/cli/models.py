@@ -12,7 +12,6 @@ import msgspec
 from feedback.cli.answers import answer
 from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import connect
-from feedback.cli.endings import Refused
 from feedback.cli.judging import NotJudged, discarded, doubts
 from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.cli.output import note
@@ -20,6 +19,7 @@ from feedback.cli.sending import Sender, Tally
 from feedback.service import Service
 from loopline.ids import MonotonicIds
 from schemas import kinds
+from schemas.errors import Refused
 from schemas.kinds import Kind
 from schemas.problems import DECLARATION_CONFLICT
 

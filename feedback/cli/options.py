@@ -140,10 +140,9 @@ class _Sections(click.Command):
         except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            # Loaded late: it knows the failures of every room.
-            from feedback.cli.failures import told
+            from feedback.cli.failures import ending_of
 
-            refusal = told(error)
+            refusal = ending_of(error)
             if refusal is None:
                 raise
             raise _readable(refusal) from error

@@ -8,12 +8,12 @@ import click
 
 from feedback.cli.answers import answer, table
 from feedback.cli.connecting import ask, connect, pages
-from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.plurals import many
 from feedback.remedies import remedies
 from feedback.service import path_of
 from feedback.shares import share
+from schemas.errors import Refused
 
 at_most = click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many."

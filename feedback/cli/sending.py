@@ -20,7 +20,6 @@ import msgspec
 from feedback.cli.answers import answer, table
 from feedback.cli.batches import Batch, Item, Unsplittable, batches, read_items
 from feedback.cli.connecting import connect
-from feedback.cli.endings import Refused, Unreachable
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
 from feedback.plurals import many
@@ -28,6 +27,7 @@ from feedback.service import NoAnswer, Service
 from loopline.answers import Verdict, judge
 from loopline.backoff import Backoff
 from loopline.dividing import deliver
+from schemas.errors import Refused, Unavailable
 
 BACKFILL = {"Loopline-Backfill": "1"}
 _LISTED = 50
@@ -112,7 +112,7 @@ def send(choices: Choices, file: IO[bytes], backfill: bool, everything: bool) ->
                 bar.sent(batch)
         except Unsplittable as error:
             raise Refused(f"{file.name}: {error}. Nothing of it was sent.") from None
-        except Unreachable:
+        except Unavailable:
             if not tally.accepted:
                 raise
             note(f"{many(tally.accepted, 'event')} were accepted before; send the same file again to go on.")
@@ -163,7 +163,7 @@ class Sender:
     def send(self, batch: Batch, tally: Tally) -> None:
         """Send one batch until each item has its answer.
 
-        Raises Unreachable when patience ends or what answers is no Loopline, Refused when the server does not
+        Raises Unavailable when patience ends or what answers is no Loopline, Refused when the server does not
         serve such requests.
         """
         left = batch.items
@@ -174,14 +174,14 @@ class Sender:
             if not left:
                 return
             if verdict.foreign and verdict.lasting:
-                raise Unreachable(f"{verdict.why}. Is the address right?")
+                raise Unavailable(f"{verdict.why}. Is the address right?")
             if verdict.lasting:
                 raise Refused(verdict.why)
             now = time.monotonic()
             backoff.failed(now, verdict.wait_s)
             if now >= given_up or now + verdict.wait_s > given_up:
                 asks = f", and asks for {verdict.wait_s:.0f} s of silence" if verdict.wait_s else ""
-                raise Unreachable(f"{verdict.why}{asks}; tried for {self._patience_s:g} s (--retry-for)")
+                raise Unavailable(f"{verdict.why}{asks}; tried for {self._patience_s:g} s (--retry-for)")
             self._sleep(min(backoff.pause(now), given_up - now))
 
     def _attempt(self, items: list[Item]) -> Verdict:

@@ -9,13 +9,13 @@ import click
 
 from feedback.cli.answers import answer
 from feedback.cli.connecting import cluster_of, security_of
-from feedback.cli.endings import Refused
 from feedback.cli.options import SERVING, Choices, command, serving_options
 from feedback.home import Home
 from feedback.hosts import is_loopback
 from feedback.processes.logging import configure
 from feedback.settings import value
 from feedback.supervisor import Supervisor, stopped_by_signals
+from schemas.errors import Refused
 
 _NEXT = """\
 Loopline runs at {url}

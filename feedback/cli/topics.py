@@ -10,10 +10,10 @@ import click
 
 from feedback.cli.answers import answer, table
 from feedback.cli.connecting import must_be_cluster
-from feedback.cli.endings import Refused
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
 from feedback.settings import BY_NAME, BadSetting, value
+from schemas.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
@@ -109,13 +109,12 @@ def _remembered(
     cluster: Cluster, findings: tuple[Finding, ...], epochs: Sequence[Topic] | None = None
 ) -> tuple[Finding, ...]:
     """What is wrong with the topics, also as the views remember them, where there are views."""
-    from feedback.cluster import away
     from streams.kafka.demands import as_remembered
     from streams.kafka.topics import show
 
     try:
         known = _known(cluster)
-    except away() as error:
+    except Unavailable as error:
         note(f"The views were not asked which log they know: {error}")
         return findings
     if known is None:

@@ -10,7 +10,7 @@ Nothing heavy is imported before it is needed; import from the modules, inside c
 - `diff.diff(shelf, "m@1", "m@2") -> Diff`;
 - `lineage`: which versions a feedback event is in, which events are behind a version, and what a model was
   trained on;
-- errors: `errors.DatasetError` is the root; `errors.GateFailed` names the expectations that failed.
+- `errors`: why a release is refused; `errors.GateFailed` names the expectations that failed.
 
 A release is called `MODEL@N` and lies in `MODEL/N/` of its shelf; one that failed its gate is kept aside in
 `MODEL/failed/`.

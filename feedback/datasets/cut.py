@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from feedback.datasets.inputs import Inputs
 from feedback.datasets.lineage_file import LineageStage
 from feedback.datasets.recipe import SPLITS, Filters, Splitter
-from feedback.datasets.refused import Refused, refused_labels
+from feedback.datasets.refused import RefusedLabels, refused_labels
 from feedback.datasets.rows import STAGED, Census, Progress, RowReader, audited_references
 from feedback.datasets.scratch import BatchFile
 from feedback.datasets.write import Written, encodings, write_splits
@@ -44,7 +44,7 @@ class Cut:
     splits: dict[str, Written]
     lineage_rows: int
     inputs_found: int
-    refused: Refused
+    refused: RefusedLabels
 
     @property
     def content_hash(self) -> str:

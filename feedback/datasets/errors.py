@@ -1,16 +1,14 @@
-"""Why a dataset is refused: one tree of errors, each of which says what to do next."""
+"""Why a dataset is refused; each error says what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-
-class DatasetError(Exception):
-    """The root: catch this to catch every refusal of this package."""
+from schemas.errors import Malformed, Refused, Unavailable
 
 
-class BadRequest(DatasetError, ValueError):
+class BadRequest(Malformed):
     """The request cannot be carried out as it stands: a malformed name, instant or position."""
 
 
@@ -18,11 +16,11 @@ class AsOfRefused(BadRequest):
     """A vector of positions that is not one of this log: too far, or without some of its partitions."""
 
 
-class NotCaughtUp(DatasetError):
+class NotCaughtUp(Refused):
     """The views did not reach the log's end in time."""
 
 
-class NothingToRelease(DatasetError):
+class NothingToRelease(Refused):
     """No labelled prediction is left after the filters; `left_out` counts the others by reason."""
 
     def __init__(self, message: str, left_out: dict[str, int]) -> None:
@@ -30,7 +28,7 @@ class NothingToRelease(DatasetError):
         self.left_out = left_out
 
 
-class GateFailed(DatasetError):
+class GateFailed(Refused):
     """The release was kept aside at `place`, with its report; `failures` names what did not hold."""
 
     def __init__(self, name: str, place: str, failures: Sequence[dict[str, Any]]) -> None:
@@ -45,7 +43,7 @@ class GateFailed(DatasetError):
         self.failures = list(failures)
 
 
-class ReleaseMissing(DatasetError, LookupError):
+class ReleaseMissing(Refused, LookupError):
     """There is no such release here; `available` lists those there are."""
 
     def __init__(self, name: str, available: Sequence[str]) -> None:
@@ -54,7 +52,7 @@ class ReleaseMissing(DatasetError, LookupError):
         self.available = list(available)
 
 
-class EventRefused(DatasetError):
+class EventRefused(Refused):
     """The event of a release was refused, and is among the dead letters; sent again, it would be again."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -62,7 +60,7 @@ class EventRefused(DatasetError):
         self.code = code
 
 
-class NotAnnounced(DatasetError):
+class NotAnnounced(Refused):
     """The release is published, but its event could not be put into the log yet; says what mends that."""
 
     def __init__(self, name: str, reason: object) -> None:
@@ -78,18 +76,18 @@ class NotAnnounced(DatasetError):
         self.name = name
 
 
-class ShelfUnreachable(DatasetError, ConnectionError):
+class ShelfUnreachable(Unavailable, ConnectionError):
     """The store of the releases does not answer, or not to us; the message says what to look at."""
 
 
-class ClaimTooOld(DatasetError):
+class ClaimTooOld(Refused):
     """It took so long that what was sent may have been cleaned up, as a dead release's leftovers."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} was not published: it took more than half a day. Release again.")
 
 
-class PublishingUnsure(DatasetError):
+class PublishingUnsure(Refused):
     """The answer to the last write was lost: the release is there whole, or it is not there."""
 
     def __init__(self, name: str, reason: object) -> None:

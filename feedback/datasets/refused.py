@@ -24,7 +24,7 @@ from streams.store.tables import COUNTS, DEAD_LETTERS, FACTS, PREDICTIONS, DeadL
 _CHUNK = 1_000
 
 
-class Refused(NamedTuple):
+class RefusedLabels(NamedTuple):
     """How many corrections there are, and of how many the label was refused."""
 
     refused: int
@@ -47,7 +47,9 @@ class Refused(NamedTuple):
         )
 
 
-def refused_labels(snapshot: Snapshot, model: str, filters: Filters, declared: Iterable[str]) -> Refused:
+def refused_labels(
+    snapshot: Snapshot, model: str, filters: Filters, declared: Iterable[str]
+) -> RefusedLabels:
     """Count the corrections of a model's predictions, as the filters have it.
 
     Args:
@@ -63,7 +65,7 @@ def refused_labels(snapshot: Snapshot, model: str, filters: Filters, declared: I
     where = {"model": model, "env": filters.env, "kind": kinds.CORRECTION.name}
     totals = snapshot.totals(COUNTS, ("model_version", "segment", "day"), where)
     corrections = sum(n for version, segment, day, n, _ in totals if scope.has(version, segment, day))
-    return Refused(refused, corrections)
+    return RefusedLabels(refused, corrections)
 
 
 class _Scope:

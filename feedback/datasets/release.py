@@ -125,8 +125,8 @@ def release(
         emit, now: puts the event into the log; the clock (ns).
         progress: is told what is being done, how much of it is done, and how much there is.
 
-    Raises a DatasetError: BadRequest, AsOfRefused, NotCaughtUp, NothingToRelease, GateFailed, NotAnnounced;
-    and a `streams.projection.StoreRefused` when the views are not those of this log.
+    Raises the errors of `feedback.datasets.errors`, and a `streams.projection.StoreRefused` when the
+    views are not those of this log.
     """
     _check_allowed(allow)
     what = wanted(model, name, since=since, model_version=model_version, segment=segment, env=env)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from feedback.api import datasets
-from feedback.api.errors import Unavailable
+from feedback.api.errors import NoAnswerNow
 from feedback.api.reading import on_thread, view_of
 from feedback.api.services import LINEAGE_S, Services, View, WorkerSays, services_of
 from feedback.escaping import for_terminal
@@ -78,7 +78,7 @@ async def _part(answer: Awaitable[T]) -> T | None:
     """A part of the page; None while it cannot be had: the rest is shown."""
     try:
         return await answer
-    except Unavailable:
+    except NoAnswerNow:
         return None
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin
 
-from schemas.validator.patterns import Malformed, Unusable, matcher, size_of
-from schemas.validator.steps import Evaluated, Run, TooCostly
+from schemas.validator.patterns import NotAPattern, Unusable, matcher, size_of
+from schemas.validator.steps import Evaluated, OutOfSteps, Run
 
 Check = Callable[[Any, Run, Evaluated | None], bool]
 """Whether a value is valid under one word of a schema; what it looked at is noted, if somebody asks."""
@@ -64,10 +64,10 @@ class Node:
         self.resource = resource
 
     def holds(self, value: Any, run: Run, seen: Evaluated | None = None) -> bool:
-        """Whether a value is valid. Raises TooCostly."""
+        """Whether a value is valid. Raises OutOfSteps."""
         run.left -= 1
         if run.left < 0 or not run.levels:
-            raise TooCostly
+            raise OutOfSteps
         if self.always is not None:
             return self.always
         run.levels -= 1
@@ -202,7 +202,7 @@ class Compiler:
         """The test of a pattern, and its size. Raises NotASchema or CannotBeUsed."""
         try:
             size = size_of(text)
-        except Malformed as error:
+        except NotAPattern as error:
             raise NotASchema(f"{path}: {error}") from None
         # Each takes time to be made, however short it is.
         self._pattern_parts += _LEAST_PARTS + size
@@ -210,7 +210,7 @@ class Compiler:
             raise CannotBeUsed(f"its patterns have over {MOST_PATTERN_PARTS} parts, repetitions written out")
         try:
             return matcher(text, size), size
-        except Malformed as error:
+        except NotAPattern as error:
             raise NotASchema(f"{path}: {error}") from None
         except Unusable as error:
             raise CannotBeUsed(f"{path}: {error}") from None

@@ -29,7 +29,7 @@ _POSIX = re.compile(r"\[:\^?[a-z]{1,10}:\]")
 _NOT_LINEAR = ("invalid perl operator", "invalid escape sequence", "bad repetition operator", "too large")
 
 
-class Malformed(ValueError):
+class NotAPattern(ValueError):
     """This is no regular expression; the text says why."""
 
 
@@ -40,7 +40,7 @@ class Unusable(ValueError):
 def size_of(pattern: str) -> int:
     """How many parts an expression has when its repetitions are written out; found in one pass.
 
-    A number over MOST_SIZE says only that it is too large. Raises Malformed when a class is not closed.
+    A number over MOST_SIZE says only that it is too large. Raises NotAPattern when a class is not closed.
     """
     if len(pattern) > MOST_LENGTH:
         return MOST_SIZE + 1
@@ -75,7 +75,7 @@ def size_of(pattern: str) -> int:
 
 
 def _end_of_token(pattern: str, place: int) -> int:
-    """Where the character, the escape or the class that begins at a place ends. Raises Malformed."""
+    """Where the character, the escape or the class that begins at a place ends. Raises NotAPattern."""
     if pattern[place] == "[":
         return _end_of_class(pattern, place)
     if pattern[place] != "\\":
@@ -110,8 +110,8 @@ def _behind(pattern: str, closing: str, start: int) -> int:
     return end + 1
 
 
-def _not_closed(pattern: str, start: int) -> Malformed:
-    return Malformed(
+def _not_closed(pattern: str, start: int) -> NotAPattern:
+    return NotAPattern(
         f"the pattern {pattern[:80]!r} is no regular expression"
         f" (what begins with {pattern[start : start + 10]!r} is not closed)"
     )
@@ -144,7 +144,7 @@ def _as_re2(pattern: str) -> str:
 def matcher(pattern: str, size: int) -> Callable[[str], bool]:
     """A test whether a text has a match somewhere; `size` is what `size_of` said of the expression.
 
-    Raises Malformed or Unusable.
+    Raises NotAPattern or Unusable.
     """
     import re2
 
@@ -162,7 +162,7 @@ def matcher(pattern: str, size: int) -> Callable[[str], bool]:
         said = error.args[0] if error.args else ""
         why = (said.decode(errors="replace") if isinstance(said, bytes) else str(said))[:80]
         if not any(text in why for text in _NOT_LINEAR):
-            raise Malformed(f"the pattern {pattern[:80]!r} is no regular expression ({why})") from None
+            raise NotAPattern(f"the pattern {pattern[:80]!r} is no regular expression ({why})") from None
         raise Unusable(
             f"the pattern {pattern[:80]!r} cannot be checked in linear time ({why}): write it without"
             " look-around and backreferences, in the syntax of RE2"

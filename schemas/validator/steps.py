@@ -11,7 +11,7 @@ MOST_LEVELS = 128
 """So deep may schemas lie in each other while a value is checked, references followed."""
 
 
-class TooCostly(Exception):
+class OutOfSteps(Exception):
     """Whether the value is valid cannot be said within the steps that it may take."""
 
 
@@ -26,10 +26,10 @@ class Run:
         self.scope: list[Any] = []
 
     def spend(self, steps: int) -> None:
-        """Count steps. Raises TooCostly when there are none left."""
+        """Count steps. Raises OutOfSteps when there are none left."""
         self.left -= steps
         if self.left < 0:
-            raise TooCostly
+            raise OutOfSteps
 
 
 class Evaluated:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple, Self
 
+from schemas.errors import Malformed
 from streams.kafka.security import UNSECURED, Security, client_options
 
 SCHEME = "kafka://"
@@ -19,7 +20,7 @@ _SERVER = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*\.?|\[[0
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
-class BadAddress(ValueError):
+class BadAddress(Malformed):
     """A text that is no address of a Kafka log."""
 
 

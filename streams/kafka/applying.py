@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from schemas.catalog import Catalog
-from schemas.kinds import UnreadableTypes
+from schemas.errors import Halt
 from streams.cycles import without_cycle_collection
 from streams.kafka.progress import Progress
-from streams.log.block import UnreadableBlock
 from streams.log.port import Log
 from streams.projection import Batch, Block, Gap, apply, check
 from streams.store.port import Store
@@ -80,7 +79,7 @@ class Applier:
         for block in blocks:
             try:
                 room -= batch.add(block)
-            except (UnreadableBlock, UnreadableTypes):
+            except Halt:
                 # What lies before it is applied first; the next call meets it again.
                 if batch.blocks:
                     return batch

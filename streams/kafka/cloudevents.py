@@ -55,7 +55,7 @@ class Record(NamedTuple):
     value: bytes | None
 
 
-class Unreadable(Exception):
+class _Unreadable(Exception):
     """The headers do not say what the record is; `problem` is what its dead letter says."""
 
     def __init__(self, detail: str, code: str = problems.INVALID_VALUE) -> None:
@@ -80,11 +80,11 @@ def items_of(headers: Headers, value: bytes | None) -> list[Found]:
             return [_binary(content_type, charset, _texts(attributes), value)]
         if media_type in ("", JSON):
             return _structured(STRUCTURED, charset, value or b"")
-        raise Unreadable(
+        raise _Unreadable(
             f"{CONTENT_TYPE} is {content_type!r:.200} and there are no {PREFIX} headers: send {STRUCTURED},"
             f" or the attributes as headers {PREFIX}id, {PREFIX}source, {PREFIX}type and so on"
         )
-    except Unreadable as refusal:
+    except _Unreadable as refusal:
         return [Found(as_json(headers, value), refusal.problem)]
 
 
@@ -122,7 +122,7 @@ def as_json(headers: Headers, value: bytes | None) -> bytes:
 def _content_type(headers: Headers) -> str:
     found = {text for name, text in headers if name.lower() == CONTENT_TYPE}
     if len(found) > 1:
-        raise Unreadable(f"there are several {CONTENT_TYPE} headers, and they differ")
+        raise _Unreadable(f"there are several {CONTENT_TYPE} headers, and they differ")
     return _decoded(CONTENT_TYPE, found.pop()) if found else ""
 
 
@@ -138,9 +138,9 @@ def _parsed(content_type: str) -> tuple[str, str]:
 
 def _structured(media_type: str, charset: str, value: bytes) -> list[Found]:
     if media_type not in (STRUCTURED, BATCH):
-        raise Unreadable(f"{media_type!r:.200} cannot be read here: send {STRUCTURED} or {BATCH}")
+        raise _Unreadable(f"{media_type!r:.200} cannot be read here: send {STRUCTURED} or {BATCH}")
     if charset not in _UTF8:
-        raise Unreadable(f"the charset {charset!r:.200} cannot be read here: JSON is UTF-8")
+        raise _Unreadable(f"the charset {charset!r:.200} cannot be read here: JSON is UTF-8")
     value = value.strip(_SPACE)
     if media_type == STRUCTURED:
         return [Found(value)]
@@ -188,7 +188,7 @@ def _one_json(value: bytes) -> bytes | None:
 def _texts(attributes: list[tuple[str, bytes | None]]) -> list[tuple[str, str]]:
     for name, _ in attributes:
         if name in ("", "data", "data_base64"):
-            raise Unreadable(f"the header {PREFIX}{name} names no attribute")
+            raise _Unreadable(f"the header {PREFIX}{name} names no attribute")
     return [(name, _decoded(PREFIX + name, text)) for name, text in attributes]
 
 
@@ -196,7 +196,7 @@ def _decoded(name: str, text: bytes | None) -> str:
     try:
         return (text or b"").decode()
     except UnicodeDecodeError as error:
-        raise Unreadable(
+        raise _Unreadable(
             f"byte {error.start} of the header {name!r:.200} is not UTF-8", problems.NOT_UTF8
         ) from None
 

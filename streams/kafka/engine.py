@@ -21,6 +21,7 @@ from typing import TypeVar
 import structlog
 
 from schemas.catalog import CATALOG, Catalog
+from schemas.errors import Halt
 from streams.kafka.address import Address
 from streams.kafka.applying import Applier
 from streams.kafka.assignment import Assignment
@@ -29,7 +30,6 @@ from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import REFUSED, STARTING, STOPPED, Progress
 from streams.kafka.security import denied
 from streams.kafka.session import (
-    WILL_NOT_RUN,
     Backoff,
     EngineStuck,
     EpochDone,
@@ -59,7 +59,7 @@ _LEAST_CPU_S = 0.05
 
 _log = structlog.get_logger("loopline")
 
-__all__ = ["WILL_NOT_RUN", "Engine", "EngineStuck"]
+__all__ = ["Engine", "EngineStuck"]
 
 
 class Engine:
@@ -109,7 +109,7 @@ class Engine:
         quieten()
         try:
             asyncio.run(self._run(stop))
-        except WILL_NOT_RUN as error:
+        except Halt as error:
             self.progress.says(REFUSED, str(error))
             raise
         except EngineStuck as error:
@@ -134,7 +134,7 @@ class Engine:
             except EpochDone:
                 self.progress.says(STARTING)
                 _log.info("an epoch is applied; going on with the next one")
-            except (*WILL_NOT_RUN, EngineStuck):
+            except (Halt, EngineStuck):
                 raise
             except Stopped:
                 return
@@ -224,7 +224,7 @@ def _watching(
             try:
                 progress.ended(log.ends())
                 silence.over()
-            except WILL_NOT_RUN as error:
+            except Halt as error:
                 refuse(error)
             except Exception as error:
                 progress.silent(str(error) or repr(error))

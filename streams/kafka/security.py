@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from schemas.errors import Malformed
 from streams.log.port import LogDenied
 
 PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL = "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
@@ -31,7 +32,7 @@ class BadCertificates(KafkaRefused):
     """A file with certificates or a key cannot be used; the text says which, and what to do."""
 
 
-class BadSecurity(ValueError):
+class BadSecurity(Malformed):
     """Settings that contradict each other."""
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 from faust.types import TP
 
-from schemas.kinds import UnreadableTypes
+from schemas.errors import Halt
 from streams.kafka.address import Address
 from streams.kafka.applying import Applier
 from streams.kafka.assignment import Assignment
@@ -26,16 +26,11 @@ from streams.kafka.letters import block_of
 from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import RUNNING, WAITING, Progress
 from streams.kafka.transport import App
-from streams.log.block import UnreadableBlock
-from streams.log.port import DEAD, Log, LogRefused
+from streams.log.port import DEAD, Log
 from streams.outage import Outage
 from streams.projection import Block, Gap
-from streams.store.port import StoreRefused
 
 R = TypeVar("R")
-
-WILL_NOT_RUN = (StoreRefused, LogRefused, UnreadableBlock, UnreadableTypes)
-"""Failures that another try does not mend: a person has to do something first."""
 
 # Told to stop, a worker finishes the batch in hand and leaves the group, but not at any price.
 _STOP_S = 3.0
@@ -53,23 +48,24 @@ _ONE_OF_MANY = 4
 _log = structlog.get_logger("loopline")
 
 
-class EngineStuck(Exception):
+class MembershipEnded(Exception):
+    """Why a membership ends without a failure of the log or the store. Told and raised within the engine."""
+
+
+class EngineStuck(MembershipEnded):
     """A thread of the engine's does not end: only another process can go on."""
 
 
-class EpochDone(Exception):
+class EpochDone(MembershipEnded):
     """The epoch that was read is applied, and the log has a newer one."""
 
 
-class GaveUp(Exception):
+class GaveUp(MembershipEnded):
     """Blocks wait and this worker does not move them: it leaves the group, so that another one may."""
 
 
-class Stopped(Exception):
+class Stopped(MembershipEnded):
     """The worker is to stop, and does not wait any longer."""
-
-
-_ENDINGS = (EngineStuck, EpochDone, GaveUp, Stopped)
 
 
 class Backoff:
@@ -197,7 +193,7 @@ class Session:
             # What waits there is not known yet: it is given as long as blocks that are known to wait.
             most_s = self._backoff.patience_s(self._progress.stuck_after_s)
             standing = await self._asking_store(lambda: self._applier.check(self._place.log), most_s)
-        except (*WILL_NOT_RUN, GaveUp) as error:
+        except (Halt, GaveUp) as error:
             self.refuse(error)
             raise
         positions = self._topics.owned(wanted, standing)
@@ -281,7 +277,7 @@ class Session:
         began = time.monotonic()
         try:
             done = await self._on_thread(lambda: self._applier.apply(blocks))
-        except (*WILL_NOT_RUN, *_ENDINGS):
+        except (Halt, MembershipEnded):
             raise
         except Gap as gap:
             _log.info("reading again from where the store stands", reason=str(gap))
@@ -326,7 +322,7 @@ class Session:
                 )
                 if all(standing.get(each, 0) >= ends[each] for each in self._topics.partitions):
                     raise EpochDone
-        except (*WILL_NOT_RUN, *_ENDINGS):
+        except (Halt, MembershipEnded):
             raise
         except Exception as error:
             self._failed(error)
@@ -369,7 +365,7 @@ class Session:
             left_s = most_s - (time.monotonic() - began)
             try:
                 answer = await self._on_thread(ask, left_s)
-            except (*WILL_NOT_RUN, *_ENDINGS):
+            except (Halt, MembershipEnded):
                 raise
             except Exception as error:
                 self._failed(error)

@@ -25,6 +25,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from schemas.errors import Refused
 from streams.kafka.address import Address
 from streams.kafka.availability import (
     BROKER_SETTINGS,
@@ -68,7 +69,7 @@ _SEAL_S = 30.0
 _TOLD_S = 10.0
 
 
-class UnsafeTopics(Exception):
+class UnsafeTopics(Refused):
     """Topics that would break the promise, asked for or there; `findings` say which, and what to do."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:

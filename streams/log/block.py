@@ -18,6 +18,8 @@ from threading import local
 import msgspec
 import zstandard
 
+from schemas.errors import Halt
+
 MAX_BLOCK_BYTES = 512 * 1024
 MAX_PLAIN_BYTES = 64 * 1024 * 1024
 DEAD_LETTER_TYPE = "loopline.dead-letter.v1"
@@ -54,7 +56,7 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: tuple[str, int, int] | None = None
 
 
-class UnreadableBlock(Exception):
+class UnreadableBlock(Halt):
     """A record that this version of Loopline cannot read. The reader must stop: it may not skip it."""
 
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from schemas.errors import Halt, Malformed, Refused, Unavailable
+
 DEAD = -1
 """The partition of refused items, written `dead` in positions."""
 
@@ -67,7 +69,7 @@ class LogIdentity(NamedTuple):
         return spans[-1]
 
 
-class NotDurable(Exception):
+class NotDurable(Unavailable):
     """An append did not reach the disk; nothing of it may be acknowledged.
 
     `kept` is False when it is certain that nothing was kept, and None when nobody can know, as when a
@@ -94,11 +96,11 @@ class Overloaded(NotDurable):
     """More is waiting to be written than may wait; nothing of this was taken."""
 
 
-class LogUnavailable(ConnectionError):
+class LogUnavailable(Unavailable, ConnectionError):
     """What holds the log does not answer now; asking again later is right."""
 
 
-class LogRefused(Exception):
+class LogRefused(Halt):
     """The log is not what it has to be, and nothing is read or appended before a person has mended it."""
 
 
@@ -108,6 +110,10 @@ class LogDenied(LogRefused):
 
 class LogMissing(LogRefused):
     """There is no log at this place."""
+
+
+class LogUnreadable(Refused):
+    """The file of a log cannot be read now; the message says why, and where to look."""
 
 
 class KnownEnds(NamedTuple):
@@ -221,7 +227,7 @@ def ends_with(log: Log, partitions: Collection[int]) -> dict[int, int]:
         time.sleep(_LOOK_S)
 
 
-class MalformedPosition(ValueError):
+class MalformedPosition(Malformed):
     """A text that is no vector of positions."""
 
 

@@ -17,9 +17,9 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.log.port import DEAD, KnownEnds, LogIdentity, LogMissing, NotDurable
+from streams.log.port import DEAD, KnownEnds, LogIdentity, LogMissing, LogUnreadable, NotDurable
 from streams.sentinels import reached
-from streams.sqlite_connections import SqliteConnections
+from streams.sqlite_connections import SqliteConnections, translated
 from streams.write_ahead import WriteAheadLog
 
 __all__ = ["LogMissing", "SqliteLog", "create_log"]
@@ -64,19 +64,20 @@ class SqliteLog:
             raise LogMissing(f"there is no log at {path}")
         self._writing = threading.Lock()
         self._connections = SqliteConnections(path, "the log", busy_s=_BUSY_S, reader=_SETTINGS)
-        self._writer = self._connections.open(_SETTINGS, writable=writable)
         self._writable = writable
         self._wal = wal or WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
-        try:
-            if writable:
-                self._writer.execute(f"PRAGMA journal_size_limit={_LONGEST_WAL_BYTES}")
-            row = self._writer.execute("SELECT id, epoch, partitions FROM log").fetchone()
-            self.identity = LogIdentity(*row)
-            self._partitions = (*range(self.identity.partitions), DEAD)
-            self._next = _ends(self._writer, self._partitions)
-        except BaseException:
-            self._writer.close()
-            raise
+        with translated(LogUnreadable):
+            self._writer = self._connections.open(_SETTINGS, writable=writable)
+            try:
+                if writable:
+                    self._writer.execute(f"PRAGMA journal_size_limit={_LONGEST_WAL_BYTES}")
+                row = self._writer.execute("SELECT id, epoch, partitions FROM log").fetchone()
+                self.identity = LogIdentity(*row)
+                self._partitions = (*range(self.identity.partitions), DEAD)
+                self._next = _ends(self._writer, self._partitions)
+            except BaseException:
+                self._writer.close()
+                raise
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
         with self._writing:
@@ -101,7 +102,7 @@ class SqliteLog:
         reached("append.3")
 
     def ends(self) -> dict[int, int]:
-        with self._connections.reading() as connection:
+        with translated(LogUnreadable), self._connections.reading() as connection:
             return _ends(connection, self._partitions)
 
     def known_ends(self) -> KnownEnds:
@@ -109,7 +110,7 @@ class SqliteLog:
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         first, last = _place(partition, offset), _range(partition)[1]
-        with self._connections.reading() as connection:
+        with translated(LogUnreadable), self._connections.reading() as connection:
             rows = connection.execute(_READ, (first, last, limit)).fetchall()
         return [record for (record,) in rows]
 

@@ -13,11 +13,13 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from schemas.errors import Malformed
+
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """An integer of a token: what a store can compare."""
 
 
-class MalformedToken(ValueError):
+class MalformedToken(Malformed):
     """A text that no page gave as its `next`."""
 
 

@@ -325,8 +325,6 @@ class MemoryTransaction(MemorySnapshot):
 class MemoryStore:
     """Dicts of rows. Nothing survives the process."""
 
-    failures: tuple[type[Exception], ...] = ()
-
     def __init__(self, log_identity: LogIdentity, views_version: int = VIEWS_VERSION) -> None:
         self.log = log_identity
         self.views_version = views_version

@@ -11,15 +11,40 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
+from schemas.errors import Halt, Malformed, Refused, Unavailable
 from streams.log.port import LogIdentity
 from streams.store.tables import Index, Row, Table
 
 
-class RefusedValue(Exception):
+class RefusedValue(Malformed):
     """The store cannot hold a value that it was given: the reason lies in the data, not in the store."""
 
 
-class StoreRefused(Exception):
+class UnknownColumn(Malformed):
+    """A condition names a column that the table does not have."""
+
+
+class StoreUnavailable(Unavailable):
+    """What holds the store does not answer, or ended the connection. Nothing is lost: try again."""
+
+
+class StoreReplaced(Unavailable):
+    """Another store of the same views took the place of this one: ask for the current one, and open that."""
+
+
+class StoreMissing(Refused):
+    """There is no store at this place."""
+
+
+class StoreExists(Refused):
+    """There is a store at this place already."""
+
+
+class StoreUnreadable(Refused):
+    """What lies there cannot be read or written by this version, or by this user, or is damaged."""
+
+
+class StoreRefused(Halt):
     """The store cannot be moved on as it is, and a person must act; the message says what to do."""
 
 
@@ -194,12 +219,11 @@ class Transaction(Snapshot, Protocol):
 
 
 class Store(Protocol):
-    """The views of one log."""
+    """The views of one log.
 
-    @property
-    def failures(self) -> tuple[type[Exception], ...]:
-        """By which errors the store says that it cannot be used now: no event is to blame for them."""
-        ...
+    It raises the errors above and no library's: StoreUnavailable, StoreReplaced and StoreUnreadable when it
+    cannot be used now, for which no event is to blame.
+    """
 
     @property
     def log(self) -> LogIdentity:

@@ -24,9 +24,9 @@ from typing import Any
 
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
-from streams.sqlite_connections import SqliteConnections
+from streams.sqlite_connections import SqliteConnections, translated
 from streams.store import statements
-from streams.store.port import ANY, Applied, Range, RefusedValue
+from streams.store.port import ANY, Applied, Range, RefusedValue, StoreExists, StoreMissing, StoreUnreadable
 from streams.store.tables import VIEWS_VERSION, Index, Row, Table, picking
 from streams.write_ahead import WriteAheadLog
 
@@ -45,24 +45,13 @@ _WRITER = (
 _READER = ("cache_size=-4096",)
 _BUSY_S = 10.0
 _FETCHED_AT_ONCE = 500
+_ANEW = "The log has everything: `loopline replay` builds the views anew."
 
 # Python looks for an adapter of every parameter but numbers and texts, and raises and catches an error
 # inside where it finds none: a third of the time of an insert. These give back what they are given.
 sqlite3.register_adapter(bytes, bytes)
 _same_null: Callable[[None], None] = dict[None, None]().get
 sqlite3.register_adapter(type(None), _same_null)
-
-
-class StoreMissing(Exception):
-    """There is no store at this place."""
-
-
-class StoreExists(Exception):
-    """There is a store at this place already."""
-
-
-class StoreUnreadable(Exception):
-    """The file at this place is no store of this version of Loopline's, or it is damaged."""
 
 
 def create_store(
@@ -87,8 +76,14 @@ def create_store(
 
 
 @contextmanager
+def _translated() -> Iterator[None]:
+    """What SQLite says of a value that it cannot hold is RefusedValue, all else StoreUnreadable."""
+    with translated(StoreUnreadable), _refusals():
+        yield
+
+
+@contextmanager
 def _refusals() -> Iterator[None]:
-    """What SQLite says of a value that it cannot hold is RefusedValue; its other errors stay."""
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError) as error:
@@ -246,17 +241,17 @@ class SqliteTransaction(SqliteSnapshot):
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        self._connection.execute("SAVEPOINT one")
-        try:
-            with _refusals():
+        with _translated():
+            self._connection.execute("SAVEPOINT one")
+            try:
                 yield
-        except BaseException:
-            # Some errors, a full disk among them, have rolled back all of it already.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO one")
-                self._connection.execute("RELEASE one")
-            raise
-        self._connection.execute("RELEASE one")
+            except BaseException:
+                # Some errors, a full disk among them, have rolled back all of it already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK TO one")
+                    self._connection.execute("RELEASE one")
+                raise
+            self._connection.execute("RELEASE one")
 
     def advance(self, positions: Mapping[int, Applied]) -> None:
         self._connection.executemany(
@@ -275,8 +270,6 @@ class SqliteStore:
     mix their write-ahead logs. Raises StoreMissing or StoreUnreadable.
     """
 
-    failures: tuple[type[Exception], ...] = (sqlite3.Error,)
-
     def __init__(self, path: Path, *, writable: bool = False, wal: WriteAheadLog | None = None) -> None:
         if not path.exists():
             raise StoreMissing(f"there is no store at {path}")
@@ -292,17 +285,19 @@ class SqliteStore:
                 row = connection.execute("SELECT log, epoch, partitions, views_version FROM meta").fetchone()
         except sqlite3.DatabaseError as error:
             self.close()
-            raise StoreUnreadable(f"the file at {path} cannot be read as a store: {error}") from error
+            raise StoreUnreadable(
+                f"the file at {path} cannot be read as a store: {error}. {_ANEW}"
+            ) from error
         if row is None:
             self.close()
-            raise StoreUnreadable(f"the store at {path} was not finished")
+            raise StoreUnreadable(f"the store at {path} was not finished. {_ANEW}")
         self.log = LogIdentity(*row[:3])
         self.views_version: int = row[3]
 
     @contextmanager
     def snapshot(self) -> Iterator[SqliteSnapshot]:
         """A consistent state to read from, until the context ends."""
-        with self._connections.reading() as connection:
+        with _translated(), self._connections.reading() as connection:
             connection.execute("BEGIN")
             snapshot = SqliteSnapshot(connection)
             try:
@@ -319,14 +314,13 @@ class SqliteStore:
         """Write until the context ends; an error takes all of it back. It is always alone."""
         if self._writer is None:
             raise sqlite3.OperationalError(f"the store at {self._path} was opened for reading only")
-        with self._writing:
+        with self._writing, _translated():
             connection = self._writer
             connection.execute("BEGIN IMMEDIATE")
             transaction = SqliteTransaction(connection)
             try:
                 reached("project.2")
-                with _refusals():
-                    yield transaction
+                yield transaction
                 transaction.end()
                 reached("project.4")
                 connection.execute("COMMIT")

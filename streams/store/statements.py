@@ -13,7 +13,7 @@ from itertools import chain
 from sqlite3 import sqlite_version_info
 from typing import Any
 
-from streams.store.port import Range
+from streams.store.port import Range, UnknownColumn
 from streams.store.tables import Index, Row, Table
 
 _STRICT = " STRICT" if sqlite_version_info >= (3, 37) else ""
@@ -31,10 +31,6 @@ CREATE TABLE meta (log TEXT NOT NULL, epoch INTEGER NOT NULL, partitions INTEGER
 CREATE TABLE positions ("partition" INTEGER PRIMARY KEY, "offset" INTEGER NOT NULL,
                         digest BLOB NOT NULL, received INTEGER NOT NULL){_STRICT};
 """
-
-
-class UnknownColumn(ValueError):
-    """A condition names a column that the table does not have."""
 
 
 def _names(columns: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 
+from schemas.errors import Malformed
 from streams.store.tables import STATE, Table
 from streams.views.audited_inputs import AuditedInputs
 from streams.views.counts import Counts
@@ -19,7 +20,7 @@ VIEWS: Views = (Labels, Overrides, AuditedInputs, Counts, Exposures, Outcomes, D
 """All views, in the order in which they are written."""
 
 
-class UnfitTable(ValueError):
+class UnfitTable(Malformed):
     """A view's table cannot be kept as it is; the message says what to change."""
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from feedback.cli.endings import Unreachable
 from feedback.cli.sending import Sender
 from feedback.datasets.errors import EventRefused, NotAnnounced
 from feedback.home import Home
+from schemas.errors import Unavailable
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until
 
@@ -51,7 +51,7 @@ def released_and_not_announced(
     assert told("send", "-", *at, stdin=labelled(model))["refused"] == 0
 
     def send(*_: Any) -> None:
-        raise fails or Unreachable("the server hung up")
+        raise fails or Unavailable("the server hung up")
 
     with monkeypatch.context() as patched:
         patched.setattr(Sender, "send", send)

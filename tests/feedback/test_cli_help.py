@@ -25,7 +25,7 @@ def test_the_lines_of_help_are_those_of_the_commands() -> None:
         assert found.short_help == where.help
 
 
-def test_help_loads_click_and_no_room_but_settings() -> None:
+def test_help_loads_click_and_no_room_but_settings_and_errors() -> None:
     """What commands need is loaded when they are used."""
     program = "import sys, feedback.cli; print(*sys.modules)"
     loaded = subprocess.run(
@@ -44,6 +44,12 @@ def test_help_loads_click_and_no_room_but_settings() -> None:
         "feedback.redaction",
         "feedback.setting_values",
         "feedback.settings",
+        "schemas",
+        "schemas.errors",
+    }
+    assert {name for name in loaded if name.partition(".")[0] == "loopline"} == {
+        "loopline",
+        "loopline.errors",
     }
     assert not HEAVY_FOR_HELP.union({"msgspec", "starlette", "uvicorn"}).intersection(loaded)
 

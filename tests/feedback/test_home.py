@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import pytest
 
 from feedback.home import Home, HomeMissing, HomeRefused, Locked, ServerInfo
 from streams.log.port import DEAD
+from streams.store.port import StoreUnreadable
 from streams.store.tables import VIEWS_VERSION
 
 
@@ -244,7 +244,7 @@ def test_a_store_that_was_replaced_is_let_go_of(tmp_path: Path, monkeypatch: pyt
         pass
     monkeypatch.setattr("feedback.home._RETIRED_S", -1.0)
     home.current_store()
-    with pytest.raises(sqlite3.ProgrammingError, match="was closed"), first.snapshot():
+    with pytest.raises(StoreUnreadable, match="was closed"), first.snapshot():
         pass
     held = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
     assert not [name for name in held if str(home.path) in name and "(deleted)" in name]

@@ -17,8 +17,8 @@ from schemas.canonical import whole
 from schemas.validator.compiler import CannotBeUsed, NotASchema
 from schemas.validator.keywords import compiled
 from schemas.validator.numbers import is_multiple
-from schemas.validator.patterns import MOST_LENGTH, MOST_SIZE, Malformed, Unusable, matcher, size_of
-from schemas.validator.steps import MOST_STEPS, Run, TooCostly
+from schemas.validator.patterns import MOST_LENGTH, MOST_SIZE, NotAPattern, Unusable, matcher, size_of
+from schemas.validator.steps import MOST_STEPS, OutOfSteps, Run
 
 _NAMES = st.sampled_from(["a", "b", "c", "ab", "x1"])
 _SCALARS = st.one_of(
@@ -235,8 +235,8 @@ def test_the_size_of_any_text_is_found(pattern: str) -> None:
     """In one pass; what has a class that is not closed is none to RE2 either."""
     try:
         assert size_of(pattern) >= 0
-    except Malformed:
-        with pytest.raises((Malformed, Unusable)):
+    except NotAPattern:
+        with pytest.raises((NotAPattern, Unusable)):
             matcher(pattern, 1)
     assert size_of("(?:" * 3 + "a" + "){10}" * 3) >= 1000 or MOST_SIZE < 1000
 
@@ -271,7 +271,7 @@ def test_sizing_a_pattern_looks_at_each_character_a_few_times(part: str) -> None
     assert size_of(long) > MOST_SIZE
     assert long.looked == 0
     short = _Looked(part * (MOST_LENGTH // len(part)))
-    with suppress(Malformed):
+    with suppress(NotAPattern):
         size_of(short)
     assert short.looked <= 5 * len(short) + 50
 
@@ -356,7 +356,7 @@ def test_a_value_that_costs_too_much_is_told_so(schema: Any, value: Any) -> None
     root = compiled(schema)
     for _ in range(2):
         run = Run()
-        with pytest.raises(TooCostly):
+        with pytest.raises(OutOfSteps):
             root.holds(value, run)
         assert run.left < MOST_STEPS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +19,7 @@ from streams.log.memory import MemoryLog
 from streams.projection import BlockRefused, advance
 from streams.rebuild import rebuild, verify
 from streams.store.memory import MemoryStore
-from streams.store.port import RefusedValue, Store
+from streams.store.port import RefusedValue, Store, StoreUnreadable
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import FACTS, LABELS, as_row
 from streams.views.registry import TABLES
@@ -114,7 +113,7 @@ class _Refusing:
 
     def __init__(self, store: Store, error: Exception, *, always: bool = False) -> None:
         self._store, self._error, self._always = store, error, always
-        self.log, self.views_version, self.failures = store.log, store.views_version, store.failures
+        self.log, self.views_version = store.log, store.views_version
         self.snapshot, self.close = store.snapshot, store.close
 
     @contextmanager
@@ -143,14 +142,11 @@ def test_a_value_that_a_store_cannot_hold_is_set_aside(make_store: Make) -> None
     assert [letter.code for letter in faulty.judged(faulty.caught_up(log, store))] == ["cannot_fold"] * 2
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("disk"), MemoryError(), sqlite3.OperationalError("database is full")]
-)
+@pytest.mark.parametrize("error", [OSError("disk"), MemoryError(), StoreUnreadable("database is full")])
 def test_what_no_event_is_to_blame_for_stops_as_ever(make_store: Make, error: Exception) -> None:
     """A full disk sets nothing aside: it is tried again, and nothing is skipped."""
     log = faulty.log_in_blocks(100)
     store = _Refusing(make_store(log), error)
-    store.failures = (sqlite3.Error,)
     with pytest.raises(type(error)):
         faulty.caught_up(log, store)
     assert faulty.judged(store) == []

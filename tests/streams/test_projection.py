@@ -139,7 +139,7 @@ class _StaleStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.log, self.views_version, self.failures = store.log, store.views_version, store.failures
+        self.log, self.views_version = store.log, store.views_version
         self.transaction, self.close = store.transaction, store.close
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:

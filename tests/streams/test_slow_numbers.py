@@ -11,7 +11,7 @@ import pytest
 from loopline import Client
 from loopline.errors import InvalidEvent
 from schemas.numbers import MAX_SLOW_NUMBERS
-from streams.admission import TooCostly, admit, admit_batch, admit_each
+from streams.admission import BatchTooCostly, admit, admit_batch, admit_each
 from streams.appender import Appender
 from streams.collector import Collector
 from streams.kafka.cloudevents import BATCH, CONTENT_TYPE, items_of
@@ -61,7 +61,7 @@ def test_too_many_together_are_to_be_sent_as_fewer_events() -> None:
     """Each may be good: the batch is not judged at all."""
     body, items = _batch(*(correction(f"{number}", FEW) for number in range(3)))
     for judge in (admit_batch, admit_each):
-        with pytest.raises(TooCostly, match="fewer"):
+        with pytest.raises(BatchTooCostly, match="fewer"):
             judge(body, items)
     assert _codes(admit_batch(*_batch(*items[:2]))) == [None, None]
 

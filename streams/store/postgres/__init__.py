@@ -6,21 +6,11 @@
 from __future__ import annotations
 
 from streams.store.postgres.catalogue import PostgresStores
-from streams.store.postgres.errors import (
-    BuilderElsewhere,
-    PostgresError,
-    StoreReplaced,
-    StoreUnavailable,
-    StoreUnreadable,
-)
+from streams.store.postgres.errors import BuilderElsewhere
 from streams.store.postgres.store import PostgresStore
 
 __all__ = [
     "BuilderElsewhere",
-    "PostgresError",
     "PostgresStore",
     "PostgresStores",
-    "StoreReplaced",
-    "StoreUnavailable",
-    "StoreUnreadable",
 ]

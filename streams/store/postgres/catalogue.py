@@ -15,9 +15,10 @@ from psycopg.errors import LockNotAvailable
 
 from streams.clocks import ClockWatch
 from streams.log.port import DEAD, LogIdentity
+from streams.store.port import StoreReplaced, StoreUnreadable
 from streams.store.postgres import statements
 from streams.store.postgres.connections import CLOCK, POSTGRESQL, Connection, Connections
-from streams.store.postgres.errors import BuilderElsewhere, StoreReplaced, StoreUnreadable
+from streams.store.postgres.errors import BuilderElsewhere
 from streams.store.postgres.locks import BUILDING, MIGRATING
 from streams.store.postgres.migrations import migrate
 from streams.store.postgres.store import PostgresStore, schema_of

@@ -16,8 +16,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
+from streams.store.port import StoreUnavailable, StoreUnreadable
 from streams.store.postgres.arrays import register
-from streams.store.postgres.errors import StoreUnavailable, StoreUnreadable, translated
+from streams.store.postgres.errors import translated
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

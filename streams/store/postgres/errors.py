@@ -1,4 +1,4 @@
-"""What can go wrong with a store in PostgreSQL, as one tree; each message says what to do.
+"""What can go wrong with a store in PostgreSQL, as errors of the store's port; each message says what to do.
 
 No message holds a password: a server is named by host, port and database alone.
 """
@@ -11,26 +11,11 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 
-from streams.store.port import RefusedValue, StoreRefused
+from schemas.errors import Refused
+from streams.store.port import RefusedValue, StoreRefused, StoreReplaced, StoreUnavailable, StoreUnreadable
 
 
-class PostgresError(Exception):
-    """A store in PostgreSQL cannot be used as asked."""
-
-
-class StoreUnavailable(PostgresError):
-    """The server is away, or ended the connection. Nothing is lost: try again."""
-
-
-class StoreUnreadable(PostgresError):
-    """What lies in the database is not, or no longer, for this version of Loopline."""
-
-
-class StoreReplaced(PostgresError):
-    """Another store of the same views took the place of this one: ask the catalogue, and open that one."""
-
-
-class BuilderElsewhere(PostgresError):
+class BuilderElsewhere(Refused):
     """Somebody else is building a store; two at once are one too many."""
 
 
@@ -98,7 +83,7 @@ _OF_THE_DATA = ("21", "22", "23", "54")
 _OF_THE_STORE = ("42", "F0", "XX001", "XX002")
 
 
-class StoreDamaged(PostgresError, StoreRefused):
+class StoreDamaged(StoreRefused):
     """The database cannot do what it is asked, now or later: a person has to look."""
 
 
@@ -144,7 +129,10 @@ def translated(server: str) -> Iterator[None]:
         # A transaction that was silent for too long is ended with its connection: another try is right.
         away = psycopg.OperationalError | psycopg.InterfaceError | errors.IdleInTransactionSessionTimeout
         if not isinstance(error, away):
-            raise
+            raise StoreUnreadable(
+                f"PostgreSQL at {server} says what Loopline does not expect ({type(error).__name__}): try"
+                " again, and report it with the server's log if it stays."
+            ) from error
         said = _said(error)
         raise StoreUnavailable(
             f"PostgreSQL at {server} is not to be had ({said}). {_advice(said)}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streams.store.port import StoreUnreadable
 from streams.store.postgres.connections import Connection
-from streams.store.postgres.errors import StoreUnreadable
 from streams.store.postgres.locks import MIGRATING
 
 MIGRATIONS: Sequence[str] = (

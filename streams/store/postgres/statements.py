@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from streams.store.port import Range
+from streams.store.port import Range, UnknownColumn
 from streams.store.tables import Index, Row, Table
 
 _ORDER = ' COLLATE "C"'
@@ -32,10 +32,6 @@ CREATE TABLE positions ("partition" integer PRIMARY KEY, "offset" bigint NOT NUL
 CREATE TABLE meetings (key bytea PRIMARY KEY);
 """
 """Positions, and the rows at which the two sides of a join key meet."""
-
-
-class UnknownColumn(ValueError):
-    """A condition names a column that the table does not have."""
 
 
 def names(columns: Iterable[str], prefix: str = "") -> str:

@@ -22,17 +22,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 from psycopg.pq import TransactionStatus
 
 from streams.clocks import ClockWatch
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
-from streams.store.port import Applied
+from streams.store.port import Applied, StoreReplaced
 from streams.store.postgres import statements
 from streams.store.postgres.arrays import PACKERS
 from streams.store.postgres.connections import CLOCK, POSTGRESQL, Connection, Connections
-from streams.store.postgres.errors import PostgresError, StoreReplaced, translated
+from streams.store.postgres.errors import translated
 from streams.store.postgres.locks import DECLARING
 from streams.store.postgres.snapshot import PostgresSnapshot, arrays
 from streams.store.tables import VIEWS_VERSION, Row, Table
@@ -143,17 +142,17 @@ class PostgresTransaction(PostgresSnapshot):
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         staged, filled = set(self.staged), set(self._filled)
-        self._cursor.execute(b"SAVEPOINT one", prepare=False)
-        try:
-            with translated("the store"):
+        with translated("the store"):
+            self._cursor.execute(b"SAVEPOINT one", prepare=False)
+            try:
                 yield
-        except BaseException:
-            if self._connection.info.transaction_status in _IN_TRANSACTION:
-                self._cursor.execute(b"ROLLBACK TO SAVEPOINT one", prepare=False)
-                self._cursor.execute(b"RELEASE SAVEPOINT one", prepare=False)
-                self.staged, self._filled = staged, filled
-            raise
-        self._cursor.execute(b"RELEASE SAVEPOINT one", prepare=False)
+            except BaseException:
+                if self._connection.info.transaction_status in _IN_TRANSACTION:
+                    self._cursor.execute(b"ROLLBACK TO SAVEPOINT one", prepare=False)
+                    self._cursor.execute(b"RELEASE SAVEPOINT one", prepare=False)
+                    self.staged, self._filled = staged, filled
+                raise
+            self._cursor.execute(b"RELEASE SAVEPOINT one", prepare=False)
 
     def advance(self, positions: Mapping[int, Applied]) -> None:
         if positions:
@@ -168,8 +167,6 @@ class PostgresStore:
     Its snapshots and transactions raise StoreReplaced when another store took its place, and
     StoreUnavailable when the server is away; both are for trying again, the first with a store opened anew.
     """
-
-    failures: tuple[type[Exception], ...] = (PostgresError, psycopg.Error)
 
     def __init__(
         self,

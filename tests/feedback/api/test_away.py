@@ -87,7 +87,7 @@ def _begun(folder: Path | str, **more: Any) -> Loop:
 @pytest.fixture(params=["embedded", "cluster"])
 def loop(request: pytest.FixtureRequest, tmp_path: Path, impatient: None) -> Iterator[Loop]:
     """What one machine has, and a collector of a cluster: it keeps ends, and its views are elsewhere."""
-    cluster = {"keep_ends_ns": SECOND // 5, "own_views": False, "away": (ConnectionError,)}
+    cluster = {"keep_ends_ns": SECOND // 5, "own_views": False}
     loop = _begun(tmp_path / "datasets", **(cluster if request.param == "cluster" else {}))
     yield loop
     loop.client.__exit__(None, None, None)

@@ -18,7 +18,7 @@ from streams.log.block import write_block
 from streams.log.port import LogUnavailable, NotDurable, parse_positions
 from streams.rebuild import rebuild
 from streams.store.memory import MemoryStore
-from streams.store.sqlite import StoreUnreadable
+from streams.store.port import StoreUnavailable, StoreUnreadable
 from tests.feedback.api.conftest import Loop, made
 from tests.streams import faulty
 from tests.streams.asking import SINGLE, encoded, event, thumb
@@ -206,12 +206,12 @@ def test_views_that_are_kept_elsewhere_do_not_shut_the_way_in(
 ) -> None:
     """A server without a worker of its own says why the views stand still, and goes on taking events in."""
     services = loop.client.app._site.state.services  # type: ignore[attr-defined]
-    elsewhere = services._replace(own_views=False, away=(OSError,))
+    elsewhere = services._replace(own_views=False)
     monkeypatch.setattr(loop.client.app._site.state, "services", elsewhere)  # type: ignore[attr-defined]
     loop.store = HomeMissing("there are no views yet")
     said = loop.get("/readyz")
     assert (said["status"], said["reasons"]) == ("degraded", ["there are no views yet"])
-    loop.store = OSError("the database at db:5432 does not answer")
+    loop.store = StoreUnavailable("the database at db:5432 does not answer")
     assert loop.get("/readyz")["status"] == "degraded"
     assert "db:5432" in loop.get("/v1/counts", 503)["detail"]
 
@@ -243,13 +243,13 @@ def test_a_machine_that_hangs_does_not_hang_the_answer(loop: Loop, monkeypatch: 
     """Whoever asks is told within moments what does not answer, and the views shut no way in."""
     monkeypatch.setattr(readiness, "ANSWER_S", 0.1)
     site = loop.client.app._site.state  # type: ignore[attr-defined]
-    services = site.services._replace(own_views=False, away=(OSError,))
+    services = site.services._replace(own_views=False)
     monkeypatch.setattr(site, "services", services)
     over = threading.Event()
 
     def hangs(*_: object) -> None:
         over.wait(10)
-        raise OSError("over")
+        raise StoreUnavailable("over")
 
     site.services = services._replace(store=hangs)
     try:

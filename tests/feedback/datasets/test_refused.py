@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from feedback.datasets.refused import Refused
+from feedback.datasets.refused import RefusedLabels
 from models.intervals import wilson
 from tests.feedback.datasets.world import World
 
@@ -76,7 +76,7 @@ def test_without_a_refused_label_there_is_nothing_to_mind(world: World) -> None:
 
 def test_without_corrections_there_is_no_share() -> None:
     """A model that is only confirmed has none to refuse."""
-    assert Refused(0, 0).document()["share"] is None
+    assert RefusedLabels(0, 0).document()["share"] is None
 
 
 @ungated

@@ -8,13 +8,11 @@ import psycopg
 import pytest
 
 from streams.log.port import LogIdentity
+from streams.store.port import StoreReplaced, StoreUnavailable, StoreUnreadable
 from streams.store.postgres import (
     BuilderElsewhere,
     PostgresStore,
     PostgresStores,
-    StoreReplaced,
-    StoreUnavailable,
-    StoreUnreadable,
 )
 from streams.store.postgres.catalogue import Entry
 from streams.store.postgres.migrations import MIGRATIONS, migrate

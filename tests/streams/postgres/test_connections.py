@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from streams.kafka.progress import STUCK_AFTER_S
-from streams.store.port import RefusedValue
-from streams.store.postgres import PostgresStores, StoreUnavailable, StoreUnreadable
+from streams.store.port import RefusedValue, StoreUnavailable, StoreUnreadable
+from streams.store.postgres import PostgresStores
 from streams.store.postgres import connections as module
 from streams.store.postgres.connections import Connections
 from streams.store.postgres.errors import translated

@@ -11,9 +11,9 @@ import pytest
 from streams.log.memory import MemoryLog
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore
-from streams.store.port import RefusedValue, StoreRefused
+from streams.store.port import RefusedValue, StoreRefused, StoreUnavailable
 from streams.store.postgres import PostgresStore
-from streams.store.postgres.errors import StoreUnavailable, translated
+from streams.store.postgres.errors import translated
 from streams.store.tables import DEAD_LETTERS, FACTS
 from tests.streams import faulty
 from tests.streams.drawn import log_of, views
@@ -49,7 +49,7 @@ class _LongKeys:
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
-        self.log, self.views_version, self.failures = store.log, store.views_version, store.failures
+        self.log, self.views_version = store.log, store.views_version
         self.snapshot, self.close = store.snapshot, store.close
 
     @contextmanager

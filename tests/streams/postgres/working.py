@@ -59,7 +59,7 @@ class Pausing:
     """A store whose transactions stop before their commit until `resume` is set; `doomed` ones fail then."""
 
     def __init__(self, store: PostgresStore, *, doomed: bool = False) -> None:
-        self.log, self.views_version, self.failures = store.log, store.views_version, store.failures
+        self.log, self.views_version = store.log, store.views_version
         self.snapshot, self.close = store.snapshot, store.close
         self.paused, self.resume = threading.Event(), threading.Event()
         self._store, self._doomed = store, doomed
