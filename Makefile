@@ -16,7 +16,7 @@ JOBS         ?= 4
 SIDE_BY_SIDE := --numprocesses $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test quick explore lint format bench soak lock clean
+.PHONY: help env demo test quick explore lint format generate bench soak lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ lint: $(STAMP) ## ruff, mypy --strict, import floors, generated files up to date
 format: $(STAMP) ## let ruff repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+generate: $(STAMP) ## write anew what is generated: schemas, the client's rules, reference pages
+	$(BIN)/python -m schemas.generate
+	$(BIN)/python -m schemas.reference
+	$(BIN)/python -m feedback.cli.reference
 
 bench: $(STAMP) ## measure, and print reached against promised
 	$(BIN)/python -m benchmarks $(ARGS)

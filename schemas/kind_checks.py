@@ -67,7 +67,7 @@ def _check_key(kind: Kind) -> None:
 def _check_rule(kind: Kind) -> None:
     """Raises KindWithoutRule unless the data of a kind has what the row counts by."""
     fields = kind.data.__struct_fields__
-    wanted = [name for name in (kind.word, kind.content) if name is not None]
+    wanted = [name for name in (kind.word, kind.json) if name is not None]
     a_person = kind.once in ("person", "word")
     if kind.once not in get_args(Once):
         problem = f"counts once a {kind.once!r}, which is none of {_listed(get_args(Once))}"

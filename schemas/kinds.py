@@ -11,26 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas import events
 from schemas.errors import Halt
-from schemas.events import (
-    Data,
-    DatasetReleased,
-    EvaluationRecorded,
-    FeedbackAction,
-    FeedbackComment,
-    FeedbackConfirmation,
-    FeedbackCorrection,
-    FeedbackOutcome,
-    FeedbackReason,
-    FeedbackRetraction,
-    FeedbackThumb,
-    ModelDeclared,
-    ModelDeployed,
-    ModelRolledBack,
-    PredictionMade,
-    PredictionShown,
-    Prompt,
-)
 
 PREFIX = "loopline."
 
@@ -56,13 +38,13 @@ class Kind:
     """One kind of event: a row of the table."""
 
     name: str
-    data: type[Data]
+    data: type[events.Data]
     """What the newest version of its data is."""
     key: Key
     once: Once
     word: str | None = None
     """The field with the word that it says."""
-    content: str | None = None
+    json: str | None = None
     """The field that the views keep as JSON text: a label, or an outcome's number."""
     votes: bool = False
     """Whether it may vote for a label."""
@@ -96,25 +78,29 @@ class Kind:
             object.__setattr__(self, name, value)
 
 
-PREDICTION_MADE = Kind("prediction.made", PredictionMade, PREDICTION, "prediction")
-PREDICTION_SHOWN = Kind("prediction.shown", PredictionShown, PREDICTION, "each")
-PROMPT_SHOWN = Kind("prompt.shown", Prompt, TARGET, "each", word="kind")
-PROMPT_DISMISSED = Kind("prompt.dismissed", Prompt, TARGET, "each", word="kind")
-ACTION = Kind("feedback.action", FeedbackAction, TARGET, "word", word="value")
-THUMB = Kind("feedback.thumb", FeedbackThumb, TARGET, "person", word="value")
-REASON = Kind("feedback.reason", FeedbackReason, TARGET, "word", word="reason")
-COMMENT = Kind("feedback.comment", FeedbackComment, TARGET_OR_SUBJECT, "each")
-CORRECTION = Kind("feedback.correction", FeedbackCorrection, TARGET, "person", content="label", votes=True)
-CONFIRMATION = Kind("feedback.confirmation", FeedbackConfirmation, TARGET, "person", word="value", votes=True)
-OUTCOME = Kind(
-    "feedback.outcome", FeedbackOutcome, SUBJECT, "each", word="outcome", content="value", by_word=False
+PREDICTION_MADE = Kind("prediction.made", events.PredictionMade, PREDICTION, "prediction")
+PREDICTION_SHOWN = Kind("prediction.shown", events.PredictionShown, PREDICTION, "each")
+PROMPT_SHOWN = Kind("prompt.shown", events.Prompt, TARGET, "each", word="kind")
+PROMPT_DISMISSED = Kind("prompt.dismissed", events.Prompt, TARGET, "each", word="kind")
+ACTION = Kind("feedback.action", events.FeedbackAction, TARGET, "word", word="value")
+THUMB = Kind("feedback.thumb", events.FeedbackThumb, TARGET, "person", word="value")
+REASON = Kind("feedback.reason", events.FeedbackReason, TARGET, "word", word="reason")
+COMMENT = Kind("feedback.comment", events.FeedbackComment, TARGET_OR_SUBJECT, "each")
+CORRECTION = Kind(
+    "feedback.correction", events.FeedbackCorrection, TARGET, "person", json="label", votes=True
 )
-RETRACTION = Kind("feedback.retraction", FeedbackRetraction, TARGET_OR_SUBJECT, "never")
-MODEL_DECLARED = Kind("model.declared", ModelDeclared, MODEL, "never")
-MODEL_DEPLOYED = Kind("model.deployed", ModelDeployed, MODEL, "never")
-MODEL_ROLLED_BACK = Kind("model.rolled_back", ModelRolledBack, MODEL, "never")
-EVALUATION_RECORDED = Kind("evaluation.recorded", EvaluationRecorded, MODEL, "never")
-DATASET_RELEASED = Kind("dataset.released", DatasetReleased, MODEL, "never")
+CONFIRMATION = Kind(
+    "feedback.confirmation", events.FeedbackConfirmation, TARGET, "person", word="value", votes=True
+)
+OUTCOME = Kind(
+    "feedback.outcome", events.FeedbackOutcome, SUBJECT, "each", word="outcome", json="value", by_word=False
+)
+RETRACTION = Kind("feedback.retraction", events.FeedbackRetraction, TARGET_OR_SUBJECT, "never")
+MODEL_DECLARED = Kind("model.declared", events.ModelDeclared, MODEL, "never")
+MODEL_DEPLOYED = Kind("model.deployed", events.ModelDeployed, MODEL, "never")
+MODEL_ROLLED_BACK = Kind("model.rolled_back", events.ModelRolledBack, MODEL, "never")
+EVALUATION_RECORDED = Kind("evaluation.recorded", events.EvaluationRecorded, MODEL, "never")
+DATASET_RELEASED = Kind("dataset.released", events.DatasetReleased, MODEL, "never")
 
 
 class UnreadableTypes(Halt):

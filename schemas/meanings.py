@@ -86,9 +86,16 @@ _OF_TYPES = {
 }
 
 
+class NoMeaning(LookupError):
+    """A field of an event type is not explained."""
+
+
 def meaning(name: str, field: str) -> str:
-    """What a field of an event type means; `field` is a path, as in `metrics[].low`. Raises KeyError."""
-    return _OF_TYPES.get((name, field)) or _FIELDS[field]
+    """What a field of an event type means; `field` is a path, as in `metrics[].low`. Raises NoMeaning."""
+    found = _OF_TYPES.get((name, field)) or _FIELDS.get(field)
+    if found is None:
+        raise NoMeaning(f"nothing says what `{field}` of {name} means: add a line to schemas/meanings.py")
+    return found
 
 
 def unused(known: set[tuple[str, str]]) -> list[str]:

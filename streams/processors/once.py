@@ -166,7 +166,7 @@ def fact_row(arrival: Arrival) -> Fact:
     """The row of an event about a prediction, a case or a subject; nothing is settled about it yet."""
     event, received = arrival.event, arrival.received
     data, kind = event.data, KINDS[event.kind]
-    content = None if kind.content is None else getattr(data, kind.content)
+    content = None if kind.json is None else getattr(data, kind.json)
     return Fact(
         arrival.key,
         pack(event.id),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -14,32 +13,19 @@ from schemas.events import Data, FeedbackThumb, PredictionMade, Targeted
 from schemas.kind_checks import KindWithoutKey, KindWithoutRule
 from schemas.kinds import KINDS, MODEL, PREDICTION, SUBJECT, TARGET, Kind, UnreadableTypes
 
+COUNTS_ONCE = {
+    "prediction": ["prediction.made"],
+    "person": ["feedback.thumb", "feedback.confirmation", "feedback.correction"],
+    "word": ["feedback.action", "feedback.reason"],
+    "each": ["feedback.comment", "feedback.outcome", "prediction.shown", "prompt.shown", "prompt.dismissed"],
+    "never": ["feedback.retraction"],
+}
 
-def test_what_counts_once() -> None:
+
+@pytest.mark.parametrize("once", COUNTS_ONCE)
+def test_what_counts_once(once: str) -> None:
     """As the contract has it: per person and prediction, per person, prediction and word, each, or none."""
-    counted: defaultdict[str, set[str]] = defaultdict(set)
-    for kind in KINDS.values():
-        counted[kind.once].add(kind.name)
-    assert counted == {
-        "prediction": {"prediction.made"},
-        "person": {"feedback.thumb", "feedback.confirmation", "feedback.correction"},
-        "word": {"feedback.action", "feedback.reason"},
-        "each": {
-            "feedback.comment",
-            "feedback.outcome",
-            "prediction.shown",
-            "prompt.shown",
-            "prompt.dismissed",
-        },
-        "never": {
-            "feedback.retraction",
-            "model.declared",
-            "model.deployed",
-            "model.rolled_back",
-            "evaluation.recorded",
-            "dataset.released",
-        },
-    }
+    assert {KINDS[name].once for name in COUNTS_ONCE[once]} == {once}
 
 
 def test_what_votes_and_what_can_be_taken_back() -> None:
@@ -126,7 +112,7 @@ def test_a_kind_without_a_key_is_refused(kind: Kind) -> None:
     [
         Kind("odd", FeedbackThumb, TARGET, "sometimes"),  # type: ignore[arg-type] # what mypy would find
         Kind("odd", FeedbackThumb, TARGET, "person", word="vote"),
-        Kind("odd", FeedbackThumb, TARGET, "person", content="label"),
+        Kind("odd", FeedbackThumb, TARGET, "person", json="label"),
         Kind("odd", OfAPrediction, PREDICTION, "person"),
         Kind("odd", OfASubject, SUBJECT, "word", word="value"),
         Kind("odd", FeedbackThumb, TARGET, "word"),

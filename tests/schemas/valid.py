@@ -144,7 +144,6 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "parents": st.lists(DATASET, max_size=3),
 }
 _VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "feedback.action.v1": WORD,
     "feedback.thumb.v1": st.sampled_from(["up", "down"]),
     "feedback.confirmation.v1": st.sampled_from(["yes", "no"]),
     "feedback.outcome.v1": FINITE,
@@ -168,7 +167,7 @@ def _with_target(name: str, drawn: tuple[dict[str, Any], int]) -> dict[str, Any]
 def data_of(name: str) -> st.SearchStrategy[dict[str, Any]]:
     """Valid data of one event type, as in `feedback.thumb.v1`."""
     fields = {
-        field.name: _VALUES[name] if field.name == "value" else _FIELDS[field.name]
+        field.name: _VALUES.get(name, WORD) if field.name == "value" else _FIELDS[field.name]
         for field in msgspec.structs.fields(CURRENT[name])
     }
     required = {field.name for field in msgspec.structs.fields(CURRENT[name]) if field.required}
