@@ -11,12 +11,13 @@ from typing import get_args
 
 import msgspec
 
+from schemas.errors import Malformed
 from schemas.events import Data
 from schemas.kinds import PREDICTION, TARGET, Key, Kind, Once
 from schemas.rules import NAMING_A_TARGET, rule_of
 
 
-class KindRefused(ValueError):
+class KindRefused(Malformed):
     """A row of the table of kinds does not fit its data."""
 
 

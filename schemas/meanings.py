@@ -6,6 +6,8 @@ ask next. A field means the same in every type that has it, unless the type is n
 
 from __future__ import annotations
 
+from schemas.errors import Malformed
+
 _FIELDS = {
     "action": "What the product did with the answer: show, confirm, fall back, abstain, its own.",
     "alternatives": "Other answers that the model held possible.",
@@ -86,7 +88,7 @@ _OF_TYPES = {
 }
 
 
-class NoMeaning(LookupError):
+class NoMeaning(Malformed):
     """A field of an event type is not explained."""
 
 
