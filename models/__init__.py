@@ -2,4 +2,10 @@
 
 Pure functions over plain values. Where the values come from and where the answers go is left to the rooms
 above; of the others this room imports `schemas` only.
+
+What other rooms import:
+
+- `models.intervals`: `wilson`, how sure a rate is
+- `models.labels`: `resolve`, `decide`, `leading`, and what they take and give: `Vote`, `Tally`,
+  `Candidate`, `Decision`, `CORRECTION`, `CONFIRMATION`, `GOLD`
 """

@@ -3,4 +3,27 @@
 The ingest path lives here, so nothing heavy is imported: no pandas, no scikit-learn, no Great Expectations.
 What the events mean is left to `schemas`, what is estimated from them to `models`, and what comes back to
 people to `feedback`.
+
+What other rooms import, here and in the packages below; nothing else of this room is theirs:
+
+- `streams.collector`: `Collector`, the application behind `POST /v1/events`
+- `streams.keeper`: `Recorder`, from judged events to the log
+- `streams.appender`: `Appender`, the one writer of an embedded log
+- `streams.receipts`: `Receipts`, what was received here and is not settled yet
+- `streams.asgi`: `Scope`, `Receive`, `Send`, `PROBLEM_TYPE`, `problem_body`, `send_problem`:
+  bare ASGI
+- `streams.splitting`: `split_array`, `CannotSplit`: an array cut into items by bytes
+- `streams.dead_letters`: `Refusal`, `parse_name`, `marked`, `by_content`, `MalformedName`,
+  `NotAnObject`: putting refused items back
+- `streams.projection`: `advance`, `check`, `OtherViews`: a store moved forward along its log
+- `streams.rebuild`: `rebuild`, `verify`, `Progress`: the views built anew, and compared
+- `streams.engines.embedded`: `Worker`, which follows an embedded log
+- `streams.declarations`: `serving`, which declaration serves a version
+- `streams.metrics`: `Metrics`, what a server counts and times
+- `streams.clocks`: `ClockWatch`, `TOLERANCE_S`, `since_start`: this machine's clock against
+  others
+- `streams.stillness`: `Stillness`, `while_others_did`: which partitions stand still
+- `streams.cycles`: `without_cycle_collection`, for work without reference cycles
+- `streams.sentinels`: `reached`, the numbered steps at which crash tests stop
+- `streams.sqlite_connections`: `translated`, what SQLite says as an error of a port
 """

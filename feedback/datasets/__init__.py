@@ -1,16 +1,23 @@
 """Datasets: labels as immutable, versioned releases that training can trust.
 
-Nothing heavy is imported before it is needed; import from the modules, inside commands and handlers:
+Nothing heavy is imported before it is needed: what others import, inside commands and handlers, is
 
-- `shelves.shelf_of(address)`: the `Shelf` at a folder or on an object store, where releases lie;
-- `release.release(...) -> Published`: cut, judge and publish a version;
-- `announce.announce(...)`: `dataset.released` for what was published and is not in the log yet (after a
-  crash, or while the server was away);
-- `catalogue`: what has been released, and the manifest of each;
-- `diff.diff(shelf, "m@1", "m@2") -> Diff`;
-- `lineage`: which versions a feedback event is in, which events are behind a version, and what a model was
-  trained on;
-- `errors`: why a release is refused; `errors.GateFailed` names the expectations that failed.
+- `feedback.datasets.shelves`: `shelf_of`, the shelf at a folder or on an object store, where
+  releases lie
+- `feedback.datasets.shelf`: `Shelf`, its port, and `Body`, a file that is handed out
+- `feedback.datasets.release`: `release`: cut, judge and publish a version; `wanted`,
+  `Published`
+- `feedback.datasets.announce`: `announce`, `unannounced`: the event for what was published and
+  is not in the log yet
+- `feedback.datasets.catalogue`: `datasets`, `datasets_of`, `list_releases`, `show`: what has
+  been released
+- `feedback.datasets.diff`: `diff`, what changed from one version to another
+- `feedback.datasets.lineage`: `releases_with`, the versions that a feedback event is in
+- `feedback.datasets.names`: `parse_name`, `is_model`, `is_version`, `MANIFEST`: what may become
+  a folder's name
+- `feedback.datasets.pages`: `put_pages`, the pages above releases
+- `feedback.datasets.errors`: `BadRequest`, `EventRefused`, `NotAnnounced`, `ShelfUnreachable`,
+  which others tell apart
 
 A release is called `MODEL@N` and lies in `MODEL/N/` of its shelf; one that failed its gate is kept aside in
 `MODEL/failed/`.

@@ -1,1 +1,20 @@
-"""Apache Kafka behind the ports: the one folder that may import its clients."""
+"""Apache Kafka behind the ports: the one folder that may import its clients.
+
+What other rooms import:
+
+- `streams.kafka.address`: `Address`, where the brokers are
+- `streams.kafka.security`: `Security`, `PROTOCOLS`, `MECHANISMS`, `derived_protocol`: how they
+  are reached
+- `streams.kafka.connecting`: `admin`, `look_up`: a connection for commands, and which log is
+  there
+- `streams.kafka.topics`: `Topics`, `ensure`, `show`, `newest_appends`, `UnsafeTopics`: the
+  topics made and checked
+- `streams.kafka.demands`: `Topic`, `Finding`, `UNSAFE`, `NOTE`, `SEALED`, `as_remembered`: what
+  is wrong with them
+- `streams.kafka.log`: `KafkaLog`, `PATIENCE_S`: the log to read from
+- `streams.kafka.appender`: `KafkaAppender`, `APPEND_S`: the log to append to
+- `streams.kafka.intake`: `Intake`, the intake topic as a way in
+- `streams.kafka.engine`: `Engine`, `EngineStuck`: a worker of the group
+- `streams.kafka.progress`: `Progress`, how far a worker has come
+- `streams.kafka.health`: `Health`, a worker's `/healthz`, `/readyz` and `/metrics`
+"""

@@ -1,1 +1,11 @@
-"""The store: the views as relational tables, moved forward in one transaction with the position."""
+"""The store: the views as relational tables, moved forward in one transaction with the position.
+
+What other rooms import:
+
+- `streams.store.port`: `Store`, `Snapshot`, and its error `StoreRefused`
+- `streams.store.tables`: `VIEWS_VERSION`; the rows `Prediction`, `Fact`, `DeadLetterRow`,
+  `Row`; the tables `AUDITED`, `COUNTS`, `DEAD_LETTERS`, `DECLARATION`, `DECLARATIONS`, `FACTS`,
+  `LABELS`, `MODEL_EVENTS`, `PREDICTIONS`
+- `streams.store.sqlite`: `SqliteStore`, `create_store`: the store of a home
+- `streams.store.compare`: `Difference`, where two stores differ
+"""

@@ -1,6 +1,10 @@
 """The store in PostgreSQL: views that several workers move forward at the same time.
 
-`PostgresStores` is the catalogue of a database's stores, `PostgresStore` one of them.
+What other rooms import:
+
+- `streams.store.postgres`: `PostgresStores`, the catalogue of a database's stores, and
+  `PostgresStore`, one of them
+- `streams.store.postgres.store`: `schema_of`, where one lies
 """
 
 from __future__ import annotations
