@@ -30,7 +30,7 @@ class DeadLetters(View):
     """Refused items and verdicts by their place in the log, and what events say which of them they were."""
 
     tables = (DEAD_LETTERS, REPLAYED)
-    kinds = frozenset(KINDS)
+    kinds = frozenset(kind.name for kind in KINDS.values() if not kind.about_model)
 
     def __init__(self, agenda: Agenda) -> None:
         super().__init__(agenda)
