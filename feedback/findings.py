@@ -54,7 +54,7 @@ def contents(snapshot: Snapshot, originals: Originals) -> Findings:
     yield Finding("waiting", OK, f"{over}{waiting} (`loopline waiting`)")
     for each in remedies(groups):
         yield Finding("waits for", WARN if each.urgent else OK, each.said, each.do)
-    codes = Counter(row[3] for row in snapshot.scan(DEAD_LETTERS))
+    codes = Counter(map(DEAD_LETTERS.column("code"), snapshot.scan(DEAD_LETTERS)))
     settled = settled_counts(snapshot, originals)
     if not codes:
         yield Finding("dead letters", OK, "none")

@@ -8,10 +8,11 @@ writers who wait for each other never do so in a ring.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
 from streams.store.port import Transaction
-from streams.store.tables import Row, Table, picking
+from streams.store.tables import Row, Table, adding, picking
 
 
 class Changes:
@@ -22,8 +23,8 @@ class Changes:
         self._inserted: defaultdict[str, list[Row]] = defaultdict(list)
         # By key; None for a row that is deleted.
         self._rows: defaultdict[str, dict[Row, Row | None]] = defaultdict(dict)
-        # By all columns but the sums.
-        self._sums: defaultdict[str, dict[Row, list[int]]] = defaultdict(dict)
+        self._sums: defaultdict[str, dict[Row, Row]] = defaultdict(dict)
+        self._key_of = _key_of(tuple(tables))
 
     def insert(self, table: Table, rows: Iterable[Row]) -> None:
         """Insert rows whose keys are not there, which is for the caller to know."""
@@ -31,22 +32,17 @@ class Changes:
 
     def put(self, table: Table, row: Row) -> None:
         """Insert a row, or replace the one with its key. Of what is said of one key, the last holds."""
-        self._rows[table.name][row[: len(table.key)]] = row
+        self._rows[table.name][self._key_of[table.name](row)] = row
 
     def delete(self, table: Table, key: Row) -> None:
         """Remove the row with this key, if it is there. Of what is said of one key, the last holds."""
         self._rows[table.name][key] = None
 
     def add(self, table: Table, row: Row) -> None:
-        """Add the sums of a row, its last columns, to those of the row with its key."""
-        width = len(table.sums)
-        group = self._sums[table.name]
-        known = group.get(row[:-width])
-        if known is None:
-            group[row[:-width]] = list(row[-width:])
-        else:
-            for index, value in enumerate(row[-width:]):
-                known[index] += value
+        """Add the sums of a row to those of the row with its key."""
+        rows, key = self._sums[table.name], self._key_of[table.name](row)
+        known = rows.get(key)
+        rows[key] = row if known is None else adding(table)(known, row)
 
     def write(self, transaction: Transaction) -> None:
         """Write everything: first what is deleted, then what is inserted, put and added to."""
@@ -62,5 +58,12 @@ class Changes:
                 transaction.put(table, rows)
         for table in self._tables:
             # What adds up to nothing needs no row.
-            if rows := [(*row, *sums) for row, sums in self._sums[table.name].items() if any(sums)]:
-                transaction.add(table, sorted(rows, key=picking(table, table.key)))
+            sums = picking(table, table.sums)
+            if rows := [row for _, row in sorted(self._sums[table.name].items()) if any(sums(row))]:
+                transaction.add(table, rows)
+
+
+@cache
+def _key_of(tables: tuple[Table, ...]) -> dict[str, Callable[[Row], Row]]:
+    """By table, from a row to its key."""
+    return {table.name: picking(table, table.key) for table in tables}

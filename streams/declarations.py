@@ -23,10 +23,11 @@ def rank(declaration: Declaration) -> tuple[int, str, str]:
 def serving(snapshot: Snapshot, versions: Iterable[Version]) -> dict[Version, Declaration]:
     """The declarations that serve these versions; those that nothing serves are left out."""
     wanted = set(versions)
-    found = {(row[0], row[1]): Declaration(*row) for row in snapshot.get(DECLARATIONS, sorted(wanted))}
+    own = Declaration.read_all(snapshot.get(DECLARATIONS, sorted(wanted)))
+    found = {(each.model, each.model_version): each for each in own}
     missing = wanted - found.keys()
     common = for_later(snapshot, {model for model, _ in missing}) if missing else {}
-    found.update((version, common[version[0]]) for version in missing if version[0] in common)
+    found.update(((model, version), common[model]) for model, version in missing if model in common)
     return found
 
 
@@ -40,4 +41,4 @@ def for_later(snapshot: Snapshot, models: Iterable[str]) -> dict[str, Declaratio
         limit=1,
         descending=True,
     )
-    return {each.model: each for each in (Declaration(*row) for row in rows)}
+    return {each.model: each for each in Declaration.read_all(rows)}

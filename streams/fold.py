@@ -175,7 +175,7 @@ class Fold:
             row = model_event_row(arrival, _encode(data).decode())
             known = self._tx.get(MODEL_EVENTS, [(row.model, row.id, row.source)])
             if known:
-                if known[0][MODEL_EVENTS.columns.index("digest")] != row.digest:
+                if ModelEvent.read(known[0]).digest != row.digest:
                     self._refuse(row, problems.ID_CONFLICT, _OTHER_CONTENT)
                 continue
             self._tx.put(MODEL_EVENTS, [as_row(row)])
@@ -198,7 +198,7 @@ class Fold:
         )
         known = self._tx.get(DECLARATIONS, [version])
         if known:
-            first = Declaration(*known[0])
+            first = Declaration.read(known[0])
             if (first.data_digest, first.later) != (row.data_digest, row.later):
                 self._refuse(told, problems.DECLARATION_CONFLICT, _OTHER_SHAPE)
                 return False

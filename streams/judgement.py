@@ -35,7 +35,9 @@ from streams.views.port import Views
 _WAITING_AT_ONCE = 10_000
 _SAID_AT_ONCE = 1_000
 _VERSIONS_AT_ONCE = 1_000
-_BEHIND = picking(FACTS, FACTS_BY_TIME.columns[1:])
+_behind = picking(FACTS, FACTS_BY_TIME.columns[1:])
+_key = picking(FACTS, FACTS.key)
+_declared_version = DECLARATIONS.column("model_version")
 
 
 class Declared(NamedTuple):
@@ -49,8 +51,8 @@ def declared(snapshot: Snapshot, versions: Collection[Version]) -> dict[str, Dec
     """What the models of these versions have declared so far, for these versions and for those without."""
     models = {model for model, _ in versions}
     own: dict[str, dict[str, str]] = {model: {} for model in models}
-    for row in snapshot.get(DECLARATIONS, sorted(versions)):
-        own[row[0]][row[1]] = Declaration(*row).shape
+    for each in Declaration.read_all(snapshot.get(DECLARATIONS, sorted(versions))):
+        own[each.model][each.model_version] = each.shape
     common = for_later(snapshot, models)
     return {model: Declared(own[model], common[model].shape if model in common else None) for model in models}
 
@@ -86,7 +88,7 @@ def _taken_over(
     for start in range(0, len(rest), _VERSIONS_AT_ONCE):
         some = rest[start : start + _VERSIONS_AT_ONCE]
         rows = snapshot.get(DECLARATIONS, [(model, version) for version in some])
-        changed.update(set(some).difference(row[1] for row in rows))
+        changed.update(set(some).difference(map(_declared_version, rows)))
     return changed
 
 
@@ -106,7 +108,7 @@ def _judge_waiting(transaction: Transaction, views: Views, waits_for: str) -> No
         rows = list(transaction.scan(FACTS, {"waits_for": waits_for}, after=last, limit=_WAITING_AT_ONCE))
         if not rows:
             return
-        last = rows[-1][:3]
+        last = _key(rows[-1])
         _settle(transaction, views, rows)
 
 
@@ -124,7 +126,7 @@ def _judge_said(
         rows = transaction.newest(FACTS, FACTS_BY_TIME, kind, before=before, limit=_SAID_AT_ONCE)
         if not rows:
             return
-        before = _BEHIND(rows[-1])
+        before = _behind(rows[-1])
         found = _said_of(transaction, rows, model, versions)
         left -= len(found)
         if found:
@@ -133,9 +135,9 @@ def _judge_said(
 
 def _said_of(snapshot: Snapshot, rows: list[Row], model: str, versions: Collection[str]) -> list[Row]:
     """Those of some facts that count as events of the predictions of some versions, and so are judged."""
-    facts = [Fact(*row) for row in rows]
+    facts = list(Fact.read_all(rows))
     pids = {fact.pid for fact in facts if fact.pid is not None}
-    homes = (Prediction(*row) for row in snapshot.get(PREDICTIONS, [(pid,) for pid in pids]))
+    homes = Prediction.read_all(snapshot.get(PREDICTIONS, [(pid,) for pid in pids]))
     theirs = {home.pid for home in homes if home.model == model and home.model_version in versions}
     return [
         row

@@ -25,8 +25,8 @@ from streams.store.tables import (
 from streams.working_set import FactKey, fact_key
 
 _PAGE = 5_000
-_CASE_PID = CASES.columns.index("pid")
-_PID = FACTS.columns.index("pid")
+_case_pid = CASES.column("pid")
+_pid = FACTS.column("pid")
 
 
 def hold_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequence[Fact]) -> None:
@@ -40,7 +40,7 @@ def hold_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequen
     instants.update((fact.key, fact.at + 1) for fact in by_case)
     # What a fact belongs to, and what a new prediction takes facts over from.
     before = tx.along(CASES, CASES_BY_TIME, sorted(instants), fixed=1, limit=1, descending=True)
-    pids.update(row[_CASE_PID] for row in before)
+    pids.update(map(_case_pid, before))
     pids.update(_retracted(tx, by_case))
     tx.hold(sorted(pids))
 
@@ -56,7 +56,8 @@ def _retracted(tx: Transaction, facts: Sequence[Fact]) -> Iterable[bytes]:
         if fact.kind == kinds.RETRACTION.name and fact.explains:
             naming[fact.key, fact.explains, fact.source].append(fact)
     thumbs = {fact_key(fact) for fact in facts if fact.kind == kinds.THUMB.name}
-    stored = {row[:3]: Fact(*row) for row in tx.get(FACTS, sorted(naming.keys() | thumbs))}
+    known = Fact.read_all(tx.get(FACTS, sorted(naming.keys() | thumbs)))
+    stored = {fact_key(fact): fact for fact in known}
     found = {fact.pid for key, fact in stored.items() if key in naming and fact.pid is not None}
     doomed: list[FactKey] = [
         key
@@ -69,13 +70,13 @@ def _retracted(tx: Transaction, facts: Sequence[Fact]) -> Iterable[bytes]:
     doomed += [key for key in new if key in naming]
     starts = [(key, id_, kinds.RETRACTION.name, source) for key, id_, source in new]
     for row in tx.along(FACTS, FACTS_BY_EXPLAINED, starts, fixed=4, limit=1):
-        retraction = Fact(*row)
+        retraction = Fact.read(row)
         assert retraction.explains is not None
         doomed.append((retraction.key, retraction.explains, retraction.source))
     for key, id_, source in doomed:
         start: tuple[object, ...] | None = (key, id_, kinds.REASON.name, source)
         while start is not None:
             rows = tx.along(FACTS, FACTS_BY_EXPLAINED, [start], fixed=4, limit=_PAGE)
-            found.update(row[_PID] for row in rows if row[_PID] is not None)
+            found.update(pid for pid in map(_pid, rows) if pid is not None)
             start = picking(FACTS, FACTS_BY_EXPLAINED.order)(rows[-1]) if len(rows) == _PAGE else None
     return found

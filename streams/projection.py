@@ -413,7 +413,7 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals], views: Views) 
     fold.enter([row for content in contents for row in content.rows])
     for content in contents:
         fold.enter_refused(content.letters)
-        fold.enter_replays(Replayed(*row) for rows in content.replayed.values() for row in rows)
+        fold.enter_replays(Replayed.read(row) for rows in content.replayed.values() for row in rows)
     fold.settle()
     for model, now in declared(transaction, declaring).items():
         judge_again(transaction, views, model, before[model], now)

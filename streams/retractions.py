@@ -26,7 +26,7 @@ _PAGE = 5_000
 _MOVING_OTHERS = frozenset({kinds.RETRACTION.name, kinds.REASON.name})
 """What explains something may change with it: a retraction marks it, a reason goes with its thumb."""
 
-_RETRACTED_AT = FACTS.columns.index("retracted_at")
+_retracted_at = FACTS.column("retracted_at")
 
 
 def explained(fact: Fact) -> FactKey | None:
@@ -82,7 +82,8 @@ class Retractions:
         for key in named:
             given = counts.get(key, ())
             if len(given) >= FEW and not self._loaded.is_whole(key[0]):
-                start = (key[0], key[1], kind, key[2], max(fact.id for fact in given))
+                under, id_, source = key
+                start = (under, id_, kind, source, max(fact.id for fact in given))
                 self._walks.append(Walk(FACTS_BY_EXPLAINED, 4, start))
 
     def _mark(self, retraction: Fact) -> None:
@@ -119,6 +120,7 @@ class Retractions:
         # New ones are not in the store yet.
         naming = [fact for fact in self._agenda.values() if fact.kind == kinds.RETRACTION.name]
         place = picking(FACTS, FACTS_BY_EXPLAINED.order)
+        start = picking(FACTS, FACTS_BY_EXPLAINED.columns[:4])
         starts: list[tuple[Any, ...]] = [
             (key, id_, kinds.RETRACTION.name, source) for key, id_, source in doubtful
         ]
@@ -131,9 +133,9 @@ class Retractions:
                 break
             most = 1 + _PAGE // len(starts)
             rows = self._tx.along(FACTS, FACTS_BY_EXPLAINED, starts, fixed=4, limit=most)
-            naming = [Fact(*row) for row in rows]
-            last: dict[Row, Row] = {place(row)[:4]: place(row) for row in rows}
-            counts = Counter(place(row)[:4] for row in rows)
+            naming = list(Fact.read_all(rows))
+            last: dict[Row, Row] = {start(row): place(row) for row in rows}
+            counts = Counter(map(start, rows))
             starts = [last[fixed] for fixed, count in counts.items() if count == most]
         self._changed.update(doubtful)
 
@@ -161,5 +163,5 @@ class Retractions:
     def _turned(self, key: FactKey, fact: Fact) -> bool:
         """Whether a fact is retracted now and was not, or was and is not."""
         row = self._loaded.before.get(key)
-        was = row is not None and row[_RETRACTED_AT] is not None
+        was = row is not None and _retracted_at(row) is not None
         return was != (fact.retracted_at is not None)

@@ -58,8 +58,8 @@ from streams.views.port import Agenda, Audience, Views
 from streams.views.registry import tables_of
 from streams.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
 
-_PID, _SLOT = FACTS.columns.index("pid"), FACTS.columns.index("slot")
-_CASE_AT = FACTS.columns.index("case_at")
+_key, _case_at = FACTS.column("key"), FACTS.column("case_at")
+_pid_and_slot = picking(FACTS, ("pid", "slot"))
 
 Version = tuple[str, str]
 """A model and its version."""
@@ -130,11 +130,11 @@ class Settlement:
         place = picking(FACTS, FACTS_BY_CASE.order)
         by_key: defaultdict[bytes, list[Row]] = defaultdict(list)
         for row in sorted(dict.fromkeys(rows), key=place):
-            by_key[row[0]].append(row)
+            by_key[_key(row)].append(row)
         taken: list[Row] = []
         for (key, instant), before in starts.items():
-            behind = [row for row in by_key[key] if row[_CASE_AT] > instant][:FEW]
-            mine = [row for row in behind if before is None or row[_CASE_AT] < before]
+            behind = [row for row in by_key[key] if _case_at(row) > instant][:FEW]
+            mine = [row for row in behind if before is None or _case_at(row) < before]
             taken += mine
             if len(mine) == FEW:
                 self._walks.append(Walk(FACTS_BY_CASE, 1, place(mine[-1]), before))
@@ -243,13 +243,11 @@ class Settlement:
             if person is None:
                 continue
             row = self._loaded.before.get(key)
-            if (
-                row is not None
-                and row[_SLOT] is not None
-                and (row[_PID], row[_SLOT]) != (fact.pid, fact.slot)
-            ):
-                _touch(touched, row[_PID], person, row[_SLOT])
-                lost[row[_PID], person, row[_SLOT]] += 1
+            if row is not None:
+                pid, slot = _pid_and_slot(row)
+                if slot is not None and (pid, slot) != (fact.pid, fact.slot):
+                    _touch(touched, pid, person, slot)
+                    lost[pid, person, slot] += 1
             if fact.slot is not None and fact.pid is not None:
                 _touch(touched, fact.pid, person, fact.slot)
         return touched, lost
@@ -293,7 +291,7 @@ class Settlement:
                 old = old_home = None
                 new.append(row)
             else:
-                old = Fact(*before)
+                old = Fact.read(before)
                 old_home = home_of(old)
                 changes.put(FACTS, row)
             home = home_of(fact)

@@ -34,7 +34,9 @@ WHOLE = 24
 FEW = 16
 """So many rows that change with a fact are settled along with it; further ones are left to a walk."""
 
-_CASE_AT = FACTS.columns.index("case_at")
+_case_at = FACTS.column("case_at")
+_key = FACTS.column("key")
+_identity = picking(FACTS, FACTS.key)
 
 FactKey = tuple[bytes, bytes, str]
 """An event's partition key, packed id and source: its identity."""
@@ -57,8 +59,8 @@ class Walk(NamedTuple):
         """The next rows, at most so many, and the walk that is left."""
         rows = transaction.along(FACTS, self.along, [self.start], fixed=self.fixed, limit=most)
         rest = None if len(rows) < most else self._replace(start=picking(FACTS, self.along.order)(rows[-1]))
-        if self.before is not None and rows and rows[-1][_CASE_AT] >= self.before:
-            return [row for row in rows if row[_CASE_AT] < self.before], None
+        if self.before is not None and rows and _case_at(rows[-1]) >= self.before:
+            return [row for row in rows if _case_at(row) < self.before], None
         return rows, rest
 
 
@@ -94,10 +96,10 @@ class WorkingSet:
         taken = []
         facts = self.facts
         for row in rows:
-            key = row[0], row[1], row[2]
+            key = _identity(row)
             fact = facts.get(key)
             if fact is None:
-                fact = Fact(*row)
+                fact = Fact.read(row)
                 self.before[key] = row
                 self.enter(fact)
             taken.append(fact)
@@ -110,10 +112,10 @@ class WorkingSet:
         starts = [(key,) for key in wanted]
         rows = self._tx.along(FACTS, FACTS.by_key, starts, fixed=1, limit=WHOLE + 1)
         counts: defaultdict[bytes, int] = defaultdict(int)
-        for row in rows:
-            counts[row[0]] += 1
+        for key in map(_key, rows):
+            counts[key] += 1
         self._whole.update(key for key in wanted if counts.get(key, 0) <= WHOLE)
-        self.take(row for row in rows if counts[row[0]] <= WHOLE)
+        self.take(row for row in rows if counts[_key(row)] <= WHOLE)
 
     def is_whole(self, key: bytes) -> bool:
         """Whether everything that lies under a partition key is here."""
@@ -168,8 +170,7 @@ class WorkingSet:
         if not wanted:
             return
         known.update(dict.fromkeys(wanted))
-        for row in self._tx.get(PREDICTIONS, [(pid,) for pid in wanted]):
-            prediction = Prediction(*row)
+        for prediction in Prediction.read_all(self._tx.get(PREDICTIONS, [(pid,) for pid in wanted])):
             known[prediction.pid] = prediction
 
     def home_of(self, fact: Fact) -> Prediction | None:
@@ -187,8 +188,7 @@ class WorkingSet:
         if following:
             rows += self._tx.along(CASES, CASES_BY_TIME, wanted, fixed=1, limit=1)
         entries: defaultdict[bytes, dict[bytes, CaseEntry]] = defaultdict(dict)
-        for row in rows:
-            entry = CaseEntry(*row)
+        for entry in CaseEntry.read_all(rows):
             entries[entry.key][entry.pid] = entry
         for key in {key for key, _ in wanted}:
             for entry in self.new_cases.get(key, ()):

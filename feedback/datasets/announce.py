@@ -26,8 +26,7 @@ KIND = kinds.DATASET_RELEASED
 Emit = Callable[[dict[str, Any]], None]
 """Puts a CloudEvent into the log; returns when it is there, or raises: EventRefused when it was refused."""
 
-_KIND = MODEL_EVENTS.columns.index("kind")
-_DATA = MODEL_EVENTS.columns.index("data")
+_data = MODEL_EVENTS.column("data")
 _NAMESPACE = uuid5(NAMESPACE_URL, "urn:loopline:decisions")
 
 
@@ -64,7 +63,7 @@ def event_of(said: Mapping[str, Any]) -> dict[str, Any]:
 def announced(snapshot: Snapshot, model: str) -> set[str]:
     """The releases of a model, as `MODEL@N`, whose event is in the views."""
     rows = snapshot.scan(MODEL_EVENTS, {"model": model, "kind": KIND.name})
-    return {release_of(msgspec.json.decode(row[_DATA])) for row in rows}
+    return {release_of(msgspec.json.decode(_data(row))) for row in rows}
 
 
 def unannounced(snapshot: Snapshot, shelf: Shelf, model: str | None = None) -> Iterator[Manifest]:

@@ -105,7 +105,7 @@ def declared_shapes(snapshot: Snapshot, model: str, versions: Iterable[str]) -> 
 def declared_versions(snapshot: Snapshot, model: str) -> set[str]:
     """The versions of a model that made predictions and that a declaration serves."""
     made = snapshot.totals(COUNTS, ["model_version"], {"model": model, "kind": kinds.PREDICTION_MADE.name})
-    return {version for _, version in serving(snapshot, [(model, row[0]) for row in made])}
+    return {version for _, version in serving(snapshot, [(model, version) for version, _, _ in made])}
 
 
 def _column(rows: BatchFile, name: str) -> np.ndarray[Any, Any]:

@@ -22,7 +22,7 @@ from streams.store.tables import MODEL_EVENTS
 
 FILE = "lineage.parquet"
 
-_DATA = MODEL_EVENTS.columns.index("data")
+_data = MODEL_EVENTS.column("data")
 
 
 class Behind(NamedTuple):
@@ -59,7 +59,7 @@ def trained_on(snapshot: Snapshot, model: str, model_version: str) -> list[str]:
     """The releases, as `MODEL@N`, that the deployments of a model version name."""
     names: dict[str, None] = {}
     for row in snapshot.scan(MODEL_EVENTS, {"model": model, "kind": kinds.MODEL_DEPLOYED.name}):
-        data = msgspec.json.decode(row[_DATA])
+        data = msgspec.json.decode(_data(row))
         if data["model_version"] == model_version:
             names.update(dict.fromkeys(data.get("datasets", ())))
     return sorted(names, key=lambda name: (parse_name(name)[0], parse_name(name)[1] or 0))

@@ -93,7 +93,7 @@ def _predictions_refused(snapshot: Snapshot, model: str, env: str) -> Iterator[P
     after = None
     while True:
         rows = snapshot.scan(DEAD_LETTERS, where, after=after, limit=_CHUNK)
-        letters = [DeadLetterRow(*row) for row in rows]
+        letters = list(DeadLetterRow.read_all(rows))
         if letters:
             yield from _judged(snapshot, letters)
         if len(letters) < _CHUNK:
@@ -105,7 +105,7 @@ def _predictions_refused(snapshot: Snapshot, model: str, env: str) -> Iterator[P
 def _judged(snapshot: Snapshot, letters: list[DeadLetterRow]) -> Iterator[Prediction]:
     places = {(letter.partition, letter.offset, letter.place) for letter in letters}
     packed = {pack(letter.id) for letter in letters if letter.id is not None}
-    facts = [Fact(*row) for row in snapshot.find(FACTS, "id", packed)]
+    facts = list(Fact.read_all(snapshot.find(FACTS, "id", packed)))
     # An id may be another source's too: the place in the log is one fact's alone.
     refused = [
         fact.pid or fact.key
@@ -114,5 +114,6 @@ def _judged(snapshot: Snapshot, letters: list[DeadLetterRow]) -> Iterator[Predic
         and fact.effective
         and fact.code == LABEL_INVALID
     ]
-    made = {row[0]: Prediction(*row) for row in snapshot.get(PREDICTIONS, {(pid,) for pid in refused})}
+    rows = snapshot.get(PREDICTIONS, {(pid,) for pid in refused})
+    made = {prediction.pid: prediction for prediction in Prediction.read_all(rows)}
     return (made[pid] for pid in refused if pid in made)

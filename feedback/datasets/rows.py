@@ -22,7 +22,7 @@ from feedback.datasets.scratch import BatchFile, Gathered
 from schemas.identity import unpack
 from streams.queries.votes import all_candidates
 from streams.store.port import Snapshot
-from streams.store.tables import AUDITED, LABELS, PREDICTIONS, Row
+from streams.store.tables import AUDITED, LABELS, PREDICTIONS, Row, column_of
 
 # Few enough for a processor's cache: larger chunks take half as long again.
 CHUNK_ROWS = 1_000
@@ -74,10 +74,9 @@ _MADE = (
     "audit_probability",
 )
 _COLUMNS = (*_SAID, *_MADE)
-_PLACE = {name: place for place, name in enumerate(_COLUMNS)}
-_PID, _TEXT, _REFERENCE = _PLACE["pid"], _PLACE["label"], _PLACE["input_ref"]
-_CANDIDATES, _OUTPUT = _PLACE["candidates"], _PLACE["output"]
-_AT, _VERSION, _SEGMENT = _PLACE["at"], _PLACE["model_version"], _PLACE["segment"]
+_pid, _output, _candidates = (column_of(_COLUMNS, name) for name in ("pid", "output", "candidates"))
+_label, _input_ref = (column_of(_COLUMNS, name) for name in ("label", "input_ref"))
+_at, _model_version, _segment = (column_of(_COLUMNS, name) for name in ("at", "model_version", "segment"))
 
 
 @dataclass
@@ -100,8 +99,7 @@ class Census:
 
 def audited_references(snapshot: Snapshot, model: str, env: str) -> set[str]:
     """The references of a model's inputs with an audited prediction."""
-    place = AUDITED.columns.index("input_ref")
-    return {row[place] for row in snapshot.scan(AUDITED, {"model": model, "env": env})}
+    return set(map(AUDITED.column("input_ref"), snapshot.scan(AUDITED, {"model": model, "env": env})))
 
 
 class RowReader:
@@ -125,7 +123,7 @@ class RowReader:
         done = 0
         for chunk in _chunks(snapshot.pairs(LABELS, _SAID, PREDICTIONS, _MADE, where)):
             self._stage(
-                [row if row[_CANDIDATES] is not None else _with_votes(snapshot, row) for row in chunk]
+                [row if _candidates(row) is not None else _with_votes(snapshot, row) for row in chunk]
             )
             done += len(chunk)
             progress("reading labels", done, total)
@@ -139,13 +137,14 @@ class RowReader:
     def _stage(self, rows: list[Row]) -> None:
         kept = rows if self._takes_all() else [row for row in rows if self._wanted(row)]
         self.census.filtered += len(rows) - len(kept)
-        columns = list(zip(*kept, strict=True))
-        if columns and (None in columns[_TEXT] or None in columns[_REFERENCE]):
+        columns = _columns(kept)
+        if None in columns["label"] or None in columns["input_ref"]:
             self._count_left_out(kept)
-            whole = [row for row in kept if row[_TEXT] is not None and row[_REFERENCE] is not None]
-            columns = list(zip(*whole, strict=True))
-        if columns:
-            self._write(dict(zip(_COLUMNS, columns, strict=True)))
+            columns = _columns(
+                [row for row in kept if _label(row) is not None and _input_ref(row) is not None]
+            )
+        if columns["pid"]:
+            self._write(columns)
 
     def _takes_all(self) -> bool:
         filters = self._filters
@@ -154,19 +153,19 @@ class RowReader:
     def _wanted(self, row: Row) -> bool:
         filters = self._filters
         return (
-            (filters.since is None or row[_AT] >= filters.since)
-            and (filters.model_version is None or row[_VERSION] == filters.model_version)
-            and (filters.segment is None or row[_SEGMENT] == filters.segment)
+            (filters.since is None or _at(row) >= filters.since)
+            and (filters.model_version is None or _model_version(row) == filters.model_version)
+            and (filters.segment is None or _segment(row) == filters.segment)
         )
 
     def _count_left_out(self, rows: list[Row]) -> None:
         census = self.census
         for row in rows:
-            if row[_TEXT] is None:
+            if _label(row) is None:
                 census.left_out[TIE] += 1
                 if len(census.ties) < MOST_TIES_LISTED:
-                    census.ties.append(unpack(row[_PID][1:]))
-            elif row[_REFERENCE] is None:
+                    census.ties.append(unpack(_pid(row)[1:]))
+            elif _input_ref(row) is None:
                 census.left_out[NO_INPUT_REF] += 1
 
     def _write(self, columns: dict[str, Any]) -> None:
@@ -186,8 +185,15 @@ class RowReader:
 
 def _with_votes(snapshot: Snapshot, row: Row) -> Row:
     """A row whose votes are too many to lie with the label, with all of them."""
-    listed = all_candidates(snapshot, row[_PID], row[_OUTPUT])
-    return (*row[:_CANDIDATES], listed, *row[_CANDIDATES + 1 :])
+    listed = all_candidates(snapshot, _pid(row), _output(row))
+    values = {**dict(zip(_COLUMNS, row, strict=True)), "candidates": listed}
+    return tuple(values.values())
+
+
+def _columns(rows: list[Row]) -> dict[str, Any]:
+    """The values of the rows, column by column."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(_COLUMNS)
+    return dict(zip(_COLUMNS, columns, strict=True))
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -41,8 +41,9 @@ def dead_letters(
     items: list[dict[str, Any]] = []
     size = 0
     last: DeadLetterRow | None = None
-    for row in snapshot.scan(DEAD_LETTERS, where, after=page.after, limit=page.limit + 1):
-        letter = DeadLetterRow(*row)
+    for letter in DeadLetterRow.read_all(
+        snapshot.scan(DEAD_LETTERS, where, after=page.after, limit=page.limit + 1)
+    ):
         if last is not None and (len(items) == page.limit or size > _MOST_BYTES):
             return listing(items, (last.partition, last.offset, last.place))
         items.append(_item(snapshot, letter, sent := _bytes(letter, originals)))
@@ -67,7 +68,7 @@ def recent_dead_letters(
 
 
 def _newest_first(rows: Sequence[tuple[Any, ...]]) -> Iterator[DeadLetterRow]:
-    return (DeadLetterRow(*row) for row in reversed(rows))
+    return DeadLetterRow.read_all(reversed(rows))
 
 
 def _bytes(letter: DeadLetterRow, originals: Originals) -> bytes:
@@ -82,7 +83,7 @@ def _is_settled(snapshot: Snapshot, name: str, letter: DeadLetterRow, sent: byte
     if letter.id is not None and letter.source is not None:
         claims.append(claim_of_identity(letter.source, letter.id))
     rows = snapshot.get(REPLAYED, [(name, claim) for claim in claims])
-    return any(Replayed(*row).received >= letter.received for row in rows)
+    return any(replayed.received >= letter.received for replayed in Replayed.read_all(rows))
 
 
 def set_aside_count(snapshot: Snapshot) -> int:
@@ -93,12 +94,12 @@ def set_aside_count(snapshot: Snapshot) -> int:
 def settled_counts(snapshot: Snapshot, originals: Originals) -> Counter[str]:
     """How many letters were put back and accepted, by their code: those that `dead_letters` calls settled."""
     latest: dict[Name, dict[bytes, int]] = {}
-    for replayed in (Replayed(*row) for row in snapshot.scan(REPLAYED)):
+    for replayed in Replayed.read_all(snapshot.scan(REPLAYED)):
         claims = latest.setdefault(parse_name(replayed.dead_letter), {})
         claims[replayed.claim] = max(replayed.received, claims.get(replayed.claim, replayed.received))
     found: Counter[str] = Counter()
     rows = snapshot.get(DEAD_LETTERS, [tuple(name) for name in latest])
-    for letter in (DeadLetterRow(*row) for row in rows):
+    for letter in DeadLetterRow.read_all(rows):
         claims = latest[Name(letter.partition, letter.offset, letter.place)]
         came = -1
         if letter.id is not None and letter.source is not None:

@@ -58,8 +58,8 @@ def feedback(
         source: only what came from there; None for all sources.
         lineage: see `Lineage`.
     """
-    facts = [Fact(*row) for row in snapshot.find(FACTS, "id", [pack(event_id)])]
-    letters = [DeadLetterRow(*row) for row in snapshot.find(DEAD_LETTERS, "id", [event_id])]
+    facts = list(Fact.read_all(snapshot.find(FACTS, "id", [pack(event_id)])))
+    letters = list(DeadLetterRow.read_all(snapshot.find(DEAD_LETTERS, "id", [event_id])))
     if source is not None:
         facts = [fact for fact in facts if fact.source == source]
         letters = [letter for letter in letters if letter.source == source]
@@ -107,7 +107,7 @@ def _home(snapshot: Snapshot, fact: Fact) -> _Home | None:
     if fact.joined is None:
         return None
     rows = snapshot.get(PREDICTIONS, [(fact.pid or fact.key,)])
-    return _Home(Prediction(*rows[0])) if rows else None
+    return _Home(Prediction.read(rows[0])) if rows else None
 
 
 def _entry(stage: Stage, at: int, **extras: Any) -> Entry:
@@ -145,7 +145,7 @@ def _retracted_at(snapshot: Snapshot, fact: Fact) -> int | None:
     """When a fact was taken back; a reason may have gone with its thumb."""
     instants = [fact.retracted_at]
     if fact.retracted and fact.kind == kinds.REASON.name and fact.explains is not None:
-        thumbs = [Fact(*row) for row in snapshot.get(FACTS, [(fact.key, fact.explains, fact.source)])]
+        thumbs = Fact.read_all(snapshot.get(FACTS, [(fact.key, fact.explains, fact.source)]))
         instants += [thumb.retracted_at for thumb in thumbs if thumb.kind == kinds.THUMB.name]
     return min((instant for instant in instants if instant is not None), default=None)
 
@@ -155,7 +155,7 @@ def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage
     names = lineage(model, unpack(fact.id), fact.source)
     if not names:
         return []
-    events = [ModelEvent(*row) for row in snapshot.scan(MODEL_EVENTS, {"model": model})]
+    events = list(ModelEvent.read_all(snapshot.scan(MODEL_EVENTS, {"model": model})))
     events.sort(key=lambda event: (event.at, unpack(event.id), event.source))
     data = {id(event): json.decode(event.data) for event in events}
     released, trained = [], []

@@ -72,7 +72,7 @@ def feedback_list(
 
 
 def _chosen(snapshot: Snapshot, wanted: FeedbackFilter, rows: list[Row]) -> Iterator[tuple[Row, Known]]:
-    facts = [(row, Fact(*row)) for row in rows]
+    facts = [(row, Fact.read(row)) for row in rows]
     # What the row itself says comes first: the prediction of most need not be looked for.
     facts = [
         (row, fact)
@@ -82,7 +82,8 @@ def _chosen(snapshot: Snapshot, wanted: FeedbackFilter, rows: list[Row]) -> Iter
         and (wanted.model is None or fact.model is None or fact.model == wanted.model)
     ]
     homes = {fact.pid or fact.key for _, fact in facts if fact.joined is not None}
-    predictions = {row[0]: Prediction(*row) for row in snapshot.get(PREDICTIONS, [(pid,) for pid in homes])}
+    known = Prediction.read_all(snapshot.get(PREDICTIONS, [(pid,) for pid in homes]))
+    predictions = {prediction.pid: prediction for prediction in known}
     for row, fact in facts:
         home = predictions.get(fact.pid or fact.key) if fact.joined is not None else None
         model = fact.model if home is None else home.model

@@ -26,7 +26,7 @@ def labels(
     if disagree:
         where["rivals"] = Range(2)
     rows = list(snapshot.scan(LABELS, where, after=page.after, limit=page.limit + 1))
-    shown = [Label(*row) for row in rows[: page.limit]]
+    shown = list(Label.read_all(rows[: page.limit]))
     candidates = shown_candidates(snapshot, shown)
     items = [
         {
@@ -53,7 +53,7 @@ def refused(snapshot: Snapshot, model: str, env: str = "prod") -> dict[str, int]
     if not invalid:
         return None
     rows = snapshot.totals(COUNTS, [], {**where, "kind": kinds.CORRECTION.name})
-    return {LABEL_INVALID: invalid, "corrections": rows[0][1] if rows else invalid}
+    return {LABEL_INVALID: invalid, "corrections": next((events for _, events in rows), invalid)}
 
 
 def override(
@@ -64,7 +64,7 @@ def override(
     rows = snapshot.along(OVERRIDES, OVERRIDES_BY_TIME, [start], fixed=4, limit=1, descending=True)
     if not rows:
         return None
-    latest = Override(*rows[0])
+    latest = Override.read(rows[0])
     return {
         "label": as_json(latest.label),
         "id": latest.id,

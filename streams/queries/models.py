@@ -101,7 +101,7 @@ def _predictions(snapshot: Snapshot, names: Sequence[str], env: str) -> defaultd
 def _model(
     snapshot: Snapshot, name: str, made: dict[str, int], env: str, most: Most, after: str | None = None
 ) -> Node:
-    events = (ModelEvent(*row) for row in snapshot.get(MODEL_EVENTS, [(name,)]))
+    events = ModelEvent.read_all(snapshot.get(MODEL_EVENTS, [(name,)]))
     told = sorted(
         (event for event in events if event.kind in _OF_A_VERSION),
         key=lambda event: (event.at, unpack(event.id), event.source),
@@ -150,13 +150,12 @@ def _shown(versions: list[str], most: int, after: str | None) -> tuple[list[str]
 def _declared(snapshot: Snapshot, name: str, versions: Sequence[str]) -> dict[str, Node]:
     """What some versions may answer, and whose declaration says so; what describes it is in the event."""
     rows = snapshot.get(DECLARATIONS, [(name, version) for version in versions])
-    own = {each.model_version: each for each in (Declaration(*row) for row in rows)}
+    own = {each.model_version: each for each in Declaration.read_all(rows)}
     common = for_later(snapshot, [name]).get(name)
     serving = {version: own.get(version, common) for version in versions}
     keys = {(name, pack(each.id), each.source) for each in serving.values() if each is not None}
     events = {
-        (event.id, event.source): event
-        for event in (ModelEvent(*row) for row in snapshot.get(MODEL_EVENTS, keys))
+        (event.id, event.source): event for event in ModelEvent.read_all(snapshot.get(MODEL_EVENTS, keys))
     }
     found = {}
     for version, row in serving.items():

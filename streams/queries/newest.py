@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from schemas.instants import DAY, nanoseconds
 from streams.queries.pages import Page, listing
 from streams.store.port import ANY, Range, Snapshot
-from streams.store.tables import Index, Row, Table
+from streams.store.tables import Index, Row, Table, picking
 
 MOST_LOOKED_AT = 4000
 """About so many rows are looked at for one page, those included that tell whether one is shown."""
@@ -80,8 +80,7 @@ def newest_first(
 
 def position_of(table: Table, index: Index) -> Callable[[Row], tuple[Any, ...]]:
     """From a row to what orders it among all: the columns of the index behind the first."""
-    places = [table.columns.index(column) for column in index.columns[1:]]
-    return lambda row: tuple(row[place] for place in places)
+    return picking(table, index.columns[1:])
 
 
 def _stream(

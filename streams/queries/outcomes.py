@@ -85,10 +85,8 @@ def _subjects(
     where: dict[str, Any] = {"model": model, "env": env}
     if first_day is not None or last_day is not None:
         where["day"] = Range(first_day, last_day)
-    exposures = (Exposure(*row) for row in snapshot.scan(EXPOSURES, where))
-    events = groupby(
-        (Outcome(*row) for row in snapshot.scan(OUTCOMES, {"env": env})), lambda row: row.subject
-    )
+    exposures = Exposure.read_all(snapshot.scan(EXPOSURES, where))
+    events = groupby(Outcome.read_all(snapshot.scan(OUTCOMES, {"env": env})), lambda row: row.subject)
     waiting: tuple[str, list[Outcome]] | None = None
     for subject, rows in groupby(exposures, lambda row: row.subject):
         seen = list(rows)

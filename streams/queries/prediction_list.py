@@ -59,7 +59,7 @@ def prediction_list(
     rows = newest_first(snapshot, PREDICTIONS, PREDICTIONS_BY_TIME, models, within, before)
 
     def chosen(some: list[Row], most: int) -> Chosen[Prediction]:
-        found = [each for each in (Prediction(*row) for row in some) if _meets(each, wanted)]
+        found = [each for each in Prediction.read_all(some) if _meets(each, wanted)]
         if wanted.said is None:
             return Chosen(list(map(_with_row, found)))
         met, read, stopped = search(snapshot, found, wanted.said, most, begun)
@@ -92,7 +92,7 @@ def _shown(
     snapshot: Snapshot, originals: Originals, predictions: list[Prediction]
 ) -> Iterator[tuple[dict[str, Any], int]]:
     rows = snapshot.get(LABELS, [(each.model, each.pid) for each in predictions])
-    labels = {label.pid: label for label in (Label(*row) for row in rows)}
+    labels = {label.pid: label for label in Label.read_all(rows)}
     sent = originals.events((each.partition, each.offset, each.place) for each in predictions)
     for each, said, original in zip(predictions, counted(snapshot, predictions), sent, strict=True):
         item: dict[str, Any] = {

@@ -33,7 +33,7 @@ def prediction(
     rows = snapshot.get(PREDICTIONS, [(pid,)])
     if not rows:
         return None
-    row = Prediction(*rows[0])
+    row = Prediction.read(rows[0])
     page = page or Page(MOST_FEEDBACK)
     facts = facts_of(snapshot, pid, page)
     shown = facts[: page.limit]
@@ -42,7 +42,7 @@ def prediction(
     answer: dict[str, Any] = {
         "prediction": sent_data(row, originals.event(row.partition, row.offset, row.place)),
         "feedback": [_feedback(fact, originals) for fact in attached],
-        "label": next((label_of(Label(*found)) for found in snapshot.get(LABELS, [(row.model, pid)])), None),
+        "label": next(map(label_of, Label.read_all(snapshot.get(LABELS, [(row.model, pid)]))), None),
     }
     if len(facts) > page.limit:
         answer["feedback_next"] = token(place_of(shown[-1], pid))
@@ -60,7 +60,7 @@ def facts_of(snapshot: Snapshot, pid: bytes, page: Page) -> list[Fact]:
     if len(rows) < most:
         behind = (pid, at, id_, source, key) if by_case else (pid,)
         rows += snapshot.along(FACTS, FACTS_FROM_CASES, [behind], fixed=1, limit=most - len(rows))
-    return [Fact(*row) for row in rows]
+    return list(Fact.read_all(rows))
 
 
 def place_of(fact: Fact, pid: bytes) -> tuple[Any, ...]:

@@ -118,8 +118,7 @@ def _first_facts(
         for index, asked in ((FACTS.by_key, some), (FACTS_FROM_CASES, by_case)):
             starts = [(each.pid,) for each in asked]
             found: defaultdict[bytes, list[Fact]] = defaultdict(list)
-            for row in snapshot.along(FACTS, index, starts, fixed=1, limit=_FACTS_OF_EACH):
-                fact = Fact(*row)
+            for fact in Fact.read_all(snapshot.along(FACTS, index, starts, fixed=1, limit=_FACTS_OF_EACH)):
                 found[fact.key if index == FACTS.by_key else fact.pid or fact.key].append(fact)
             for pid, its in found.items():
                 facts[pid] += its

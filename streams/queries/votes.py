@@ -34,7 +34,7 @@ def votes(snapshot: Snapshot, pid: bytes) -> Iterator[Fact]:
     start: Sequence[Any] = (pid,)
     while True:
         rows = snapshot.along(FACTS, FACTS_BY_VOTE, [start], fixed=1, limit=_PAGE)
-        yield from (Fact(*row) for row in rows)
+        yield from Fact.read_all(rows)
         if len(rows) < _PAGE:
             return
         start = picking(FACTS, FACTS_BY_VOTE.order)(rows[-1])
@@ -52,11 +52,10 @@ def shown_candidates(snapshot: Snapshot, labels: Sequence[Label]) -> dict[bytes,
     if not many:
         return shown
     rows = snapshot.along(CANDIDATES, CANDIDATES_BY_VOTES, many, fixed=1, limit=MOST_SHOWN, descending=True)
-    found = [Candidate(*row) for row in rows]
+    found = list(Candidate.read_all(rows))
     events: defaultdict[tuple[bytes, bytes | None], list[dict[str, str]]] = defaultdict(list)
     starts = [(candidate.pid, candidate.name) for candidate in found]
-    for row in snapshot.along(FACTS, FACTS_BY_VOTE, starts, fixed=2, limit=MOST_SHOWN):
-        fact = Fact(*row)
+    for fact in Fact.read_all(snapshot.along(FACTS, FACTS_BY_VOTE, starts, fixed=2, limit=MOST_SHOWN)):
         assert fact.pid is not None
         events[fact.pid, fact.vote].append({"id": unpack(fact.id), "source": fact.source})
     for candidate in sorted(found, key=lambda each: (-each.votes, each.label)):

@@ -13,14 +13,14 @@ from streams.store.tables import FACTS, FACTS_BY_WAIT, Fact, Row, picking
 
 TOKEN = tuple[str, bytes, bytes, str]
 _PARKED = Range("")
-_ENV = FACTS.columns.index("env")
+_env = FACTS.column("env")
 _place = picking(FACTS, FACTS_BY_WAIT.order)
 
 
 def waiting(snapshot: Snapshot, now: int, page: Page, env: str | None = None) -> dict[str, Any]:
     """A page of what waits, in the order of what it waits for; `now` (ns) gives it an age."""
     rows = _parked(snapshot, page, env)
-    shown = [Fact(*row) for row in rows[: page.limit]]
+    shown = list(Fact.read_all(rows[: page.limit]))
     items = [
         {
             "id": unpack(fact.id),
@@ -42,7 +42,7 @@ def _parked(snapshot: Snapshot, page: Page, env: str | None) -> list[Row]:
     found: list[Row] = []
     while len(found) < most:
         rows = snapshot.along(FACTS, FACTS_BY_WAIT, [start], fixed=0, limit=most)
-        found += rows if env is None else [row for row in rows if row[_ENV] == env]
+        found += rows if env is None else [row for row in rows if _env(row) == env]
         if len(rows) < most:
             break
         start = _place(rows[-1])

@@ -7,14 +7,15 @@ part of a view. Positions are compared too, without the instants at which the bl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from schemas.identity import unpack
 from streams.log.port import DEAD
 from streams.store.port import Snapshot
-from streams.store.tables import Row, Table
+from streams.store.tables import Row, Table, adding, columns_of, picking
 
 _SHARD = "shard"
 _SHOWN = 120
@@ -54,8 +55,7 @@ def differences(
 def _all(left: Snapshot, right: Snapshot, tables: Iterable[Table]) -> Iterator[Difference]:
     yield from _merged("positions", ("partition",), _POSITION, _positions(left), _positions(right))
     for table in tables:
-        key = tuple(column for column in table.key if column != _SHARD)
-        columns = tuple(column for column in table.columns if column != _SHARD)
+        key, columns = _without_shard(table.key), _without_shard(table.columns)
         yield from _merged(table.name, key, columns, _rows(left, table), _rows(right, table))
 
 
@@ -72,30 +72,29 @@ def _rows(snapshot: Snapshot, table: Table) -> Iterator[Row]:
     if not table.sums:
         yield from rows
         return
-    shard = table.columns.index(_SHARD)
-    key = [table.columns.index(column) for column in table.key if column != _SHARD]
-    sums = [table.columns.index(column) for column in table.sums]
-    for _, shards in groupby(rows, lambda row: [row[place] for place in key]):
-        group = list(shards)
-        total = list(group[0])
-        for place in sums:
-            total[place] = sum(row[place] for row in group)
-        if any(total[place] for place in sums):
-            del total[shard]
-            yield tuple(total)
+    group, sums = picking(table, _without_shard(table.key)), picking(table, table.sums)
+    shown, add = picking(table, _without_shard(table.columns)), adding(table)
+    for _, shards in groupby(rows, group):
+        total = reduce(add, shards)
+        if any(sums(total)):
+            yield shown(total)
+
+
+def _without_shard(columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(column for column in columns if column != _SHARD)
 
 
 def _merged(
     name: str, key: tuple[str, ...], columns: tuple[str, ...], left: Iterator[Row], right: Iterator[Row]
 ) -> Iterator[Difference]:
-    places = [columns.index(column) for column in key]
+    key_of = columns_of(columns, key)
     mine, other = next(left, None), next(right, None)
     while mine is not None or other is not None:
         if mine == other:
             mine, other = next(left, None), next(right, None)
             continue
-        mine_at = None if mine is None else tuple(mine[place] for place in places)
-        other_at = None if other is None else tuple(other[place] for place in places)
+        mine_at = None if mine is None else key_of(mine)
+        other_at = None if other is None else key_of(other)
         if mine_at is not None and (other_at is None or mine_at < other_at):
             yield Difference(name, mine_at, None, mine, None)
             mine = next(left, None)

@@ -18,7 +18,7 @@ from typing import Any
 
 from streams.log.port import LogIdentity
 from streams.store.port import ANY, Applied, Range
-from streams.store.tables import VIEWS_VERSION, Index, Row, Table, picking
+from streams.store.tables import VIEWS_VERSION, Index, Row, Table, adding, picking
 
 Key = tuple[Any, ...]
 Pick = Callable[[Row], Key]
@@ -40,7 +40,7 @@ class _Walk:
     """Where rows come along an index, in sorted lists, one for each of the values of the first columns."""
 
     def __init__(self, table: Table, index: Index, fixed: int) -> None:
-        self._known = table.columns.index(index.known)
+        self._known = table.column(index.known)
         self._fixed = fixed
         self._pick: Pick = picking(table, index.order)
         self._key: Pick = picking(table, table.key)
@@ -48,7 +48,7 @@ class _Walk:
 
     def place(self, row: Row) -> tuple[Key, Key] | None:
         """The values of the first columns, and those of the others; None for what the index leaves out."""
-        if row[self._known] is None:
+        if self._known(row) is None:
             return None
         values = self._pick(row)
         return values[: self._fixed], values[self._fixed :]
@@ -193,14 +193,13 @@ class MemorySnapshot:
 
     def _all(self, table: Table, where: Mapping[str, Any] | None) -> list[Row]:
         """The rows that meet `where`, in key order."""
-        columns = table.columns
-        conditions = [(columns.index(column), wanted) for column, wanted in (where or {}).items()]
+        conditions = [(table.column(column), wanted) for column, wanted in (where or {}).items()]
         with self._lock:
             stored, beside = self._store.rows_of(table), self.beside[table.name]
             rows = [row for key, row in stored.rows.items() if key not in beside]
             rows += [row for row in beside.values() if row is not None]
-        for place, wanted in conditions:
-            rows = [row for row in rows if _meets(row[place], wanted)]
+        for value_of, wanted in conditions:
+            rows = [row for row in rows if _meets(value_of(row), wanted)]
         return sorted(rows, key=stored.key)
 
     def scan(
@@ -225,26 +224,23 @@ class MemorySnapshot:
         other_columns: Sequence[str],
         where: Mapping[str, Any] | None = None,
     ) -> Iterator[tuple[Any, ...]]:
-        places = [table.columns.index(column) for column in columns]
-        others = [other.columns.index(column) for column in other_columns]
+        mine, others = picking(table, tuple(columns)), picking(other, tuple(other_columns))
         other_key, partner = self._store.rows_of(other).key, picking(table, other.key)
         partners = {other_key(row): row for row in self._all(other, None)}
         for row in self._all(table, where):
             pair = partners.get(partner(row))
             if pair is not None:
-                yield (*(row[place] for place in places), *(pair[place] for place in others))
+                yield (*mine(row), *others(pair))
 
     def totals(
         self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
-        group = [table.columns.index(column) for column in by]
-        sums = [table.columns.index(column) for column in table.sums]
-        groups: defaultdict[Key, list[int]] = defaultdict(lambda: [0] * len(sums))
+        group, sums, add = picking(table, tuple(by)), picking(table, table.sums), adding(table)
+        groups: dict[Key, Row] = {}
         for row in self._all(table, where):
-            total = groups[tuple(row[place] for place in group)]
-            for number, place in enumerate(sums):
-                total[number] += row[place]
-        found = [(*values, *total) for values, total in groups.items() if any(total)]
+            known = groups.get(values := group(row))
+            groups[values] = row if known is None else add(known, row)
+        found = [(*values, *total) for values, row in groups.items() if any(total := sums(row))]
         return sorted(found, key=lambda row: tuple((value is not None, value) for value in row))
 
     def count(self, table: Table, where: Mapping[str, Any] | None = None, *, most: int | None = None) -> int:
@@ -269,8 +265,7 @@ class MemorySnapshot:
     def distinct(
         self, table: Table, column: str, within: Range = ANY, *, after: Any = None, limit: int
     ) -> list[Any]:
-        place = table.columns.index(column)
-        values = {row[place] for row in self._all(table, {column: within})}
+        values = set(map(table.column(column), self._all(table, {column: within})))
         return sorted(value for value in values if after is None or value > after)[:limit]
 
 
@@ -298,16 +293,11 @@ class MemoryTransaction(MemorySnapshot):
 
     def add(self, table: Table, rows: Sequence[Row]) -> None:
         stored, beside = self._store.rows_of(table), self.beside[table.name]
-        sums = [table.columns.index(column) for column in table.sums]
+        add = adding(table)
         for row in rows:
             key = stored.key(row)
             old = beside[key] if key in beside else stored.rows.get(key)
-            if old is not None:
-                grown = list(old)
-                for place in sums:
-                    grown[place] += row[place]
-                row = tuple(grown)
-            beside[key] = row
+            beside[key] = row if old is None else add(old, row)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -1,16 +1,19 @@
 """The views as tables: one Struct a table, its fields the columns, in order.
 
-A row is a plain tuple in this order. `Table` adds what an adapter must know: the key, the indexes,
+A row is a plain tuple in this order: `ViewRow.read` makes a Struct of it, `as_row` a row of a Struct, and
+`Table.column` and `picking` take values from it by the columns' names. Nothing else counts columns
+(`tests.architecture.rows`). `Table` adds what an adapter must know: the key, the indexes,
 and which columns are sums. All ids in keys are bytes (`schemas.identity`), all instants nanoseconds,
 all JSON canonical text. Whoever changes what a row means raises `VIEWS_VERSION`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import starmap
 from operator import itemgetter
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, Self, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -51,19 +54,41 @@ class Index(NamedTuple):
         return self.filled or self.columns[0]
 
 
+class ViewRow(Struct, gc=False):
+    """A row of a table, its values by name."""
+
+    @classmethod
+    def read(cls, row: Row) -> Self:
+        """A row as the store answers it."""
+        return cls(*row)
+
+    @classmethod
+    def read_all(cls, rows: Iterable[Row]) -> Iterator[Self]:
+        """Rows as the store answers them."""
+        return starmap(cls, rows)
+
+
 class Table(NamedTuple):
     """One view. `sums` are the columns of a counter table, which grow by addition only."""
 
     name: str
-    row: type[Struct]
+    row: type[ViewRow]
     key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
     sums: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        # What is cached of a table is asked for at every batch: all of its indexes would be hashed each time.
+        return hash(self.name)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return self.row.__struct_fields__
+
+    def column(self, name: str) -> Callable[[Row], Any]:
+        """From a row to its value in one column."""
+        return column_of(self.columns, name)
 
     @property
     def by_key(self) -> Index:
@@ -84,7 +109,7 @@ class Table(NamedTuple):
         return plain
 
 
-class Prediction(Struct, gc=False):
+class Prediction(ViewRow, gc=False):
     """What a model answered, once. The rest of its data is in the log, at (partition, offset, place)."""
 
     pid: bytes
@@ -113,7 +138,7 @@ class Prediction(Struct, gc=False):
     audit_probability: float | None
 
 
-class Fact(Struct, gc=False):
+class Fact(ViewRow, gc=False):
     """One event about a prediction, a case or a subject, and what is true about it now.
 
     The columns up to `case_at` never change; that one is `at` where the key is a join key. `pid` is the
@@ -153,7 +178,7 @@ class Fact(Struct, gc=False):
     waits_for: str | None = None
 
 
-class CaseEntry(Struct, gc=False):
+class CaseEntry(ViewRow, gc=False):
     """The rendezvous of a join key: one of the predictions that answer for it."""
 
     key: bytes
@@ -163,7 +188,7 @@ class CaseEntry(Struct, gc=False):
     source: str
 
 
-class Label(Struct, gc=False):
+class Label(ViewRow, gc=False):
     """What people say the right label of a prediction is, of `votes` altogether, `gold` of them gold.
 
     `rivals` says how many labels were voted for. `candidates` is a JSON list of them with their events,
@@ -183,7 +208,7 @@ class Label(Struct, gc=False):
     gold: int
 
 
-class Candidate(Struct, gc=False):
+class Candidate(ViewRow, gc=False):
     """How many votes one label has, where a prediction has many votes: all, gold ones, and corrections."""
 
     pid: bytes
@@ -194,7 +219,7 @@ class Candidate(Struct, gc=False):
     corrections: int
 
 
-class Override(Struct, gc=False):
+class Override(ViewRow, gc=False):
     """A person's own correction of one prediction: the latest for an input is what that person gets."""
 
     model: str
@@ -208,7 +233,7 @@ class Override(Struct, gc=False):
     at: int
 
 
-class AuditedInput(Struct, gc=False):
+class AuditedInput(ViewRow, gc=False):
     """An input with an audited prediction, which trains no model from then on."""
 
     model: str
@@ -217,7 +242,7 @@ class AuditedInput(Struct, gc=False):
     pid: bytes
 
 
-class Count(Struct, gc=False):
+class Count(ViewRow, gc=False):
     """How many events of one kind, value and group: `n` by the rules of what counts once, `events` all."""
 
     dims: str
@@ -234,7 +259,7 @@ class Count(Struct, gc=False):
     events: int
 
 
-class Exposure(Struct, gc=False):
+class Exposure(ViewRow, gc=False):
     """How many predictions of one group a subject saw on a day."""
 
     subject: str
@@ -249,7 +274,7 @@ class Exposure(Struct, gc=False):
     n: int
 
 
-class Outcome(Struct, gc=False):
+class Outcome(ViewRow, gc=False):
     """How often an outcome befell a subject on a day."""
 
     subject: str
@@ -262,7 +287,7 @@ class Outcome(Struct, gc=False):
     n: int
 
 
-class ModelEvent(Struct, gc=False):
+class ModelEvent(ViewRow, gc=False):
     """A declaration, deployment, rollback, evaluation or release, with its data as JSON."""
 
     model: str
@@ -279,7 +304,7 @@ class ModelEvent(Struct, gc=False):
     data: str
 
 
-class Declaration(Struct, gc=False):
+class Declaration(ViewRow, gc=False):
     """The output shape of a model version, as JSON.
 
     `later` is the model where it serves the versions without a declaration of their own, else null.
@@ -296,7 +321,7 @@ class Declaration(Struct, gc=False):
     later: str | None = None
 
 
-class DeadLetterRow(Struct, gc=False):
+class DeadLetterRow(ViewRow, gc=False):
     """A refused item, by its place in the log: refused by the collector, or judged by the worker.
 
     `model` and `env` are those of the prediction that an event was judged by, if it was judged by one.
@@ -315,7 +340,7 @@ class DeadLetterRow(Struct, gc=False):
     env: str | None = None
 
 
-class Replayed(Struct, gc=False):
+class Replayed(ViewRow, gc=False):
     """That an accepted event says which dead letter it was, named as `PARTITION:OFFSET:PLACE`.
 
     `claim` is the digest of what the event and the letter must have in common for it to be true: there is
@@ -381,14 +406,37 @@ STATE = (PREDICTIONS, CASES, FACTS, MODEL_EVENTS, DECLARATIONS)
 """The tables of the fold itself, from which the views follow: `streams.views.registry` has all tables."""
 
 
+def column_of(columns: Sequence[str], name: str) -> Callable[[Row], Any]:
+    """From a tuple of values in these columns to the one in a column."""
+    return itemgetter(columns.index(name))
+
+
+def columns_of(columns: Sequence[str], names: Sequence[str]) -> Callable[[Row], Row]:
+    """From a tuple of values in these columns to the tuple of those in some of them."""
+    if len(names) > 1:
+        return itemgetter(*map(columns.index, names))
+    picks = [column_of(columns, name) for name in names]
+    return lambda row: tuple(pick(row) for pick in picks)
+
+
 @cache
 def picking(table: Table, columns: tuple[str, ...]) -> Callable[[Row], Row]:
-    """From a row to its values in some columns."""
-    places = [table.columns.index(column) for column in columns]
-    if len(places) == 1:
-        place = places[0]
-        return lambda row: (row[place],)
-    return itemgetter(*places)
+    """From a row to its values in some columns, as a tuple."""
+    return columns_of(table.columns, columns)
+
+
+@cache
+def adding(table: Table) -> Callable[[Row, Row], Row]:
+    """From two rows of a counter table to the first one with the sums of both."""
+    sums = [table.columns.index(column) for column in table.sums]
+
+    def add(row: Row, other: Row) -> Row:
+        total = list(row)
+        for index in sums:
+            total[index] += other[index]
+        return tuple(total)
+
+    return add
 
 
 as_row = msgspec.structs.astuple

@@ -78,7 +78,7 @@ class DeadLetters(View):
         if not self._replays:
             return
         keys = {(row.dead_letter, row.claim, row.partition) for row in self._replays}
-        known = (Replayed(*row) for row in self.agenda.snapshot.get(REPLAYED, keys))
+        known = Replayed.read_all(self.agenda.snapshot.get(REPLAYED, keys))
         latest: dict[tuple[str, bytes, int], Replayed] = {}
         for row in (*known, *self._replays):
             key = row.dead_letter, row.claim, row.partition

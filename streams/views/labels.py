@@ -97,7 +97,7 @@ class Labels(View):
 
     def _labels(self, pids: Iterable[bytes]) -> dict[bytes, Label]:
         keys = [(self._prediction(pid).model, pid) for pid in pids]
-        return {row[1]: Label(*row) for row in self.agenda.snapshot.get(LABELS, keys)}
+        return {label.pid: label for label in Label.read_all(self.agenda.snapshot.get(LABELS, keys))}
 
     def _votes_here(self, pids: Iterable[bytes]) -> dict[bytes, dict[tuple[bytes, bytes, str], Fact]]:
         """Of each prediction the votes that are loaded."""
@@ -115,8 +115,8 @@ class Labels(View):
         if not starts:
             return
         # What had many and has few now lost all that is between.
-        for row in self.agenda.snapshot.along(FACTS, FACTS_BY_VOTE, starts, fixed=1, limit=LISTED + went):
-            fact = Fact(*row)
+        rows = self.agenda.snapshot.along(FACTS, FACTS_BY_VOTE, starts, fixed=1, limit=LISTED + went)
+        for fact in Fact.read_all(rows):
             # One that is loaded stands as it is there.
             if fact_key(fact) not in self._loaded.facts and fact.pid is not None:
                 here[fact.pid][fact_key(fact)] = fact
@@ -125,8 +125,8 @@ class Labels(View):
         """Settle a label from all of its votes: it has few of them, or had."""
         prediction = self._prediction(pid)
         if before > LISTED:
-            for row in self.agenda.snapshot.get(CANDIDATES, [(pid,)]):
-                self._changes.delete(CANDIDATES, row[:2])
+            for candidate in Candidate.read_all(self.agenda.snapshot.get(CANDIDATES, [(pid,)])):
+                self._changes.delete(CANDIDATES, (candidate.pid, candidate.name))
         if after == 0:
             self._changes.delete(LABELS, (prediction.model, pid))
         elif after <= LISTED:
@@ -149,14 +149,16 @@ class Labels(View):
             changed: list[tuple[Fact, Prediction]] = [*self._came.get(pid, ()), *self._went.get(pid, ())]
             touched[pid] = {label_name(label_of(fact, home.output)) for fact, home in changed}
         keys = [(pid, name) for pid, names in touched.items() for name in names]
-        before = {row[:2]: Candidate(*row) for row in self.agenda.snapshot.get(CANDIDATES, keys)}
+        candidates = Candidate.read_all(self.agenda.snapshot.get(CANDIDATES, keys))
+        before = {(candidate.pid, candidate.name): candidate for candidate in candidates}
         most = 2 + max(map(len, touched.values()))
         leaders: defaultdict[bytes, dict[bytes, Tally]] = defaultdict(dict)
         starts = [(pid,) for pid in pids]
-        for row in self.agenda.snapshot.along(
+        rows = self.agenda.snapshot.along(
             CANDIDATES, CANDIDATES_BY_VOTES, starts, fixed=1, limit=most, descending=True
-        ):
-            leaders[row[0]][row[1]] = _tally(Candidate(*row))
+        )
+        for candidate in Candidate.read_all(rows):
+            leaders[candidate.pid][candidate.name] = _tally(candidate)
         for pid in pids:
             known = {name: before[pid, name] for name in touched[pid] if (pid, name) in before}
             self._settle_tallies(pid, labels[pid], known, leaders[pid])

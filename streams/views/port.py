@@ -43,7 +43,7 @@ class View(Protocol):
     """
 
     tables: ClassVar[tuple[Table, ...]]
-    """Its own tables: nobody else writes to them. A key comes first in its table, or sums come last."""
+    """Its own tables: nobody else writes to them. A key comes first in its table, unless that has sums."""
 
     kinds: ClassVar[frozenset[str]]
     """The kinds of events that it is told of."""
