@@ -33,6 +33,7 @@ from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen
 from feedback.watchdog import ends_when_silent
+from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Unavailable
 from streams.keeper import Recorder
 from streams.log.port import LogIdentity, LogRefused, LogUnavailable
@@ -51,7 +52,7 @@ _LOOK_S = 0.2
 _END_S = 8.5
 # Whoever asks a server is not kept longer for a partition that nobody leads now.
 _LOG_PATIENCE_S = 2.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+RETRY = RetryPolicy(first_s=0.2, longest_s=5.0)
 
 _log = structlog.get_logger("loopline")
 
@@ -216,17 +217,17 @@ def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> tuple[Ka
 
     Raises what it raised last when none answers in time.
     """
-    deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
+    deadline, backoff = time.monotonic() + patience_s, Backoff(RETRY)
     while True:
         try:
             sealed = _must_be_safe(cluster, intake=intake)
             return cluster.open_log(_LOG_PATIENCE_S), sealed
         except Unavailable as error:
+            pause_s = backoff.next_pause_s()
             if time.monotonic() + pause_s > deadline:
                 raise
             _log.warning("waiting for the log", reason=str(error))
         time.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
 def _must_be_safe(cluster: Cluster, *, intake: bool) -> bool:
@@ -270,15 +271,15 @@ def _must_belong(cluster: Cluster, log: KafkaLog) -> None:
         _log.warning("starting without the views", reason=str(error))
 
 
-async def _until_it_starts(intake: Intake) -> None:
+async def _until_it_starts(intake: Intake, retry: RetryPolicy = RETRY) -> None:
     """Start reading the intake, again and again while that is not possible, for whatever reason."""
-    pause_s = _FIRST_PAUSE_S
+    backoff = Backoff(retry)
     while True:
         try:
             await intake.start()
             return
         except Exception as error:
+            pause_s = backoff.next_pause_s()
             intake.failure = str(error) or repr(error)
             _log.warning("the intake cannot be read", reason=intake.failure, again_in_s=pause_s)
         await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

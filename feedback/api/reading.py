@@ -21,13 +21,14 @@ from feedback.api.parameters import Parameters, after
 from feedback.api.services import Services, View, services_of
 from feedback.readers import Readers, Unanswered
 from feedback.settings import without_password
+from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Refused, Unavailable
 from streams.log.port import Positions, format_positions
 from streams.queries.freshness import reached
 
 PATIENCE_S = 5.0
 # A read that waits looks again after so long, and then less and less often.
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.05
+LOOK_AGAIN = RetryPolicy(first_s=0.01, longest_s=0.05, growth=1.2)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -82,7 +83,7 @@ async def read(
     """
     services = services_of(request)
     wanted = after(request, services.log.identity, grows=not services.own_views)
-    deadline, pause = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
+    deadline, backoff = time.monotonic() + PATIENCE_S, Backoff(LOOK_AGAIN)
     while True:
         found, answer = await on_thread(readers, lambda: _try(services, wanted, query, dated=dated))
         if found:
@@ -91,8 +92,7 @@ async def read(
             raise PositionNotReached(
                 f"the views are not at {format_positions(wanted)} yet; is the worker running?"
             )
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.2, _LONGEST_PAUSE_S)
+        await asyncio.sleep(backoff.next_pause_s())
 
 
 async def caught_up(request: Request) -> None:

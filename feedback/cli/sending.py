@@ -25,7 +25,7 @@ from feedback.cli.output import note
 from feedback.plurals import many
 from feedback.service import NoAnswer, Service
 from loopline.answers import Verdict, judge
-from loopline.backoff import Backoff
+from loopline.backoff import PAUSES, Backoff
 from loopline.dividing import deliver
 from schemas.errors import Refused, Unavailable
 
@@ -168,7 +168,7 @@ class Sender:
         """
         left = batch.items
         given_up = time.monotonic() + self._patience_s
-        backoff = Backoff(self._uniform)
+        backoff = Backoff(PAUSES.retry, self._uniform)
         while True:
             left, verdict = deliver(left, self._attempt, tally.note)
             if not left:

@@ -17,7 +17,6 @@ Writing the files is left to `objects`.
 from __future__ import annotations
 
 import os
-import random
 import socket
 import time
 from datetime import timedelta
@@ -28,10 +27,14 @@ import msgspec
 
 from feedback.datasets.bucket import Objects
 from feedback.datasets.errors import ShelfUnreachable
+from loopline.backoff import Backoff, RetryPolicy
 
 _FOLDER = ".claims"
 _TRIES = 60
-_LOOKS, _PAUSE_S = 20, 0.05
+_LOOKS = 20
+LOOK_S = 0.05
+RETRY = RetryPolicy(first_s=0.1, longest_s=0.1, jitter=1.0)
+"""Releases that met at one number do not meet again at the next one."""
 # Time goes on while the machine sleeps.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -50,20 +53,27 @@ class Numbered(Protocol):
 
 
 class Claims:
-    """One release's claim among those of its model."""
+    """One release's claim among those of its model.
+
+    `retry`: the pauses before another number is tried; `look_s`: between two looks for rivals.
+    """
 
     GOOD_FOR_S: ClassVar[float] = 12 * 3600.0
     SWEPT_AFTER: ClassVar[timedelta] = timedelta(days=1)
 
-    def __init__(self, shelf: Numbered, model: str) -> None:
+    def __init__(
+        self, shelf: Numbered, model: str, *, retry: RetryPolicy = RETRY, look_s: float = LOOK_S
+    ) -> None:
         self._shelf = shelf
         self._model = model
+        self._retry, self._look_s = retry, look_s
         self._folder = f"{model}/{_FOLDER}"
         self._mine: str | None = None
         self._since = 0.0
 
     def take(self) -> int:
         """Claim the lowest number behind all releases that nobody has claimed; gives it."""
+        backoff = Backoff(self._retry)
         for _ in range(_TRIES):
             number = self._next()
             self._mine = f"{number}-{uuid4().hex}"
@@ -74,7 +84,7 @@ class Claims:
                 self._sweep()
                 return number
             self.give_back()
-            time.sleep(random.uniform(0, 2 * _PAUSE_S))
+            time.sleep(backoff.next_pause_s())
         raise ShelfUnreachable(
             f"no version of {self._model} could be claimed at {self._shelf.name}:"
             " too many releases at once; try again"
@@ -106,7 +116,7 @@ class Claims:
             # Ours is gone when the number was published: whoever came next has tidied up.
             if self._mine not in rivals[:1]:
                 return False
-            time.sleep(_PAUSE_S)
+            time.sleep(self._look_s)
         return False
 
     def _listed(self) -> list[Any]:

@@ -34,7 +34,6 @@ from streams.store.port import Snapshot, Store
 from streams.views.registry import TABLES
 
 WAIT_S = 60.0
-_POLL_S = 0.02
 
 Wait = Callable[[Positions], None]
 """Returns when the views have reached these positions, or raises."""
@@ -120,14 +119,23 @@ def reaches(vector: Mapping[int, int], other: Mapping[int, int]) -> bool:
 
 
 class _Polling:
-    """Waits for the worker by looking at the store."""
+    """Waits for the worker by looking at the store, each `poll_s`, for `within_s`."""
 
-    def __init__(self, store: Callable[[], Store], log: Log) -> None:
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        log: Log,
+        *,
+        within_s: float | None = None,
+        poll_s: float = 0.02,
+    ) -> None:
+        self._within_s = WAIT_S if within_s is None else within_s
+        self._poll_s = poll_s
         self._store = store
         self._log = log
 
     def __call__(self, goal: Positions) -> None:
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + self._within_s
         while True:
             with self._store().snapshot() as snapshot:
                 vector = _vector(snapshot, self._log)
@@ -140,7 +148,7 @@ class _Polling:
                     " machines `loopline worker`; or release what is there with"
                     f" --as-of {format_positions(vector)}"
                 )
-            time.sleep(_POLL_S)
+            time.sleep(self._poll_s)
 
 
 def _data_only(positions: Positions) -> dict[int, int]:

@@ -38,6 +38,7 @@ from kafka.errors import (
 from kafka.protocol.consumer import FetchRequest, ListOffsetsRequest, OffsetSpec
 from kafka.protocol.metadata import MetadataRequest
 
+from loopline.backoff import Backoff, RetryPolicy
 from streams.kafka.address import Address
 from streams.kafka.connecting import connected
 from streams.kafka.security import KafkaRefused, denied
@@ -48,8 +49,8 @@ T = TypeVar("T")
 _BROKER_S = 1.5
 _ASIDE_S = 2.0
 _SURE_S = 0.5
-_REFUSED_S = 2.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.25
+RETRY = RetryPolicy(first_s=0.02, longest_s=0.25)
+REFUSED_S = 2.0
 _FETCH_BYTES = 1024 * 1024
 _FETCH_WAIT_MS = 100
 # The last version that names topics by their names.
@@ -99,11 +100,21 @@ class Brokers:
     Args:
         address: where to begin to look for them.
         patience_s: for how long a call tries again while a partition's leader is not to be had.
+        retry: the pauses between these tries; after the longest, brokers that were away are tried anew.
+        refused_s: after so long, brokers that refused this client are tried anew.
     """
 
-    def __init__(self, address: Address, patience_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        patience_s: float,
+        *,
+        retry: RetryPolicy = RETRY,
+        refused_s: float = REFUSED_S,
+    ) -> None:
         self.address = address
         self._patience_s = patience_s
+        self._retry, self._refused_s = retry, refused_s
         self._guard = threading.Lock()
         self._client: Any = None
         self._away: tuple[float, LogUnavailable | KafkaRefused] | None = None
@@ -124,7 +135,8 @@ class Brokers:
                     self._client = connected(self.address, max_in_flight_requests_per_connection=100)
                 except (LogUnavailable, KafkaRefused) as error:
                     refused = isinstance(error, KafkaRefused)
-                    self._away = time.monotonic() + (_REFUSED_S if refused else _LONGEST_PAUSE_S), error
+                    pause_s = self._refused_s if refused else self._retry.longest_s
+                    self._away = time.monotonic() + pause_s, error
                     raise
             return self._client
 
@@ -221,7 +233,7 @@ class Brokers:
     ) -> tuple[dict[TopicPartition, T], LogUnavailable | None]:
         """What the leaders answer of each partition, and why some did not."""
         left, found = set(places), dict[TopicPartition, T]()
-        began, pause_s = time.monotonic(), _FIRST_PAUSE_S
+        began, backoff = time.monotonic(), Backoff(self._retry)
         while True:
             failures = dict[TopicPartition, Exception].fromkeys(left, LeaderNotAvailableError())
             client = None
@@ -241,12 +253,12 @@ class Brokers:
                 self._leaders.pop(place, None)
                 if said := denied(failures[place], self.address.security):
                     raise KafkaRefused(said) from failures[place]
+            pause_s = backoff.next_pause_s()
             if max(time.monotonic() + pause_s, _no_use_before(failures, left)) > began + self._patience(
                 failures, left
             ):
                 return found, self._missing(failures, left)
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _patience(
         self, failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.kafka.address import Address
 from streams.kafka.steady_client import METADATA_MS, options, steady
 
-_PAUSE_S = 0.004
+PAUSE_S = 0.004
 """Between two questions: a hundred of them a second cost little, and a block is held for longer."""
 
 _ANSWER_S = 1.0
@@ -35,6 +35,7 @@ class Covering:
         address: the brokers.
         places: the topic and its partition for each of the log's partitions that are appended to.
         learn: called with the ends, before those who asked are.
+        pause_s: between two questions.
 
     A question that is not answered within a second is given up, and not asked again for two: those who
     wait are told then too, and their position covers what this collector acknowledged.
@@ -45,10 +46,12 @@ class Covering:
         address: Address,
         places: Mapping[int, tuple[str, int]],
         learn: Callable[[Mapping[int, int]], None],
+        pause_s: float = PAUSE_S,
     ) -> None:
         self._address = address
         self._places = {TopicPartition(*place): partition for partition, place in places.items()}
         self._learn = learn
+        self._pause_s = pause_s
         self._waiting: list[Callable[[], None]] = []
         self._asking: asyncio.Task[None] | None = None
         self._consumer: Any = None
@@ -75,7 +78,7 @@ class Covering:
                     await self._look()
                 finally:
                     self._tell(waiting)
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(self._pause_s)
         finally:
             self._asking = None
 

@@ -30,11 +30,11 @@ from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import REFUSED, STARTING, STOPPED, Progress
 from streams.kafka.security import denied
 from streams.kafka.session import (
-    Backoff,
     EngineStuck,
     EpochDone,
     GaveUp,
     Place,
+    Recovery,
     Session,
     Stopped,
 )
@@ -119,18 +119,18 @@ class Engine:
         self.progress.says(STOPPED)
 
     async def _run(self, stop: threading.Event) -> None:
-        backoff = Backoff(stop)
+        recovery = Recovery(stop)
         self.progress.says(STARTING)
         turning = asyncio.create_task(_turning(self.progress))
         try:
-            await self._memberships(stop, backoff)
+            await self._memberships(stop, recovery)
         finally:
             turning.cancel()
 
-    async def _memberships(self, stop: threading.Event, backoff: Backoff) -> None:
+    async def _memberships(self, stop: threading.Event, recovery: Recovery) -> None:
         while not stop.is_set():
             try:
-                await self._membership(stop, backoff)
+                await self._membership(stop, recovery)
             except EpochDone:
                 self.progress.says(STARTING)
                 _log.info("an epoch is applied; going on with the next one")
@@ -140,15 +140,15 @@ class Engine:
                 return
             except GaveUp as error:
                 self._gave_up = f"it gave its partitions up ({error}), and joins its group again after this: "
-                await backoff.wait()
+                await recovery.wait()
             except Exception as error:
                 self.progress.failures.inc()
                 why = denied(error, self._address.security) or f"{type(error).__name__}: {error}"
                 self.progress.left(f"{self._gave_up}{why}")
-                backoff.outage.failed(error)
-                await backoff.wait()
+                recovery.outage.failed(error)
+                await recovery.wait()
 
-    async def _membership(self, stop: threading.Event, backoff: Backoff) -> None:
+    async def _membership(self, stop: threading.Event, recovery: Recovery) -> None:
         """Look at log and store, and join the group only when they are there and belong together."""
         thread = OneThread("apply")
         log = None
@@ -160,9 +160,9 @@ class Engine:
             # Only now: what the last try waited for may still be away, and this one may take long to say so.
             self.progress.says(STARTING)
             self._gave_up = ""
-            backoff.outage.over()
+            recovery.outage.over()
             place = Place(self._address, self._group, log, assignment)
-            session = Session(place, self._applier, self.progress, thread, stop, backoff)
+            session = Session(place, self._applier, self.progress, thread, stop, recovery)
             with (
                 _watching(log, self.progress, self._silence, session.refuse),
                 _looking_for_coordinator(self._address, self.progress),

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
@@ -30,6 +29,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from loopline.backoff import Backoff, RetryPolicy
 from schemas.catalog import Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.numbers import slow_numbers
@@ -58,10 +58,12 @@ _FETCH_BYTES = 8 * 1024 * 1024
 _POLL_MS = 250
 _JUDGED_AT_ONCE = 100
 _COMMIT_S = 10.0
+_ENDS_S = 5.0
 _LEAVE_S = 5.0
 _UNSEEN_S = 10.0
 _JOIN_S = 5.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+RETRY = RetryPolicy(first_s=0.1, longest_s=5.0, jitter=0.5)
+"""Several collectors read the intake: they do not all come back at once."""
 
 Record: TypeAlias = ConsumerRecord | PlainRecord
 
@@ -95,7 +97,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
     `failure` says why nothing comes in at the moment, and is empty while all is well.
     """
 
-    def __init__(self, address: Address, recorder: Recorder, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        recorder: Recorder,
+        metrics: Metrics | None = None,
+        *,
+        retry: RetryPolicy = RETRY,
+    ) -> None:
         self.failure = ""
         self._outage = Outage(
             _log, "the intake cannot go on, and tries again", "the intake goes on", level="error"
@@ -114,7 +123,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         self._seen_at = 0.0
         self._done: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
-        self._pause_s = _FIRST_PAUSE_S
+        self._backoff = Backoff(retry)
 
     async def start(self) -> None:
         """Join the group and begin. Raises NoIntake, or LogUnavailable when no broker answers."""
@@ -232,7 +241,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
             await self._take(records, seen)
         self.failure = ""
         self._outage.over()
-        self._pause_s = _FIRST_PAUSE_S
+        self._backoff.succeeded()
         self._say_lag()
 
     async def _read_tolerantly(self) -> None:
@@ -360,14 +369,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
 
     async def _pause(self) -> None:
         """Wait, longer each time, but not for the end; the lag is told meanwhile."""
-        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        pause_s = self._backoff.next_pause_s()
         with contextlib.suppress(KafkaError, IllegalStateError, TimeoutError):
             if self._consumer is not None and self._done:
                 ends = self._consumer.end_offsets(list(self._done))
-                self._ends = await asyncio.wait_for(ends, _LONGEST_PAUSE_S)
+                self._ends = await asyncio.wait_for(ends, _ENDS_S)
         self._say_lag()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), pause_s * random.uniform(0.5, 1.0))
+            await asyncio.wait_for(self._stopping.wait(), pause_s)
 
     def _say_lag(self) -> None:
         consumer = self._consumer

@@ -18,6 +18,7 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from loopline.backoff import Backoff, RetryPolicy
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
 from streams.kafka.letters import Letter
@@ -30,7 +31,7 @@ _REQUEST_BYTES = 8 * 1024 * 1024
 _REQUEST_MS = 3_000
 _START_S = 5.0
 _CLOSE_S = 5.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+RETRY = RetryPolicy(first_s=0.1, longest_s=1.0)
 # The type of a timestamp that is the broker's own: topics are made so.
 _LOG_APPEND_TIME = 1
 
@@ -53,11 +54,15 @@ class Ack(NamedTuple):
 
 
 class Producing:
-    """Sends records, and keeps a producer that works. `down` says why there is none, else it is empty."""
+    """Sends records, and keeps a producer that works, made anew by `retry`.
 
-    def __init__(self, address: Address) -> None:
+    `down` says why there is none, else it is empty.
+    """
+
+    def __init__(self, address: Address, retry: RetryPolicy = RETRY) -> None:
         self.down = "the server is starting"
         self._address = address
+        self._retry = retry
         self._producer: AIOKafkaProducer | None = None
         self._replacing: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[Ack]] = set()
@@ -127,15 +132,14 @@ class Producing:
 
     async def _replace(self) -> None:
         await self._drop()
-        pause_s = _FIRST_PAUSE_S
+        backoff = Backoff(self._retry)
         while True:
             try:
                 await self._connect()
             except Exception as error:
                 # Whatever it was: nobody else would try again.
                 self.down = await diagnosis.reason(self._address, error)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                await asyncio.sleep(backoff.next_pause_s())
             else:
                 self._replacing = None
                 return

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 from faust.types import TP
 
+from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Halt
 from streams.kafka.address import Address
 from streams.kafka.applying import Applier
@@ -40,7 +41,7 @@ _TURN_S = 0.2
 _LOOK_S = 1.0
 _LOST_S = 5.0
 _SEEK_S = 60.0
-_BACKOFF_S = (0.1, 5.0)
+RETRY = RetryPolicy(first_s=0.1, longest_s=5.0)
 _MOST_PATIENCE = 8
 # One partition that stands still may have a reason that no other worker is free of: a leader that is away.
 _ONE_OF_MANY = 4
@@ -68,18 +69,23 @@ class Stopped(MembershipEnded):
     """The worker is to stop, and does not wait any longer."""
 
 
-class Backoff:
-    """Waits longer from failure to failure, and no longer than until the worker is to stop."""
+class Recovery:
+    """Waits longer from failure to failure, and gives partitions up less often the longer that is in vain.
 
-    def __init__(self, stop: ThreadEvent) -> None:
+    Args:
+        stop: set when the worker is to stop; nothing waits for longer.
+        retry: the pauses.
+    """
+
+    def __init__(self, stop: ThreadEvent, retry: RetryPolicy = RETRY) -> None:
         self._stop = stop
-        self._next_s = _BACKOFF_S[0]
+        self._backoff = Backoff(retry)
         self._patience = 1
         self.outage = Outage(_log, "the worker cannot go on, and tries again", "the worker goes on")
 
-    def reset(self, *, quick: bool) -> None:
+    def succeeded(self, *, quick: bool) -> None:
         """It worked; `quick`: and nothing waits for long."""
-        self._next_s = _BACKOFF_S[0]
+        self._backoff.succeeded()
         self.outage.over()
         if quick:
             self._patience = 1
@@ -94,8 +100,7 @@ class Backoff:
 
     async def wait(self) -> None:
         """Wait; longer the next time."""
-        until = time.monotonic() + self._next_s
-        self._next_s = min(2 * self._next_s, _BACKOFF_S[1])
+        until = time.monotonic() + self._backoff.next_pause_s()
         # In turns: `stop` is set by another thread or a signal, which no event of the loop's hears of.
         while not self._stop.is_set() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 -- a thread sets `stop`
             await asyncio.sleep(min(left, _TURN_S))
@@ -120,7 +125,7 @@ class Session:
         progress: Progress,
         thread: OneThread,
         stop: ThreadEvent,
-        backoff: Backoff,
+        recovery: Recovery,
     ) -> None:
         self._place = place
         self._topics = place.assignment
@@ -128,7 +133,7 @@ class Session:
         self._progress = progress
         self._thread = thread
         self._stop = stop
-        self._backoff = backoff
+        self._recovery = recovery
         self._gathering = Gathering()
         self._came, self._room = asyncio.Event(), asyncio.Event()
         self._app: App
@@ -145,7 +150,7 @@ class Session:
             await self._waiting_for(app.start(), "the brokers")
             await self._work()
         except GaveUp as error:
-            self._backoff.gave_up()
+            self._recovery.gave_up()
             self._progress.left(f"it gave its partitions up: {error}")
             _log.warning("the worker gives its partitions up", reason=str(error), changed=True)
             raise
@@ -191,7 +196,7 @@ class Session:
         wanted = set(partitions)
         try:
             # What waits there is not known yet: it is given as long as blocks that are known to wait.
-            most_s = self._backoff.patience_s(self._progress.stuck_after_s)
+            most_s = self._recovery.patience_s(self._progress.stuck_after_s)
             standing = await self._asking_store(lambda: self._applier.check(self._place.log), most_s)
         except (Halt, GaveUp) as error:
             self.refuse(error)
@@ -232,11 +237,11 @@ class Session:
         """Raises what ends the membership: a refusal, or that blocks wait for too long."""
         if self._refusal is not None:
             raise self._refusal
-        patience_s = self._backoff.patience_s(self._progress.stuck_after_s)
+        patience_s = self._recovery.patience_s(self._progress.stuck_after_s)
         here_s = time.monotonic() - self._since
         all_s, one_s = self._progress.nothing_moves_s(), self._progress.one_stands_still_s()
         if min(all_s, here_s) >= patience_s or min(one_s, here_s) >= _ONE_OF_MANY * patience_s:
-            said = [self._progress.still(), self._backoff.outage.reason or waits_for]
+            said = [self._progress.still(), self._recovery.outage.reason or waits_for]
             raise GaveUp("; ".join(filter(None, said)))
 
     async def _waiting_for(self, work: Awaitable[R], whom: str = "the store", most_s: float = math.inf) -> R:
@@ -285,7 +290,7 @@ class Session:
         except Exception as error:
             # Whatever it was: the transaction did not commit, or its blocks will be dropped as known.
             self._failed(error)
-            await self._backoff.wait()
+            await self._recovery.wait()
             await self._go_back(at_once=True)
         else:
             self._gathering.done(done)
@@ -298,7 +303,7 @@ class Session:
         self._since = time.monotonic()
         # One that takes nearly as long as blocks may wait would soon have the partitions given up again.
         slow_s = self._progress.stuck_after_s / 2
-        self._backoff.reset(quick=max(took_s, self._progress.one_stands_still_s()) < slow_s)
+        self._recovery.succeeded(quick=max(took_s, self._progress.one_stands_still_s()) < slow_s)
 
     async def _idle(self) -> None:
         self._came.clear()
@@ -314,7 +319,7 @@ class Session:
         try:
             await self._on_thread(lambda: self._applier.look_if_caught_up(log))
             if self._progress.behind() == 0:
-                self._backoff.outage.over()
+                self._recovery.outage.over()
             if log.identity.epoch > self._topics.epoch:
                 standing, ends = (
                     await self._on_thread(self._applier.standing),
@@ -326,7 +331,7 @@ class Session:
             raise
         except Exception as error:
             self._failed(error)
-            await self._backoff.wait()
+            await self._recovery.wait()
             await self._asking_store(self._applier.standing)
 
     def _lost(self) -> bool:
@@ -372,9 +377,9 @@ class Session:
                 if self._stop.is_set():
                     raise Stopped from error
                 if time.monotonic() - began >= most_s:
-                    raise GaveUp(self._backoff.outage.reason) from error
+                    raise GaveUp(self._recovery.outage.reason) from error
                 self._may_go_on()
-                await self._backoff.wait()
+                await self._recovery.wait()
             else:
                 self._progress.says(RUNNING)
                 return answer
@@ -382,7 +387,7 @@ class Session:
     def _failed(self, error: BaseException) -> None:
         self._progress.failures.inc()
         self._progress.says(WAITING, f"{type(error).__name__}: {error}")
-        self._backoff.outage.failed(error)
+        self._recovery.outage.failed(error)
 
     async def _on_thread(self, ask: Callable[[], R], most_s: float = math.inf) -> R:
         """A call on the applying thread."""

@@ -20,7 +20,6 @@ DEAD = -1
 NOTICES_S = 5.0
 """For how long to wait for a log to name a partition that its store has."""
 
-_LOOK_S = 0.1
 _PART = re.compile(r"(dead|0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,17})")
 
 Positions = Mapping[int, int]
@@ -213,18 +212,20 @@ class LogWriter(Protocol):
         ...
 
 
-def ends_with(log: Log, partitions: Collection[int]) -> dict[int, int]:
+def ends_with(
+    log: Log, partitions: Collection[int], *, within_s: float = NOTICES_S, look_s: float = 0.1
+) -> dict[int, int]:
     """The log's ends, once they name these partitions, those of a store.
 
     A store may be in the log's next epoch while a reader of the log has not noticed yet that it began. After
     some seconds the ends are given as they are: then the store is ahead of its log.
     """
-    deadline = time.monotonic() + NOTICES_S
+    deadline = time.monotonic() + within_s
     while True:
         ends = log.ends()
         if ends.keys() >= set(partitions) or time.monotonic() >= deadline:
             return ends
-        time.sleep(_LOOK_S)
+        time.sleep(look_s)
 
 
 class MalformedPosition(Malformed):

@@ -68,6 +68,43 @@ def check_finished(modules: Mapping[str, Module]) -> list[str]:
     return found
 
 
+def check_pauses(modules: Mapping[str, Module]) -> list[str]:
+    """No loop makes its own pauses longer: `loopline.backoff` does, for all that tries again."""
+    return [
+        f"{name}:{node.lineno} {ast.unparse(node)}: take a RetryPolicy of loopline.backoff"
+        for name, module in modules.items()
+        if name != "loopline.backoff"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.stmt) and _grows_a_pause(node)
+    ]
+
+
+_PAUSE_WORDS = ("pause", "delay", "backoff", "sleep", "wait", "retry", "next_s")
+
+
+def _grows_a_pause(node: ast.stmt) -> bool:
+    """Whether something that is named for a pause is set to a product of itself, or made of a power."""
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.op, ast.Mult) and _is_a_pause(node.target)
+    if not isinstance(node, ast.Assign | ast.Return) or node.value is None:
+        return False
+    named = [part for part in ast.walk(node) if _is_a_pause(part)]
+    operations = [part for part in ast.walk(node.value) if isinstance(part, ast.BinOp)]
+    if named and any(isinstance(each.op, ast.Pow) for each in operations):
+        return True
+    multiplied = [each for each in operations if isinstance(each.op, ast.Mult)]
+    factors = {ast.unparse(side) for each in multiplied for side in (each.left, each.right)}
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return any(
+        _is_a_pause(part) and ast.unparse(part) in factors for each in targets for part in ast.walk(each)
+    )
+
+
+def _is_a_pause(node: ast.AST) -> bool:
+    named = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return any(word in named.lower() for word in _PAUSE_WORDS)
+
+
 def _is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether all that a function does is to say that it is not there; a hook may decline some values."""
     does = [

@@ -18,6 +18,7 @@ CHECKS: tuple[Check, ...] = (
     shape.check_docstrings,
     shape.check_names,
     shape.check_finished,
+    shape.check_pauses,
 )
 
 
@@ -49,6 +50,20 @@ def lines(count: int, indent: str = "    ") -> str:
         (shape.check_docstrings, "streams.log", '"""What it is for."""\nx = 1', 'x = 1\n"""Too late."""'),
         (shape.check_finished, "streams.log", "x = 1", "x = 1  # " + shape.LEFT_FOR_LATER[0]),
         (shape.check_finished, "streams.log", "def f(): ...", "def f():\n    raise NotImplementedError"),
+        (
+            shape.check_pauses,
+            "streams.log",
+            "pause_s = backoff.next_pause_s()",
+            "sleep(pause_s)\npause_s = min(2 * pause_s, LONGEST_S)",
+        ),
+        (shape.check_pauses, "streams.log", "size *= 2", "self._delay *= 2"),
+        (shape.check_pauses, "streams.log", "return 10**3", "return min(FIRST_PAUSE_S * 2.0**failures, 9)"),
+        (
+            shape.check_pauses,
+            "streams.log",
+            "wait_s = 2 * patience_s",
+            "a, b.wait_s = c, b.wait_s * 1.5",
+        ),
     ],
 )
 def test_each_check_finds_what_it_is_for(check: Check, name: str, fine: str, wrong: str) -> None:

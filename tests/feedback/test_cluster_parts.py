@@ -25,6 +25,7 @@ from feedback.collecting import Collecting
 from feedback.readers import Readers, Unanswered
 from feedback.service import address_of
 from feedback.working import CANNOT_LISTEN, CannotListen, Views, Watcher
+from loopline.backoff import RetryPolicy
 from streams.kafka.security import KafkaRefused
 from streams.log.memory import MemoryLog
 from streams.log.port import LogRefused, LogUnavailable
@@ -184,7 +185,7 @@ def test_a_port_that_is_taken_is_told_and_not_tried_again() -> None:
         watcher(f"raise SystemExit({CANNOT_LISTEN})").run(threading.Event())
 
 
-def test_an_intake_is_started_again_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_intake_is_started_again_after_any_failure() -> None:
     """Whatever keeps the intake from starting, it is tried again: nobody would hear of a task that ended."""
     tries: list[int] = []
 
@@ -194,8 +195,7 @@ def test_an_intake_is_started_again_after_any_failure(monkeypatch: pytest.Monkey
             if len(tries) < 3:
                 raise TimeoutError
 
-    monkeypatch.setattr(collecting, "_FIRST_PAUSE_S", 0.01)
-    asyncio.run(collecting._until_it_starts(cast(Any, Failing())))
+    asyncio.run(collecting._until_it_starts(cast(Any, Failing()), RetryPolicy(0.01, 1.0)))
     assert len(tries) == 3
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from feedback import watchdog
-from feedback.restarts import LONGEST_PAUSE_S, Restarts
+from feedback.restarts import RETRY, Restarts
 from feedback.watchdog import HealthLooks, Signs, Silence, cpu_s, sign, tell_manager
 
 
@@ -58,7 +58,7 @@ def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_steady_run() -> 
         restarts.started()
         clock.now += 29
         pauses.append(restarts.ended())
-    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, RETRY.longest_s, RETRY.longest_s]
     restarts.started()
     clock.now += 31
     assert restarts.ended() == 0.1
@@ -217,7 +217,7 @@ def test_a_pipe_that_no_child_was_given_is_let_go_of() -> None:
 def test_what_cannot_be_started_is_tried_for_ever() -> None:
     """Each time later; a start begins the count anew, and nothing is given up for it."""
     restarts = Restarts(most=1)
-    assert [restarts.failed() for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_PAUSE_S]
+    assert [restarts.failed() for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, RETRY.longest_s]
     assert not restarts.given_up
     restarts.started()
     assert restarts.failed() == 0.1

@@ -75,7 +75,7 @@ class Sender:
     def _begin_process(self) -> None:
         """The state that belongs to one process; none of it survives a fork."""
         self._pid = os.getpid()
-        self._backoff = Backoff(random.Random().uniform, self._pauses)
+        self._backoff = Backoff(self._pauses.retry, random.Random().uniform)
         self._thread: threading.Thread | None = None
         self._spooler: Spooler | None = None
         self._stopping = False

@@ -22,6 +22,7 @@ from feedback.datasets.claims import Claims
 from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.objects import ObjectShelf
 from feedback.datasets.shelves import shelf_of
+from loopline.backoff import RetryPolicy
 from tests.feedback.datasets.shelf_contract import ShelfContract, contents, made, publish
 from tests.feedback.datasets.world import MODEL
 from tests.services.kafka.secured import certificates, openssl_is_here
@@ -146,8 +147,8 @@ def test_the_files_of_a_dead_release_are_removed_after_a_day(
 
 def test_of_two_who_claim_a_number_never_both_have_it(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second writes its claim between the first one's claim and its look: at most one stays."""
-    monkeypatch.setattr("feedback.datasets.claims._PAUSE_S", 0.001)
-    first, second = Claims(seen(where), MODEL), Claims(seen(where), MODEL)
+    soon = RetryPolicy(first_s=0.002, longest_s=0.002, jitter=1.0)
+    first, second = (Claims(seen(where), MODEL, retry=soon, look_s=0.001) for _ in range(2))
     write, taken = Objects.write, []
 
     def both(self: Objects, path: str, content: bytes) -> None:

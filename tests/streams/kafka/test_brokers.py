@@ -17,6 +17,7 @@ from kafka import TopicPartition
 from kafka.errors import NotLeaderForPartitionError
 from kafka.protocol.consumer import OffsetSpec
 
+from loopline.backoff import RetryPolicy
 from streams.kafka import brokers as module
 from streams.kafka import connecting
 from streams.kafka.address import Address
@@ -99,9 +100,8 @@ def test_who_was_refused_does_not_ask_again_at_once(
         raise error
 
     monkeypatch.setattr(module, "connected", connected)
-    monkeypatch.setattr(module, "_LONGEST_PAUSE_S", 60.0)
-    monkeypatch.setattr(module, "_REFUSED_S", 60.0)
-    brokers = Brokers(Address.parse("kafka://127.0.0.1:1"), 0.1)
+    address = Address.parse("kafka://127.0.0.1:1")
+    brokers = Brokers(address, 0.1, retry=RetryPolicy(0.02, 60.0), refused_s=60.0)
     for _ in range(3):
         with pytest.raises(type(error), match=str(error)):
             brokers.client  # noqa: B018 -- a property that connects

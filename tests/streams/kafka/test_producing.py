@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka.errors import KafkaError
 
+from loopline.backoff import RetryPolicy
 from streams.kafka import diagnosis, producing
 from streams.kafka.address import Address
 from streams.kafka.letters import Letter
@@ -158,10 +159,9 @@ def test_a_producer_is_replaced_whatever_keeps_it_from_starting(monkeypatch: pyt
 
     monkeypatch.setattr(diagnosis, "refusal", refusal)
     monkeypatch.setattr(producing, "AIOKafkaProducer", Failing)
-    monkeypatch.setattr(producing, "_FIRST_PAUSE_S", 0.01)
 
     async def replaced() -> None:
-        sender = Producing(ADDRESS)
+        sender = Producing(ADDRESS, RetryPolicy(0.01, 1.0))
         await sender.start()
         sender.replace("the brokers refused a block")
         async with asyncio.timeout(5):

@@ -16,7 +16,7 @@ from streams.kafka.address import Address
 from streams.kafka.assignment import Assignment
 from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import Progress
-from streams.kafka.session import Backoff, EngineStuck, Place, Session
+from streams.kafka.session import EngineStuck, Place, Recovery, Session
 from streams.log.memory import MemoryLog
 
 
@@ -33,7 +33,7 @@ def test_a_consumer_that_never_seeks_ends_the_worker(monkeypatch: pytest.MonkeyP
         place = Place(address, "group", log, Assignment(address, log.identity, {}, log.ends()))
         applier: Any = SimpleNamespace(check=lambda _: {})
         thread = OneThread("apply")
-        session = Session(place, applier, Progress(), thread, stop, Backoff(stop))
+        session = Session(place, applier, Progress(), thread, stop, Recovery(stop))
         session._app = cast(Any, SimpleNamespace(consumer=SimpleNamespace(seek_wait=never)))
         try:
             async with asyncio.timeout(5):
@@ -89,13 +89,13 @@ def test_a_batch_that_hangs_is_given_up_and_one_that_works_is_not(monkeypatch: p
 
 def test_partitions_are_given_up_less_often_where_that_is_in_vain() -> None:
     """Twice the patience each time, up to eight times; a quick commit brings it back, a slow one does not."""
-    backoff = Backoff(threading.Event())
+    recovery = Recovery(threading.Event())
     waits = []
     for _ in range(5):
-        waits.append(backoff.patience_s(15))
-        backoff.gave_up()
+        waits.append(recovery.patience_s(15))
+        recovery.gave_up()
     assert waits == [15, 30, 60, 120, 120]
-    backoff.reset(quick=False)
-    assert backoff.patience_s(15) == 120
-    backoff.reset(quick=True)
-    assert backoff.patience_s(15) == 15
+    recovery.succeeded(quick=False)
+    assert recovery.patience_s(15) == 120
+    recovery.succeeded(quick=True)
+    assert recovery.patience_s(15) == 15
