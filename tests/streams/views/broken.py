@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from schemas import kinds
-from streams.store.tables import Fact, Prediction, Table, as_row
+from streams.store.tables import Fact, Prediction, Table, ViewRow, as_row
 from streams.views.port import Agenda, View
 
 
-class _Beside(Struct, gc=False):
+class _Beside(ViewRow, gc=False):
     pid: bytes
     id: bytes
     env: str
     beside: int
 
 
-class _Total(Struct, gc=False):
+class _Total(ViewRow, gc=False):
     about: str
     env: str
     shard: int
@@ -71,7 +69,7 @@ class OneEnvironment(View):
                 self.agenda.changes.add(table, as_row(row))
 
 
-class _Comment(Struct, gc=False):
+class _Comment(ViewRow, gc=False):
     pid: bytes
     key: bytes
     id: bytes
@@ -79,7 +77,7 @@ class _Comment(Struct, gc=False):
     env: str
 
 
-class _Sum(Struct, gc=False):
+class _Sum(ViewRow, gc=False):
     pid: bytes
     env: str
     n: int

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from schemas import kinds
 from schemas.instants import utc_day
-from streams.store.tables import Fact, Prediction, Table, as_row
+from streams.store.tables import Fact, Prediction, Table, ViewRow, as_row
 from streams.views.port import View
 
 
-class DayOfComments(Struct, gc=False):
+class DayOfComments(ViewRow, gc=False):
     """How many comments count on the predictions of one day."""
 
     model: str

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from msgspec import Struct
 
 from schemas import kinds
 from schemas.kinds import KINDS
-from streams.store.tables import COUNTS, Table
+from streams.store.tables import COUNTS, Table, ViewRow
 from streams.views.port import View
 from streams.views.registry import VIEWS, UnfitTable, tables_of
 from tests.streams.views.battery import (
@@ -68,7 +67,7 @@ def test_the_stories_know_every_kind_of_fact() -> None:
     assert EXAMPLES.keys() == KINDS.keys() - about_models - {kinds.PREDICTION_MADE.name}
 
 
-class _Late(Struct):
+class _Late(ViewRow):
     n: int
     shard: int
     key: str
