@@ -13,7 +13,7 @@ What other rooms import, here and in the packages below; nothing else of this ro
 - `streams.asgi`: `Scope`, `Receive`, `Send`, `PROBLEM_TYPE`, `problem_body`, `send_problem`:
   bare ASGI
 - `streams.splitting`: `split_array`, `CannotSplit`: an array cut into items by bytes
-- `streams.dead_letters`: `Refusal`, `parse_name`, `marked`, `by_content`, `MalformedName`,
+- `streams.dead_letters`: `Refusal`, `parse_name`, `marked`, `by_content`,
   `NotAnObject`: putting refused items back
 - `streams.projection`: `advance`, `check`, `OtherViews`: a store moved forward along its log
 - `streams.rebuild`: `rebuild`, `verify`, `Progress`: the views built anew, and compared

@@ -10,7 +10,7 @@ import os
 import click
 
 from feedback.cli.options import Choices, Group, Lazy
-from feedback.settings import BadSetting, adopt_library_secrets
+from feedback.settings import adopt_library_secrets
 
 COMMANDS = {
     "up": Lazy("feedback.cli.serving", "up", "Run the server on a home: collector and worker."),
@@ -57,10 +57,7 @@ def main(context: click.Context) -> None:
       loopline dataset release MODEL    cut a dataset from the corrections
     """
     context.ensure_object(Choices)
-    try:
-        adopt_library_secrets(os.environ)
-    except BadSetting as error:
-        raise click.UsageError(str(error)) from None
+    adopt_library_secrets(os.environ)
 
 
 __all__ = ["main"]

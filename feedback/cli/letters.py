@@ -18,7 +18,7 @@ from feedback.plurals import many
 from feedback.service import Service, path_of
 from schemas.errors import Refused
 from schemas.problems import CANNOT_FOLD
-from streams.dead_letters import MalformedName, NotAnObject, Refusal, by_content, marked, parse_name
+from streams.dead_letters import NotAnObject, Refusal, by_content, marked, parse_name
 from streams.queries.pages import token
 
 JUDGED = (
@@ -245,10 +245,7 @@ def _listed(service: Service, code: str | None) -> Iterator[Any]:
 
 def _find(service: Service, name: str) -> Any:
     """One dead letter: the page that begins right behind the place before it."""
-    try:
-        place = parse_name(name)
-    except MalformedName as error:
-        raise click.UsageError(str(error)) from None
+    place = parse_name(name)
     before = token((place.partition, place.offset, place.place - 1))
     for item in ask(service, path_of("v1", "dead-letters", limit=1, next=before), "items")["items"]:
         if item["dead_letter"] == name:

@@ -7,10 +7,11 @@ nothing heavier, so that help is quick; what commands do is in the modules they 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import click
 from feedback.escaping import for_terminal
 from feedback.redaction import redacted
 from feedback.setting_values import Setting
-from feedback.settings import BY_NAME, SETTINGS, BadSetting, value, was_said
+from feedback.settings import BY_NAME, SETTINGS, value, was_said
 
 SERVING = ("allowed_hosts", "max_connections")
 """Settings with a flag on those commands only that serve a port."""
@@ -36,17 +37,11 @@ class Choices:
         self.given: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Any:
-        try:
-            return value(name, self.given.get(name))
-        except BadSetting as error:
-            raise click.UsageError(str(error)) from None
+        return value(name, self.given.get(name))
 
     def was_set(self, name: str) -> bool:
         """Whether a flag, the environment or the file says something about a setting."""
-        try:
-            return name in self.given or was_said(name)
-        except BadSetting as error:
-            raise click.UsageError(str(error)) from None
+        return name in self.given or was_said(name)
 
     @property
     def home(self) -> Path:
@@ -109,10 +104,21 @@ def serving_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _readable(refusal: click.ClickException) -> click.ClickException:
-    """A refusal without secrets, and without what a terminal would obey."""
-    refusal.message = for_terminal(redacted(refusal.message), lines=True)
-    return refusal
+@contextlib.contextmanager
+def _ending_readably() -> Iterator[None]:
+    """An expected error ends in a message, without secrets and without what a terminal would obey."""
+    try:
+        yield
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        from feedback.cli.failures import ending_of
+
+        ending = ending_of(error)
+        if ending is None:
+            raise
+        ending.message = for_terminal(redacted(ending.message), lines=True)
+        raise ending from error.__cause__ if ending is error else error
 
 
 class _Sections(click.Command):
@@ -133,26 +139,13 @@ class _Sections(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run; an expected failure ends in a message and an exit status, not in a traceback."""
-        try:
+        with _ending_readably():
             return super().invoke(ctx)
-        except click.ClickException as said:
-            raise _readable(said) from said.__cause__
-        except (click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            from feedback.cli.failures import ending_of
-
-            refusal = ending_of(error)
-            if refusal is None:
-                raise
-            raise _readable(refusal) from error
 
     def make_context(self, *args: Any, **more: Any) -> click.Context:
         """Read what was typed; what is wrong with it is told in the same way."""
-        try:
+        with _ending_readably():
             return super().make_context(*args, **more)
-        except click.ClickException as refusal:
-            raise _readable(refusal) from refusal.__cause__
 
 
 class Command(_Sections):

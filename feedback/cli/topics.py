@@ -12,7 +12,7 @@ from feedback.cli.answers import answer, table
 from feedback.cli.connecting import must_be_cluster
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
-from feedback.settings import BY_NAME, BadSetting, value
+from feedback.settings import BY_NAME, value
 from schemas.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ def ensure_command(
     from streams.kafka.topics import UnsafeTopics, ensure
 
     cluster = must_be_cluster(choices, _ON_ONE)
-    try:
-        copies = value("replication", replication)
-    except BadSetting as error:
-        raise click.UsageError(str(error)) from None
+    copies = value("replication", replication)
     partitions = choices["partitions"] if choices.was_set("partitions") else None
     try:
         found = ensure(
