@@ -59,6 +59,7 @@ def application(
     log: Log, writer: LogWriter, metrics: Metrics, store: Callable[[], Store], shelf: Any, **more: Any
 ) -> Server:
     """The application on adapters that were chosen. `shelf`: where releases lie; `more`: for `build_app`."""
+    from feedback.api.services import WAITS
     from feedback.datasets.lineage import releases_with
     from feedback.datasets.shelves import shelf_of
     from feedback.server import build_app
@@ -77,7 +78,7 @@ def application(
         lineage=lineage,
         outcome_window_days=value("outcome_window"),
         maturity_days=value("maturity"),
-        stuck_after_s=value("stuck_after"),
+        waits=WAITS._replace(stuck=value("stuck_after")),
         **more,
     )
 

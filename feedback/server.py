@@ -35,7 +35,7 @@ from feedback.api import (
 from feedback.api.datasets import bounded
 from feedback.api.ends import Ends
 from feedback.api.errors import RouteError, render_failure, render_http, render_refusal
-from feedback.api.services import Services, Threads, WorkerSays
+from feedback.api.services import WAITS, Services, Threads, Waits, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
 from feedback.refusals import Refusals
@@ -100,11 +100,11 @@ ROUTES = (
 
 
 class Server:
-    """The ASGI application: the collector on its hot path, everything else through Starlette."""
+    """The ASGI application: the collector on its hot path, everything else through Starlette (`site`)."""
 
     def __init__(self, collector: Collector, site: Starlette, metrics: Metrics) -> None:
+        self.site = site
         self._collector = collector
-        self._site = site
         self._metrics = metrics
 
     def refused(self, code: str) -> None:
@@ -116,7 +116,7 @@ class Server:
         if scope["type"] == "http" and scope["path"] == EVENTS:
             await self._collector(scope, receive, send)
         else:
-            await self._site(scope, receive, send)
+            await self.site(scope, receive, send)
 
 
 def build_app(
@@ -132,13 +132,14 @@ def build_app(
     elapsed: Callable[[], int] = since_start,
     outcome_window_days: int = WINDOW_DAYS,
     maturity_days: int = MATURITY_DAYS,
-    stuck_after_s: float = readiness.STUCK_AFTER_S,
     keep_ends_ns: int = 0,
     append_s: float = 0.0,
     own_views: bool = True,
     clocks: ClockWatch | None = None,
     lacks: Callable[[], Sequence[str]] = tuple,
     beside: Sequence[Beside] = (),
+    waits: Waits = WAITS,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Server:
     """Compose the server.
 
@@ -146,20 +147,18 @@ def build_app(
         log: the log, to read from; `writer`: what writes to it, which is not stopped here.
         store: gives the store to read from; raises NothingHere or StoreMissing while there is none.
         datasets: where the releases lie; `lineage`: which of them an event is in.
-        metrics: what the writer counts on, so that one scrape shows all.
+        metrics: what the writer counts on, so that one scrape shows all; `clocks`: what compares clocks.
         worker: what the worker says of itself, for `/readyz`; `lacks`: what else does not work here.
-        clock: nanoseconds since 1970, the instant of receipt; `elapsed`: the same, by what nobody sets.
-        stuck_after_s: how long the views may stand still behind the log before `/readyz` says so.
-        keep_ends_ns: how long the log is not asked again where it ends.
+        clock: nanoseconds since 1970, of receipt; `elapsed`, `monotonic` (s): the same, by what nobody sets.
+        keep_ends_ns: how long the log is not asked again where it ends; `waits`: how long who asks waits.
         append_s: how long what another writer acknowledges may be on its way into the log; 0 without others.
         own_views: whether the views decide with whether this server is ready.
-        clocks: what compares this machine's clock with others.
         beside: what runs on the event loop from the first request until after the last one.
     """
-    metrics, threads, receipts = metrics or Metrics(), Threads.made(datasets.name), Receipts(clock)
+    metrics, threads, receipts = metrics or Metrics(), Threads.made(datasets.name, waits), Receipts(clock)
     services = Services(
         log,
-        _ends(log, clock, keep_ends_ns, elapsed, receipts, append_s),
+        _ends(log, clock, keep_ends_ns, elapsed, receipts, append_s, waits),
         writer,
         store,
         datasets,
@@ -174,8 +173,9 @@ def build_app(
         clocks or ClockWatch(clock, elapsed),
         own_views,
         lacks,
+        waits,
     )
-    return _server(services, receipts, stuck_after_s, beside)
+    return _server(services, receipts, readiness.Progress(monotonic, waits.stuck, waits.ready), beside)
 
 
 def _ends(
@@ -185,15 +185,26 @@ def _ends(
     elapsed: Callable[[], int],
     receipts: Receipts,
     append_s: float,
+    waits: Waits,
 ) -> Ends:
-    settled, append_ns = receipts.settled_up_to, int(append_s * SECOND)
-    return Ends(log, clock, keep_ns, elapsed=elapsed, settled=settled, append_ns=append_ns)
+    return Ends(
+        log,
+        clock,
+        keep_ns,
+        elapsed=elapsed,
+        settled=receipts.settled_up_to,
+        append_ns=int(append_s * SECOND),
+        patience_s=waits.ends,
+        again_s=waits.ends_again,
+    )
 
 
-def _server(services: Services, receipts: Receipts, stuck_after_s: float, beside: Sequence[Beside]) -> Server:
+def _server(
+    services: Services, receipts: Receipts, progress: readiness.Progress, beside: Sequence[Beside]
+) -> Server:
     collector = _collector(services.log.identity, services, receipts)
     running = [partial(each, collector.recorder) for each in beside]
-    return Server(collector, _site(services, stuck_after_s, running), services.metrics)
+    return Server(collector, _site(services, progress, running), services.metrics)
 
 
 def _collector(log: LogIdentity, services: Services, receipts: Receipts) -> Collector:
@@ -209,7 +220,7 @@ def _collector(log: LogIdentity, services: Services, receipts: Receipts) -> Coll
 
 def _site(
     services: Services,
-    stuck_after_s: float,
+    progress: readiness.Progress,
     beside: Sequence[Callable[[], AbstractAsyncContextManager[None]]],
 ) -> Starlette:
     site = Starlette(
@@ -223,7 +234,7 @@ def _site(
     )
     site.router.redirect_slashes = False
     site.state.services = services
-    site.state.progress = readiness.Progress(stuck_after_s=stuck_after_s)
+    site.state.progress = progress
     site.state.beside = beside
     site.state.refusals = Refusals(services.metrics)
     site.state.fingerprint = services.log.identity.fingerprint

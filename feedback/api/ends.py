@@ -19,11 +19,6 @@ from feedback.readers import Readers
 from streams.clocks import since_start
 from streams.log.port import Log, LogDenied, LogRefused, Positions
 
-PATIENCE_S = 0.5
-"""So long a reader waits for a log that answered when it was asked before."""
-
-# One that did not answer is asked again after so long.
-_AGAIN_S = 1.0
 _SECOND = 1_000_000_000
 
 
@@ -61,6 +56,8 @@ class Ends:
         elapsed: nanoseconds since some moment, by what nobody sets.
         settled: up to when everything received here is in the log, or never acknowledged; the clock when
             left out.
+        patience_s: so long a reader waits for a log that answered when it was asked before.
+        again_s: one that did not answer is asked again after so long.
         append_ns: how long after its receipt another writer's item may come into the log, at most.
     """
 
@@ -73,8 +70,11 @@ class Ends:
         elapsed: Callable[[], int] = since_start,
         settled: Callable[[], int] | None = None,
         append_ns: int = 0,
+        patience_s: float = 0.5,
+        again_s: float = 1.0,
     ) -> None:
         self.append_ns = append_ns
+        self._patience_s, self._again_s = patience_s, again_s
         self._settled = settled or clock
         self._log = log
         self._clock = clock
@@ -136,7 +136,7 @@ class Ends:
             if self._look is None or self._look.done():
                 known, wants = self._known, True
                 if self._failed is not None:
-                    wants = time.monotonic() - self._began_s >= _AGAIN_S
+                    wants = time.monotonic() - self._began_s >= self._again_s
                 elif known is not None and self._keep_ns and self._look is not None:
                     wants = not 0 <= self._elapsed() - known.since < self._keep_ns
                 if not wants:
@@ -144,7 +144,7 @@ class Ends:
                 self._began_s = time.monotonic()
                 self._look = self._thread.submit(self._ask)
             # Whoever was silent or away is not waited for again, before it has answered.
-            patience_s = 0.0 if self._failed is not None else PATIENCE_S - self._silent_s()
+            patience_s = 0.0 if self._failed is not None else self._patience_s - self._silent_s()
             return self._look, patience_s
 
     def _ask(self) -> Known:

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from feedback.api.ends import Known
 from feedback.api.errors import NoAnswerNow
 from feedback.api.reading import json_response, view_of
-from feedback.api.services import Services, WorkerSays, services_of
+from feedback.api.services import WAITS, Services, WorkerSays, services_of
 from feedback.readers import Readers
 from feedback.settings import without_password
 from schemas.problems import CANNOT_FOLD
@@ -32,9 +32,6 @@ from streams.queries.waiting import waiting_count
 from streams.stillness import Stillness, while_others_did
 from streams.store.port import Snapshot
 
-STUCK_AFTER_S = 15.0
-# Whoever asks has less patience than a machine that hangs.
-ANSWER_S = 3.0
 REFUSED = "refused"
 # Where counting is not quick, it takes a fiftieth of the time at most.
 _COUNT_QUICK_S, _COUNT_SHARE = 0.05, 50
@@ -59,12 +56,17 @@ class Progress:
     Args:
         clock: monotonic, in seconds.
         stuck_after_s: for how long views that are behind may stand still, and a failed append count.
+        hangs_after_s: a look that has not come back by then sees nothing.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, stuck_after_s: float = STUCK_AFTER_S
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        stuck_after_s: float = WAITS.stuck,
+        hangs_after_s: float = WAITS.ready,
     ) -> None:
         self.stuck_after_s = stuck_after_s
+        self._hangs_after_s = hangs_after_s
         self._clock = clock
         self._guard = threading.Lock()
         self._standing: dict[int, int] | None = None
@@ -90,7 +92,7 @@ class Progress:
             hangs = (
                 self._look is not None
                 and not self._look.done()
-                and time.monotonic() - self._began >= ANSWER_S
+                and time.monotonic() - self._began >= self._hangs_after_s
             )
             return None if hangs else self._seen
 
@@ -240,7 +242,7 @@ def _stalled(services: Services) -> list[str]:
 
 def _silence(services: Services) -> list[str]:
     """That the log cannot be asked for its ends, if so. Whether it can be written is told by appends."""
-    trouble = services.ends.trouble(ANSWER_S)
+    trouble = services.ends.trouble(services.waits.ready)
     return [] if trouble is None else [f"the log does not answer: {without_password(trouble)}"]
 
 
@@ -276,14 +278,18 @@ def _looked_at(services: Services, progress: Progress, behind: int | None) -> di
 
 def _unanswered(services: Services, progress: Progress) -> Assessment:
     """What is known while a look has not come back: it waits for the views, for the log nobody waits long."""
-    views = [*_stalled(services), *_silence(services), f"the views do not answer within {ANSWER_S:g} s"]
+    views = [
+        *_stalled(services),
+        *_silence(services),
+        f"the views do not answer within {services.waits.ready:g} s",
+    ]
     looked_at = _looked_at(services, progress, None)
     return Assessment(_failed_append(services, progress), views, looked_at, services.clocks.reasons())
 
 
 async def looked(services: Services, progress: Progress) -> Assessment:
     """A look that began after now; or what is known without it, when it takes too long."""
-    deadline = time.monotonic() + ANSWER_S
+    deadline = time.monotonic() + services.waits.ready
     # One that is under way may have begun before; whoever begins the next, it is new enough.
     for _ in range(2):
         look, begins = progress.look(services)

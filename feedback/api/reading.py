@@ -26,7 +26,6 @@ from schemas.errors import Refused, Unavailable
 from streams.log.port import Positions, format_positions
 from streams.queries.freshness import reached
 
-PATIENCE_S = 5.0
 # A read that waits looks again after so long, and then less and less often.
 LOOK_AGAIN = RetryPolicy(first_s=0.01, longest_s=0.05, growth=1.2)
 
@@ -79,11 +78,11 @@ async def read(
 ) -> Any:
     """What `query` answers from a view that covers the request's `after`.
 
-    Raises PositionNotReached after 5 s.
+    Raises PositionNotReached where the views do not come so far in time.
     """
     services = services_of(request)
     wanted = after(request, services.log.identity, grows=not services.own_views)
-    deadline, backoff = time.monotonic() + PATIENCE_S, Backoff(LOOK_AGAIN)
+    deadline, backoff = time.monotonic() + services.waits.after, Backoff(LOOK_AGAIN)
     while True:
         found, answer = await on_thread(readers, lambda: _try(services, wanted, query, dated=dated))
         if found:

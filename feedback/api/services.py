@@ -20,9 +20,32 @@ from streams.queries.freshness import freshness
 from streams.queries.originals import Originals
 from streams.store.port import Snapshot, Store
 
-OVERRIDE_S, VIEWS_S, BLOCKS_S, LINEAGE_S, DATASETS_S = 3.0, 10.0, 10.0, 5.0, 20.0
-"""After so long nobody waits for an answer any more. A client asks for an override for a second, and an
-object store is given up by its own library after some fifteen."""
+
+class Waits(NamedTuple):
+    """How long a server waits, in seconds, until nobody waits for that answer any more.
+
+    A client asks for an override for a second, and an object store is given up by its own library after some
+    fifteen. The page waits longer for each of its parts than feedback waits for the releases that it is in.
+    `after`: for views to come as far as a reader asks. `ready`: whoever asks whether a server is ready has
+    less patience than a machine that hangs. `stuck`: for views that are behind and stand still, before
+    `/readyz` says so. `ends`: for a log that answered when it was asked before; one that did not is asked
+    again after `ends_again`.
+    """
+
+    overrides: float = 3.0
+    views: float = 10.0
+    blocks: float = 10.0
+    lineage: float = 5.0
+    datasets: float = 20.0
+    page: float = 7.0
+    after: float = 5.0
+    ready: float = 3.0
+    stuck: float = 15.0
+    ends: float = 0.5
+    ends_again: float = 1.0
+
+
+WAITS = Waits()
 
 
 class WorkerSays(NamedTuple):
@@ -50,16 +73,16 @@ class Threads(NamedTuple):
     own: Readers
 
     @staticmethod
-    def made(shelf: str) -> Threads:
+    def made(shelf: str, waits: Waits = WAITS) -> Threads:
         """Threads of each kind, in number and patience as they are meant; `shelf` is what it is called."""
         datasets = f"the datasets at {shelf}"
         return Threads(
-            Readers(2, "overrides", "the views", patience_s=OVERRIDE_S),
-            Readers(4, "views", "the views", patience_s=VIEWS_S),
-            Readers(3, "blocks", "the log or the views", patience_s=BLOCKS_S),
-            Readers(3, "datasets", datasets, patience_s=DATASETS_S, waiting=32),
-            Readers(2, "lineage", datasets, patience_s=LINEAGE_S),
-            Readers(2, "timelines", "the log or the views", patience_s=BLOCKS_S),
+            Readers(2, "overrides", "the views", patience_s=waits.overrides),
+            Readers(4, "views", "the views", patience_s=waits.views),
+            Readers(3, "blocks", "the log or the views", patience_s=waits.blocks),
+            Readers(3, "datasets", datasets, patience_s=waits.datasets, waiting=32),
+            Readers(2, "lineage", datasets, patience_s=waits.lineage),
+            Readers(2, "timelines", "the log or the views", patience_s=waits.blocks),
             Readers(1, "own"),
         )
 
@@ -87,6 +110,7 @@ class Services(NamedTuple):
     clocks: ClockWatch
     own_views: bool = True
     lacks: Callable[[], Sequence[str]] = tuple
+    waits: Waits = WAITS
 
 
 class View(NamedTuple):

@@ -14,15 +14,13 @@ from starlette.responses import Response
 from feedback.api import datasets
 from feedback.api.errors import NoAnswerNow
 from feedback.api.reading import on_thread, view_of
-from feedback.api.services import LINEAGE_S, Services, View, WorkerSays, services_of
+from feedback.api.services import Services, View, WorkerSays, services_of
 from feedback.escaping import for_terminal
 from feedback.page.figures import NO_LOG, describe_age, described_rate, from_log, from_views, open_refusals
 
 T = TypeVar("T")
 
 SHOWN = 8
-PART_S = LINEAGE_S + 2.0
-"""So long the page waits for each of its parts: longer than feedback waits for the releases that it is in."""
 _SECURITY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -55,11 +53,11 @@ async def endpoint(request: Request) -> Response:
     """The page: what can be had within moments, each part by itself."""
     services = services_of(request)
     address = str(request.base_url).rstrip("/")
-    threads = services.threads
+    threads, within_s = services.threads, services.waits.page
     views, log, releases = await asyncio.gather(
-        _part(on_thread(threads.views, lambda: _from(services, from_views, dated=True), PART_S)),
-        _part(on_thread(threads.timelines, lambda: _from(services, from_log), PART_S)),
-        _part(datasets.looked(services, lambda: datasets.latest(services.datasets, SHOWN), PART_S)),
+        _part(on_thread(threads.views, lambda: _from(services, from_views, dated=True), within_s)),
+        _part(on_thread(threads.timelines, lambda: _from(services, from_log), within_s)),
+        _part(datasets.looked(services, lambda: datasets.latest(services.datasets, SHOWN), within_s)),
     )
     html = await on_thread(threads.own, lambda: render(address, services.worker(), views, log, releases))
     return Response(

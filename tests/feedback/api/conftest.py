@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import structlog
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from feedback.api.services import WorkerSays
+from feedback.api.readiness import Progress
+from feedback.api.services import Services, WorkerSays
 from feedback.datasets.shelves import shelf_of
 from feedback.server import build_app
 from streams.appender import Appender
@@ -27,12 +28,24 @@ NOW = 1_796_000_000_000_000_000
 """The instant (ns) of receipt unless a test moves the clock: 2026-11-30T00:53:20Z."""
 
 
+class WatchedLog(MemoryLog):
+    """A log of which a test hears before something is appended: where `before_append` raises, nothing is."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__(partitions)
+        self.before_append: Callable[[], object] = lambda: None
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> None:
+        self.before_append()
+        super().append(records)
+
+
 class Loop:
     """A server in memory: `client` asks it, `send` hands events in and lets the views catch up."""
 
     def __init__(self, datasets: Path | str, partitions: int = 2, **more: Any) -> None:
         self.now = NOW
-        self.log = MemoryLog(partitions)
+        self.log = WatchedLog(partitions)
         self.metrics = Metrics()
         self.appender = Appender(self.log, self.metrics)
         self.store: Store | Exception = MemoryStore(self.log.identity)
@@ -53,6 +66,22 @@ class Loop:
             **more,
         )
         self.client = TestClient(self.app, raise_server_exceptions=False)
+
+    @property
+    def services(self) -> Services:
+        """What its routes work with."""
+        services: Services = self.app.site.state.services
+        return services
+
+    def work_with(self, **changed: Any) -> None:
+        """Have its routes work with other things from now on."""
+        self.app.site.state.services = self.services._replace(**changed)
+
+    @property
+    def progress(self) -> Progress:
+        """What it remembers of the views."""
+        progress: Progress = self.app.site.state.progress
+        return progress
 
     def _current(self) -> Store:
         if isinstance(self.store, Exception):

@@ -13,11 +13,11 @@ from unittest.mock import patch
 
 import pytest
 
-from feedback.api import ends, readiness, services
+from feedback.api.ends import Ends
 from feedback.api.metrics import endpoint as metrics_endpoint
-from feedback.page import page
+from feedback.api.services import WAITS, Waits
 from schemas.instants import SECOND, rfc3339
-from streams.log.port import LogUnavailable
+from streams.log.port import KnownEnds, LogUnavailable
 from streams.store.port import Store
 from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
 from tests.feedback.running import until
@@ -63,20 +63,23 @@ def hung() -> Iterator[Hung]:
     hung.over.set()
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits, waits a fraction of the time."""
-    for name in ("OVERRIDE_S", "VIEWS_S", "BLOCKS_S", "DATASETS_S"):
-        monkeypatch.setattr(services, name, 0.4)
-    monkeypatch.setattr(ends, "PATIENCE_S", 0.1)
+IMPATIENT = Waits(
+    overrides=0.4,
+    views=0.4,
+    blocks=0.4,
+    datasets=0.4,
+    lineage=0.5,
     # The page's patience in the measure that it has to that of lineage.
-    monkeypatch.setattr(page, "PART_S", 0.5 * page.PART_S / services.LINEAGE_S)
-    monkeypatch.setattr(services, "LINEAGE_S", 0.5)
-    monkeypatch.setattr(readiness, "ANSWER_S", 0.2)
+    page=0.5 * WAITS.page / WAITS.lineage,
+    after=0.3,
+    ready=0.2,
+    ends=0.1,
+)
+"""Whoever waits, waits a fraction of the time."""
 
 
 def _begun(folder: Path | str, **more: Any) -> Loop:
-    loop = Loop(folder, **more)
+    loop = Loop(folder, waits=IMPATIENT, **more)
     loop.client.__enter__()
     loop.send(declared(), made(input_ref=REF), correction("c-1"), thumb("t-1", "p-1"), 7)
     # Seen once, so that there is something to remember.
@@ -85,7 +88,7 @@ def _begun(folder: Path | str, **more: Any) -> Loop:
 
 
 @pytest.fixture(params=["embedded", "cluster"])
-def loop(request: pytest.FixtureRequest, tmp_path: Path, impatient: None) -> Iterator[Loop]:
+def loop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Loop]:
     """What one machine has, and a collector of a cluster: it keeps ends, and its views are elsewhere."""
     cluster = {"keep_ends_ns": SECOND // 5, "own_views": False}
     loop = _begun(tmp_path / "datasets", **(cluster if request.param == "cluster" else {}))
@@ -154,7 +157,7 @@ def test_a_log_that_hangs_leaves_what_needs_no_block(
 
 def _degraded(loop: Loop) -> Any:
     """What `/readyz` says; 503 where the server has the views to itself."""
-    own = loop.app._site.state.services.own_views
+    own = loop.services.own_views
     answer = loop.client.get("/readyz")
     body = answer.json()
     assert answer.status_code == (503 if own and body["reasons"] else 200)
@@ -167,7 +170,6 @@ def test_after_a_position_is_waited_for_whatever_the_log_says(
     """The views tell whether they have it; a position that they have not is 504 after its time."""
     position = loop.send(made("p-2"))["position"]
     monkeypatch.setattr(loop.log, "ends", hung)
-    monkeypatch.setattr("feedback.api.reading.PATIENCE_S", 0.3)
     assert soon(loop, f"/v1/counts?after={position}")["items"]
     beyond = ",".join(f"{part.split(':')[0]}:{int(part.split(':')[1]) + 1}" for part in position.split(","))
     assert loop.get("/v1/counts", 504, after=beyond)["code"] == "not_caught_up"
@@ -216,7 +218,7 @@ def silent() -> Iterator[str]:
         yield address
 
 
-def test_an_object_store_that_hangs_stops_no_other_read(silent: str, impatient: None) -> None:
+def test_an_object_store_that_hangs_stops_no_other_read(silent: str) -> None:
     """However many ask for datasets: those are 503 within their time, and all else is answered as ever."""
     loop = _begun(silent)
     try:
@@ -243,17 +245,20 @@ def test_an_object_store_that_hangs_stops_no_other_read(silent: str, impatient: 
         loop.appender.stop()
 
 
+def away() -> KnownEnds:
+    """What a log says of its ends that nobody has seen."""
+    raise LogUnavailable("it was never there")
+
+
 def test_ends_that_were_never_known_claim_nothing(
     tmp_path: Path, hung: Hung, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the lag is null, and complete is what each partition's last block says, if each has one."""
     loop = _begun(tmp_path / "datasets")
     try:
-        state = loop.app._site.state
-        never = ends.Ends(loop.log, lambda: loop.now)
         monkeypatch.setattr(loop.log, "ends", hung)
-        monkeypatch.setattr(never, "_known", None)
-        state.services = state.services._replace(ends=never)
+        monkeypatch.setattr(loop.log, "known_ends", away)
+        loop.work_with(ends=Ends(loop.log, lambda: loop.now, patience_s=IMPATIENT.ends))
         assert soon(loop, "/v1/counts")["complete_up_to"] is None
         assert _degraded(loop)["lag_blocks"] is None
         assert "is not known" in loop.client.get("/").text
@@ -267,8 +272,8 @@ def test_ends_that_were_never_known_claim_nothing(
 
 def test_a_scrape_asks_for_nothing(loop: Loop) -> None:
     """It has its counters, and nothing else to ask: no log, no store, no shelf, no thread."""
-    state = loop.app._site.state
-    registry = state.services.metrics.registry
+    state = loop.app.site.state
+    registry = loop.services.metrics.registry
     with patch.object(state, "services", SimpleNamespace(metrics=SimpleNamespace(registry=registry))):
         assert loop.client.get("/metrics").status_code == 200
     answer: Callable[..., Any] = metrics_endpoint
@@ -277,6 +282,6 @@ def test_a_scrape_asks_for_nothing(loop: Loop) -> None:
 
 def test_complete_is_never_in_the_future(loop: Loop) -> None:
     """A clock that others know to be an hour ahead says what was complete an hour ago by it."""
-    clocks = loop.app._site.state.services.clocks
+    clocks = loop.services.clocks
     clocks.heard("PostgreSQL", loop.now - HOUR, clocks.moment())
     assert loop.get("/v1/counts")["complete_up_to"] == rfc3339(loop.now - HOUR)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.api import ends as module
 from feedback.api.ends import Ends, Known
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, KnownEnds, LogDenied, LogRefused, LogUnavailable
 from tests.feedback.running import until
 
 INSTANTS = st.integers(0, 10**19)
+
+
+QUICK: dict[str, Any] = {"patience_s": 0.3, "again_s": 0.0}
+"""Who asks waits a little, and asks again at once."""
 
 
 class Moody(MemoryLog):
@@ -43,10 +47,8 @@ class Moody(MemoryLog):
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
-    """A log that answers, for callers who wait a little and ask again at once."""
-    monkeypatch.setattr(module, "PATIENCE_S", 0.3)
-    monkeypatch.setattr(module, "_AGAIN_S", 0.0)
+def log() -> Iterator[Moody]:
+    """A log that answers."""
     log = Moody()
     yield log
     log.hangs.set()
@@ -54,7 +56,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moody]:
 
 def test_a_log_that_hangs_is_waited_for_once(log: Moody) -> None:
     """Whoever comes later is told what was known, at once; and one thread hangs, not one a caller."""
-    ends = Ends(log, lambda: 1_000, elapsed=lambda: 500)
+    ends = Ends(log, lambda: 1_000, elapsed=lambda: 500, **QUICK)
     log.hangs.clear()
     known = Known(998, {0: 3, DEAD: 0}, 498)
     began = time.monotonic()
@@ -73,7 +75,7 @@ def test_a_log_that_hangs_is_waited_for_once(log: Moody) -> None:
 
 def test_a_log_that_is_away_is_not_waited_for(log: Moody) -> None:
     """What it said is told; it is asked again behind the callers' backs, and believed when it answers."""
-    ends = Ends(log, lambda: 1_000, elapsed=lambda: 500)
+    ends = Ends(log, lambda: 1_000, elapsed=lambda: 500, **QUICK)
     log.error = LogUnavailable("no broker answers")
     assert ends() == ends.known
     assert ends.trouble(60.0) == "no broker answers"
@@ -89,7 +91,7 @@ def test_a_log_that_is_away_is_not_waited_for(log: Moody) -> None:
 
 def test_a_log_that_lets_nobody_in_is_the_log_that_was_known(log: Moody) -> None:
     """A password that does not hold for a while: what was known is given, as of then, and the reason said."""
-    ends = Ends(log, lambda: 1_000, elapsed=lambda: 500)
+    ends = Ends(log, lambda: 1_000, elapsed=lambda: 500, **QUICK)
     log.error = LogDenied("the user is not taken")
     assert ends() == Known(998, {0: 3, DEAD: 0}, 498)
     assert ends.trouble(0.1) == "the user is not taken"
@@ -97,7 +99,7 @@ def test_a_log_that_lets_nobody_in_is_the_log_that_was_known(log: Moody) -> None
 
 def test_a_log_that_is_another_one_is_not_known(log: Moody) -> None:
     """What was known of it is not given: a person has to look. Each caller gets an error of its own."""
-    ends = Ends(log, lambda: 1_000)
+    ends = Ends(log, lambda: 1_000, **QUICK)
     log.error = LogRefused("this is another log")
     refusals = []
     for _ in range(2):

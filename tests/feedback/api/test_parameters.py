@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from feedback.api.services import Waits
 from tests.feedback.api.conftest import Loop
 from tests.streams.asking import thumb
 
@@ -38,13 +39,9 @@ def test_a_malformed_position_is_refused(loop: Loop, path: str, after: str) -> N
     assert loop.get(path, 400, after=after)["code"] == "invalid_request"
 
 
-def test_a_position_of_an_epoch_that_is_news_here_is_waited_for(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_position_of_an_epoch_that_is_news_here_is_waited_for(loop: Loop) -> None:
     """One of several collectors may be in the next epoch first: the positions it gives are no mistake."""
-    site = loop.client.app._site.state  # type: ignore[attr-defined]
-    monkeypatch.setattr(site, "services", site.services._replace(own_views=False))
-    monkeypatch.setattr("feedback.api.reading.PATIENCE_S", 0.05)
+    loop.work_with(own_views=False, waits=Waits(after=0.05))
     assert loop.get("/v1/waiting", 504, after="0:0,7:1")["code"] == "not_caught_up"
     assert loop.get("/v1/waiting", after="0:0,7:0")["items"] == []
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from feedback.api import readiness
 from feedback.api.ends import Ends
 from feedback.api.readiness import Progress
-from feedback.api.services import WorkerSays
+from feedback.api.services import WAITS, Waits, WorkerSays
 from feedback.home import HomeMissing, HomeRefused
 from streams.log.block import write_block
 from streams.log.port import LogUnavailable, NotDurable, parse_positions
@@ -68,27 +70,26 @@ def test_views_that_cannot_be_opened_are_503_with_the_reason(loop: Loop, damaged
     assert loop.get("/readyz", 503)["reasons"] == ["this is damaged: do that"]
 
 
-def test_a_log_that_cannot_be_written_is_not_ready(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_cannot_be_written_is_not_ready(loop: Loop) -> None:
     """From the failed append on until the next good one, or until nobody has tried for a while."""
 
-    def full(records: object) -> None:
+    def full() -> None:
         raise NotDurable("the disk is full")
 
-    append = loop.appender._append
-    monkeypatch.setattr(loop.appender, "_append", full)
+    loop.log.before_append = full
     answer = loop.client.post("/v1/events", content=encoded(made()), headers={"content-type": SINGLE})
     assert answer.status_code == 503
     assert loop.get("/readyz", 503)["reasons"] == ["the disk is full"]
-    monkeypatch.setattr(loop.appender, "_append", append)
+    loop.log.before_append = lambda: None
     loop.send(made())
     assert loop.get("/readyz")["status"] == "ready"
-    loop.appender.failed_at = time.monotonic() - readiness.STUCK_AFTER_S
+    loop.appender.failed_at = time.monotonic() - WAITS.stuck
     assert loop.get("/readyz")["status"] == "ready"
 
 
 def test_views_that_stand_still_are_not_ready(loop: Loop) -> None:
     """Behind the log is fine while the views move; behind and not moving is not."""
-    loop.app._site.state.progress.stuck_after_s = 0.05
+    loop.progress.stuck_after_s = 0.05
     loop.send(made(), project=False)
     assert loop.get("/readyz")["lag_blocks"] == 1
     time.sleep(0.1)
@@ -127,23 +128,38 @@ def test_progress_counts_from_the_last_move() -> None:
         assert progress.observe(standing, ends)[0] == expected
 
 
+class Elsewhere(Loop):
+    """A server whose views are kept on other machines, and whose seconds are those that a test says."""
+
+    def __init__(self, datasets: Path, **more: Any) -> None:
+        self.seconds = 0.0
+        super().__init__(datasets, own_views=False, monotonic=lambda: self.seconds, **more)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
+    """One of them."""
+    loop = Elsewhere(tmp_path / "datasets", waits=Waits(ready=0.1))
+    with loop.client:
+        yield loop
+    loop.appender.stop()
+
+
 def test_one_partition_that_stands_still_is_told_by_name_where_workers_are_elsewhere(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Elsewhere,
 ) -> None:
     """While the others move the views are no whole; what is written goes on."""
-    site = loop.client.app._site.state  # type: ignore[attr-defined]
-    monkeypatch.setattr(site, "services", site.services._replace(own_views=False))
-    progress = site.progress
-    now = 0.0
-    monkeypatch.setattr(progress, "_clock", lambda: now)
+    loop = elsewhere
     loop.send(made(), project=False)
-    (ends,) = [site.services.ends().ends]
+    known = loop.services.ends()
+    assert known is not None
+    ends = known.ends
     (behind,) = [partition for partition, end in ends.items() if end]
     other = next(partition for partition in ends if partition != behind)
     assert loop.get("/readyz")["reasons"] == []
     for _ in range(4):
-        now += 5
-        progress.observe({other: int(now)}, ends)
+        loop.seconds += 5
+        loop.progress.observe({other: int(loop.seconds)}, ends)
     said = loop.get("/readyz")
     assert said["status"] == "degraded"
     assert said["reasons"] == [
@@ -151,24 +167,21 @@ def test_one_partition_that_stands_still_is_told_by_name_where_workers_are_elsew
     ]
 
 
-def test_blocks_of_a_later_epoch_wait_for_their_turn(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_a_later_epoch_wait_for_their_turn(elsewhere: Elsewhere) -> None:
     """While views finish an epoch nothing of the next stands still; once it is its turn, it may."""
-    site = loop.client.app._site.state  # type: ignore[attr-defined]
-    monkeypatch.setattr(site, "services", site.services._replace(own_views=False))
-    now = 0.0
-    monkeypatch.setattr(site.progress, "_clock", lambda: now)
+    loop = elsewhere
     for _ in range(5):
         loop.send(made(), project=False)
     (partition,) = [each for each, end in loop.log.ends().items() if end]
     loop.log.begin_epoch(1)
     loop.log.append([(2, loop.log.read(partition, 0, 1)[0])])
     for applied in range(5):
-        rebuild(loop.log, site.services.store(), {partition: applied})
+        rebuild(loop.log, loop.services.store(), {partition: applied})
         assert loop.get("/readyz")["reasons"] == []
-        now += 10
-    rebuild(loop.log, site.services.store(), {partition: 5})
+        loop.seconds += 10
+    rebuild(loop.log, loop.services.store(), {partition: 5})
     assert loop.get("/readyz")["reasons"] == []
-    now += 20
+    loop.seconds += 20
     (reason,) = loop.get("/readyz")["reasons"]
     assert "1 blocks behind" in reason
 
@@ -202,12 +215,10 @@ def test_metrics_do_without_views(loop: Loop) -> None:
 
 
 def test_views_that_are_kept_elsewhere_do_not_shut_the_way_in(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server without a worker of its own says why the views stand still, and goes on taking events in."""
-    services = loop.client.app._site.state.services  # type: ignore[attr-defined]
-    elsewhere = services._replace(own_views=False)
-    monkeypatch.setattr(loop.client.app._site.state, "services", elsewhere)  # type: ignore[attr-defined]
+    loop = elsewhere
     loop.store = HomeMissing("there are no views yet")
     said = loop.get("/readyz")
     assert (said["status"], said["reasons"]) == ("degraded", ["there are no views yet"])
@@ -220,18 +231,17 @@ def test_views_that_are_kept_elsewhere_do_not_shut_the_way_in(
     def silent() -> None:
         raise LogUnavailable("no broker answers")
 
-    monkeypatch.setattr(services.log, "ends", silent)
+    monkeypatch.setattr(loop.log, "ends", silent)
     said = loop.get("/readyz")
     assert said["status"] == "degraded"
     assert said["reasons"] == ["the log does not answer: no broker answers"]
 
 
 def test_a_part_of_the_log_that_cannot_be_written_does_not_shut_the_way_in(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that acknowledges some of what it is sent stays in use, and says what it does not."""
-    elsewhere = loop.client.app._site.state.services._replace(own_views=False)  # type: ignore[attr-defined]
-    monkeypatch.setattr(loop.client.app._site.state, "services", elsewhere)  # type: ignore[attr-defined]
+    loop = elsewhere
     monkeypatch.setattr(
         loop.appender, "stalled", "not acknowledged now: appends to partition 1", raising=False
     )
@@ -239,19 +249,16 @@ def test_a_part_of_the_log_that_cannot_be_written_does_not_shut_the_way_in(
     assert (said["status"], said["reasons"]) == ("degraded", ["not acknowledged now: appends to partition 1"])
 
 
-def test_a_machine_that_hangs_does_not_hang_the_answer(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_hangs_does_not_hang_the_answer(elsewhere: Elsewhere) -> None:
     """Whoever asks is told within moments what does not answer, and the views shut no way in."""
-    monkeypatch.setattr(readiness, "ANSWER_S", 0.1)
-    site = loop.client.app._site.state  # type: ignore[attr-defined]
-    services = site.services._replace(own_views=False)
-    monkeypatch.setattr(site, "services", services)
+    loop = elsewhere
     over = threading.Event()
 
     def hangs(*_: object) -> None:
         over.wait(10)
         raise StoreUnavailable("over")
 
-    site.services = services._replace(store=hangs)
+    loop.work_with(store=hangs)
     try:
         for _ in range(6):
             said = loop.get("/readyz")
@@ -263,14 +270,11 @@ def test_a_machine_that_hangs_does_not_hang_the_answer(loop: Loop, monkeypatch: 
         time.sleep(0.01)
 
 
-def test_what_was_acknowledged_here_is_behind_until_it_is_shown(
-    loop: Loop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_acknowledged_here_is_behind_until_it_is_shown(loop: Loop) -> None:
     """Kept ends of the log are older than the last acknowledgement: whoever waits for the views would not."""
-    site = loop.client.app._site.state  # type: ignore[attr-defined]
     kept = Ends(loop.log, lambda: loop.now, keep_ns=10**18)
     kept()
-    monkeypatch.setattr(site, "services", site.services._replace(ends=kept))
+    loop.work_with(ends=kept)
     position = loop.send(made(), project=False)["position"]
     said = loop.get("/readyz")
     assert (said["position"], said["lag_blocks"]) == (position, 1)
@@ -313,7 +317,7 @@ def test_a_clock_that_is_behind_the_log_is_degraded(loop: Loop) -> None:
 
 def test_a_clock_that_differs_from_anothers_is_degraded_and_a_number(loop: Loop) -> None:
     """What another machine told of its clock is on `/readyz` and `/metrics`."""
-    clocks = loop.app._site.state.services.clocks
+    clocks = loop.services.clocks
     clocks.heard("broker 1", loop.now + 4 * 10**9, clocks.moment())
     ready = loop.get("/readyz")
     assert ready["status"] == "degraded"

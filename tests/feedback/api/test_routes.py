@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from feedback.api.services import Waits
 from schemas.instants import DAY, SECOND, rfc3339
 from streams.dead_letters import marked
 from streams.log.block import DeadLetter, write_dead_letters
@@ -165,14 +165,12 @@ def test_counts_claim_nothing_that_is_on_its_way(loop: Loop, monkeypatch: pytest
     loop.send(made("p-1"))
     loop.now += DAY
     entered, going_on = threading.Event(), threading.Event()
-    append = loop.log.append
 
-    def slowly(records: Sequence[tuple[int, bytes]]) -> None:
+    def slowly() -> None:
         entered.set()
         assert going_on.wait(10)
-        append(records)
 
-    monkeypatch.setattr(loop.appender, "_append", slowly)
+    loop.log.before_append = slowly
     received = loop.now
     with ThreadPoolExecutor(1) as sender:
         sent = sender.submit(lambda: loop.send(made("p-2"), project=False))
@@ -393,12 +391,10 @@ def test_a_page_of_large_dead_letters_ends_early(loop: Loop) -> None:
 # ------------------------------------------------------------------------------------------ read your writes
 
 
-def test_a_read_waits_for_a_position(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_waits_for_a_position(loop: Loop) -> None:
     """`after` gives what was acknowledged up to there, and 504 when the views do not come in time."""
-    import feedback.api.reading
-
     position = loop.send(made(), project=False)["position"]
-    monkeypatch.setattr(feedback.api.reading, "PATIENCE_S", 0.05)
+    loop.work_with(waits=Waits(after=0.05))
     assert loop.get("/v1/predictions/p-1", 504, after=position)["code"] == "not_caught_up"
     loop.get("/v1/predictions/p-1", 404)
     loop.project()
