@@ -19,7 +19,7 @@ from feedback.datasets.errors import BadRequest, ShelfUnreachable
 _SCHEME = "s3"
 
 # A store that does not answer is given up after some fifteen seconds, one that refuses at once.
-_CONNECT_S, _ANSWER_S, _ATTEMPTS = 3.0, 5.0, 3
+_CONNECT_S, _ANSWER_S, ATTEMPTS = 3.0, 5.0, 3
 PIECE = 4 * 1024 * 1024
 """What is read or written at a time, in bytes."""
 
@@ -38,7 +38,7 @@ _ADVICE = {
 }
 
 
-def objects_at(uri: str) -> Objects:
+def objects_at(uri: str, attempts: int = ATTEMPTS) -> Objects:
     """The objects below a URI of `pyarrow.fs`. Nothing is asked over the network yet. Raises BadRequest."""
     parts = urlsplit(uri)
     bucket = parts.netloc.rpartition("@")[2]
@@ -49,10 +49,10 @@ def objects_at(uri: str) -> Objects:
             f"releases cannot lie at {name}: name a folder, or an object store as in"
             " s3://BUCKET/PREFIX?region=REGION"
         )
-    return Objects(lambda: _connected(uri, name), name)
+    return Objects(lambda: _connected(uri, name, attempts), name)
 
 
-def _connected(uri: str, name: str) -> tuple[Any, str]:
+def _connected(uri: str, name: str, attempts: int) -> tuple[Any, str]:
     import pyarrow as pa
     from pyarrow import fs
 
@@ -68,7 +68,7 @@ def _connected(uri: str, name: str) -> tuple[Any, str]:
                 **said,
                 "connect_timeout": _CONNECT_S,
                 "request_timeout": _ANSWER_S,
-                "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+                "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
                 # In the background, all of a large file would be held in memory.
                 "background_writes": False,
             }

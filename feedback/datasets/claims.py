@@ -20,7 +20,7 @@ import os
 import socket
 import time
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -52,20 +52,34 @@ class Numbered(Protocol):
         """Whether a version is published."""
 
 
+class ClaimTimes(NamedTuple):
+    """How long a claim is good for publishing (s, by the clock here), and when the store's clock ends it."""
+
+    good_for_s: float = 12 * 3600.0
+    swept_after: timedelta = timedelta(days=1)
+
+
+TIMES = ClaimTimes()
+
+
 class Claims:
     """One release's claim among those of its model.
 
     `retry`: the pauses before another number is tried; `look_s`: between two looks for rivals.
     """
 
-    GOOD_FOR_S: ClassVar[float] = 12 * 3600.0
-    SWEPT_AFTER: ClassVar[timedelta] = timedelta(days=1)
-
     def __init__(
-        self, shelf: Numbered, model: str, *, retry: RetryPolicy = RETRY, look_s: float = LOOK_S
+        self,
+        shelf: Numbered,
+        model: str,
+        times: ClaimTimes = TIMES,
+        *,
+        retry: RetryPolicy = RETRY,
+        look_s: float = LOOK_S,
     ) -> None:
         self._shelf = shelf
         self._model = model
+        self._times = times
         self._retry, self._look_s = retry, look_s
         self._folder = f"{model}/{_FOLDER}"
         self._mine: str | None = None
@@ -90,9 +104,9 @@ class Claims:
             " too many releases at once; try again"
         )
 
-    def age_s(self) -> float:
-        """For how long the claim has been held, by this machine's clock."""
-        return time.clock_gettime(_CLOCK) - self._since
+    def too_old(self) -> bool:
+        """Whether the claim has been held for too long to publish on it, by this machine's clock."""
+        return time.clock_gettime(_CLOCK) - self._since > self._times.good_for_s
 
     def give_back(self) -> None:
         """Take the claim away."""
@@ -132,7 +146,7 @@ class Claims:
                 continue
             if self._shelf.published(self._model, number):
                 self._shelf.objects.remove(f"{self._folder}/{each.base_name}")
-            elif now - each.mtime > self.SWEPT_AFTER:
+            elif now - each.mtime > self._times.swept_after:
                 below = f"{self._model}/{number}"
                 for left in self._shelf.objects.listed(below):
                     self._shelf.objects.remove(f"{below}/{left.base_name}")

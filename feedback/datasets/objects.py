@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.datasets.bucket import PIECE, Objects
-from feedback.datasets.claims import Claims
+from feedback.datasets.claims import TIMES, Claims, ClaimTimes
 from feedback.datasets.errors import ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
@@ -34,9 +34,10 @@ _ONE_BY_ONE = 16
 
 
 class ObjectShelf:
-    """Releases as objects `MODEL/N/FILE` below a prefix."""
+    """Releases as objects `MODEL/N/FILE` below a prefix. `times`: how long claims of numbers are good."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, times: ClaimTimes = TIMES) -> None:
+        self.times = times
         self.name = objects.name
         self.objects = objects
         self._published: dict[str, set[int]] = {}
@@ -142,7 +143,7 @@ class _ObjectBench:
     def __init__(self, shelf: ObjectShelf, model: str) -> None:
         self._shelf = shelf
         self._model = model
-        self._claims = Claims(shelf, model)
+        self._claims = Claims(shelf, model, shelf.times)
         # Whether the number is ours for good: something may be written under it.
         self._used = False
 
@@ -180,7 +181,7 @@ class _ObjectBench:
             raise ShelfUnreachable(
                 f"{self._shelf.name}/{below} holds {there} after {sizes} was written there"
             )
-        if self._claims.age_s() > Claims.GOOD_FOR_S:
+        if self._claims.too_old():
             raise ClaimTooOld(f"{self._model}@{version}")
         self._show(below, version, (built / MANIFEST).read_bytes())
         reached("objects.4")

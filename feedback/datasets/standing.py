@@ -33,8 +33,6 @@ from streams.rebuild import rebuild
 from streams.store.port import Snapshot, Store
 from streams.views.registry import TABLES
 
-WAIT_S = 60.0
-
 Wait = Callable[[Positions], None]
 """Returns when the views have reached these positions, or raises."""
 
@@ -97,7 +95,7 @@ def standing(
     StoreRefused when the views are not those of this log.
     """
     if as_of is None:
-        (wait or _Polling(store, log))(_data_only(log.ends()))
+        (wait or Polling(store, log))(_data_only(log.ends()))
     else:
         as_of = whole(as_of, log)
     live = store()
@@ -118,23 +116,19 @@ def reaches(vector: Mapping[int, int], other: Mapping[int, int]) -> bool:
     return all(vector.get(partition, 0) >= offset for partition, offset in other.items())
 
 
-class _Polling:
+class Polling:
     """Waits for the worker by looking at the store, each `poll_s`, for `within_s`."""
 
     def __init__(
-        self,
-        store: Callable[[], Store],
-        log: Log,
-        *,
-        within_s: float | None = None,
-        poll_s: float = 0.02,
+        self, store: Callable[[], Store], log: Log, *, within_s: float = 60.0, poll_s: float = 0.02
     ) -> None:
-        self._within_s = WAIT_S if within_s is None else within_s
         self._poll_s = poll_s
         self._store = store
         self._log = log
+        self._within_s = within_s
 
     def __call__(self, goal: Positions) -> None:
+        """Return once the views have reached these positions. Raises NotCaughtUp."""
         deadline = time.monotonic() + self._within_s
         while True:
             with self._store().snapshot() as snapshot:

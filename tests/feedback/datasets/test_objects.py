@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
 
-from feedback.datasets import bucket
-from feedback.datasets.bucket import Objects
+from feedback.datasets.bucket import Objects, objects_at
 from feedback.datasets.catalogue import list_releases, show
-from feedback.datasets.claims import Claims
+from feedback.datasets.claims import TIMES, Claims
 from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.objects import ObjectShelf
 from feedback.datasets.shelves import shelf_of
@@ -42,11 +42,11 @@ def where(s3: S3) -> str:
     return s3.uri(f"home/{uuid4().hex}")
 
 
-def seen(where: str) -> ObjectShelf:
-    """The shelf, with fresh eyes."""
+def seen(where: str, **times: Any) -> ObjectShelf:
+    """The shelf, with fresh eyes; its claims are good for other times, where some are given."""
     shelf = shelf_of(where)
     assert isinstance(shelf, ObjectShelf)
-    return shelf
+    return ObjectShelf(shelf.objects, TIMES._replace(**times)) if times else shelf
 
 
 def paths(where: str) -> set[str]:
@@ -126,17 +126,14 @@ def test_processes_that_release_at_once_get_numbers_without_gaps(where: str) -> 
     assert not [path for path in paths(where) if path.startswith(".claims")]
 
 
-def test_the_files_of_a_dead_release_are_removed_after_a_day(
-    where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_files_of_a_dead_release_are_removed_after_a_day(where: str) -> None:
     """Not before, for it may be slow; its claim stays, so that its number is never written to again."""
     objects = seen(where).objects
     objects.write(f"{MODEL}/.claims/1-dead", b"{}")
     objects.write(f"{MODEL}/1/train.parquet", b"half")
     assert publish(seen(where)) == 2
     assert "1/train.parquet" in paths(where)
-    monkeypatch.setattr(Claims, "SWEPT_AFTER", timedelta(seconds=-1))
-    assert publish(seen(where)) == 3
+    assert publish(seen(where, swept_after=timedelta(seconds=-1))) == 3
     assert paths(where) == {".claims/1-dead"} | {
         f"{n}/{name}" for n in (2, 3) for name in ("train.parquet", "manifest.json")
     }
@@ -163,25 +160,27 @@ def test_of_two_who_claim_a_number_never_both_have_it(where: str, monkeypatch: p
 
 def test_a_number_that_was_published_meanwhile_is_not_taken(where: str) -> None:
     """The other one's claim is gone by then: the manifest keeps the number."""
-    slow = Claims(seen(where), MODEL)
-    looked, slow._next = slow._next, lambda: 1  # type: ignore[method-assign]
-    assert publish(seen(where)) == 1
-    write = slow._shelf.objects.remove
 
-    def look_again(path: str) -> None:
-        slow._next = looked  # type: ignore[method-assign]
-        write(path)
+    class Overtaken(ObjectShelf):
+        """A shelf to which somebody publishes right after a look at its versions."""
 
-    slow._shelf.objects.remove = look_again  # type: ignore[method-assign]
-    assert slow.take() == 2
+        published_meanwhile: int | None = None
+
+        def versions(self, model: str) -> list[int]:
+            found = super().versions(model)
+            if self.published_meanwhile is None:
+                self.published_meanwhile = publish(seen(where))
+            return found
+
+    shelf = Overtaken(seen(where).objects)
+    assert Claims(shelf, MODEL).take() == 2
+    assert shelf.published_meanwhile == 1
 
 
-def test_a_claim_that_is_too_old_publishes_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_that_is_too_old_publishes_nothing(where: str) -> None:
     """Its files may have been cleaned up by then."""
-    monkeypatch.setattr(Claims, "GOOD_FOR_S", -1.0)
     with pytest.raises(ClaimTooOld, match="reader@1 was not published"):
-        publish(seen(where))
-    monkeypatch.undo()
+        publish(seen(where, good_for_s=-1.0))
     assert seen(where).versions(MODEL) == []
     assert publish(seen(where)) == 2
 
@@ -297,11 +296,8 @@ def test_a_store_that_never_answers_is_given_up(s3: S3) -> None:
 
 @pytest.mark.skipif(not openssl_is_here(), reason="openssl makes the certificates")
 @pytest.mark.usefixtures("s3")
-def test_a_store_behind_tls_is_trusted_by_a_file_and_refused_with_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_behind_tls_is_trusted_by_a_file_and_refused_with_what_to_do(tmp_path: Path) -> None:
     """A private authority is named in the address; a wrong certificate, host or file is said as such."""
-    monkeypatch.setattr(bucket, "_ATTEMPTS", 1)
     files = certificates(tmp_path)
     with s3_over_tls(files.broker) as port:
 
@@ -319,7 +315,7 @@ def test_a_store_behind_tls_is_trusted_by_a_file_and_refused_with_what_to_do(
             (at("localhost", tls_ca_file_path=tmp_path / "none"), "cannot be read"),
         ):
             with pytest.raises(ShelfUnreachable, match=advice):
-                list_releases(shelf_of(elsewhere))
+                list_releases(ObjectShelf(objects_at(elsewhere, attempts=1)))
 
 
 def test_a_bucket_that_is_not_there_is_named(s3: S3) -> None:

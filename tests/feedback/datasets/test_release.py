@@ -23,6 +23,7 @@ from feedback.datasets.errors import (
 )
 from feedback.datasets.folder import FolderShelf
 from feedback.datasets.names import FILES, PAGE
+from feedback.datasets.standing import Polling
 from loopline.content import content_hash
 from schemas.catalog import CATALOG
 from streams.log.port import LogIdentity
@@ -152,13 +153,12 @@ def test_a_release_waits_for_the_worker(world: World) -> None:
 
 
 @ungated
-def test_views_that_stay_behind_are_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_that_stay_behind_are_an_error(world: World) -> None:
     """It names both positions, and the vector that can be released without waiting."""
-    monkeypatch.setattr("feedback.datasets.standing.WAIT_S", 0.05)
     world.labelled(range(20))
     world.store = MemoryStore(world.log.identity)
     with pytest.raises(NotCaughtUp, match="--as-of 0:0,1:0"):
-        world.release()
+        world.release(wait=Polling(lambda: world.store, world.log, within_s=0.05))
 
 
 @pytest.mark.parametrize(
