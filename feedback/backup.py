@@ -36,7 +36,8 @@ from streams.store.sqlite import SqliteStore
 FORMAT = 1
 MANIFEST = "backup.json"
 LOG, STORE, DATASETS = "log.sqlite", "views.sqlite", "datasets"
-_PAGES_AT_ONCE = 4096
+PAGES_AT_ONCE = 4096
+"""What is copied of a database before who writes to it has a turn; 4 KiB each."""
 _CHUNK = 1024 * 1024
 
 Progress = Callable[[str, int, int], None]
@@ -71,7 +72,7 @@ class BackupRefused(HomeRefused):
 # ------------------------------------------------------------------------------------------------ taking
 
 
-def back_up(home: Home, target: Path, progress: Progress) -> Manifest:
+def back_up(home: Home, target: Path, progress: Progress, *, pages_at_once: int = PAGES_AT_ONCE) -> Manifest:
     """Copy a home into `target`, which must not be there or be empty. Raises BackupRefused."""
     home.must_exist()
     target = target.absolute()
@@ -80,8 +81,9 @@ def back_up(home: Home, target: Path, progress: Progress) -> Manifest:
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
     try:
         with telling_full_disk(target.parent, "name a folder on a larger disk"):
-            views = _copy_store(home, partial, progress)
-            _copy_database(home.log_path, partial / LOG, lambda done, total: progress("log", done, total))
+            views = _copy_store(home, partial, progress, pages_at_once)
+            log = home.log_path, partial / LOG
+            _copy_database(*log, lambda done, total: progress("log", done, total), pages_at_once)
             _copy_datasets(home.datasets, partial / DATASETS, progress)
             manifest = _describe(partial, views, progress)
             replace_file(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
@@ -99,19 +101,21 @@ def _must_be_free(target: Path) -> None:
         raise BackupRefused(f"{target} is there and not empty: name a new folder, one for each backup")
 
 
-def _copy_store(home: Home, partial: Path, progress: Progress) -> tuple[str, int] | None:
+def _copy_store(home: Home, partial: Path, progress: Progress, pages_at_once: int) -> tuple[str, int] | None:
     """Copy the store that is read; returns where it stands, and its version of the views."""
     source = home.current_path()
     if source is None or not source.exists():
         return None
     copy = partial / STORE
-    _copy_database(source, copy, lambda done, total: progress("views", done, total))
+    _copy_database(source, copy, lambda done, total: progress("views", done, total), pages_at_once)
     with contextlib.closing(SqliteStore(copy)) as store, store.snapshot() as snapshot:
         at = {partition: applied.offset for partition, applied in snapshot.positions().items()}
         return format_positions(at), store.views_version
 
 
-def _copy_database(source: Path, target: Path, report: Callable[[int, int], None]) -> None:
+def _copy_database(
+    source: Path, target: Path, report: Callable[[int, int], None], pages_at_once: int
+) -> None:
     """Copy an SQLite file that others write to, as it is at one moment."""
     with translated(BackupRefused), contextlib.ExitStack() as opened:
         reading = sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10.0)
@@ -124,7 +128,7 @@ def _copy_database(source: Path, target: Path, report: Callable[[int, int], None
         writing.execute("PRAGMA synchronous=FULL")
         reading.backup(
             writing,
-            pages=_PAGES_AT_ONCE,
+            pages=pages_at_once,
             progress=lambda _, left, total: report(total - left, total),
             sleep=0,
         )

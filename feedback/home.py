@@ -44,7 +44,6 @@ _SIDES = ("", "-wal", "-shm")
 SCRATCH_PREFIX = "scratch-"
 ON_A_LARGER_DISK = "move the home to a larger disk (--home)"
 ORPHANS_END_S = 12.0
-_RETIRED_S = 5.0
 _MOMENT_S = 0.2
 
 
@@ -117,10 +116,14 @@ class HomeLock:
 
 
 class Home:
-    """One home. Cheap to make; nothing is opened or written before it is asked for."""
+    """One home. Cheap to make; nothing is opened or written before it is asked for.
 
-    def __init__(self, path: Path | str) -> None:
+    `retired_s`: how long a store that was replaced stays open for those who were about to read it.
+    """
+
+    def __init__(self, path: Path | str, *, retired_s: float = 5.0) -> None:
         self.path = Path(path).absolute()
+        self._retired_s = retired_s
         self.log_path = self.path / "log.sqlite"
         self.stores = self.path / "store"
         self.datasets = self.path / "datasets"
@@ -213,7 +216,7 @@ class Home:
                 f"{self.path} has no views yet: the worker of `loopline up` makes them"
             ) from None
         with self._guard:
-            if self._retired is not None and time.monotonic() - self._retired[0] > _RETIRED_S:
+            if self._retired is not None and time.monotonic() - self._retired[0] > self._retired_s:
                 # The disk gets its room back only now.
                 self._retired[1].close()
                 self._retired = None

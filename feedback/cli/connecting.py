@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from streams.kafka.security import Security
 
 _PATIENCE_S = 2.0
-_LOCK_WAIT_S = 10.0
 
 
 class ServesAnotherLog(Refused):
@@ -174,7 +173,7 @@ def _find(choices: Choices) -> Service:
 
     try:
         home.must_exist()
-        return InProcess(home, wait_s=_LOCK_WAIT_S, datasets=choices["datasets"])
+        return InProcess(home, wait_s=choices.lock_wait_s, datasets=choices["datasets"])
     except Locked as error:
         raise Unavailable(f"{error} It does not answer, though.") from None
     except HomeMissing as error:

@@ -31,10 +31,14 @@ _END_S = 5.0
 
 
 class Choices:
-    """The settings as this run chose them: by flag in any position, else environment, file, default."""
+    """The settings as this run chose them: by flag in any position, else environment, file, default.
 
-    def __init__(self) -> None:
+    `lock_wait_s`: how long a command waits for whoever holds the home and answers nothing.
+    """
+
+    def __init__(self, lock_wait_s: float = 10.0) -> None:
         self.given: dict[str, str] = {}
+        self.lock_wait_s = lock_wait_s
 
     def __getitem__(self, name: str) -> Any:
         return value(name, self.given.get(name))

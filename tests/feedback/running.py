@@ -17,6 +17,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from feedback.cli import main
+from feedback.cli.options import Choices
 from feedback.home import Home
 
 COMMAND = [sys.executable, "-P", "-c", "from loopline_platform import main; main()"]
@@ -24,9 +25,10 @@ PATIENCE_S = 40.0
 TIME = "2026-01-01T12:00:00Z"
 
 
-def loopline(*arguments: object, stdin: bytes | None = None) -> Result:
+def loopline(*arguments: object, stdin: bytes | None = None, lock_wait_s: float = 10.0) -> Result:
     """Run a command in this process."""
-    result = CliRunner().invoke(main, [str(each) for each in arguments], input=stdin)
+    choices = Choices(lock_wait_s=lock_wait_s)
+    result = CliRunner().invoke(main, [str(each) for each in arguments], input=stdin, obj=choices)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

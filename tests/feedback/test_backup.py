@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from feedback import backup as backups
 from feedback.backup import MANIFEST, BackupRefused, back_up, read_manifest, restore
 from feedback.home import Home, Locked
 from feedback.views import ready_store, verify_views
@@ -75,10 +75,8 @@ def test_what_is_brought_back_is_what_was_taken(home: Home, tmp_path: Path) -> N
     assert list(there.glob("scratch-*")) == []
 
 
-def test_a_copy_of_a_busy_home_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_of_a_busy_home_is_of_one_moment(tmp_path: Path) -> None:
     """While it is written to: the log is never older than the views, and the restored pair verifies."""
-    # Small steps, so that many commits fall into one copy.
-    monkeypatch.setattr(backups, "_PAGES_AT_ONCE", 2)
     home = Home(tmp_path / "home")
     home.create(1)
     log = home.open_log(writable=True)
@@ -101,7 +99,8 @@ def test_a_copy_of_a_busy_home_is_of_one_moment(tmp_path: Path, monkeypatch: pyt
             seen = written
             while written < seen + 20:
                 stop.wait(0.001)
-            moments.append(back_up(home, tmp_path / f"copy-{number}", quiet))
+            # Small steps, so that many commits fall into one copy.
+            moments.append(back_up(home, tmp_path / f"copy-{number}", quiet, pages_at_once=2))
     finally:
         stop.set()
         writer.join()
@@ -150,7 +149,7 @@ def test_a_backup_that_fails_leaves_nothing(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(backups, "_copy_datasets", full)
+    monkeypatch.setattr(shutil, "copytree", full)
     result = loopline("--home", home.path, "backup", tmp_path / "copy")
     assert result.exit_code == 1
     assert f"no space left in {tmp_path}" in result.stderr

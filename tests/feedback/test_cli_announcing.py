@@ -150,9 +150,8 @@ def test_a_list_is_given_though_nobody_can_be_reached(home: Home, monkeypatch: p
     at = ("--home", home.path)
     released_and_not_announced(at, "later", monkeypatch)
     lock = home.lock("tests")
-    monkeypatch.setattr("feedback.cli.connecting._LOCK_WAIT_S", 0.0)
     try:
-        listed = loopline("dataset", "list", "later", *at)
+        listed = loopline("dataset", "list", "later", *at, lock_wait_s=0.0)
     finally:
         lock.release()
     assert listed.exit_code == 0, listed.stderr

@@ -319,13 +319,10 @@ def test_a_store_of_another_log_is_refused(home: Home, tmp_path: Path) -> None:
     assert ("views", "fail") in {(finding["subject"], finding["state"]) for finding in findings}
 
 
-def test_a_held_home_says_who_holds_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_held_home_says_who_holds_it(home: Home) -> None:
     """Exit status 3: somebody is there and does not answer."""
-    import feedback.cli.connecting as connecting
-
-    monkeypatch.setattr(connecting, "_LOCK_WAIT_S", 0.1)
     lock = home.lock("a long job")
-    result = loopline("waiting")
+    result = loopline("waiting", lock_wait_s=0.1)
     lock.release()
     assert result.exit_code == 3
     assert "a long job" in result.stderr

@@ -231,9 +231,9 @@ def test_a_look_does_not_stand_in_a_servers_way(home: Home) -> None:
         looking.join()
 
 
-def test_a_store_that_was_replaced_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_was_replaced_is_let_go_of(tmp_path: Path) -> None:
     """Seconds after the switch, at the next look: until then the disk keeps a file that nobody can see."""
-    home = Home(tmp_path / "home")
+    home = Home(tmp_path / "home", retired_s=-1.0)
     identity = home.create(1)
     home.switch(home.new_store(identity))
     first = home.current_store()
@@ -242,7 +242,6 @@ def test_a_store_that_was_replaced_is_let_go_of(tmp_path: Path, monkeypatch: pyt
     with first.snapshot():
         # Whoever was about to read it still can.
         pass
-    monkeypatch.setattr("feedback.home._RETIRED_S", -1.0)
     home.current_store()
     with pytest.raises(StoreUnreadable, match="was closed"), first.snapshot():
         pass

@@ -61,30 +61,30 @@ class PostgresStores:
         self._tables = tables
         self._called = called
         self._clocks = clocks or ClockWatch()
-        self._connections = Connections(dsn, "loopline", called)
+        self.connections = Connections(dsn, "loopline", called)
         self._building: Connection | None = None
-        self.server = self._connections.server
+        self.server = self.connections.server
         try:
-            with self._connections.borrowed() as connection:
+            with self.connections.borrowed() as connection:
                 if connection.info.server_version < _OLDEST_SERVER:
                     raise StoreUnreadable(
                         f"PostgreSQL at {self.server} is older than version 13: upgrade it."
                     )
                 migrate(connection, self.server)
         except BaseException:
-            self._connections.close()
+            self.connections.close()
             raise
 
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
         """A transaction that alone changes the list of stores."""
-        with self._connections.borrowed() as connection, connection.transaction():
+        with self.connections.borrowed() as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [MIGRATING])
             yield connection
 
     def look_at_clock(self) -> None:
         """Have the server's clock compared with this machine's."""
-        with self._connections.borrowed() as connection:
+        with self.connections.borrowed() as connection:
             asked = self._clocks.moment()
             row = connection.execute(f"SELECT {CLOCK}".encode()).fetchone()
             assert row is not None
@@ -92,14 +92,15 @@ class PostgresStores:
 
     def entries(self) -> list[Entry]:
         """All stores, oldest first."""
-        with self._connections.borrowed() as connection:
+        with self.connections.borrowed() as connection:
             return self._entries(connection)
 
     def _entries(self, connection: Connection) -> list[Entry]:
         rows = connection.execute(f"SELECT {_COLUMNS} FROM loopline.stores ORDER BY number".encode())
         return [_entry(row) for row in rows]
 
-    def _open(self, entry: Entry) -> PostgresStore:
+    def opened(self, entry: Entry) -> PostgresStore:
+        """The store of an entry."""
         return PostgresStore(
             self._dsn, entry.number, entry.log, entry.views_version, self._clocks, self._called
         )
@@ -108,7 +109,7 @@ class PostgresStores:
         """The store to read for this version of the views; None before one has caught up."""
         for entry in self.entries():
             if entry.state == "current" and entry.views_version == views_version:
-                return self._open(entry)
+                return self.opened(entry)
         return None
 
     def is_current(self, store: PostgresStore) -> bool:
@@ -127,13 +128,13 @@ class PostgresStores:
             for state in ("current", "building"):
                 for entry in mine:
                     if entry.state == state:
-                        return self._open(entry)
+                        return self.opened(entry)
             entry = self._make(connection, log, views_version, alone=False)
             if not any(other.state == "current" for other in entries):
                 connection.execute(
                     "UPDATE loopline.stores SET state = 'current' WHERE number = %s", [entry.number]
                 )
-            return self._open(entry)
+            return self.opened(entry)
 
     def new_store(self, log: LogIdentity, views_version: int = VIEWS_VERSION) -> PostgresStore:
         """A new, empty store that this process builds by itself, beside the current one.
@@ -145,7 +146,7 @@ class PostgresStores:
             raise BuilderElsewhere(
                 f"this process is building a store in {self.server} already: finish it first."
             )
-        session = self._connections.open()
+        session = self.connections.open()
         try:
             locked = session.execute("SELECT pg_try_advisory_lock(%s, 0)", [BUILDING]).fetchone()
             if locked is None or not locked[0]:
@@ -161,7 +162,7 @@ class PostgresStores:
             session.close()
             raise
         self._building = session
-        return self._open(made)
+        return self.opened(made)
 
     def _make(self, connection: Connection, log: LogIdentity, views_version: int, *, alone: bool) -> Entry:
         row = connection.execute(
@@ -277,4 +278,4 @@ class PostgresStores:
     def close(self) -> None:
         """Let go of everything; the stores that were opened are closed by who has them."""
         self._let_go()
-        self._connections.close()
+        self.connections.close()

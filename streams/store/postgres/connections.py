@@ -27,8 +27,6 @@ CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
 """The server's clock, nanoseconds since 1970."""
 
 _KEPT = 8
-_MOST = 16
-_WAIT_S = 10.0
 _DEFAULTS = {
     "connect_timeout": "10",
     # A server whose machine vanished is noticed within half a minute.
@@ -72,16 +70,19 @@ def server_name(dsn: str) -> str:
 class Connections:
     """A few connections of one address and search path; safe to use from several threads.
 
-    At most 16 are in use at a time, and whoever wants one more waits for ten seconds. Idle ones are kept, up
-    to eight, and never used by another process than the one that opened them.
+    Idle ones are kept, up to eight, and never used by another process than the one that opened them.
 
     Args:
         dsn: the address. What it does not say is taken from PGPASSWORD, ~/.pgpass, PGSSLMODE and their kin.
         search_path: where its statements look for tables.
         called: what the server calls them: the `application_name`.
+        most: so many are in use at a time; whoever wants one more waits for `wait_s` seconds.
     """
 
-    def __init__(self, dsn: str, search_path: str, called: str = "loopline") -> None:
+    def __init__(
+        self, dsn: str, search_path: str, called: str = "loopline", *, most: int = 16, wait_s: float = 10.0
+    ) -> None:
+        self._most, self._wait_s = most, wait_s
         self.server = server_name(dsn)
         known = {name for name, value in conninfo_to_dict(dsn).items() if value is not None}
         known |= {name for name, variable in _VARIABLES.items() if os.environ.get(variable)}
@@ -90,7 +91,7 @@ class Connections:
         self._settings = {**_SETTINGS, "search_path": search_path}
         self._guard = threading.Lock()
         self._idle: list[Connection] = []
-        self._room = threading.BoundedSemaphore(_MOST)
+        self._room = threading.BoundedSemaphore(most)
         self._process = os.getpid()
         self.staged: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
         """For each connection, the tables for which it has a temporary one."""
@@ -130,10 +131,10 @@ class Connections:
 
     def begin(self, text: str) -> Connection:
         """A connection on which this first statement was run: another one where the server ended it."""
-        if not self._room.acquire(timeout=_WAIT_S):
+        if not self._room.acquire(timeout=self._wait_s):
             raise StoreUnavailable(
-                f"all {_MOST} connections to PostgreSQL at {self.server} have been in use for {_WAIT_S:g} s:"
-                " does it hang? Look at its disk and its locks."
+                f"all {self._most} connections to PostgreSQL at {self.server} have been in use for"
+                f" {self._wait_s:g} s: does it hang? Look at its disk and its locks."
             )
         try:
             return self._begin(text)

@@ -41,7 +41,7 @@ from streams.store.tables import VIEWS_VERSION, Row, Table
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'"
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _STANDING = f"SELECT state, {CLOCK} FROM loopline.stores WHERE number = %b::bigint"
-_LOCK = """
+LOCK = """
 SELECT "partition" FROM positions WHERE "partition" = ANY (%b::bigint[])
  ORDER BY "partition" FOR NO KEY UPDATE
 """
@@ -57,7 +57,7 @@ _MEET = """
 INSERT INTO meetings AS it (key) SELECT key FROM unnest(%b::bytea[]) AS wanted (key) ORDER BY key
     ON CONFLICT (key) DO UPDATE SET key = excluded.key WHERE false
 """
-_HOLD = """
+HOLD = """
 SELECT 1 FROM predictions WHERE pid = ANY (%b::bytea[]) AND join_key IS NOT NULL
  ORDER BY pid FOR NO KEY UPDATE
 """
@@ -90,9 +90,9 @@ class PostgresTransaction(PostgresSnapshot):
     def lock(self, number: int, *, alone: bool) -> None:
         """Lock the positions, in order, then the right to declare."""
         held = PACKERS[int](self._partitions)
-        if len(self._rows(_LOCK, [held])) < len(self._partitions):
+        if len(self._rows(LOCK, [held])) < len(self._partitions):
             self._cursor.execute(_ENTER.encode(), [held])
-            self._rows(_LOCK, [held])
+            self._rows(LOCK, [held])
         self._rows(_DECLARING[alone], [DECLARING, number])
 
     def meet(self, keys: Sequence[bytes]) -> None:
@@ -101,7 +101,7 @@ class PostgresTransaction(PostgresSnapshot):
 
     def hold(self, pids: Sequence[bytes]) -> None:
         if pids:
-            self._rows(_HOLD, [PACKERS[bytes](pids)])
+            self._rows(HOLD, [PACKERS[bytes](pids)])
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         if len(rows) < _COPIED:
@@ -181,7 +181,7 @@ class PostgresStore:
         self.log = log_identity
         self.views_version = views_version
         self._clocks = clocks or ClockWatch()
-        self._connections = Connections(dsn, f'"{schema_of(views_version, number)}", pg_temp', called)
+        self.connections = Connections(dsn, f'"{schema_of(views_version, number)}", pg_temp', called)
 
     def _expect_current(self, snapshot: PostgresSnapshot) -> None:
         asked = self._clocks.moment()
@@ -191,33 +191,33 @@ class PostgresStore:
             self._clocks.heard(POSTGRESQL, rows[0][1], asked, exact_ns=1_000)
         if not rows or rows[0][0] == "replaced":
             raise StoreReplaced(
-                f"store {self.number} in {self._connections.server} was replaced by another one of the same"
+                f"store {self.number} in {self.connections.server} was replaced by another one of the same"
                 " views: ask the catalogue for the current one, and open that."
             )
 
     @contextmanager
     def snapshot(self) -> Iterator[PostgresSnapshot]:
         """A consistent state to read from, until the context ends."""
-        connection = self._connections.begin(_BEGIN_READING)
+        connection = self.connections.begin(_BEGIN_READING)
         snapshot = PostgresSnapshot(connection)
         try:
-            with translated(self._connections.server):
+            with translated(self.connections.server):
                 # The state is that of this first read, not that of BEGIN.
                 self._expect_current(snapshot)
                 yield snapshot
         finally:
             snapshot.end()
-            self._connections.end(connection)
+            self.connections.end(connection)
 
     @contextmanager
     def transaction(self, partitions: Iterable[int], *, alone: bool = False) -> Iterator[PostgresTransaction]:
         """Write until the context ends; an error takes all of it back."""
         held = sorted(set(partitions))
-        connection = self._connections.begin(_BEGIN)
-        staged = self._connections.staged.setdefault(connection, set())
+        connection = self.connections.begin(_BEGIN)
+        staged = self.connections.staged.setdefault(connection, set())
         transaction = PostgresTransaction(connection, held, staged)
         try:
-            with translated(self._connections.server):
+            with translated(self.connections.server):
                 transaction.lock(self.number, alone=alone)
                 self._expect_current(transaction)
                 reached("project.2")
@@ -228,12 +228,12 @@ class PostgresStore:
                 staged |= transaction.staged
         finally:
             transaction.end()
-            self._connections.end(connection)
+            self.connections.end(connection)
         reached("project.5")
 
     def close(self) -> None:
         """Close every connection: now, or at the end of the snapshot or transaction that uses it."""
-        self._connections.close()
+        self.connections.close()
 
 
 def schema_of(views_version: int, number: int) -> str:

@@ -28,27 +28,28 @@ pytestmark = pytest.mark.postgres
 NEXT = VIEWS_VERSION + 1
 
 
+class Closing(PostgresStores):
+    """A catalogue that closes with itself the stores that it gave."""
+
+    def __init__(self, dsn: str) -> None:
+        self.given: list[PostgresStore] = []
+        super().__init__(dsn, TABLES)
+
+    def opened(self, entry: Entry) -> PostgresStore:
+        self.given.append(super().opened(entry))
+        return self.given[-1]
+
+    def close(self) -> None:
+        for store in self.given:
+            store.close()
+        super().close()
+
+
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> list[PostgresStore]:
-    """Every store that a catalogue opened in this test."""
-    opened: list[PostgresStore] = []
-    really = PostgresStores._open
-
-    def opening(self: PostgresStores, entry: Entry) -> PostgresStore:
-        opened.append(really(self, entry))
-        return opened[-1]
-
-    monkeypatch.setattr(PostgresStores, "_open", opening)
-    return opened
-
-
-@pytest.fixture
-def stores(postgres_url: str, given: list[PostgresStore]) -> Iterator[PostgresStores]:
-    """A catalogue of its own for each test; the stores that it gave are closed with it."""
-    stores = PostgresStores(postgres_url, TABLES)
+def stores(postgres_url: str) -> Iterator[PostgresStores]:
+    """A catalogue of its own for each test."""
+    stores = Closing(postgres_url)
     yield stores
-    for store in given:
-        store.close()
     stores.close()
 
 
@@ -72,7 +73,7 @@ def test_processes_that_start_at_once_make_one_catalogue(postgres_url: str) -> N
 def test_later_migrations_run_once_and_whole(stores: PostgresStores) -> None:
     """A new version's migrations follow the old ones; one that fails leaves the catalogue as it was."""
     more = (*MIGRATIONS, "ALTER TABLE loopline.stores ADD COLUMN note text")
-    with stores._connections.borrowed() as connection:
+    with stores.connections.borrowed() as connection:
         assert migrate(connection, "here", MIGRATIONS) == 0
         with pytest.raises(psycopg.errors.DivisionByZero):
             migrate(connection, "here", (*more, "SELECT 1 / 0"))
@@ -83,7 +84,7 @@ def test_later_migrations_run_once_and_whole(stores: PostgresStores) -> None:
 
 def test_a_newer_catalogue_is_refused(stores: PostgresStores, postgres_url: str) -> None:
     """Where a newer version was, this one does nothing, and says so."""
-    with stores._connections.borrowed() as connection:
+    with stores.connections.borrowed() as connection:
         connection.execute("INSERT INTO loopline.migrations (number) VALUES (99)")
     with pytest.raises(StoreUnreadable, match="newer version of Loopline"):
         PostgresStores(postgres_url, TABLES)

@@ -16,7 +16,6 @@ import pytest
 from streams.kafka.progress import STUCK_AFTER_S
 from streams.store.port import RefusedValue, StoreUnavailable, StoreUnreadable
 from streams.store.postgres import PostgresStores
-from streams.store.postgres import connections as module
 from streams.store.postgres.connections import Connections
 from streams.store.postgres.errors import translated
 from streams.views.registry import TABLES
@@ -137,15 +136,12 @@ def test_connections_are_kept_and_opened_anew_after_a_restart(own_server: Postgr
     connections.close()
 
 
-def test_whoever_wants_one_more_waits_and_is_told(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_wants_one_more_waits_and_is_told(postgres_url: str) -> None:
     """Bounded in number and in time; one that comes back is taken, and a failure gives its room back."""
-    monkeypatch.setattr(module, "_MOST", 2)
-    monkeypatch.setattr(module, "_WAIT_S", 0.2)
-    connections = Connections(postgres_url, "public")
+    connections = Connections(postgres_url, "public", most=2, wait_s=1.0)
     first, second = connections.begin("BEGIN"), connections.begin("BEGIN")
     with pytest.raises(StoreUnavailable, match="all 2 connections"):
         connections.begin("BEGIN")
-    monkeypatch.setattr(module, "_WAIT_S", 10.0)
     threading.Timer(0.1, connections.end, [second]).start()
     connections.end(connections.begin("BEGIN"))
     connections.end(first)

@@ -10,7 +10,7 @@ import pytest
 from streams.store.port import Range
 from streams.store.postgres import PostgresStore, PostgresStores, statements
 from streams.store.postgres.snapshot import arrays
-from streams.store.postgres.store import _HOLD, _LOCK
+from streams.store.postgres.store import HOLD, LOCK
 from streams.store.tables import (
     CASES,
     FACTS,
@@ -35,12 +35,12 @@ _SAMPLES: dict[type, Any] = {bytes: b"k", int: 1, float: 0.5, str: "s"}
 
 def plan(store: PostgresStore, text: str, parameters: Sequence[Any]) -> str:
     """How the server would run a statement, over a connection like every other."""
-    connection = store._connections.begin("BEGIN")
+    connection = store.connections.begin("BEGIN")
     try:
         rows = connection.execute(f"EXPLAIN {text}".encode(), parameters, prepare=False).fetchall()
         return "\n".join(line for (line,) in rows)
     finally:
-        store._connections.end(connection)
+        store.connections.end(connection)
 
 
 def keys(table: Table, columns: Sequence[str]) -> list[Row]:
@@ -60,8 +60,8 @@ def filled(request: pytest.FixtureRequest, stores: PostgresStores) -> Iterator[P
         )
         transaction.put(CASES, [row(CASES, key=b"%06d" % n, pid=b"p") for n in range(size)])
     if request.param == "analysed":
-        connection = store._connections.begin("ANALYZE facts, predictions, cases")
-        store._connections.end(connection)
+        connection = store.connections.begin("ANALYZE facts, predictions, cases")
+        store.connections.end(connection)
     yield store
     store.close()
 
@@ -105,8 +105,8 @@ def test_walks_search_an_index(filled: PostgresStore) -> None:
 
 def test_locks_search_an_index(filled: PostgresStore) -> None:
     """Holding positions and predictions touches no others."""
-    assert_searches(plan(filled, _HOLD, arrays(PREDICTIONS, ["pid"], [(b"k",), (b"l",)])))
-    assert "Index Cond" in plan(filled, _LOCK, arrays(FACTS, ["partition"], [(0,), (1,)]))
+    assert_searches(plan(filled, HOLD, arrays(PREDICTIONS, ["pid"], [(b"k",), (b"l",)])))
+    assert "Index Cond" in plan(filled, LOCK, arrays(FACTS, ["partition"], [(0,), (1,)]))
 
 
 @pytest.mark.parametrize(
