@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from models.intervals import wilson
+from models.estimate import Estimate, estimate
 
 
-def share(hits: int, cases: int, *, digits: int = 1, enough: int = 1) -> str:
-    """What share `hits` are of `cases`, with its 95% interval (Wilson) and n: `7.7% (3.3% to 16.8%, n = 65)`.
+def share(hits: int, cases: int, *, digits: int = 1) -> str:
+    """What share `hits` are of `cases`, as `shown` renders it."""
+    return shown(estimate(hits, cases), digits=digits)
+
+
+def shown(rate: Estimate, *, digits: int = 1) -> str:
+    """A rate with its 95% interval and n: `7.7% (3.3% to 16.8%, n = 65)`; without enough data only n.
 
     All or none of some cases is no certainty, so it is the interval alone: `99.6% to 100% (n = 1,000)`.
 
     Args:
         digits: decimals of a percent.
-        enough: with fewer cases there is no number.
     """
-    if cases < max(enough, 1):
-        return f"not enough data yet (n = {cases:,})"
-    low, high = wilson(hits, cases)
-    between = f"{percent(low, digits)} to {percent(high, digits)}"
-    if hits in (0, cases):
-        return f"{between} (n = {cases:,})"
-    return f"{percent(hits / cases, digits)} ({between}, n = {cases:,})"
+    if rate.value is None or not rate.enough:
+        return f"not enough data yet (n = {rate.n:,})"
+    between = f"{percent(rate.low, digits)} to {percent(rate.high, digits)}"
+    if rate.value in (0, 1):
+        return f"{between} (n = {rate.n:,})"
+    return f"{percent(rate.value, digits)} ({between}, n = {rate.n:,})"
 
 
 def percent(value: float, digits: int = 1) -> str:

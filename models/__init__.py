@@ -5,7 +5,7 @@ above; of the others this room imports `schemas` only.
 
 What other rooms import:
 
-- `models.intervals`: `wilson`, how sure a rate is
+- `models.estimate`: `estimate` gives an `Estimate`, a rate with how sure it is and whether that is enough
 - `models.labels`: `resolve`, `decide`, `leading`, and what they take and give: `Vote`, `Tally`,
   `Candidate`, `Decision`, `CORRECTION`, `CONFIRMATION`, `GOLD`
 """

@@ -276,7 +276,7 @@ OUTCOMES: Schema = list_of(
                 "minimum": 0,
                 "description": "How many of them had it.",
             },
-            "rate": nullable("number", description="Null: not enough data yet."),
+            "rate": nullable("number", description="Null below 30 subjects: not enough data yet."),
             "low": nullable("number"),
             "high": nullable("number"),
         },

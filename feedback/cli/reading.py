@@ -12,7 +12,8 @@ from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.plurals import many
 from feedback.remedies import remedies
 from feedback.service import path_of
-from feedback.shares import share
+from feedback.shares import share, shown
+from models.estimate import estimate
 from schemas.errors import Refused
 
 at_most = click.option(
@@ -59,7 +60,8 @@ def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
     """Show the labels of MODEL's predictions, each with how many people agree.
 
     A tie has no label. Only labels that fit the output that `loopline model declare` declared are there;
-    how many were refused is said below them. The range of an agreement is its 95% interval.
+    how many were refused is said below them. An agreement is the winner's votes of all; from
+    30 votes on it is a share with its 95% interval.
     """
     with connect(choices) as service:
         begins = ask(service, path_of("v1", "labels", model, limit=1), "items")
@@ -70,7 +72,7 @@ def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
         (
             item["prediction_id"],
             item["label"],
-            share(round(item["agreement"] * item["people"]), item["people"], digits=0),
+            _agreement(round(item["agreement"] * item["people"]), item["people"]),
             item["people"],
             ", ".join(f"{candidate['label']} ({candidate['people']})" for candidate in item["candidates"]),
         )
@@ -85,6 +87,12 @@ def labels(choices: Choices, model: str, disagree: bool, limit: int) -> None:
         lines = [f"There are no labels for {model} yet."]
     lines += more_than(more, limit) + _refused(refused)
     answer(choices, {"items": items, "more": more, "refused": refused}, lines)
+
+
+def _agreement(votes: int, people: int) -> str:
+    """The winner's share of the votes; where they are too few for a share, their count."""
+    agreement = estimate(votes, people)
+    return shown(agreement, digits=0) if agreement.enough else f"{votes} of {people}"
 
 
 def _refused(refused: Any) -> list[str]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from feedback.datasets.recipe import Filters
 from feedback.shares import share
-from models.intervals import wilson
+from models.estimate import estimate
 from schemas import kinds
 from schemas.identity import pack
 from schemas.instants import rfc3339
@@ -31,11 +31,13 @@ class RefusedLabels(NamedTuple):
     corrections: int
 
     def document(self) -> dict[str, float | int | None]:
-        """The counts, and the share with its 95 % interval; null without corrections."""
-        if not self.corrections:
-            return {**self._asdict(), "share": None, "low": None, "high": None}
-        low, high = wilson(self.refused, self.corrections)
-        return {**self._asdict(), "share": self.refused / self.corrections, "low": low, "high": high}
+        """The counts, and the share with its 95 % interval; null without corrections.
+
+        `enough` says whether those are enough to show the share.
+        """
+        share = estimate(self.refused, self.corrections)
+        low, high = (None, None) if share.value is None else (share.low, share.high)
+        return {**self._asdict(), "share": share.value, "low": low, "high": high, "enough": share.enough}
 
     def sentence(self) -> str:
         """What it means for whoever trains on the rest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -140,12 +140,19 @@ def _outcomes(stage: Stage) -> None:
     stage.teller.say("Students who appealed, by what the guardrail did with a field of theirs:")
     named = {"confirm": "a person was asked to confirm", "show": "the answer was just shown"}
     stage.teller.table([[named[item["action"]], rate(item["n"], item["subjects"])] for item in items])
-    apart = max(item["low"] for item in items) > min(item["high"] for item in items)
     stage.teller.say(
-        f"{'The intervals lie apart.' if apart else 'The intervals overlap: nothing to conclude.'}"
+        f"{_compared(items)}"
         " And an outcome is an association over a group of students, never a label of one answer."
     )
     stage.teller.figures["appealed"] = {item["action"]: [item["n"], item["subjects"]] for item in items}
+
+
+def _compared(items: Sequence[Mapping[str, Any]]) -> str:
+    """What the intervals of some rates allow to conclude."""
+    if any(item["rate"] is None for item in items):
+        return "There is not enough data yet to compare them."
+    apart = max(item["low"] for item in items) > min(item["high"] for item in items)
+    return "The intervals lie apart." if apart else "The intervals overlap: nothing to conclude."
 
 
 _PURPOSES = {

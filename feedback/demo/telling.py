@@ -16,7 +16,7 @@ import msgspec
 
 from feedback.cli.output import say
 from feedback.shares import share
-from models.intervals import wilson
+from models.estimate import estimate
 
 _WIDTH = 96
 _INDENT = "   "
@@ -78,10 +78,10 @@ def _cell(value: Any) -> str:
 
 def rate(hits: int, cases: int) -> str:
     """A share with what it rests on and its 95% interval; too few cases get no number."""
-    return share(hits, cases, enough=5)
+    return share(hits, cases)
 
 
 def measured(name: str, hits: int, cases: int) -> dict[str, Any]:
     """The same as a metric of `evaluation.recorded`."""
-    low, high = wilson(hits, cases)
-    return {"name": name, "value": hits / cases, "n": cases, "low": low, "high": high}
+    found = estimate(hits, cases)
+    return {"name": name, "value": found.value, "n": found.n, "low": found.low, "high": found.high}

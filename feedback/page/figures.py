@@ -7,8 +7,8 @@ from typing import Any
 
 from feedback.api.services import View
 from feedback.datasets.errors import ShelfUnreachable
-from feedback.shares import share
-from models.intervals import wilson
+from feedback.shares import shown as shown_rate
+from models.estimate import Estimate, estimate
 from schemas import kinds, problems
 from schemas.stages import Stage
 from streams.log.port import DEAD
@@ -21,7 +21,6 @@ from streams.queries.pages import Page
 from streams.queries.waiting import waiting, waiting_count
 from streams.store.tables import COUNTS, DEAD_LETTERS
 
-_ENOUGH = 5
 _EVERYTHING = Page(limit=1000)
 _DETAILS = {"for": "for ", "dataset": "", "model_version": "", "code": ""}
 _TONES = {Stage.RECEIVED: "done", Stage.WAITING: "wait", Stage.RETRACTED: "bad", Stage.DISCARDED: "bad"}
@@ -85,20 +84,10 @@ def _rates(view: View) -> list[dict[str, Any]]:
         ("Thumbs up", (thumb, "up"), (thumb, "down")),
         ("Confirmed with yes", (confirmation, "yes"), (confirmation, "no")),
     )
-    rates = []
-    for name, good, bad in shares:
-        part, trials = n.get(good, 0), n.get(good, 0) + n.get(bad, 0)
-        low, high = wilson(part, trials)
-        rates.append(
-            {
-                "name": name,
-                "n": trials,
-                "rate": part / trials if trials >= _ENOUGH else None,
-                "low": low,
-                "high": high,
-            }
-        )
-    return rates
+    return [
+        {"name": name, "rate": estimate(n.get(good, 0), n.get(good, 0) + n.get(bad, 0))}
+        for name, good, bad in shares
+    ]
 
 
 def _latest(view: View, shown: int) -> list[dict[str, Any]]:
@@ -135,8 +124,6 @@ def describe_age(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-def described_rate(rate: dict[str, Any]) -> str:
-    """A share with its interval and its n, or that there is too little data for one."""
-    if rate["rate"] is None:
-        return f"not enough data yet (n = {rate['n']:,})"
-    return share(round(rate["rate"] * rate["n"]), rate["n"], digits=0)
+def described_rate(rate: Estimate) -> str:
+    """A rate with its interval and its n in whole percents, or that there is too little data for one."""
+    return shown_rate(rate, digits=0)

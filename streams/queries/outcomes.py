@@ -12,7 +12,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
-from models.intervals import wilson
+from models.estimate import estimate
 from streams.queries.pages import Page, listing
 from streams.store.port import Range, Snapshot
 from streams.store.tables import EXPOSURES, OUTCOMES, Exposure, Outcome
@@ -20,7 +20,6 @@ from streams.store.tables import EXPOSURES, OUTCOMES, Exposure, Outcome
 FIELDS = ("model_version", "segment", "action")
 TOKEN = list[str | None]
 WINDOW_DAYS = 30
-ENOUGH_SUBJECTS = 5
 
 _Group = tuple[str | None, ...]
 
@@ -43,7 +42,7 @@ def outcomes(
         first_day, last_day: UTC days of the exposures, both inclusive.
         window_days: an outcome belongs to an exposure up to so many days before it.
 
-    The rate and its 95% interval (Wilson) are null below `ENOUGH_SUBJECTS` subjects: not enough data yet.
+    The rate and its 95% interval are null below `models.estimate.ENOUGH` subjects: not enough data yet.
     """
     subjects: defaultdict[_Group, int] = defaultdict(int)
     befell: defaultdict[tuple[_Group, str], int] = defaultdict(int)
@@ -71,11 +70,9 @@ def outcomes(
 
 
 def _item(names: dict[str, Any], subjects: int, n: int) -> dict[str, Any]:
-    item = {**names, "subjects": subjects, "n": n, "rate": None, "low": None, "high": None}
-    if subjects >= ENOUGH_SUBJECTS:
-        low, high = wilson(n, subjects)
-        item.update(rate=n / subjects, low=low, high=high)
-    return item
+    rate = estimate(n, subjects)
+    value, low, high = (rate.value, rate.low, rate.high) if rate.enough else (None, None, None)
+    return {**names, "subjects": subjects, "n": n, "rate": value, "low": low, "high": high}
 
 
 def _subjects(

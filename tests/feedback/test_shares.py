@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.shares import percent, share
+from models.estimate import ENOUGH
 
 
 @pytest.mark.parametrize(
     "hits, cases, said",
     [
         (5, 65, "7.7% (3.3% to 16.8%, n = 65)"),
+        (0, 29, "not enough data yet (n = 29)"),
+        (24, 30, "80.0% (62.7% to 90.5%, n = 30)"),
         (1000, 1000, "99.6% to 100% (n = 1,000)"),
         (0, 1000, "0% to 0.4% (n = 1,000)"),
         (9999, 10000, ">99.9% (99.9% to >99.9%, n = 10,000)"),
@@ -30,13 +33,8 @@ def test_no_share_is_certain(drawn: tuple[int, int]) -> None:
     hits, cases = drawn
     said = share(hits, cases)
     assert not said.startswith(("100% (", "0% ("))
+    assert (cases < ENOUGH) == said.startswith("not enough data yet")
     assert f"n = {cases:,}" in said
-
-
-def test_too_few_cases_have_no_number() -> None:
-    """Below what is enough, the share is not said, and n is."""
-    assert share(3, 4, enough=5) == "not enough data yet (n = 4)"
-    assert share(4, 5, enough=5, digits=0).startswith("80% (")
 
 
 def test_only_all_and_none_are_whole() -> None:

@@ -48,20 +48,20 @@ def test_an_empty_page_says_how_to_begin(loop: Loop) -> None:
 def test_the_page_shows_the_state(loop: Loop) -> None:
     """Counts with their n, timelines, what waits and since when, refusals with reasons, releases, lag."""
     loop.send(declared())
-    for number in range(6):
+    for number in range(30):
         loop.send(made(f"p-{number}"), thumb(f"t-{number}", f"p-{number}"))
     loop.send(correction("c-1", "zebra", "p-1"), thumb("early", "p-99"), {"id": "bad"})
     publish(loop.datasets, "digits", 2)
     loop.now += 3 * 3600 * SECOND
     text = words(page(loop))
     for expected in (
-        "6 predictions",
-        "7 pieces of feedback that count",
+        "30 predictions",
+        "31 pieces of feedback that count",
         "1 waiting",
         "2 refused, and kept",
         "views are up to date",
-        "feedback.thumb 6 6",
-        "Thumbs up 61% to 100% (n = 6)",
+        "feedback.thumb 30 30",
+        "Thumbs up 89% to 100% (n = 30)",
         "feedback.thumb prediction:p-99 3 h",
         "waiting for prediction:p-99",
         "discarded label_invalid",

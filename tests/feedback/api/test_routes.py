@@ -275,31 +275,31 @@ def test_an_override_is_the_persons_own_latest(loop: Loop) -> None:
 def test_outcomes_are_an_association_over_a_group(loop: Loop) -> None:
     """Subjects exposed, those with the outcome within 30 days, and a rate only where there is enough."""
     first_day = "2026-10-01T00:00:00Z"
-    events = [made(f"p-{n}", subject=f"s-{n}", segment="x", time=first_day) for n in range(6)]
+    events = [made(f"p-{n}", subject=f"s-{n}", segment="x", time=first_day) for n in range(30)]
     events += [
-        made("p-6", subject="s-0", segment="y", time="2026-10-20T00:00:00Z"),
+        made("p-y", subject="s-0", segment="y", time="2026-10-20T00:00:00Z"),
         event("feedback.outcome", "o-0", subject="s-0", outcome="churned", time="2026-10-31T12:00:00Z"),
         event("feedback.outcome", "o-1", subject="s-1", outcome="churned", time="2026-11-01T00:00:00Z"),
         event("feedback.outcome", "o-2", subject="s-2", outcome="churned", time="2026-09-30T00:00:00Z"),
         event("feedback.outcome", "o-3", subject="s-3", outcome="churned", model="other"),
         event("feedback.outcome", "o-4", subject="s-4", outcome="churned", time="2026-10-02T00:00:00Z"),
         event("feedback.retraction", "r-4", subject="s-4", explains="o-4"),
-        event("feedback.outcome", "o-5", subject="s-9", outcome="churned", time="2026-10-02T00:00:00Z"),
+        event("feedback.outcome", "o-5", subject="s-99", outcome="churned", time="2026-10-02T00:00:00Z"),
     ]
     loop.send(*events)
     found = loop.get("/v1/outcomes/m", by="segment")
     assert [(item["segment"], item["outcome"], item["subjects"], item["n"]) for item in found["items"]] == [
-        ("x", "churned", 6, 1),
+        ("x", "churned", 30, 1),
         ("y", "churned", 1, 1),
     ]
     first, second = found["items"]
-    assert first["rate"] == pytest.approx(1 / 6)
+    assert first["rate"] == pytest.approx(1 / 30)
     assert 0 < first["low"] < first["rate"] < first["high"] < 1
     assert (second["rate"], second["low"], second["high"]) == (None, None, None)
     assert (found["window_days"], found["complete_up_to"]) == (30, rfc3339(NOW))
     assert len(loop.pages("/v1/outcomes/m", by="segment", limit=1)) == 2
     total = loop.get("/v1/outcomes/m")["items"]
-    assert [(item["subjects"], item["n"]) for item in total] == [(6, 1)]
+    assert [(item["subjects"], item["n"]) for item in total] == [(30, 1)]
     late = loop.get("/v1/outcomes/m", **{"from": "2026-10-02", "to": "2026-10-20"})["items"]
     assert [(item["subjects"], item["n"]) for item in late] == [(1, 1)]
     assert loop.get("/v1/outcomes/nobody")["items"] == []

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from feedback.datasets.refused import RefusedLabels
-from models.intervals import wilson
+from models.estimate import wilson
 from tests.feedback.datasets.world import World
 
 ungated = pytest.mark.usefixtures("ungated")
@@ -36,6 +36,7 @@ def test_corrections_that_do_not_fit_are_counted_with_their_share(world: World) 
         "share": 11 / 40,
         "low": low,
         "high": high,
+        "enough": True,
     }
     (caveat,) = published.manifest["gate"]["caveats"]
     assert "27.5% (" in caveat

@@ -1,4 +1,4 @@
-"""Intervals of rates."""
+"""Estimates: rates with their intervals, and whether there is enough data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.intervals import wilson
+from models.estimate import ENOUGH, estimate, wilson
 
 
 @given(st.integers(0, 10**6).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials))))
@@ -39,3 +39,19 @@ def test_more_successes_than_trials_are_refused() -> None:
     """A mistake of the caller is not a rate."""
     with pytest.raises(ValueError, match="2 successes in 1 trials"):
         wilson(2, 1)
+
+
+@given(st.integers(0, 10**4).flatmap(lambda cases: st.tuples(st.integers(0, cases), st.just(cases))))
+def test_an_estimate_says_what_it_rests_on(case: tuple[int, int]) -> None:
+    """It has the rate, Wilson's interval around it and n, and is enough from one number of cases on."""
+    hits, cases = case
+    made = estimate(hits, cases)
+    assert (made.low, made.high) == wilson(hits, cases)
+    assert (made.n, made.enough) == (cases, cases >= ENOUGH)
+    assert made.value is None if cases == 0 else made.value == hits / cases
+
+
+def test_thirty_cases_are_enough() -> None:
+    """The threshold is that of the contract, and nobody else has one."""
+    assert not estimate(10, 29).enough
+    assert estimate(10, 30).enough
