@@ -45,7 +45,7 @@ class DictFold:
         """Fold one block."""
         header, body = read_block(record)
         for event in CATALOG.read(body, header.types):
-            data = event.data
+            data: Any = event.data
             if event.kind == "prediction.made":
                 self.predictions[data.prediction_id] = event
                 self._count(event, event, "")

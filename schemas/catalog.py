@@ -18,11 +18,13 @@ from typing import Annotated, Any, ClassVar, Literal, cast, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.json import Decoder
 
 from schemas.events import Data
 from schemas.fields import DeadLetterName, Id
 from schemas.kind_checks import check
 from schemas.kinds import KINDS, PREFIX, Kind, UnreadableTypes
+from schemas.logged_data import LoggedData
 
 REPLAY_ATTRIBUTE = "looplinereplay"
 
@@ -36,16 +38,29 @@ _OFTEN_SENT = ("datacontenttype", "dataschema", "subject", "traceparent", "trace
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Event(Struct, kw_only=True, gc=False):
+class Envelope(Struct, kw_only=True, gc=False):
     """The CloudEvents envelope. `kind` is the type's name without prefix and version."""
 
     specversion: Literal["1.0"]
     id: Id
     source: Id
-    time: Any
-    data: Any
-    looplinereplay: str | UnsetType = UNSET
     kind: ClassVar[str] = ""
+
+
+class Event(Envelope, kw_only=True, gc=False):
+    """An event on its way in: its data as `schemas.events` has it, `UNSET` where a field was left out."""
+
+    time: datetime
+    data: Data
+    looplinereplay: str | UnsetType = UNSET
+
+
+class LoggedEvent(Envelope, kw_only=True, gc=False):
+    """An event as it is read from the log: its time as it was sent, None where a field was left out."""
+
+    time: str
+    data: LoggedData
+    looplinereplay: str | UnsetType = UNSET
 
 
 CURRENT: dict[str, type[Data]] = {kind.type.removeprefix(PREFIX): kind.data for kind in KINDS.values()}
@@ -53,17 +68,23 @@ CURRENT: dict[str, type[Data]] = {kind.type.removeprefix(PREFIX): kind.data for 
 
 
 def envelope(
-    name: str, data: type[Struct], time: Any, others: Collection[str] = (), mark: Any = DeadLetterName
-) -> type[Event]:
+    name: str,
+    data: type[Struct],
+    time: Any,
+    others: Collection[str] = (),
+    mark: Any = DeadLetterName,
+    base: type[Envelope] = Event,
+) -> type[Envelope]:
     """The envelope of one event type.
 
-    `time` is the type of its time, `mark` that of the replay attribute, `others` are further attributes.
+    `time` is the type of its time, `mark` that of the replay attribute, `others` are further attributes, and
+    `base` says whether it is on its way in or out.
     """
     fields: list[Any] = [("time", time), ("data", data), (REPLAY_ATTRIBUTE, mark | UnsetType, UNSET)]
     made = msgspec.defstruct(
         "".join(part.title() for part in name.replace(".", "_").split("_")),
         [*fields, *((other, Any, UNSET) for other in others)],
-        bases=(Event,),
+        bases=(base,),
         namespace={"kind": name.rpartition(".v")[0], "__doc__": data.__doc__},
         module=__name__,
         tag_field="type",
@@ -71,7 +92,7 @@ def envelope(
         kw_only=True,
         gc=False,
     )
-    return cast("type[Event]", made)
+    return cast("type[Envelope]", made)
 
 
 def _without_limits(data: type[Struct]) -> type[Struct]:
@@ -104,7 +125,7 @@ def _bare(hint: Any) -> Any:
     return get_origin(hint)[*parts] if parts else hint
 
 
-_SHARED = ("prediction_id", "join_key", "subject", "person", "model", "explains", "gold", "text")
+_SHARED = tuple(get_type_hints(LoggedData))
 
 
 class Catalog:
@@ -128,19 +149,23 @@ class Catalog:
         strict = self._union(self.current, Annotated[datetime, Meta(tz=True)], _OFTEN_SENT)
         # What is in the log was admitted: limits are not checked again, which halves the time of decoding.
         bare = {name: _without_limits(data) for name, data in self.current.items()}
-        as_sent = self._union(bare, str, mark=str)
-        self.admission: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(GenericAlias(list, strict))
-        self.admission_of_one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(strict)
-        self.reading: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(GenericAlias(list, as_sent))
+        as_sent = self._union(bare, str, mark=str, base=LoggedEvent)
+        self.admission: Decoder[list[Event]] = Decoder(GenericAlias(list, strict))
+        self.admission_of_one: Decoder[Event] = Decoder(strict)
+        self.reading: Decoder[list[LoggedEvent]] = Decoder(GenericAlias(list, as_sent))
         self._as_sent = as_sent
 
     @staticmethod
     def _union(
-        types: Mapping[str, type[Struct]], time: Any, others: Collection[str] = (), mark: Any = DeadLetterName
+        types: Mapping[str, type[Struct]],
+        time: Any,
+        others: Collection[str] = (),
+        mark: Any = DeadLetterName,
+        base: type[Envelope] = Event,
     ) -> Any:
-        return reduce(or_, (envelope(name, data, time, others, mark) for name, data in types.items()))
+        return reduce(or_, (envelope(name, data, time, others, mark, base) for name, data in types.items()))
 
-    def read(self, body: bytes, types: Collection[str]) -> list[Event]:
+    def read(self, body: bytes, types: Collection[str]) -> list[LoggedEvent]:
         """The events of a block's JSON array, every one in its current version, times as sent.
 
         Raises UnreadableTypes when `types`, the block's own list, has one that is not known here.

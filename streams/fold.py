@@ -21,12 +21,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import json
 
-from schemas import kinds, problems
+from schemas import problems
 from schemas.identity import PREDICTION, join_key, pack, unpack
 from schemas.kinds import KINDS
+from schemas.logged_data import LoggedDeclaration
 from streams.declarations import rank
 from streams.locks import hold_what_changes
-from streams.processors.once import Arrival, Identity, model_event_row, second_prediction
+from streams.processors.once import Arrival, Identity, declaration_of, model_event_row, second_prediction
 from streams.settling import Settlement
 from streams.store.port import Transaction
 from streams.store.tables import (
@@ -121,7 +122,7 @@ class Fold:
             self._settlement.predictions.append(row)
             if row.join_key is not None:
                 key = join_key(row.model, row.join_key)
-                entry = CaseEntry(key, row.pid, row.at, row.id, row.source)
+                entry = CaseEntry(key=key, pid=row.pid, at=row.at, id=row.id, source=row.source)
                 loaded.new_cases[key].append(entry)
 
     def _enter_fact(self, fact: Fact) -> bool:
@@ -153,15 +154,15 @@ class Fold:
     def _refuse(self, fact: Fact | ModelEvent, code: str, detail: str) -> None:
         self._settlement.letters.append(
             DeadLetterRow(
-                fact.partition,
-                fact.offset,
-                fact.place,
-                code,
-                detail,
-                unpack(fact.id),
-                fact.source,
-                KINDS[fact.kind].type,
-                fact.received,
+                partition=fact.partition,
+                offset=fact.offset,
+                place=fact.place,
+                code=code,
+                detail=detail,
+                id=unpack(fact.id),
+                source=fact.source,
+                type=KINDS[fact.kind].type,
+                received=fact.received,
             )
         )
 
@@ -171,32 +172,31 @@ class Fold:
         """Enter the events of models. Returns the model versions that were declared by them."""
         declared: list[tuple[str, str]] = []
         for arrival in arrivals:
-            data = arrival.event.data
-            row = model_event_row(arrival, _encode(data).decode())
+            row = model_event_row(arrival, _encode(arrival.event.data).decode())
             known = self._tx.get(MODEL_EVENTS, [(row.model, row.id, row.source)])
             if known:
                 if ModelEvent.read(known[0]).digest != row.digest:
                     self._refuse(row, problems.ID_CONFLICT, _OTHER_CONTENT)
                 continue
             self._tx.put(MODEL_EVENTS, [as_row(row)])
-            if row.kind == kinds.MODEL_DECLARED.name and self._declare(arrival, row):
+            data = declaration_of(arrival)
+            if data is not None and self._declare(arrival, data, row):
                 declared.append((data.model, data.model_version))
         return declared
 
-    def _declare(self, arrival: Arrival, told: ModelEvent) -> bool:
-        event = arrival.event
-        version = (event.data.model, event.data.model_version)
+    def _declare(self, arrival: Arrival, data: LoggedDeclaration, told: ModelEvent) -> bool:
         row = Declaration(
-            *version,
-            _encode(event.data.output_shape).decode(),
-            arrival.data_digest,
-            event.id,
-            event.source,
-            told.at,
-            arrival.received,
-            event.data.model if event.data.later_versions is True else None,
+            model=data.model,
+            model_version=data.model_version,
+            shape=_encode(data.output_shape).decode(),
+            data_digest=arrival.data_digest,
+            id=arrival.event.id,
+            source=arrival.event.source,
+            at=arrival.at,
+            received=arrival.received,
+            later=data.model if data.later_versions is True else None,
         )
-        known = self._tx.get(DECLARATIONS, [version])
+        known = self._tx.get(DECLARATIONS, [(row.model, row.model_version)])
         if known:
             first = Declaration.read(known[0])
             if (first.data_digest, first.later) != (row.data_digest, row.later):

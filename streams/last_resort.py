@@ -70,15 +70,15 @@ def _id_of(row: Prediction | Fact) -> str:
 def _letter(at: Any, event_id: str | None, source: str | None, kind: str | None) -> DeadLetterRow:
     """`at` has the place in the log."""
     return DeadLetterRow(
-        at.partition,
-        at.offset,
-        at.place,
-        problems.CANNOT_FOLD,
-        DETAIL,
-        event_id,
-        source,
-        None if kind is None else KINDS[kind].type,
-        at.received,
+        partition=at.partition,
+        offset=at.offset,
+        place=at.place,
+        code=problems.CANNOT_FOLD,
+        detail=DETAIL,
+        id=event_id,
+        source=source,
+        type=None if kind is None else KINDS[kind].type,
+        received=at.received,
     )
 
 
@@ -139,12 +139,18 @@ def _envelope_of(item: bytes) -> _Envelope | None:
 def _unreadable(
     envelope: _Envelope | None, place: tuple[int, int], index: int, received: int
 ) -> DeadLetterRow:
-    event_id, source, kind = (
-        (None, None, None)
-        if envelope is None
-        else (_text(envelope.id), _text(envelope.source), envelope.type)
+    partition, offset = place
+    return DeadLetterRow(
+        partition=partition,
+        offset=offset,
+        place=index,
+        code=problems.CANNOT_FOLD,
+        detail=DETAIL,
+        id=None if envelope is None else _text(envelope.id),
+        source=None if envelope is None else _text(envelope.source),
+        type=None if envelope is None else envelope.type,
+        received=received,
     )
-    return DeadLetterRow(*place, index, problems.CANNOT_FOLD, DETAIL, event_id, source, kind, received)
 
 
 def _text(value: Any) -> str | None:

@@ -30,7 +30,7 @@ from streams.judgement import declared, judge_again
 from streams.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
 from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
 from streams.log.port import DEAD, Log, LogIdentity, Positions, ends_with
-from streams.processors.once import Arrivals, arrivals
+from streams.processors.once import Arrivals, arrivals, declaration_of
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
 from streams.store.tables import VIEWS_VERSION, DeadLetterRow, Replayed
@@ -378,7 +378,15 @@ def _next_blocks(log: Log, standing: Positions, ends: Positions, most_events: in
 def _letter_rows(block: Block) -> list[DeadLetterRow]:
     return [
         DeadLetterRow(
-            DEAD, block.offset, place, letter.code, letter.detail, letter.id, letter.source, None, received
+            partition=DEAD,
+            offset=block.offset,
+            place=place,
+            code=letter.code,
+            detail=letter.detail,
+            id=letter.id,
+            source=letter.source,
+            type=None,
+            received=received,
         )
         for place, (received, letter) in enumerate(read_dead_letters(block.record))
     ]
@@ -404,9 +412,7 @@ def _fold(transaction: Transaction, contents: Sequence[Arrivals], views: Views) 
     fold = Fold(transaction, views)
     models = [arrival for content in contents for arrival in content.models]
     declaring = {
-        (each.event.data.model, each.event.data.model_version)
-        for each in models
-        if each.event.kind == kinds.MODEL_DECLARED.name
+        (data.model, data.model_version) for each in models if (data := declaration_of(each)) is not None
     }
     before = declared(transaction, declaring)
     fold.enter_models(models)

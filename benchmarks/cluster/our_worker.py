@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from schemas.catalog import CATALOG, Catalog, Event
+from schemas.catalog import CATALOG, Catalog, LoggedEvent
 from streams.kafka.address import Address
 from streams.kafka.engine import Engine
 from streams.kafka.log import KafkaLog
@@ -34,7 +34,7 @@ class FirstRead(Catalog):
         vars(self).update(vars(CATALOG))
         self.cpu = self.clock = 0.0
 
-    def read(self, body: bytes, types: Collection[str]) -> list[Event]:
+    def read(self, body: bytes, types: Collection[str]) -> list[LoggedEvent]:
         """The events of a block."""
         if not self.clock:
             self.cpu, self.clock = time.process_time(), time.perf_counter()

@@ -7,7 +7,7 @@ first in the log stands, and a later one is a copy (same content) or a conflict 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Protocol, cast
 
 from msgspec import UNSET, Struct
 
@@ -15,11 +15,13 @@ from loopline import input_ref
 from loopline.errors import NotCanonical
 from schemas import kinds
 from schemas.canonical import ContentHash, canonical
-from schemas.catalog import Event
+from schemas.catalog import LoggedEvent
 from schemas.identity import JOIN_KEY, MODEL, pack, partition_key, prediction_key
 from schemas.instants import nanoseconds
 from schemas.kinds import KINDS
+from schemas.logged_data import LoggedData, LoggedDeclaration, LoggedModelEvent, LoggedPrediction
 from streams.dead_letters import claim_of_bytes, claim_of_identity, is_name
+from streams.store.constructors import constructor
 from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Replayed, Row, as_row
 
 Identity = tuple[bytes, str]
@@ -29,18 +31,18 @@ Identity = tuple[bytes, str]
 class Arrival(Struct, gc=False, frozen=True):
     """An event as it comes out of the log: its typed partition key, its place there, its receipt (ns).
 
-    `instant` is its own (ns), `digest` that of type, instant and data together, which tells its copies from
-    conflicts. `data_digest` is that of what may be said again under another id: a prediction's data, and a
-    declaration's shape.
+    `at` is when it happened, which is not after its receipt (ns). `digest` is that of type, instant and data
+    together, which tells its copies from conflicts. `data_digest` is that of what may be said again under
+    another id: a prediction's data, and a declaration's shape.
     """
 
     key: bytes
-    event: Event
+    event: LoggedEvent
     partition: int
     offset: int
     place: int
+    at: int
     received: int
-    instant: int
     digest: bytes
     data_digest: bytes = b""
 
@@ -63,7 +65,7 @@ class Arrivals(Struct, gc=False):
 
 
 def arrivals(
-    events: Sequence[Event],
+    events: Sequence[LoggedEvent],
     partition: int,
     offset: int,
     received: Iterable[int],
@@ -92,7 +94,7 @@ def arrivals(
 
 
 def arrival_of(
-    event: Event, partition: int, offset: int, place: int, received: int, contents: ContentHash
+    event: LoggedEvent, partition: int, offset: int, place: int, received: int, contents: ContentHash
 ) -> Arrival:
     """One event at its place in the log."""
     data, kind = event.data, event.kind
@@ -106,8 +108,18 @@ def arrival_of(
     else:
         whole = contents.of_event(kind, instant, data)
         if kind == kinds.MODEL_DECLARED.name:
-            alone = contents.of_data(data.output_shape)
-    return Arrival(key, event, partition, offset, place, received, instant, whole, alone)
+            alone = contents.of_data(cast("LoggedDeclaration", data).output_shape)
+    return Arrival(
+        key=key,
+        event=event,
+        partition=partition,
+        offset=offset,
+        place=place,
+        at=min(instant, received),
+        received=received,
+        digest=whole,
+        data_digest=alone,
+    )
 
 
 def replayed_rows(arrival: Arrival, sent: bytes) -> list[Row]:
@@ -118,116 +130,141 @@ def replayed_rows(arrival: Arrival, sent: bytes) -> list[Row]:
         return []
     event = arrival.event
     claims = (claim_of_identity(event.source, event.id), claim_of_bytes(sent))
-    return [as_row(Replayed(name, claim, arrival.partition, arrival.received)) for claim in claims]
+    return [
+        as_row(
+            Replayed(dead_letter=name, claim=claim, partition=arrival.partition, received=arrival.received)
+        )
+        for claim in claims
+    ]
+
+
+class _MakePrediction(Protocol):
+    def __call__(
+        self,
+        arrival: Arrival,
+        event: LoggedEvent,
+        data: LoggedPrediction,
+        *,
+        pid: bytes,
+        env: str,
+        output: str,
+        input_ref: str | None,
+        audit: int,
+    ) -> Prediction: ...
+
+
+_make_prediction: _MakePrediction = constructor(_MakePrediction.__call__)
 
 
 def prediction_row(arrival: Arrival) -> Prediction:
     """The row of a prediction."""
-    event, received = arrival.event, arrival.received
-    data = event.data
-    return Prediction(
-        arrival.key,
-        event.id,
-        event.source,
-        arrival.digest,
-        arrival.data_digest,
-        arrival.partition,
-        arrival.offset,
-        arrival.place,
-        min(received, arrival.instant),
-        received,
-        data.env or "prod",
-        data.model,
-        data.model_version,
-        data.segment,
-        data.action,
-        canonical(data.output),
-        data.confidence,
-        data.person,
-        data.subject,
-        data.join_key,
-        data.input_ref if data.input is None else _reference(data),
-        data.ask_probability,
-        1 if data.audit else 0,
-        data.audit_probability,
+    data = cast("LoggedPrediction", arrival.event.data)
+    return _make_prediction(
+        arrival,
+        arrival.event,
+        data,
+        pid=arrival.key,
+        env=data.env or "prod",
+        output=canonical(data.output),
+        input_ref=data.input_ref if data.input is None else _reference(data),
+        audit=1 if data.audit else 0,
     )
 
 
-def _reference(data: Any) -> str | None:
+def _reference(data: LoggedPrediction) -> str | None:
     """The hash of an input; the product's own where RFC 8785 has no form for it, as for huge integers."""
     try:
         return input_ref(data.input)
     except NotCanonical:
-        own: str | None = data.input_ref
-        return own
+        return data.input_ref
+
+
+class _MakeFact(Protocol):
+    def __call__(
+        self,
+        arrival: Arrival,
+        event: LoggedEvent,
+        data: LoggedData,
+        *,
+        id: bytes,
+        kind: str,
+        env: str,
+        value: str | None,
+        label: str | None,
+        gold: int,
+        explains: bytes | None,
+        case_at: int | None,
+    ) -> Fact: ...
+
+
+_make_fact: _MakeFact = constructor(_MakeFact.__call__)
 
 
 def fact_row(arrival: Arrival) -> Fact:
     """The row of an event about a prediction, a case or a subject; nothing is settled about it yet."""
-    event, received = arrival.event, arrival.received
+    event = arrival.event
     data, kind = event.data, KINDS[event.kind]
-    content = None if kind.json is None else getattr(data, kind.json)
-    return Fact(
-        arrival.key,
-        pack(event.id),
-        event.source,
-        kind.name,
-        arrival.digest,
-        arrival.partition,
-        arrival.offset,
-        arrival.place,
-        min(received, arrival.instant),
-        received,
-        data.person,
-        data.model,
-        data.env or "prod",
-        None if kind.word is None else getattr(data, kind.word),
-        None if content is None else canonical(content),
-        1 if data.gold else 0,
-        None if data.explains is None else pack(data.explains),
-        data.text,
-        min(received, arrival.instant) if arrival.key[:1] == JOIN_KEY else None,
+    value = None if kind.word is None else getattr(data, kind.word)
+    label = None if kind.json is None else getattr(data, kind.json)
+    return _make_fact(
+        arrival,
+        event,
+        data,
+        id=pack(event.id),
+        kind=kind.name,
+        env=data.env or "prod",
+        value=value,
+        label=None if label is None else canonical(label),
+        gold=1 if data.gold else 0,
+        explains=None if data.explains is None else pack(data.explains),
+        case_at=arrival.at if arrival.key[:1] == JOIN_KEY else None,
     )
 
 
 def second_prediction(row: Prediction) -> Fact:
     """The row of a prediction whose id was taken before: it answers for nothing, but its event came."""
     return Fact(
-        row.pid,
-        pack(row.id),
-        row.source,
-        kinds.PREDICTION_MADE.name,
-        row.digest,
-        row.partition,
-        row.offset,
-        row.place,
-        row.at,
-        row.received,
-        row.person,
-        row.model,
-        row.env,
-        None,
-        None,
-        0,
-        None,
-        None,
+        key=row.pid,
+        id=pack(row.id),
+        source=row.source,
+        kind=kinds.PREDICTION_MADE.name,
+        digest=row.digest,
+        partition=row.partition,
+        offset=row.offset,
+        place=row.place,
+        at=row.at,
+        received=row.received,
+        person=row.person,
+        model=row.model,
+        env=row.env,
+        value=None,
+        label=None,
+        gold=0,
+        explains=None,
+        text=None,
     )
+
+
+def declaration_of(arrival: Arrival) -> LoggedDeclaration | None:
+    """The data of an event that declares a model version; None for any other event."""
+    event = arrival.event
+    return cast("LoggedDeclaration", event.data) if event.kind == kinds.MODEL_DECLARED.name else None
 
 
 def model_event_row(arrival: Arrival, data_json: str) -> ModelEvent:
     """The row of a declaration, deployment, rollback, evaluation or release."""
-    event = arrival.event
+    event, data = arrival.event, cast("LoggedModelEvent", arrival.event.data)
     return ModelEvent(
-        event.data.model,
-        pack(event.id),
-        event.source,
-        event.kind,
-        arrival.digest,
-        arrival.partition,
-        arrival.offset,
-        arrival.place,
-        min(arrival.instant, arrival.received),
-        arrival.received,
-        event.data.env or "prod",
-        data_json,
+        model=data.model,
+        id=pack(event.id),
+        source=event.source,
+        kind=event.kind,
+        digest=arrival.digest,
+        partition=arrival.partition,
+        offset=arrival.offset,
+        place=arrival.place,
+        at=arrival.at,
+        received=arrival.received,
+        env=data.env or "prod",
+        data=data_json,
     )

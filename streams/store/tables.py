@@ -72,7 +72,7 @@ class Table(NamedTuple):
     """One view. `sums` are the columns of a counter table, which grow by addition only."""
 
     name: str
-    row: type[ViewRow]
+    row: type[Struct]
     key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
     sums: tuple[str, ...] = ()

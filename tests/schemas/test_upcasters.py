@@ -99,9 +99,11 @@ def test_versions_are_lifted_one_by_one() -> None:
     )
     verdict = admit(oldest, NEWER)
     assert verdict.event is not None
-    assert verdict.event.data.vote == "down"
+    admitted: Any = verdict.event.data
+    assert admitted.vote == "down"
     (read,) = NEWER.read(b"[" + oldest + b"]", {f"{PREFIX}feedback.thumb.v0"})
-    assert read.data.vote == "down"
+    logged: Any = read.data
+    assert logged.vote == "down"
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,8 @@ def test_an_older_version_lies_in_the_log_under_its_own_type() -> None:
     appender.stop()
     header, body = read_block(log.read(0, 0, 1)[0])
     assert header.types == ["loopline.feedback.thumb.v1", "loopline.feedback.thumb.v2"]
-    assert [one.data.value for one in catalog.read(body, header.types)] == ["up", "up"]
+    read: list[Any] = [one.data for one in catalog.read(body, header.types)]
+    assert [data.value for data in read] == ["up", "up"]
 
 
 # ------------------------------------------------------------------------------------------------- refused

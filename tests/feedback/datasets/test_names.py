@@ -136,7 +136,8 @@ def test_an_event_says_the_name(two_segments: World) -> None:
     assert "name" not in world.emitted[0]["data"]
     assert len({event["id"] for event in world.emitted}) == 2
     (read,) = CATALOG.read(b"[" + msgspec.json.encode(event) + b"]", [event["type"]])
-    assert read.data.name == "web"
+    data: Any = read.data
+    assert data.name == "web"
     with world.store.snapshot() as snapshot:
         assert announce(snapshot, world.shelf, world.emit) == []
 
