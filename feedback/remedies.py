@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from streams.store.tables import DECLARATION
+from schemas import waits
 
 _OTHERS = {
-    "declaration": ("labels of further versions", "declare them: `loopline model declare`"),
-    "prediction": ("events", "they join when the predictions come whose ids they name"),
-    "join_key": (
+    waits.DECLARATION: ("labels of further versions", "declare them: `loopline model declare`"),
+    waits.PREDICTION: ("events", "they join when the predictions come whose ids they name"),
+    waits.JOIN_KEY: (
         "events",
         "they join when a prediction with their model and join key comes, not later than they",
     ),
-    "event": ("retractions", "they count when the events come that they take back"),
+    waits.EVENT: ("retractions", "they count when the events come that they take back"),
 }
 
 
@@ -31,8 +31,9 @@ def remedies(groups: Iterable[Mapping[str, Any]]) -> Iterator[Remedy]:
     for group in groups:
         name = group["waits_for"]
         count = f"{'over ' if group['more'] else ''}{group['events']:,}"
-        if name.startswith(DECLARATION):
-            model, _, version = name.removeprefix(DECLARATION).partition("@")
+        undeclared = waits.declaration(name)
+        if undeclared is not None:
+            model, version = undeclared
             do = (
                 f"loopline model declare {model} {version} --label ... (or --text, --json-schema FILE);"
                 " with --and-later for the versions after it too"
@@ -41,4 +42,4 @@ def remedies(groups: Iterable[Mapping[str, Any]]) -> Iterator[Remedy]:
         else:
             what, do = _OTHERS[name]
             noun = what.removesuffix("s") if count == "1" else what
-            yield Remedy(f"{name}: {count} {noun}", do, urgent=name == "declaration")
+            yield Remedy(f"{name}: {count} {noun}", do, urgent=name == waits.DECLARATION)

@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from schemas import kinds
+from schemas import kinds, waits
 from streams.declarations import Version, for_later
 from streams.fold import Fold
 from streams.store.port import Range, Snapshot, Transaction
 from streams.store.tables import (
     COUNTS,
-    DECLARATION,
     DECLARATIONS,
     FACTS,
     FACTS_BY_TIME,
@@ -66,7 +65,7 @@ def judge_again(
     if before.others is None:
         # What was judged was judged by its version's own declaration, and that never changes.
         for version in after.own if after.others is None else _waiting(transaction, model):
-            _judge_waiting(transaction, views, f"{DECLARATION}{model}@{version}")
+            _judge_waiting(transaction, views, waits.for_declaration(model, version))
         return
     # Nothing waits. What no declaration of its own serves was judged by the one for later versions.
     for kind in sorted(kinds.VOTING):
@@ -94,7 +93,7 @@ def _taken_over(
 
 def _waiting(snapshot: Snapshot, model: str) -> Iterator[str]:
     """The versions of a model for whose declaration something waits."""
-    prefix = f"{DECLARATION}{model}@"
+    prefix = waits.for_declaration(model, "")
     within, last = Range(prefix, prefix + "\U0010ffff"), None
     while names := snapshot.distinct(FACTS, "waits_for", within, after=last, limit=_VERSIONS_AT_ONCE):
         yield from (name.removeprefix(prefix) for name in names)

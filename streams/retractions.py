@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from schemas import kinds
+from schemas import kinds, waits
 from schemas.identity import unpack
 from streams.processors.amend import may_retract
 from streams.processors.join import contradicts
@@ -98,7 +98,7 @@ class Retractions:
             if counted and marked is not None:
                 self._doubtful[key] = marked
             return
-        retraction.waits_for = None if marked else f"event:{unpack(key[1])}"
+        retraction.waits_for = None if marked else waits.for_event(unpack(key[1]))
         if marked is None or not may_retract(retraction, marked):
             return
         retraction.effective = 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
+from schemas import waits
 from schemas.identity import unpack
 from schemas.problems import MODEL_MISMATCH
 from streams.store.tables import CaseEntry, Fact, Prediction
@@ -24,7 +25,7 @@ def join_by_id(fact: Fact, prediction: Prediction | None) -> None:
     """Settle `pid`, `joined`, `code` and `waits_for` of a fact that names a prediction by its id."""
     fact.pid, fact.joined, fact.code, fact.waits_for = None, None, None, None
     if prediction is None:
-        fact.waits_for = f"prediction:{unpack(fact.key[1:])}"
+        fact.waits_for = waits.for_prediction(unpack(fact.key[1:]))
     elif contradicts(fact, prediction):
         fact.code = MODEL_MISMATCH
     else:
@@ -35,7 +36,7 @@ def join_by_case(fact: Fact, prediction: Prediction | None) -> None:
     """The same for a fact by join key, given the prediction that was chosen."""
     fact.pid, fact.joined, fact.code, fact.waits_for = None, None, None, None
     if prediction is None:
-        fact.waits_for = f"join_key:{fact.key[1:].decode()}"
+        fact.waits_for = waits.for_join_key(fact.key[1:].decode())
     else:
         fact.pid, fact.joined = prediction.pid, max(fact.received, prediction.received)
 

@@ -13,12 +13,12 @@ from hashlib import blake2b
 from msgspec import Struct, json
 
 from models.labels import CONFIRMATION, CORRECTION, GOLD, Candidate, Vote
-from schemas import kinds
+from schemas import kinds, waits
 from schemas.identity import unpack
 from schemas.problems import LABEL_INVALID
 from schemas.shapes import Shape
 from streams.processors.amend import FITS, REFUSED, WAITS, fits_slot, judged_slot, later, slot_of
-from streams.store.tables import DECLARATION, Fact, Prediction
+from streams.store.tables import Fact, Prediction
 
 Fits = Shape
 """Whether a label, as canonical JSON text, fits a declared shape."""
@@ -89,7 +89,7 @@ def judge(fact: Fact, prediction: Prediction, fits: Fits | None) -> None:
 
 
 def _declaration(prediction: Prediction) -> str:
-    return f"{DECLARATION}{prediction.model}@{prediction.model_version}"
+    return waits.for_declaration(prediction.model, prediction.model_version)
 
 
 def vote_alone(fact: Fact, prediction: Prediction, fits: Fits | None) -> None:

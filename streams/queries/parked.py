@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas import waits
 from streams.store.port import Range, Snapshot
-from streams.store.tables import DECLARATION, FACTS
+from streams.store.tables import FACTS
 
 MOST_COUNTED = 100_000
 """A group is counted up to so many; `more` says that there are others."""
@@ -16,7 +17,7 @@ MOST_COUNTED = 100_000
 MOST_VERSIONS = 20
 """So many undeclared versions are groups of their own; what waits for further ones is one group."""
 
-_KINDS = ("prediction:", "join_key:", "event:")
+_ALTOGETHER = (waits.PREDICTION, waits.JOIN_KEY, waits.EVENT)
 
 
 def parked(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -24,11 +25,11 @@ def parked(snapshot: Snapshot) -> list[dict[str, Any]]:
 
     `waits_for` is `declaration:MODEL@VERSION`, or `prediction`, `join_key` and `event` for all of their kind.
     """
-    versions = snapshot.distinct(FACTS, "waits_for", _beginning(DECLARATION), limit=MOST_VERSIONS + 1)
+    versions = snapshot.distinct(FACTS, "waits_for", _beginning(waits.DECLARATION), limit=MOST_VERSIONS + 1)
     groups: list[tuple[str, Any]] = [(name, name) for name in versions[:MOST_VERSIONS]]
     if len(versions) > MOST_VERSIONS:
-        groups.append(("declaration", Range(versions[-1], _beginning(DECLARATION).high)))
-    groups += [(kind.removesuffix(":"), _beginning(kind)) for kind in _KINDS]
+        groups.append((waits.DECLARATION, Range(versions[-1], _beginning(waits.DECLARATION).high)))
+    groups += [(name, _beginning(name)) for name in _ALTOGETHER]
     found = []
     for name, wanted in groups:
         n = snapshot.count(FACTS, {"waits_for": wanted}, most=MOST_COUNTED + 1)
@@ -37,6 +38,7 @@ def parked(snapshot: Snapshot) -> list[dict[str, Any]]:
     return found
 
 
-def _beginning(prefix: str) -> Range:
+def _beginning(name: str) -> Range:
     """All texts that begin so: the greatest code point is behind whatever follows."""
+    prefix = f"{name}:"
     return Range(prefix, prefix + "\U0010ffff")

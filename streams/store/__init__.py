@@ -4,7 +4,7 @@ What other rooms import:
 
 - `streams.store.port`: `Store`, `Snapshot`, and its error `StoreRefused`
 - `streams.store.tables`: `VIEWS_VERSION`; the rows `Prediction`, `Fact`, `DeadLetterRow`,
-  `Row`; the tables `AUDITED`, `COUNTS`, `DEAD_LETTERS`, `DECLARATION`, `DECLARATIONS`, `FACTS`,
+  `Row`; the tables `AUDITED`, `COUNTS`, `DEAD_LETTERS`, `DECLARATIONS`, `FACTS`,
   `LABELS`, `MODEL_EVENTS`, `PREDICTIONS`; `column_of`, where a row has a column
 - `streams.store.sqlite`: `SqliteStore`, `create_store`: the store of a home
 - `streams.store.compare`: `Difference`, where two stores differ

@@ -20,9 +20,6 @@ from msgspec import Struct
 
 VIEWS_VERSION = 2
 
-DECLARATION = "declaration:"
-"""How `waits_for` begins where it is a declaration; `MODEL@VERSION` follows."""
-
 Row = tuple[Any, ...]
 
 
