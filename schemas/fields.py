@@ -37,6 +37,11 @@ Duration = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Version = Annotated[int, Meta(ge=1, le=10**9 - 1)]
 
+ACTIONS = ("clicked", "copied", "sent", "edited", "accepted", "next_step", "dismissed", "retried")
+REASONS = ("incorrect", "offensive", "irrelevant", "not_useful", "other")
+OUTCOMES = ("churned", "renewed", "reopened", "resolved")
+"""The words that are listed for actions, reasons and outcomes; a product may have others of its own."""
+
 Scalar = str | int | float | bool | None
 Text = Annotated[str, Meta(min_length=1, max_length=32768, extra_json_schema=PERSONAL)]
 

@@ -7,11 +7,12 @@ from typing import Any
 from feedback.api.parameters import PAGING, PRODUCTION, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from streams.queries.counts import FIELDS, TOKEN, counts
+from schemas.answers import COUNT_FIELDS
+from streams.queries.counts import TOKEN, counts
 
 
 def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
-    by = parameters.fields("by", FIELDS)
+    by = parameters.fields("by", COUNT_FIELDS)
     # Grouped by environment, each one is told apart: all are shown.
     env = parameters.text("env") or (None if "env" in by else PRODUCTION)
     found = counts(

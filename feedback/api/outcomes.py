@@ -7,14 +7,15 @@ from typing import Any
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from streams.queries.outcomes import FIELDS, TOKEN, outcomes
+from schemas.answers import OUTCOME_FIELDS
+from streams.queries.outcomes import TOKEN, outcomes
 
 
 def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
     found = outcomes(
         view.snapshot,
         path["model"],
-        parameters.fields("by", FIELDS),
+        parameters.fields("by", OUTCOME_FIELDS),
         parameters.page(TOKEN),
         first_day=parameters.day("from"),
         last_day=parameters.day("to"),

@@ -2,7 +2,7 @@
 
 What other rooms import:
 
-- `streams.queries.counts`: `counts`, `FIELDS`, `TOKEN`: how much was said, by anything
+- `streams.queries.counts`: `counts`, `TOKEN`: how much was said, by anything
 - `streams.queries.dead_letters`: `dead_letters`, `recent_dead_letters`, `set_aside_count`,
   `settled_counts`, `TOKEN`
 - `streams.queries.feedback`: `feedback`, one event's timeline, and `Lineage`, `no_lineage`, its
@@ -14,7 +14,7 @@ What other rooms import:
 - `streams.queries.labels`: `labels`, `override`, `refused`, `TOKEN`
 - `streams.queries.models`: `model`, `models`, `TOKEN`
 - `streams.queries.originals`: `Originals`, `latest`: events as they were sent
-- `streams.queries.outcomes`: `outcomes`, `FIELDS`, `TOKEN`, `WINDOW_DAYS`
+- `streams.queries.outcomes`: `outcomes`, `TOKEN`, `WINDOW_DAYS`
 - `streams.queries.pages`: `Page`, `listing`, `token`, `parse_token`, `Int64`, and its error
   `MalformedToken`
 - `streams.queries.parked`: `parked`, what waits, in groups

@@ -9,7 +9,6 @@ from streams.queries.pages import Page, listing
 from streams.store.port import Range, Snapshot
 from streams.store.tables import COUNTS
 
-FIELDS = ("model", "model_version", "segment", "action", "day", "kind", "value", "env")
 TOKEN = list[str | None]
 
 
@@ -26,7 +25,7 @@ def counts(
     """A page of groups, each with `n` and `events`.
 
     Args:
-        by: the fields to group by, of `FIELDS`; none gives one group of everything.
+        by: the fields to group by, of `COUNT_FIELDS`; none gives one group of everything.
         first_day, last_day: UTC days as YYYY-MM-DD, both inclusive.
         env: the environment to count; None for all of them.
     """

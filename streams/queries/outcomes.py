@@ -17,7 +17,6 @@ from streams.queries.pages import Page, listing
 from streams.store.port import Range, Snapshot
 from streams.store.tables import EXPOSURES, OUTCOMES, Exposure, Outcome
 
-FIELDS = ("model_version", "segment", "action")
 TOKEN = list[str | None]
 WINDOW_DAYS = 30
 
@@ -38,7 +37,7 @@ def outcomes(
     """A page of groups and outcomes: `subjects` exposed, `n` of them with the outcome, rate and interval.
 
     Args:
-        by: fields of the exposures to group by, of `FIELDS`.
+        by: fields of the exposures to group by, of `OUTCOME_FIELDS`.
         first_day, last_day: UTC days of the exposures, both inclusive.
         window_days: an outcome belongs to an exposure up to so many days before it.
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.answers import COUNT_FIELDS
 from schemas.stages import Stage
 from streams.admission import admit
 from streams.log.memory import MemoryLog
 from streams.projection import advance
-from streams.queries.counts import FIELDS, counts
+from streams.queries.counts import counts
 from streams.queries.dead_letters import dead_letters
 from streams.queries.feedback import feedback
 from streams.queries.labels import labels
@@ -62,7 +63,7 @@ def shown(store: Store, log: MemoryLog) -> list[Any]:
     originals = Originals(log)
     with store.snapshot() as snapshot:
         pages = [
-            counts(snapshot, FIELDS, Page()),
+            counts(snapshot, COUNT_FIELDS, Page()),
             dead_letters(snapshot, originals, Page()),
             waiting(snapshot, START, Page()),
             *(labels(snapshot, model, Page()) for model in ("m", "n")),
