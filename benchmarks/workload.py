@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
+from schemas.fields import REASONS
 from schemas.instants import rfc3339
 from streams.appender import pack
 from streams.log.port import Batch, Part
@@ -26,7 +27,6 @@ _MODELS = ("name-matcher", "digit-reader", "intent")
 _LABELS = tuple(f"label-{number}" for number in range(12))
 _SEGMENTS = tuple(f"segment-{number}" for number in range(6))
 _ACTIONS = ("copied", "sent", "edited", "accepted", "dismissed")
-_REASONS = ("incorrect", "offensive", "irrelevant", "not_useful", "other")
 _REFS = tuple(sha256(str(number).encode()).hexdigest() for number in range(4096))
 _RECENT = 3000
 
@@ -172,7 +172,7 @@ class Workload:
         elif kind == "feedback.thumb":
             told = f'"value":"{"up" if choice() < 0.7 else "down"}"'
         elif kind == "feedback.reason":
-            told = f'"reason":"{_REASONS[int(choice() * 5)]}"'
+            told = f'"reason":"{REASONS[int(choice() * 5)]}"'
             if self._thumbs:
                 answer, thumb = self._thumbs.popleft()
                 told += f',"explains":"{thumb}"'

@@ -14,14 +14,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.json_schemas import event_schema, names
+from schemas.fields import ACTIONS, OUTCOMES, REASONS
+from schemas.json_schemas import event_schema
+from schemas.kinds import KINDS, PREFIX, Once
 from schemas.openapi import AT_THE_DOOR, document
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
 Node = dict[str, Any]
 
-_EVENTS_HEAD = """\
+_EVENTS_HEAD = f"""\
 # Events
 
 Generated from the event types by `python -m schemas.reference`; the JSON Schemas are in
@@ -34,13 +36,24 @@ are kept. `data` is closed: an unknown field is refused.
 - A **target** is `prediction_id`, or `model` with `join_key`, the product's own id of the case. `model`
   beside a `prediction_id` must be that prediction's.
 - `env` is the environment, `prod` when left out; only `prod` counts and trains unless somebody asks.
-- A **name** is `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`. A **word** is one of the listed ones or your own,
-  `[a-z0-9_]{1,64}`. Actions: clicked, copied, sent, edited, accepted, next_step, dismissed, retried. Reasons:
-  incorrect, offensive, irrelevant, not_useful, other. Outcomes: churned, renewed, reopened, resolved.
+- A **name** is `[A-Za-z0-9][A-Za-z0-9._-]{{0,127}}`. A **word** is one of the listed ones or your own,
+  `[a-z0-9_]{{1,64}}`. Listed are
+  the actions {", ".join(ACTIONS)};
+  the reasons {", ".join(REASONS)};
+  the outcomes {", ".join(OUTCOMES)}.
 - `explains` is the id of an event of the same source about the same target: of the thumb that a reason is the
   second step of, or of what a retraction takes back.
 - *personal* fields may hold personal data, and are marked so in the schema.
+- Each type says which of its events **count**. Without `person`, each event is its own voter.
 """
+
+_COUNTS: dict[Once, str] = {
+    "prediction": "Of each prediction, the first counts.",
+    "person": "Of each person, the latest about a prediction counts.",
+    "word": "Of each person and word, one about a prediction counts.",
+    "each": "Each counts.",
+    "never": "It is not counted.",
+}
 
 _HTTP_HEAD = """\
 # HTTP
@@ -86,9 +99,12 @@ def pages() -> dict[str, str]:
 
 def _events() -> Iterator[str]:
     yield _EVENTS_HEAD
-    for name in names():
-        schema = event_schema(name)
-        yield f"\n## loopline.{name}\n\n{schema['description']}\n\n"
+    for kind in KINDS.values():
+        schema = event_schema(kind.type.removeprefix(PREFIX))
+        said = [schema["description"], _COUNTS[kind.once]]
+        said += ["It can be a vote for a label."] if kind.votes else []
+        said += ["A retraction takes it back."] if kind.retractable else []
+        yield f"\n## {kind.type}\n\n{' '.join(said)}\n\n"
         yield from _fields(schema["properties"]["data"])
 
 

@@ -15,6 +15,7 @@ from feedback.server import ROUTES
 from feedback.settings import SETTINGS
 from schemas import catalog, problems
 from schemas import reference as contract
+from schemas.kinds import KINDS
 from schemas.stages import Stage
 from streams.kafka.progress import Progress
 from streams.metrics import Metrics
@@ -122,6 +123,22 @@ def test_every_stage_is_described() -> None:
     text = (ROOT / "docs" / "explanation" / "how-it-works.md").read_text()
     section = text.partition("| stage |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(Stage)
+
+
+def test_what_counts_once_is_described() -> None:
+    """The page on the order rule tells of each kind of feedback what the table of kinds does."""
+    text = (ROOT / "docs" / "explanation" / "order-rule.md").read_text()
+    section = text.partition("| what | counts once per |")[2].partition("\n\n")[0]
+    words = {
+        "person": "person and prediction: the latest",
+        "word": "person, prediction and word",
+        "each": "event: all of them",
+    }
+    told = dict(re.findall(r"^\| ([\w, ]+) \| (.+) \|$", section, re.MULTILINE))
+    described = {short: rule for names, rule in told.items() for short in names.split(", ")}
+    for kind in KINDS.values():
+        if kind.is_feedback and kind.once in words:
+            assert described[kind.short] == words[kind.once]
 
 
 def test_every_bad_day_of_many_machines_is_a_test() -> None:
