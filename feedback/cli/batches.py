@@ -2,7 +2,7 @@
 
 A file holds one event a line, a JSON array, or one event over several lines. Lines are sent as they come,
 so that a pipe that never ends works too; an array or a lone event is read whole. Sending is left to
-`feedback.cli.sending`.
+`feedback.service`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import select
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, NamedTuple
 
+from feedback.service import Body
 from schemas.errors import Refused
 from streams.splitting import CannotSplit, split_array
 
@@ -50,6 +51,12 @@ class Batch(NamedTuple):
         """The request's body. Lines, where it can be: there a broken item cannot hide the others."""
         sent = [item.sent for item in self.items]
         return b"\n".join(sent) if self.lines else b"[" + b",".join(sent) + b"]"
+
+
+def encode(items: list[Item]) -> Body:
+    """Items as one request carries them."""
+    batch = Batch(items)
+    return Body(batch.content_type, batch.body())
 
 
 def batches(items: Iterable[bytes | None]) -> Iterator[Batch]:

@@ -10,7 +10,6 @@ import click
 import msgspec
 
 from feedback.cli.answers import Stages, answer, table
-from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import (
     Compared,
     ask,
@@ -23,7 +22,6 @@ from feedback.cli.connecting import (
 )
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
-from feedback.cli.sending import Sender, Tally
 from feedback.datasets.errors import EventRefused, NotAnnounced
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of
@@ -31,7 +29,7 @@ from feedback.home import Home
 from feedback.place import NothingHere
 from feedback.plurals import many
 from feedback.redaction import redacted
-from feedback.service import Service, path_of
+from feedback.service import EventSender, NotAccepted, Service, path_of
 from schemas.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -66,13 +64,13 @@ def _at_place(choices: Choices) -> Iterator[_AtPlace]:
 
     place = place_of(choices)
     with connect(choices) as service, contextlib.closing(place):
-        sender = Sender(service, choices["retry_for"], {})
+        sender = EventSender(service, choices["retry_for"])
 
         def emit(event: dict[str, Any]) -> None:
-            tally = Tally()
-            sender.send(Batch([Item(0, msgspec.json.encode(event))]), tally)
-            for item in tally.refused:
-                raise EventRefused(item.code, item.detail)
+            try:
+                sender.send_event(event)
+            except NotAccepted as error:
+                raise EventRefused(error.code, error.detail) from None
 
         if isinstance(service, InProcess):
             yield _AtPlace(_shelf(choices), service.log, lambda: service.store, emit)

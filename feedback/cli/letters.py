@@ -10,12 +10,12 @@ from typing import IO, Any
 import click
 
 from feedback.cli.answers import answer, table
-from feedback.cli.batches import Batch, Item, batches
+from feedback.cli.batches import Batch, Item, batches, encode
 from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.options import Choices, Command, Group, command
-from feedback.cli.sending import Sender, Tally
+from feedback.cli.sending import Tally
 from feedback.plurals import many
-from feedback.service import Service, path_of
+from feedback.service import EventSender, Service, path_of
 from schemas.errors import Refused
 from schemas.problems import CANNOT_FOLD
 from streams.dead_letters import NotAnObject, Refusal, by_content, marked, parse_name
@@ -133,7 +133,7 @@ def replay(
         raise click.UsageError("--with goes with one ID")
     with connect(choices) as service:
         found = _named(service, names) if names else _listed(service, code)
-        sender = Sender(service, choices["retry_for"], _REPLAYING)
+        sender = EventSender(service, choices["retry_for"], _REPLAYING)
         if fixed is not None:
             content = fixed.read()
             found = iter([{**item, "bytes": base64.b64encode(content)} for item in found])
@@ -178,7 +178,7 @@ class _Result:
         return lines
 
 
-def _put_back(sender: Sender, items: list[Any]) -> _Result:
+def _put_back(sender: EventSender, items: list[Any]) -> _Result:
     """Try one item of each content; where it came through, mark the dead letters that are the same."""
     result = _Result()
     refusals = []
@@ -202,7 +202,7 @@ def _judged(item: Any) -> str:
     return SET_ASIDE if item["code"] == CANNOT_FOLD else JUDGED
 
 
-def _send(sender: Sender, refusals: list[Refusal], result: _Result) -> dict[str, tuple[str, str]]:
+def _send(sender: EventSender, refusals: list[Refusal], result: _Result) -> dict[str, tuple[str, str]]:
     """Send items again; returns which were refused again, and why."""
     refused: dict[str, tuple[str, str]] = {}
     sent: list[Item] = []
@@ -213,7 +213,7 @@ def _send(sender: Sender, refusals: list[Refusal], result: _Result) -> dict[str,
             refused[refusal.name] = ("invalid_json", f"{error}; correct it, and use --with")
     tally = Tally()
     for batch in _one_a_line(sent):
-        sender.send(batch, tally)
+        sender.send(batch.items, encode, tally.note)
     for item in tally.refused:
         refused[refusals[item.place].name] = (item.code, item.detail)
     result.accepted += [refusal.name for refusal in refusals if refusal.name not in refused]

@@ -10,13 +10,11 @@ import click
 import msgspec
 
 from feedback.cli.answers import answer
-from feedback.cli.batches import Batch, Item
 from feedback.cli.connecting import connect
 from feedback.cli.judging import NotJudged, discarded, doubts
 from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.cli.output import note
-from feedback.cli.sending import Sender, Tally
-from feedback.service import Service
+from feedback.service import EventSender, Service
 from loopline.ids import MonotonicIds
 from schemas import kinds
 from schemas.errors import Refused
@@ -53,15 +51,12 @@ def _say(
         "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "data": data,
     }
-    tally = Tally()
     with connect(choices) as service:
         slips = [] if version_is_new else list(doubts(service, data))
-        Sender(service, choices["retry_for"], {}).send(Batch([Item(0, msgspec.json.encode(event))]), tally)
-        for item in tally.refused:
-            raise Refused(f"it was refused ({item.code}): {item.detail}")
+        position = EventSender(service, choices["retry_for"]).send_event(event)
         for slip in slips:
             note(slip)
-        document = {"event": event, "position": tally.position}
+        document = {"event": event, "position": position}
         if kind is kinds.MODEL_DECLARED:
             _tell_verdict(choices, service, document, said)
         else:

@@ -1,32 +1,25 @@
 """`loopline send`: events from a file or a pipe to the server, in order, each counted once.
 
-What is refused is listed and does not stop the rest. A server that is away or cannot write is tried again
-with the same batch: ids make a second arrival harmless. What an answer means, how long to wait and how a
-batch is halved is the client's (`loopline.answers`, `backoff`, `dividing`); what an event must look like is
-judged by the server alone.
+What is refused is listed and does not stop the rest. Trying again is left to `feedback.service`; what an
+event must look like is judged by the server alone.
 """
 
 from __future__ import annotations
 
-import random
 import sys
-import time
-from collections.abc import Callable
 from typing import IO, Any, NamedTuple
 
 import click
 import msgspec
 
 from feedback.cli.answers import answer, table
-from feedback.cli.batches import Batch, Item, Unsplittable, batches, read_items
+from feedback.cli.batches import Batch, Item, Unsplittable, batches, encode, read_items
 from feedback.cli.connecting import connect
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
 from feedback.plurals import many
-from feedback.service import NoAnswer, Service
-from loopline.answers import Verdict, judge
-from loopline.backoff import PAUSES, Backoff
-from loopline.dividing import deliver
+from feedback.service import EventSender
+from loopline.answers import Verdict
 from schemas.errors import Refused, Unavailable
 
 BACKFILL = {"Loopline-Backfill": "1"}
@@ -100,7 +93,7 @@ def send(choices: Choices, file: IO[bytes], backfill: bool, everything: bool) ->
     """
     tally = Tally()
     with connect(choices) as service, _Bar(file) as bar:
-        sender = Sender(service, choices["retry_for"], BACKFILL if backfill else {})
+        sender = EventSender(service, choices["retry_for"], BACKFILL if backfill else None)
         try:
             for batch in batches(read_items(file, bar.read)):
                 if not everything and _is_of_something_else(batch):
@@ -108,7 +101,7 @@ def send(choices: Choices, file: IO[bytes], backfill: bool, everything: bool) ->
                         f"{file.name} is no file of events: none of its first {_FIRST} items is JSON. Nothing"
                         " of it was sent; with --all it is, and what is refused is kept."
                     )
-                sender.send(batch, tally)
+                sender.send(batch.items, encode, tally.note)
                 bar.sent(batch)
         except Unsplittable as error:
             raise Refused(f"{file.name}: {error}. Nothing of it was sent.") from None
@@ -135,66 +128,6 @@ def _is_json(sent: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
-
-
-class Sender:
-    """Sends batches to a service, again while it is away or cannot write.
-
-    Args:
-        patience_s: how long to go on trying one batch.
-        headers: sent with each request.
-        uniform: draws a number between two, for the pauses.
-    """
-
-    def __init__(
-        self,
-        service: Service,
-        patience_s: float,
-        headers: dict[str, str],
-        sleep: Callable[[float], None] = time.sleep,
-        uniform: Callable[[float, float], float] = random.uniform,
-    ) -> None:
-        self._service = service
-        self._patience_s = patience_s
-        self._headers = headers
-        self._sleep = sleep
-        self._uniform = uniform
-
-    def send(self, batch: Batch, tally: Tally) -> None:
-        """Send one batch until each item has its answer.
-
-        Raises Unavailable when patience ends or what answers is no Loopline, Refused when the server does not
-        serve such requests.
-        """
-        left = batch.items
-        given_up = time.monotonic() + self._patience_s
-        backoff = Backoff(PAUSES.retry, self._uniform)
-        while True:
-            left, verdict = deliver(left, self._attempt, tally.note)
-            if not left:
-                return
-            if verdict.foreign and verdict.lasting:
-                raise Unavailable(f"{verdict.why}. Is the address right?")
-            if verdict.lasting:
-                raise Refused(verdict.why)
-            now = time.monotonic()
-            backoff.failed(now, verdict.wait_s)
-            if now >= given_up or now + verdict.wait_s > given_up:
-                asks = f", and asks for {verdict.wait_s:.0f} s of silence" if verdict.wait_s else ""
-                raise Unavailable(f"{verdict.why}{asks}; tried for {self._patience_s:g} s (--retry-for)")
-            self._sleep(min(backoff.pause(now), given_up - now))
-
-    def _attempt(self, items: list[Item]) -> Verdict:
-        batch = Batch(items)
-        try:
-            reply = self._service.request(
-                "POST", "/v1/events", batch.body(), {"Content-Type": batch.content_type, **self._headers}
-            )
-        except NoAnswer as error:
-            return Verdict(again=list(range(len(items))), away=True, why=str(error))
-        verdict = judge(reply.status, reply.headers, reply.body, len(items))
-        verdict.why = f"{self._service.name} {verdict.why}"
-        return verdict
 
 
 class _Bar:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from feedback.cli.sending import Sender
 from feedback.datasets.errors import EventRefused, NotAnnounced
 from feedback.home import Home
+from feedback.service import EventSender
 from schemas.errors import Unavailable
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until
@@ -54,7 +54,7 @@ def released_and_not_announced(
         raise fails or Unavailable("the server hung up")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Sender, "send", send)
+        patched.setattr(EventSender, "send", send)
         result = loopline("dataset", "release", model, *at)
     assert result.exit_code == 1, result.stderr
     assert f"{model}@1 is published" in result.stderr

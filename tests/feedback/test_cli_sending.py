@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from feedback.cli.batches import batches
-from feedback.cli.sending import BACKFILL, RefusedItem, Sender, Tally
-from feedback.service import Answer, NoAnswer
+from feedback.cli.batches import batches, encode
+from feedback.cli.sending import BACKFILL, RefusedItem, Tally
+from feedback.service import Answer, EventSender, NoAnswer
 from schemas.errors import Refused, Unavailable
 
 Reply = Callable[[list[bytes]], Answer]
@@ -91,9 +91,9 @@ def send(
     """Send the three events in one batch; gives what became of them, and the pauses made."""
     pauses: list[float] = []
     tally = Tally()
-    sender = Sender(service, patience_s, headers or {}, sleep=pauses.append, uniform=lambda low, high: high)
+    sender = EventSender(service, patience_s, headers, sleep=pauses.append, uniform=lambda low, high: high)
     for batch in batches(EVENTS):
-        sender.send(batch, tally)
+        sender.send(batch.items, encode, tally.note)
     return tally, pauses
 
 
