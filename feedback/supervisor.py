@@ -24,7 +24,6 @@ import math
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -32,8 +31,8 @@ from types import FrameType
 
 import structlog
 
-from feedback import children
 from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
+from feedback.children import Child, Process, spawn, turns
 from feedback.home import Home, HomeLock, HomeRefused, ServerInfo
 from feedback.restarts import STEADY_S, Restarts
 from feedback.service import NoAnswer, OverHttp, address_of
@@ -81,20 +80,27 @@ class Supervisor:
         self._partitions = partitions
         self._log_level = log_level
         self._environment = {**os.environ, **({"LOOPLINE_DATASETS": datasets} if datasets else {})}
-        self._hang_after_s: float = value("hang_after") or math.inf
+        hang_after_s: float = value("hang_after") or math.inf
         self._lock: HomeLock | None = None
         self._listening: socket.socket | None = None
-        self._collector: subprocess.Popen[bytes] | None = None
-        self._collector_starts = Restarts(most=_MOST_QUICK_ENDS)
-        self._collector_due = 0.0
+        self._collector = Child(
+            "collector",
+            self._start_collector,
+            Restarts(most=_MOST_QUICK_ENDS),
+            signs=lambda: self._looks,
+            hang_after_s=hang_after_s,
+        )
         self._said: ServerInfo | None = None
         self._say_due = 0.0
         self._looks: HealthLooks | None = None
-        self._worker: subprocess.Popen[bytes] | None = None
-        self._worker_starts = Restarts()
-        self._worker_due = 0.0
+        self._worker = Child(
+            "worker",
+            self._start_worker,
+            Restarts(),
+            signs=lambda: self._signs,
+            hang_after_s=hang_after_s,
+        )
         self._signs: Signs | None = None
-        self._refused = False
         self._started_on = ""
 
     def start(self, stop: threading.Event | None = None) -> str:
@@ -109,13 +115,13 @@ class Supervisor:
             self._listening = listen(self._host, self._port)
             self.url = address_of(self._host, self._listening.getsockname()[1])
             self._lock.say("serves", self.url)
-            self._start_collector()
-            self._start_worker()
+            self._collector.start()
+            self._worker.start()
             if self._wait_until_it_answers(stop or threading.Event()):
                 self.home.say_server(self._where())
                 self._said = self._where()
                 self._looks = HealthLooks(self.url)
-                self._looks.answered = True
+                self._looks.any = True
                 tell_manager("READY=1")
         except BaseException:
             self.stop()
@@ -124,13 +130,9 @@ class Supervisor:
 
     def watch(self, stop: threading.Event) -> None:
         """Keep the server running until `stop` is set. Raises ServerDied when that is not possible."""
-        told = 0.0
-        while not stop.wait(_POLL_S):
+        for _ in turns(stop, _POLL_S):
             self._mind_collector(stop)
             self._mind_worker()
-            if (now := time.monotonic()) - told >= LOOK_S:
-                told = now
-                tell_manager("WATCHDOG=1")
 
     def stop(self) -> None:
         """End the collector, then the worker, and give the home back."""
@@ -141,15 +143,15 @@ class Supervisor:
             # Whoever connects from now on is refused once the collector has let go of it too.
             self._listening.close()
         try:
-            children.end(self._collector, GRACEFUL_S + _END_S)
-            children.end(self._worker, CATCH_UP_S + _END_S)
+            self._collector.end(GRACEFUL_S + _END_S)
+            self._worker.end(CATCH_UP_S + _END_S)
         except BaseException:
             # Ctrl-C once more: what was acknowledged is on disk.
-            for process in (self._collector, self._worker):
-                children.end(process, 0.0)
+            for child in (self._collector, self._worker):
+                child.end(0.0)
             raise
         finally:
-            self._collector = self._worker = self._looks = self._listening = None
+            self._looks = self._listening = None
             self._close_signs()
             if self._lock is not None:
                 # Left where it is it does no harm: its process is gone.
@@ -172,37 +174,24 @@ class Supervisor:
                 f" fixed: leave --partitions out, or give {there}. For another number choose another --home."
             )
 
-    def _spawn(self, process: str, option: str, descriptor: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, process: str, option: str, descriptor: int) -> Process:
         """Start a process; `option` hands it a descriptor."""
         assert self._lock is not None
         command = [*process_command("feedback.bootstrap"), process, str(self.home.path)]
         command += ["--log-level", self._log_level, option, str(descriptor)]
-        # Standard input tells a child that this process is gone. In a group of its own, Ctrl-C does not
-        # reach it: this process ends the children in order.
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=2,
-            env=self._environment,
-            pass_fds=[self._lock.fileno(), descriptor],
-            process_group=0,
-        )
-
-    def _long_s(self, *, started: bool) -> float:
-        """For how long a child may be silent: one that has just begun has what it takes to load."""
-        return self._hang_after_s if started else max(self._hang_after_s, START_S)
+        return spawn(command, self._environment, [self._lock.fileno(), descriptor])
 
     # -------------------------------------------------------------------------------------- the collector
 
-    def _start_collector(self) -> None:
+    def _start_collector(self) -> Process:
         assert self._listening is not None
-        self._collector = self._spawn("collector", "--socket", self._listening.fileno())
-        self._collector_starts.started()
+        process = self._spawn("collector", "--socket", self._listening.fileno())
         if self._looks is not None:
             self._looks.begin()
+        return process
 
     def _where(self) -> ServerInfo:
-        return ServerInfo(self.url, os.getpid(), 0 if self._collector is None else self._collector.pid)
+        return ServerInfo(self.url, os.getpid(), self._collector.pid)
 
     def _say_where(self) -> None:
         """Write down which collector serves, if it is another. What cannot be written is tried again."""
@@ -219,44 +208,28 @@ class Supervisor:
             )
 
     def _mind_collector(self, stop: threading.Event) -> None:
-        if self._collector is None:
-            if time.monotonic() >= self._collector_due:
-                try:
-                    self._start_collector()
-                except OSError as error:
-                    self._collector_due = _later("collector", self._collector_starts, error)
-            return
-        if self._collector.poll() is None:
-            self._say_where()
-            if self._looks is not None:
-                silence, long_s = self._looks.silence, self._long_s(started=self._looks.answered)
-                if (silent_s := silence.seconds()) >= long_s:
-                    silence.heard()
-                    children.kill_silent("collector", self._collector, silent_s)
+        status = self._collector.look()
+        if status is None:
+            if self._collector.pid:
+                self._say_where()
             return
         # A service manager may tell all processes to end at once.
         if stop.wait(_TOLD_TOGETHER_S):
             return
-        status = self._collector.returncode
-        children.close(self._collector)
-        self._collector = None
-        pause_s = self._collector_starts.ended()
-        if self._collector_starts.given_up:
+        if not self._collector.start_again(status):
             raise ServerDied(
-                f"the collector ended {self._collector_starts.quick} times in a row, each time within"
+                f"the collector ended {self._collector.restarts.quick} times in a row, each time within"
                 f" {STEADY_S:.0f} s of its start, last with status {status}; what it acknowledged is on disk."
                 " Its last lines above say why; --log-level info says more. Then start again with"
                 " `loopline up`."
             )
-        _log.warning("the collector ended", status=status, starts_again_in_s=pause_s, changed=True)
-        self._collector_due = time.monotonic() + pause_s
 
     def _wait_until_it_answers(self, stop: threading.Event) -> bool:
         """Whether it answers; not when `stop` was set before."""
         deadline = time.monotonic() + START_S
         with contextlib.closing(OverHttp(self.url, timeout_s=_FIRST_ANSWER_S)) as service:
             while not stop.is_set():
-                if self._collector is None or self._collector.poll() is not None:
+                if not self._collector.runs:
                     if stop.wait(_TOLD_TOGETHER_S):
                         return False
                     raise ServerDied("the collector ended as it started; its last lines above say why")
@@ -271,15 +244,14 @@ class Supervisor:
 
     # ----------------------------------------------------------------------------------------- the worker
 
-    def _start_worker(self) -> None:
+    def _start_worker(self) -> Process:
         # Noted before it starts: views that are replaced while it ends must not be missed.
         self._started_on = self._views()
-        self._refused = False
         self._close_signs()
         signs = self._signs = Signs()
-        self._worker = self._spawn("worker", "--signs", signs.theirs)
-        self._worker_starts.started()
-        signs.given_by(self._worker.pid)
+        process = self._spawn("worker", "--signs", signs.theirs)
+        signs.given_by(process.pid)
+        return process
 
     def _views(self) -> str:
         """The store that is read, or why that cannot be told: the worker that is started says so then."""
@@ -294,33 +266,13 @@ class Supervisor:
             self._signs = None
 
     def _mind_worker(self) -> None:
-        now = time.monotonic()
-        if self._worker is None:
-            if self._refused and self._views() == self._started_on:
-                return
-            if now >= self._worker_due:
-                try:
-                    self._start_worker()
-                except OSError as error:
-                    self._worker_due = _later("worker", self._worker_starts, error)
+        # One that refused to run is left alone until its views are replaced.
+        if self._worker.is_left_alone and self._views() != self._started_on:
+            self._worker.start_soon()
+        status = self._worker.look()
+        if status is None or status == REFUSED_TO_RUN:
             return
-        status = self._worker.poll()
-        if status is None:
-            signs = self._signs
-            long_s = self._long_s(started=signs is not None and signs.any)
-            if signs is not None and (silent_s := signs.silent_s(long_s)) >= long_s:
-                signs.heard()
-                children.kill_silent("worker", self._worker, silent_s)
-            return
-        children.close(self._worker)
-        self._worker = None
-        if status == REFUSED_TO_RUN:
-            self._refused = True
-            return
-        pause_s = self._worker_starts.ended()
-        self._worker_due = now + pause_s
-        say = _log.info if status == STOPPED else _log.warning
-        say("the worker ended", status=status, starts_again_in_s=pause_s, changed=True)
+        self._worker.start_again(status, expected=status == STOPPED)
         said = self.home.worker_state()
         why = f" ({said.reason})" if said.state == "failed" else ""
         self.home.say_worker("restarting", f"it ended with status {status}{why} and starts again")
@@ -341,13 +293,6 @@ def listen(host: str, port: int) -> socket.socket:
             " Choose another --port; --port 0 takes a free one."
         ) from None
     return listening
-
-
-def _later(name: str, starts: Restarts, error: OSError) -> float:
-    """When to try again what the machine has not let start."""
-    pause_s = starts.failed()
-    _log.warning(f"the {name} cannot be started", reason=str(error), tries_again_in_s=pause_s, changed=True)
-    return time.monotonic() + pause_s
 
 
 @contextlib.contextmanager

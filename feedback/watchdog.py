@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -29,8 +30,8 @@ LOOK_S = 1.0
 START_S = 30.0
 """What a process that was just started has to give its first sign, at least."""
 HUNG = 1
-_ANSWER_S = 5.0
-_AT_ONCE_S = 2 * _ANSWER_S
+ANSWER_S = 5.0
+_AT_ONCE_S = 2 * ANSWER_S
 _LEAST_CPU = 0.01
 """Of the time in which it says nothing, a process that works uses this much of a CPU at least."""
 
@@ -64,11 +65,34 @@ class Silence:
             return self._seconds
 
 
+class SignsOfLife(Protocol):
+    """What tells that a child still does its work."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there was a sign at all since it was started: until then it has more time."""
+        ...
+
+    def silent_s(self, long_s: float) -> float:
+        """For how long there was none; `long_s` says how long is too long."""
+        ...
+
+    def heard(self) -> None:
+        """There was one, or it is to be waited for anew."""
+        ...
+
+
 class HealthLooks:
     """Asks a server for `/healthz` each second, on a thread that lasts until `close`.
 
     Each look is a connection of its own: a server that cannot take one is not well. What it answers does not
     matter, unless `well` says so by the status: busy is not dead.
+
+    Args:
+        url: of the server.
+        well: whether this status is an answer.
+        then: told after each look whether it was answered.
+        every_s: between two looks; `answer_s`: how long an answer may take.
     """
 
     def __init__(
@@ -76,13 +100,17 @@ class HealthLooks:
         url: str,
         well: Callable[[int], bool] = lambda status: True,
         then: Callable[[bool], None] = lambda answered: None,
+        *,
+        every_s: float = LOOK_S,
+        answer_s: float = ANSWER_S,
     ) -> None:
+        self._every_s, self._answer_s = every_s, answer_s
         address = urlsplit(url)
         self._host, self._port = address.hostname or "", address.port
         self._well = well
         self._then = then
         self.silence = Silence()
-        self.answered = False
+        self.any = False
         """Whether it has answered since `begin`: one that starts is given more time."""
         self._over = threading.Event()
         self._telling = threading.Lock()
@@ -91,7 +119,15 @@ class HealthLooks:
 
     def begin(self) -> None:
         """It was started anew."""
-        self.answered = False
+        self.any = False
+        self.heard()
+
+    def silent_s(self, long_s: float) -> float:
+        """For how long it has not answered."""
+        return self.silence.seconds()
+
+    def heard(self) -> None:
+        """It has answered, or is to be waited for anew."""
         self.silence.heard()
 
     def close(self) -> None:
@@ -100,21 +136,21 @@ class HealthLooks:
         One that is being told of just now is waited for, unless that hangs.
         """
         self._over.set()
-        if self._telling.acquire(timeout=_ANSWER_S):
+        if self._telling.acquire(timeout=self._answer_s):
             self._telling.release()
 
     def _run(self) -> None:
-        while not self._over.wait(LOOK_S):
+        while not self._over.wait(self._every_s):
             answered = self._look()
             if answered:
-                self.answered = True
-                self.silence.heard()
+                self.any = True
+                self.heard()
             with self._telling, contextlib.suppress(Exception):
                 if not self._over.is_set():
                     self._then(answered)
 
     def _look(self) -> bool:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=_ANSWER_S)
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._answer_s)
         try:
             connection.request("GET", "/healthz", headers={"Connection": "close"})
             return self._well(connection.getresponse().status)

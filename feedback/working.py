@@ -16,7 +16,6 @@ import contextlib
 import math
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -25,8 +24,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from feedback import children
 from feedback.bootstrap import FAILED, STOPPED, end_with_parent, ignore_hangups
+from feedback.children import Child, Process, spawn, turns
 from feedback.cluster import Cluster
 from feedback.disk import keep_to_oneself
 from feedback.door import InThread, hosts_of
@@ -40,13 +39,7 @@ from feedback.restarts import Restarts
 from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen
-from feedback.watchdog import (
-    LOOK_S,
-    START_S,
-    HealthLooks,
-    show_stacks_on_request,
-    tell_manager,
-)
+from feedback.watchdog import START_S, HealthLooks, show_stacks_on_request, tell_manager
 from loopline_platform import process_command
 from schemas.errors import Halt
 from streams.log.port import Log, LogIdentity, LogRefused
@@ -213,6 +206,7 @@ class Watcher:
         variables: the environment of the worker, besides this process's own.
         host, port: where the worker answers about its health, and is asked; on port 0 nobody can.
         process: what is run, with these as options; the worker when left out.
+        first_sign_s: how long one that has just been started may take to answer, at least.
     """
 
     def __init__(
@@ -223,84 +217,50 @@ class Watcher:
         log_level: str,
         *,
         process: Sequence[str] | None = None,
+        first_sign_s: float = START_S,
     ) -> None:
         self._environment = {**os.environ, **variables}
         self._command = [*(process or process_command("feedback.working"))]
         self._command += ["--host", host, "--port", str(port), "--log-level", log_level]
         self._where = f"{host}:{port}"
         self._url = address_of(host, port) if port else ""
-        self._hang_after_s: float = value("hang_after") or math.inf
         self._looks: HealthLooks | None = None
+        self._worker = Child(
+            "worker",
+            self._start,
+            Restarts(),
+            signs=lambda: self._looks,
+            hang_after_s=value("hang_after") or math.inf,
+            first_sign_s=first_sign_s,
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Start the worker, and again when it ends or could not be started, until `stop` is set.
 
         Raises CannotListen.
         """
-        restarts = Restarts()
         if self._url:
             self._looks = HealthLooks(self._url, well=lambda status: status != 500)
         tell_manager("READY=1")
         try:
-            while not stop.is_set():
-                try:
-                    process = self._start()
-                except OSError as error:
-                    pause_s = restarts.failed()
-                    _log.warning(
-                        "the worker cannot be started",
-                        reason=str(error),
-                        tries_again_in_s=pause_s,
-                        changed=True,
-                    )
-                    stop.wait(pause_s)
-                    continue
-                restarts.started()
-                status = self._one(process, stop)
-                if stop.is_set():
-                    return
+            for _ in turns(stop, _POLL_S):
+                status = self._worker.look()
                 if status == CANNOT_LISTEN:
                     raise CannotListen(f"cannot listen on {self._where}: choose another --port")
-                pause_s = restarts.ended()
-                _log.warning("the worker ended", status=status, starts_again_in_s=pause_s, changed=True)
-                stop.wait(pause_s)
+                if status is not None:
+                    self._worker.start_again(status)
+            self._worker.end(_END_S)
         finally:
+            self._worker.end(0.0)
             tell_manager("STOPPING=1")
             if self._looks is not None:
                 self._looks.close()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        # Standard input tells it that this process is gone. In a group of its own, Ctrl-C does not reach it.
-        return subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=2, env=self._environment, process_group=0
-        )
-
-    def _one(self, process: subprocess.Popen[bytes], stop: threading.Event) -> int:
-        """One life of the worker; its exit status."""
-        try:
-            self._watch(process, stop)
-            children.end(process, _END_S)
-        except BaseException:
-            children.end(process, 0.0)
-            raise
-        return process.returncode
-
-    def _watch(self, process: subprocess.Popen[bytes], stop: threading.Event) -> None:
-        """Until it ends, by itself or because it does not answer, or `stop` is set."""
-        told = 0.0
+    def _start(self) -> Process:
+        process = spawn(self._command, self._environment)
         if self._looks is not None:
             self._looks.begin()
-        while process.poll() is None and not stop.wait(_POLL_S):
-            if (now := time.monotonic()) - told >= LOOK_S:
-                told = now
-                tell_manager("WATCHDOG=1")
-            if self._looks is None:
-                continue
-            silent_s = self._looks.silence.seconds()
-            long_s = self._hang_after_s if self._looks.answered else max(self._hang_after_s, START_S)
-            if silent_s >= long_s:
-                self._looks.begin()
-                children.kill_silent("worker", process, silent_s)
+        return process
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from feedback.cli.batches import batches, encode
 from feedback.cli.sending import BACKFILL, RefusedItem, Tally
-from feedback.service import Answer, EventSender, NoAnswer
+from feedback.service import Answer, EventSender, NoAnswer, NotAccepted, NotAcknowledged
 from schemas.errors import Refused, Unavailable
 
 Reply = Callable[[list[bytes]], Answer]
@@ -191,3 +191,26 @@ def test_backfill_is_said_in_a_header() -> None:
     service = Scripted()
     send(service)
     assert "Loopline-Backfill" not in service.headers[0]
+
+
+def test_one_event_is_answered_with_its_position_or_its_refusal() -> None:
+    """Whoever decides something sends a single event, and hears which it is."""
+
+    sender = EventSender(
+        Scripted(lambda _: taken(["accepted"], "0:7"), lambda _: taken(["refused"], "0:7,dead:2"))
+    )
+    assert sender.send_event({"id": "e-1"}) == "0:7"
+    with pytest.raises(NotAccepted, match="invalid_value") as refusal:
+        sender.send_event({"id": "e-1"})
+    assert (refusal.value.code, refusal.value.position) == ("invalid_value", "0:7,dead:2")
+
+
+def test_without_patience_one_try_tells_when_to_come_back() -> None:
+    """A decider has a loop of its own: it is told what the server asked for."""
+    service = Scripted(fails(503, "not_durable", **{"retry-after": "7"}), away)
+    sender = EventSender(service, sleep=lambda _: pytest.fail("it is not to wait"))
+    for wait_s in (7.0, 0.0):
+        with pytest.raises(NotAcknowledged) as failure:
+            sender.send_event({"id": "e-1"})
+        assert failure.value.wait_s == wait_s
+    assert len(service.sent) == 2

@@ -113,9 +113,9 @@ def test_work_aside_leaves_nothing(tmp_path: Path) -> None:
     assert not folders[0].exists()
 
 
-def watcher(code: str, python: str = sys.executable) -> Watcher:
+def watcher(code: str, python: str = sys.executable, **how: Any) -> Watcher:
     """A watcher over a process that runs this code instead of a worker."""
-    return Watcher({"TEST_PASSES": "on"}, "127.0.0.1", 1, "error", process=[python, "-c", code])
+    return Watcher({"TEST_PASSES": "on"}, "127.0.0.1", 1, "error", process=[python, "-c", code], **how)
 
 
 def watched(over: Watcher, until: Callable[[], Any]) -> None:
@@ -173,10 +173,9 @@ def test_a_worker_that_does_not_answer_is_ended_and_started_again(
 ) -> None:
     """It is there, and nobody answers for it."""
     monkeypatch.setenv("LOOPLINE_HANG_AFTER", "0.3")
-    monkeypatch.setattr(working, "START_S", 0.6)
     starts = tmp_path / "starts"
     code = f"import time; open({str(starts)!r}, 'a').write('x'); time.sleep(60)"
-    watched(watcher(code), lambda: starts.exists() and len(starts.read_text()) >= 3)
+    watched(watcher(code, first_sign_s=0.6), lambda: starts.exists() and len(starts.read_text()) >= 3)
 
 
 def test_a_port_that_is_taken_is_told_and_not_tried_again() -> None:

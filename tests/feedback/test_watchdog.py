@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from feedback import watchdog
 from feedback.restarts import RETRY, Restarts
 from feedback.watchdog import HealthLooks, Signs, Silence, cpu_s, sign, tell_manager
 
@@ -145,9 +144,8 @@ class _Server(http.server.BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_any_answer_is_a_sign_and_none_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_answer_is_a_sign_and_none_is_silence() -> None:
     """A server that is busy answers 503; one that takes no connection, or says nothing, does not answer."""
-    monkeypatch.setattr(watchdog, "LOOK_S", 0.01)
     with http.server.HTTPServer(("127.0.0.1", 0), _Server) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -155,14 +153,15 @@ def test_any_answer_is_a_sign_and_none_is_silence(monkeypatch: pytest.MonkeyPatc
         assert _answers(url, well=lambda status: status == 200) == [False, False]
         server.shutdown()
     assert _answers(url) == [False, False]
-    monkeypatch.setattr(watchdog, "_ANSWER_S", 0.2)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
-        assert _answers(f"http://127.0.0.1:{mute.getsockname()[1]}") == [False, False]
+        assert _answers(f"http://127.0.0.1:{mute.getsockname()[1]}", answer_s=0.2) == [False, False]
 
 
-def _answers(url: str, well: Callable[[int], bool] = lambda status: True) -> list[bool]:
+def _answers(
+    url: str, well: Callable[[int], bool] = lambda status: True, answer_s: float = 5.0
+) -> list[bool]:
     """What came of two looks."""
     answers: list[bool] = []
     both = threading.Event()
@@ -172,15 +171,14 @@ def _answers(url: str, well: Callable[[int], bool] = lambda status: True) -> lis
         if len(answers) >= 2:
             both.set()
 
-    looks = HealthLooks(url, well, then=note)
+    looks = HealthLooks(url, well, then=note, every_s=0.01, answer_s=answer_s)
     assert both.wait(20)
     looks.close()
     return answers[:2]
 
 
-def test_a_look_that_is_under_way_at_the_end_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_is_under_way_at_the_end_is_not_told_of() -> None:
     """Whoever ends tells the service manager that it does, and nothing after it."""
-    monkeypatch.setattr(watchdog, "LOOK_S", 0.01)
     asked, go_on = threading.Event(), threading.Event()
     told: list[bool] = []
 
@@ -192,7 +190,7 @@ def test_a_look_that_is_under_way_at_the_end_is_not_told_of(monkeypatch: pytest.
 
     before = set(threading.enumerate())
     with http.server.HTTPServer(("127.0.0.1", 0), Slow) as server:
-        looks = HealthLooks(f"http://127.0.0.1:{server.server_address[1]}", then=told.append)
+        looks = HealthLooks(f"http://127.0.0.1:{server.server_address[1]}", then=told.append, every_s=0.01)
         (looking,) = set(threading.enumerate()) - before
         answering = threading.Thread(target=server.handle_request)
         answering.start()
