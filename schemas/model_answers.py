@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas import kinds
 from schemas.answer_parts import (
     COUNT,
     FLAG,
@@ -15,6 +16,8 @@ from schemas.answer_parts import (
 )
 
 _MORE: Schema = {"type": "boolean", "description": "There where there are more than the latest."}
+
+_BY = [kinds.MODEL_DEPLOYED.name, kinds.MODEL_ROLLED_BACK.name]
 
 MODEL: Schema = object_of(
     {
@@ -55,7 +58,10 @@ MODEL: Schema = object_of(
                             {
                                 "since": TIME,
                                 "until": nullable("string", format="date-time"),
-                                "by": {"type": "string", "enum": ["model.deployed", "model.rolled_back"]},
+                                "by": {
+                                    "type": "string",
+                                    "enum": [kinds.MODEL_DEPLOYED.name, kinds.MODEL_ROLLED_BACK.name],
+                                },
                                 "why": nullable("string"),
                             },
                             "A span in which it served; it still does where `until` is null.",

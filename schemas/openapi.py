@@ -19,7 +19,7 @@ from schemas.answers import (
 )
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.json_schemas import event_schema, names
-from schemas.kinds import PREFIX
+from schemas.kinds import CORRECTION, PREFIX
 
 Node = dict[str, Any]
 
@@ -34,7 +34,7 @@ _EXAMPLE = {
     "specversion": "1.0",
     "id": "0193f1c2-7f6e-7c3a-9d55-2f6b1c0a8e41",
     "source": "/shop/name-matcher",
-    "type": "loopline.feedback.correction.v1",
+    "type": CORRECTION.type,
     "time": "2026-11-20T09:12:31.402Z",
     "data": {"prediction_id": "p-81", "model": "name-matcher", "person": "u-7", "label": "smyth"},
 }
