@@ -29,7 +29,7 @@ from streams.fold import Fold
 from streams.judgement import declared, judge_again
 from streams.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
 from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
-from streams.log.port import DEAD, Log, LogIdentity, Positions, ends_with
+from streams.log.port import DEAD, NOTICES_S, Log, LogIdentity, Positions, ends_with
 from streams.processors.once import Arrivals, arrivals, declaration_of
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
@@ -68,15 +68,15 @@ class Gap(Unavailable):
     """Between the store's position and the blocks read, some are missing."""
 
 
-def check(log: Log, store: Store) -> None:
+def check(log: Log, store: Store, *, within_s: float = NOTICES_S) -> None:
     """Raises a StoreRefused unless the store was built from this very log, and is not ahead of it.
 
-    The log may have gone on to another epoch since.
+    The log may have gone on to another epoch since; it has `within_s` to notice one that the store is in.
     """
     # In this order: other workers may move the store on while this looks, and blocks come meanwhile.
     with store.snapshot() as snapshot:
         positions = snapshot.positions()
-    ends = ends_with(log, positions)
+    ends = ends_with(log, positions, within_s=within_s)
     _same_log(log.identity, store.log, ends)
     for partition, applied in positions.items():
         if applied.offset > ends.get(partition, 0):

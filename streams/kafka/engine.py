@@ -170,7 +170,7 @@ class Engine:
                 await session.run()
         finally:
             if log is not None:
-                await _let_go(thread, log, stop)
+                await let_go(thread, log, stop)
             thread.close()
 
 
@@ -188,7 +188,14 @@ async def _answer(asked: Awaitable[R], stop: threading.Event) -> R:
     return waiting.result()
 
 
-async def _let_go(thread: OneThread, log: Log, stop: threading.Event) -> None:
+async def let_go(
+    thread: OneThread,
+    log: Log,
+    stop: threading.Event,
+    *,
+    hung_s: float = _HUNG_S,
+    longest_s: float = _LONGEST_S,
+) -> None:
     """Close the log when what is in hand on the thread is done. Raises EngineStuck when that does not end.
 
     A transaction may go on though its partitions are somebody else's by now: who has them waits for it, and
@@ -201,7 +208,7 @@ async def _let_go(thread: OneThread, log: Log, stop: threading.Event) -> None:
         now = time.monotonic()
         if thread.cpu_s() - cpu_s >= _LEAST_CPU_S:
             cpu_s, worked = thread.cpu_s(), now
-        if (stop.is_set() and now - began >= _JOIN_S) or now - worked >= _HUNG_S or now - began >= _LONGEST_S:
+        if (stop.is_set() and now - began >= _JOIN_S) or now - worked >= hung_s or now - began >= longest_s:
             raise EngineStuck("the store did not finish the batch in hand")
 
 

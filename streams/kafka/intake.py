@@ -60,7 +60,6 @@ _JUDGED_AT_ONCE = 100
 _COMMIT_S = 10.0
 _ENDS_S = 5.0
 _LEAVE_S = 5.0
-_UNSEEN_S = 10.0
 _JOIN_S = 5.0
 RETRY = RetryPolicy(first_s=0.1, longest_s=5.0, jitter=0.5)
 """Several collectors read the intake: they do not all come back at once."""
@@ -104,7 +103,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         metrics: Metrics | None = None,
         *,
         retry: RetryPolicy = RETRY,
+        unseen_s: float = 10.0,
     ) -> None:
+        self._unseen_s = unseen_s
         self.failure = ""
         self._outage = Outage(
             _log, "the intake cannot go on, and tries again", "the intake goes on", level="error"
@@ -231,7 +232,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
             # A header's name that the library cannot read: nothing before or behind it would be read either.
             await self._read_tolerantly()
             return
-        if not self._consumer.assignment() and time.monotonic() - self._seen_at > _UNSEEN_S:
+        if not self._consumer.assignment() and time.monotonic() - self._seen_at > self._unseen_s:
             await self._must_be_there(self._consumer)
         # Not before: the partitions may have changed while it waited, and these records are of the new ones.
         seen = self._assignments

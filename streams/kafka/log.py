@@ -38,7 +38,6 @@ PATIENCE_S = 10.0
 _BUFFERED_BYTES = 64 * 1024 * 1024
 _ANSWER_S = 10.0
 _CLOSE_S = 2.0
-_LOOK_S = 2.0
 _GLANCE_S = 0.5
 
 
@@ -84,13 +83,17 @@ class KafkaLog:
         address: the brokers and the prefix.
         patience_s: for how long a call waits for a partition whose leader is not to be had; about two seconds
             at least, where one hangs.
+        look_every_s: so often it is looked whether the log is still the same, and has another epoch.
 
     Raises LogUnavailable when no broker answers, LogMissing or another LogRefused when the topics are not
     there or not whole.
     """
 
-    def __init__(self, address: Address, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, address: Address, *, patience_s: float = PATIENCE_S, look_every_s: float = 2.0
+    ) -> None:
         self.address = address
+        self._look_every_s = look_every_s
         self._brokers = Brokers(address, patience_s)
         self._guard = threading.Lock()
         self._writing = threading.Lock()
@@ -124,7 +127,7 @@ class KafkaLog:
         Raises LogUnavailable when the leader of one of them does not answer, and LogRefused when another log
         was found in the place of this one.
         """
-        if time.monotonic() - self._looked > _LOOK_S:
+        if time.monotonic() - self._looked > self._look_every_s:
             self.look(_GLANCE_S)
         if self._refusal is not None:
             raise type(self._refusal)(*self._refusal.args)

@@ -40,7 +40,6 @@ _LEAVE_S = 20.0
 _TURN_S = 0.2
 _LOOK_S = 1.0
 _LOST_S = 5.0
-_SEEK_S = 60.0
 RETRY = RetryPolicy(first_s=0.1, longest_s=5.0)
 _MOST_PATIENCE = 8
 # One partition that stands still may have a reason that no other worker is free of: a leader that is away.
@@ -126,7 +125,10 @@ class Session:
         thread: OneThread,
         stop: ThreadEvent,
         recovery: Recovery,
+        *,
+        seek_s: float = 60.0,
     ) -> None:
+        self._seek_s = seek_s
         self._place = place
         self._topics = place.assignment
         self._applier = applier
@@ -354,7 +356,7 @@ class Session:
         positions = {each: standing.get(each, 0) for each in self._gathering.expected}
         self._restart(positions)
         try:
-            async with asyncio.timeout(_SEEK_S):
+            async with asyncio.timeout(self._seek_s):
                 await self._app.consumer.seek_wait(self._topics.offsets(positions))
         except TimeoutError:
             # Nobody is asked over the network for it: the consumer's thread hangs, or is gone.

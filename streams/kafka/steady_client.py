@@ -31,8 +31,6 @@ T = TypeVar("T")
 METADATA_MS = 5_000
 """How old what a client knows of the leaders may be; the library's own is five minutes."""
 
-_CONNECT_S = 3.0
-_ANSWER_S = 3.0
 _ASIDE_S = 2.0
 _ANSWERED_AT_ONCE = (
     FindCoordinatorRequest,
@@ -59,9 +57,14 @@ def steady(owner: T) -> T:
 
 
 class SteadyClient(AIOKafkaClient):  # type: ignore[misc]  # the library says no types
-    """`steady` makes one of a client; `aside` says of brokers that gave no answer until when they are."""
+    """`steady` makes one of a client; `aside` says of brokers that gave no answer until when they are.
+
+    A broker has `connect_s` to take a connection, and `answer_s` for what every broker answers at once.
+    """
 
     aside: dict[Any, float]
+    connect_s: float = 3.0
+    answer_s: float = 3.0
 
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, **how: Any) -> Any:
         open_one = self._conns.get((node_id, group))
@@ -69,7 +72,7 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]  # the library says no
             self.force_metadata_update()
             return None
         try:
-            async with asyncio.timeout(_CONNECT_S):
+            async with asyncio.timeout(self.connect_s):
                 return await super()._get_conn(node_id, group=group, **how)
         except TimeoutError:
             self._set_aside(node_id)
@@ -81,7 +84,7 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]  # the library says no
         if not isinstance(request, _ANSWERED_AT_ONCE):
             return await super().send(node_id, request, group=group)
         try:
-            async with asyncio.timeout(_CONNECT_S + _ANSWER_S):
+            async with asyncio.timeout(self.connect_s + self.answer_s):
                 return await super().send(node_id, request, group=group)
         except TimeoutError:
             self._set_aside(node_id)
@@ -101,7 +104,7 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]  # the library says no
             if connection is None:
                 continue
             try:
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(self.answer_s):
                     metadata = await connection.send(request)
             except TimeoutError:
                 self._set_aside(node)

@@ -110,22 +110,22 @@ def records_of(
     return found, offset
 
 
-def decoded(codec: int, packed: bytes) -> bytes:
-    """A batch's records as their producer packed them. Raises KafkaError for what becomes too large.
+def decoded(codec: int, packed: bytes, most: int = MAX_PLAIN_BYTES) -> bytes:
+    """A batch's records as their producer packed them. Raises KafkaError for more than `most` bytes.
 
     A broker passes on what it was given: a megabyte of gzip may become a gigabyte.
     """
     if codec == _GZIP:
         unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-        plain = unpacking.decompress(packed, MAX_PLAIN_BYTES + 1)
+        plain = unpacking.decompress(packed, most + 1)
     elif codec == _ZSTD:
         with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
-            plain = reader.read(MAX_PLAIN_BYTES + 1)
+            plain = reader.read(most + 1)
     else:
         # Neither grows by more than 255 times.
         plain = _DECODERS[codec](packed)
-    if len(plain) > MAX_PLAIN_BYTES:
-        raise KafkaError(f"a batch of records becomes more than {MAX_PLAIN_BYTES} bytes")
+    if len(plain) > most:
+        raise KafkaError(f"a batch of records becomes more than {most} bytes")
     return plain
 
 

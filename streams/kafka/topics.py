@@ -66,7 +66,6 @@ DEFAULT_PARTITIONS = 4
 
 _DESCRIBE, _OWN = "DESCRIBE_CONFIGS", "DYNAMIC_TOPIC_CONFIG"
 _SEAL_S = 30.0
-_TOLD_S = 10.0
 
 
 class UnsafeTopics(Refused):
@@ -154,6 +153,7 @@ def ensure(
     intake_partitions: int | None = None,
     new_epoch: bool = False,
     known: LogIdentity | None = None,
+    told_s: float = 10.0,
 ) -> Topics:
     """Make the topics that are missing, and look at all of them.
 
@@ -198,7 +198,7 @@ def ensure(
             _create(client, missing, copies, only_try=True)
             _seal(client, address, current)
         _create(client, missing, copies)
-        after = _told(client, before, set(wanted) | before.names)
+        after = _told(client, before, set(wanted) | before.names, told_s)
     _refuse((*after.unsafe, *made_otherwise(after.topics, missing)))
     return after._replace(already=already)
 
@@ -386,10 +386,10 @@ def _create(
         client.wait_for_topics(list(wanted))
 
 
-def _told(client: Any, before: Topics, names: set[str]) -> Topics:
+def _told(client: Any, before: Topics, names: set[str], told_s: float) -> Topics:
     """What is there, once whichever broker is asked has heard of what was made and sealed."""
     address = before.address
-    deadline = time.monotonic() + _TOLD_S
+    deadline = time.monotonic() + told_s
     while time.monotonic() < deadline:
         with contextlib.suppress(LogUnavailable):
             found = _look(client, address)

@@ -182,14 +182,11 @@ def test_views_in_an_epoch_that_the_reader_has_not_noticed(tmp_path: Path, looks
         assert verify(Unaware(log, looks), live, MemoryStore(log.identity)) == []
 
 
-def test_a_log_without_the_epoch_of_its_views_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_without_the_epoch_of_its_views_is_refused(tmp_path: Path) -> None:
     """A log that came back from an older copy does not get that epoch by waiting for it."""
-    monkeypatch.setattr("streams.log.port.NOTICES_S", 0.0)
     world = grown(tmp_path, 2, 3)
     with pytest.raises(LogOlderThanStore, match="partition 2"):
-        check(Unaware(world.log, 1_000), world.store)
+        check(Unaware(world.log, 1_000), world.store, within_s=0.0)
 
 
 def _step(world: World, stood: dict[int, int], data: st.DataObject) -> None:

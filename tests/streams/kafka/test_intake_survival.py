@@ -179,10 +179,9 @@ def test_a_topic_that_is_deleted_is_told_until_it_is_back(monkeypatch: pytest.Mo
             return {PLACE} if there else set()
 
     monkeypatch.setattr(module, "AIOKafkaConsumer", Empty)
-    monkeypatch.setattr(module, "_UNSEEN_S", 0.0)
 
     async def reading() -> None:
-        intake = Intake(ADDRESS, Recorder(Written(), 1))
+        intake = Intake(ADDRESS, Recorder(Written(), 1), unseen_s=0.0)
         await intake.start()
         there.clear()
         await until(lambda: "is not there: run `loopline topics ensure`" in intake.failure, "what is missing")

@@ -83,14 +83,13 @@ def test_a_truncated_log_is_refused(address: Address, admin: Any) -> None:
 
 def test_a_recreated_log_is_another_one(address: Address, admin: Any) -> None:
     """A topic that was deleted and made again has another identity; one that was open is refused."""
-    with closing(KafkaLog(address)) as log:
+    with closing(KafkaLog(address, look_every_s=0.0)) as log:
         log.append([(0, b"0")])
         before = log.identity
         admin.delete_topics([address.log_topic(1)])
         while address.log_topic(1) in admin.list_topics():
             pass
         ensure(address, PARTITIONS)
-        log._looked = -1e9
         with pytest.raises(LogRefused, match="another log"):
             log.ends()
     with closing(KafkaLog(address)) as log:
@@ -100,12 +99,11 @@ def test_a_recreated_log_is_another_one(address: Address, admin: Any) -> None:
 def test_a_log_that_lost_its_last_epoch_is_refused(address: Address, admin: Any) -> None:
     """It is no earlier epoch to go back to: what was acknowledged is gone, and both who look say so."""
     ensure(address, 5, new_epoch=True)
-    with closing(KafkaLog(address)) as log:
+    with closing(KafkaLog(address, look_every_s=0.0)) as log:
         known, gone = log.identity, address.log_topic(2)
         admin.delete_topics([gone])
         while gone in admin.list_topics():
             pass
-        log._looked = -1e9
         with pytest.raises(LogRefused, match=f"{gone} was here and is gone"):
             log.ends()
         assert log.identity == known
@@ -116,10 +114,9 @@ def test_a_log_that_lost_its_last_epoch_is_refused(address: Address, admin: Any)
 
 def test_a_new_epoch_is_followed(address: Address) -> None:
     """Partitions are numbered on: what was written to the first epoch stays where it was."""
-    with closing(KafkaLog(address)) as log:
+    with closing(KafkaLog(address, look_every_s=0.0)) as log:
         log.append([(2, b"old")])
         ensure(address, 5, new_epoch=True)
-        log._looked = -1e9
         assert log.ends() == {0: 0, 1: 0, 2: 1, 3: 0, 4: 0, 5: 0, 6: 0, 7: 0, DEAD: 0}
         assert log.identity == (log.identity.id, 2, 5, (3,))
         with pytest.raises(NotDurable) as refusal:

@@ -13,7 +13,6 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import RequestTimedOutError
 from aiokafka.protocol.group import HeartbeatRequest
 
-from streams.kafka import steady_client
 from streams.kafka.steady_client import SteadyClient
 
 HANGS, ANSWERS = 1, 2
@@ -44,11 +43,10 @@ class Connection:
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> SteadyClient:
     """A client of two brokers, of which one hangs, and which it asks first."""
-    monkeypatch.setattr(steady_client, "_ANSWER_S", 0.05)
-    monkeypatch.setattr(steady_client, "_CONNECT_S", 0.05)
     monkeypatch.setattr(random, "shuffle", lambda nodes: nodes.sort())
     client: SteadyClient = SteadyClient.__new__(SteadyClient)
     client.aside = {}
+    client.connect_s = client.answer_s = 0.05
     client.cluster = SimpleNamespace(
         told=[],
         brokers=lambda: [SimpleNamespace(nodeId=node) for node in (HANGS, ANSWERS)],
@@ -98,5 +96,5 @@ def test_nobody_waits_for_a_connection_to_who_is_aside(client: SteadyClient) -> 
         patch.setattr(AIOKafkaClient, "_get_conn", hangs)
         assert soon(lambda: client._get_conn(HANGS, group=0)) is None
         assert client._is_aside(HANGS)
-        patch.setattr(steady_client, "_CONNECT_S", 60.0)
+        client.connect_s = 60.0
         assert soon(lambda: client._get_conn(HANGS, group=0)) is None

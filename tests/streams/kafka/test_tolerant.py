@@ -15,11 +15,8 @@ from streams.kafka import tolerant
 @pytest.mark.parametrize(
     "codec,pack", [(1, gzip.compress), (4, zstandard.ZstdCompressor().compress)], ids=["gzip", "zstd"]
 )
-def test_a_batch_that_becomes_too_large_is_not_unpacked(
-    codec: int, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_becomes_too_large_is_not_unpacked(codec: int, pack: Callable[[bytes], bytes]) -> None:
     """A megabyte may become a gigabyte; what fits is the same as before."""
-    monkeypatch.setattr(tolerant, "MAX_PLAIN_BYTES", 1_000_000)
-    assert tolerant.decoded(codec, pack(b"a" * 1_000_000)) == b"a" * 1_000_000
+    assert tolerant.decoded(codec, pack(b"a" * 1_000_000), 1_000_000) == b"a" * 1_000_000
     with pytest.raises(KafkaError, match="becomes more than"):
-        tolerant.decoded(codec, pack(b"a" * 1_000_001))
+        tolerant.decoded(codec, pack(b"a" * 1_000_001), 1_000_000)

@@ -134,10 +134,9 @@ def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
     monkeypatch.setattr(topics, "_look", lagging)
     assert len(ensure(address, 2).topics) == 3
     assert not after
-    monkeypatch.setattr(topics, "_TOLD_S", 0.3)
     after += [lambda found: found._replace(topics=())] * 9
     with pytest.raises(LogUnavailable, match="told each other"):
-        ensure(address, 2)
+        ensure(address, 2, told_s=0.3)
 
 
 @pytest.mark.broker

@@ -11,7 +11,6 @@ from typing import Any, cast
 import pytest
 
 from streams.kafka import engine
-from streams.kafka import session as module
 from streams.kafka.address import Address
 from streams.kafka.assignment import Assignment
 from streams.kafka.one_thread import OneThread
@@ -20,9 +19,8 @@ from streams.kafka.session import EngineStuck, Place, Recovery, Session
 from streams.log.memory import MemoryLog
 
 
-def test_a_consumer_that_never_seeks_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_consumer_that_never_seeks_ends_the_worker() -> None:
     """A seek without an answer is given up: nothing would be applied meanwhile, nor the end heard of."""
-    monkeypatch.setattr(module, "_SEEK_S", 0.05)
 
     async def never(_: Any) -> None:
         await asyncio.Event().wait()
@@ -33,7 +31,7 @@ def test_a_consumer_that_never_seeks_ends_the_worker(monkeypatch: pytest.MonkeyP
         place = Place(address, "group", log, Assignment(address, log.identity, {}, log.ends()))
         applier: Any = SimpleNamespace(check=lambda _: {})
         thread = OneThread("apply")
-        session = Session(place, applier, Progress(), thread, stop, Recovery(stop))
+        session = Session(place, applier, Progress(), thread, stop, Recovery(stop), seek_s=0.05)
         session._app = cast(Any, SimpleNamespace(consumer=SimpleNamespace(seek_wait=never)))
         try:
             async with asyncio.timeout(5):
@@ -45,7 +43,7 @@ def test_a_consumer_that_never_seeks_ends_the_worker(monkeypatch: pytest.MonkeyP
     asyncio.run(goes_back())
 
 
-def _let_go(work: Any, stop: threading.Event) -> float:
+def _let_go(work: Any, stop: threading.Event, longest_s: float = 60.0) -> float:
     """How long it takes until a worker lets go of a thread that does this; raises EngineStuck."""
 
     async def lets_go() -> float:
@@ -53,7 +51,8 @@ def _let_go(work: Any, stop: threading.Event) -> float:
         doing = asyncio.ensure_future(thread.call(work))
         since = time.monotonic()
         try:
-            await engine._let_go(thread, cast(Any, SimpleNamespace(close=lambda: None)), stop)
+            log: Any = SimpleNamespace(close=lambda: None)
+            await engine.let_go(thread, log, stop, hung_s=1.0, longest_s=longest_s)
         finally:
             doing.cancel()
             thread.close()
@@ -62,10 +61,8 @@ def _let_go(work: Any, stop: threading.Event) -> float:
     return asyncio.run(lets_go())
 
 
-def test_a_batch_that_hangs_is_given_up_and_one_that_works_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_hangs_is_given_up_and_one_that_works_is_not() -> None:
     """What uses its CPU may be a long transaction, and is let finish: not for ever, not after `stop`."""
-    monkeypatch.setattr(engine, "_HUNG_S", 1.0)
-    monkeypatch.setattr(engine, "_LONGEST_S", 60.0)
     stop, over = threading.Event(), threading.Event()
 
     def works(for_s: float) -> None:
@@ -77,9 +74,8 @@ def test_a_batch_that_hangs_is_given_up_and_one_that_works_is_not(monkeypatch: p
         with pytest.raises(EngineStuck):
             _let_go(over.wait, stop)
         assert _let_go(lambda: works(2.0), stop) >= 1.5
-        monkeypatch.setattr(engine, "_LONGEST_S", 0.5)
         with pytest.raises(EngineStuck):
-            _let_go(lambda: works(2.0), stop)
+            _let_go(lambda: works(2.0), stop, longest_s=0.5)
         stop.set()
         with pytest.raises(EngineStuck):
             _let_go(over.wait, stop)
