@@ -9,14 +9,14 @@ STAMP   := $(VENV)/.ready
 ROOMS   := schemas models streams feedback
 CLIENT  := clients/python/loopline
 # Folders that not every checkout has yet are checked as soon as they are there.
-TYPED   := loopline_platform.py $(ROOMS) $(CLIENT) $(wildcard benchmarks tests)
+TYPED   := loopline_platform.py .ci/release.py $(ROOMS) $(CLIENT) $(wildcard benchmarks tests)
 
 # Much of a test run is waiting, for processes that die and brokers that come back: more tests at once than cores.
 JOBS         ?= 4
 SIDE_BY_SIDE := --numprocesses $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test quick explore lint format generate bench soak lock clean
+.PHONY: help env demo test quick explore lint format generate bench soak lock release clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit-in
 lock: ## write the lock files anew from the pyproject files (needs uv)
 	$(COMPILE) --extra dev $(UPGRADE) --output-file requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --constraint requirements.lock --output-file requirements-runtime.lock pyproject.toml
+
+release: $(STAMP) ## make a version: VERSION=0.2.0, and ARGS=--dry-run to see what would be done
+	$(BIN)/python .ci/release.py $(ARGS) $(VERSION)
 
 clean: ## remove the environment, caches and builds (never a home with data)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
