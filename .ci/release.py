@@ -7,8 +7,8 @@ In these steps, each of which refuses before anything is written:
 3. the gate passes: `.ci/run`, in a clean checkout of its own.
 
 Then the number is written where it is kept, and into the tags of the images; the schemas are frozen as
-released; the changelog's section is closed; all of it is committed and tagged. Nothing is pushed: RELEASING.md
-says how to go on.
+released; the changelog's section is closed; all of it is committed and tagged. Nothing is pushed:
+RELEASING.md says how to go on.
 """
 
 from __future__ import annotations
