@@ -28,7 +28,7 @@ from streams.rebuild import BeyondTheLog, rebuild, verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Snapshot, Store
 from streams.store.sqlite import SqliteStore, create_store
-from streams.store.tables import DEAD_LETTERS, FACTS, PREDICTIONS, VIEWS_VERSION
+from streams.store.tables import DEAD_LETTERS, FACTS, PREDICTIONS, VIEWS_VERSION, Fact, as_row
 from streams.views.registry import TABLES
 from tests.streams.drawn import log_of
 from tests.streams.telling import prediction, told
@@ -120,6 +120,23 @@ def test_an_unknown_event_type_stops_the_worker(make_store: MakeStore) -> None:
     log.append([(0, write_block(["loopline.feedback.smell.v1"], [(0, 1)], [item]))])
     with pytest.raises(UnreadableTypes, match=r"feedback\.smell\.v1"):
         _caught_up(log, make_store(log))
+
+
+def test_an_unknown_kind_in_the_views_stops_the_worker(make_store: MakeStore) -> None:
+    """A newer version put it there: nothing is guessed about it, and no event is set aside for it."""
+    log = log_of([STORY[1], STORY[0]], 1, [1])
+    store = make_store(log)
+    advance(log, store, upto={0: 1})
+    with store.transaction([0]) as transaction:
+        (row,) = transaction.scan(FACTS)
+        newer = Fact(*row)
+        newer.kind = "feedback.smell"
+        transaction.put(FACTS, [as_row(newer)])
+    with pytest.raises(UnreadableTypes, match=r"feedback\.smell.*upgrade"):
+        advance(log, store)
+    with store.snapshot() as snapshot:
+        assert snapshot.positions()[0].offset == 1
+        assert snapshot.count(DEAD_LETTERS) == 0
 
 
 def test_blocks_below_the_position_are_dropped(make_store: MakeStore) -> None:
