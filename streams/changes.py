@@ -57,10 +57,10 @@ class Changes:
             if rows := sorted(row for row in self._rows[table.name].values() if row is not None):
                 transaction.put(table, rows)
         for table in self._tables:
-            # What adds up to nothing needs no row.
-            sums = picking(table, table.sums)
-            if rows := [row for _, row in sorted(self._sums[table.name].items()) if any(sums(row))]:
-                transaction.add(table, rows)
+            if added := self._sums.get(table.name):
+                # What adds up to nothing needs no row. A store adds in the order of keys by itself.
+                sums = picking(table, table.sums)
+                transaction.add(table, [row for row in added.values() if any(sums(row))])
 
 
 @cache

@@ -8,12 +8,14 @@ from streams.processors.amend import fits_slot, later
 from streams.store.tables import OVERRIDES, Fact, Override, Prediction, as_row
 from streams.views.port import Agenda, View
 
+_CORRECTION = kinds.CORRECTION.name
+
 
 class Overrides(View):
     """Of each person and prediction with an input the latest correction whose label fits."""
 
     tables = (OVERRIDES,)
-    kinds = frozenset({kinds.CORRECTION.name})
+    kinds = frozenset({_CORRECTION})
 
     def __init__(self, agenda: Agenda) -> None:
         super().__init__(agenda)
@@ -36,7 +38,8 @@ class Overrides(View):
         """Find the latest: whatever may be it was loaded when the slots of these persons were settled."""
         latest: dict[tuple[bytes | None, str | None], Fact] = {}
         for fact in self.agenda.loaded.facts.values() if self._touched else ():
-            if fits_slot(fact.slot) and (fact.pid, fact.person) in self._touched:
+            # Most facts are of another kind, and that is asked for cheaply.
+            if fact.kind == _CORRECTION and fits_slot(fact.slot) and (fact.pid, fact.person) in self._touched:
                 known = latest.get((fact.pid, fact.person))
                 if known is None or later(fact, known):
                     latest[fact.pid, fact.person] = fact
