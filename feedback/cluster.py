@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from streams.store.postgres import PostgresStore, PostgresStores
 
 _LOOK_S = 1.0
-_CLOSE_S = 1.0
 _RETIRED_S = 5.0
 NO_VIEWS = "there are no views of this log yet: a `loopline worker` makes them"
 
@@ -63,8 +62,10 @@ class Cluster:
         security: Security | None = None,
         *,
         called: str = "loopline command",
+        close_s: float = 1.0,
     ) -> None:
         self.called = called
+        self._close_s = close_s
         self.log_url = log
         self.store_url = store
         self.datasets = datasets
@@ -219,7 +220,7 @@ class Cluster:
         """Close the connections to the database, but for those of a thread that hangs on it."""
         with contextlib.ExitStack() as held:
             for lock in (self._looking, self._guard):
-                if not lock.acquire(timeout=_CLOSE_S):
+                if not lock.acquire(timeout=self._close_s):
                     return
                 held.callback(lock.release)
             for opened in (self._retired and self._retired[1], self._current, self._stores):

@@ -184,12 +184,7 @@ class Collecting:
         Not before there is a next epoch to go on in: until then what is in the log can be read here, and who
         asks is told what is missing.
         """
-        while not self._is_over() and (appender.sealed or not appender.ended):
-            await asyncio.sleep(_LOOK_S)
-            if appender.sealed:
-                # What is refused now may be granted again: the next epoch is waited for all the same.
-                with contextlib.suppress(Unavailable, LogRefused):
-                    await asyncio.to_thread(self._log.ends)
+        await until_over(self._log, self._identity, appender)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _lacks(self) -> list[str]:
@@ -210,6 +205,18 @@ class Collecting:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await intake.stop()
+
+
+async def until_over(
+    log: KafkaLog, began: LogIdentity, appender: KafkaAppender, *, look_s: float = _LOOK_S
+) -> None:
+    """Return when nothing can be written to the log, and it has an epoch after the one that this began in."""
+    while log.identity.epoch <= began.epoch and (appender.sealed or not appender.ended):
+        await asyncio.sleep(look_s)
+        if appender.sealed:
+            # What is refused now may be granted again: the next epoch is waited for all the same.
+            with contextlib.suppress(Unavailable, LogRefused):
+                await asyncio.to_thread(log.ends)
 
 
 def _patiently(cluster: Cluster, patience_s: float, *, intake: bool) -> tuple[KafkaLog, bool]:

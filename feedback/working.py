@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from streams.store.postgres import PostgresStore
 
 _LOOK_S = 1.0
-_REFUSED_LOOK_S = 2.0
 _END_S = 9.0
 _POLL_S = 0.1
 CANNOT_LISTEN = 65
@@ -67,10 +66,14 @@ class CannotListen(PlaceRefused):
 
 
 class Views:
-    """The store that a worker moves forward: asked for before each batch, and looked at every second."""
+    """The store that a worker moves forward: asked for before each batch, and looked at every second.
 
-    def __init__(self, cluster: Cluster) -> None:
+    `refused_look_s`: between two looks at whether what refused it is in order again.
+    """
+
+    def __init__(self, cluster: Cluster, *, refused_look_s: float = 2.0) -> None:
         self._cluster = cluster
+        self._refused_look_s = refused_look_s
         self._log: Log | None = None
         self._store: PostgresStore | None = None
         self._looked = 0.0
@@ -122,7 +125,7 @@ class Views:
 
         A log that can be opened and tells its ends (again) is; for a store another one has to take its place.
         """
-        while not stop.wait(_REFUSED_LOOK_S):
+        while not stop.wait(self._refused_look_s):
             each_turn()
             with contextlib.suppress(Exception):
                 if self._log is None or isinstance(refusal, LogRefused):

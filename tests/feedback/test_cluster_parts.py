@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,10 +16,9 @@ from typing import Any, cast
 
 import pytest
 
-from feedback import cluster, collecting, working
+from feedback import collecting
 from feedback.api.ends import Ends
 from feedback.cluster import Cluster, ViewsMissing
-from feedback.collecting import Collecting
 from feedback.readers import Readers, Unanswered
 from feedback.service import address_of
 from feedback.working import CANNOT_LISTEN, CannotListen, Views, Watcher
@@ -198,9 +195,8 @@ def test_an_intake_is_started_again_after_any_failure() -> None:
     assert len(tries) == 3
 
 
-def test_a_cluster_is_closed_while_a_thread_hangs_on_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_is_closed_while_a_thread_hangs_on_its_database() -> None:
     """Whoever ends does not wait for a database that does not answer another thread."""
-    monkeypatch.setattr(cluster, "_CLOSE_S", 0.05)
     asked, over = threading.Event(), threading.Event()
 
     class Hanging:
@@ -208,8 +204,13 @@ def test_a_cluster_is_closed_while_a_thread_hangs_on_its_database(monkeypatch: p
             asked.set()
             over.wait(10)
 
-    place = Cluster("kafka://127.0.0.1:9092", "postgresql://127.0.0.1/none", "nowhere")
-    place._stores = cast(Any, Hanging())
+    class Stuck(Cluster):
+        @property
+        def stores(self) -> Any:
+            """A catalogue of a database that does not answer."""
+            return Hanging()
+
+    place = Stuck("kafka://127.0.0.1:9092", "postgresql://127.0.0.1/none", "nowhere", close_s=0.05)
 
     def look() -> None:
         with contextlib.suppress(ViewsMissing):
@@ -290,9 +291,7 @@ def test_readers_bound_who_waits() -> None:
     assert ran == ["kept"]
 
 
-def test_a_sealed_collector_waits_for_the_next_epoch_whatever_is_refused_meanwhile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_sealed_collector_waits_for_the_next_epoch_whatever_is_refused_meanwhile() -> None:
     """A right that is missing for a while, or brokers that are away: it ends once there is a next one."""
     says: list[Exception | int] = [1, KafkaRefused("no right"), LogUnavailable("away"), LogRefused("gone"), 2]
 
@@ -305,23 +304,16 @@ def test_a_sealed_collector_waits_for_the_next_epoch_whatever_is_refused_meanwhi
                 raise said
             self.identity = SimpleNamespace(epoch=said)
 
-    told: list[int] = []
-    monkeypatch.setattr(collecting, "_LOOK_S", 0.01)
-    monkeypatch.setattr(os, "kill", lambda _, number: told.append(number))
-    collector = Collecting.__new__(Collecting)
-    collector._identity = cast(Any, Sealed.identity)
-    collector._log = cast(Any, Sealed())
-    appender = SimpleNamespace(sealed=True, ended="sealed")
-    asyncio.run(asyncio.wait_for(collector._watch(cast(Any, appender)), 5))
-    assert (says, told) == ([], [signal.SIGTERM])
+    log: Any = Sealed()
+    appender: Any = SimpleNamespace(sealed=True, ended="sealed")
+    watching = collecting.until_over(log, log.identity, appender, look_s=0.01)
+    asyncio.run(asyncio.wait_for(watching, 5))
+    assert says == []
 
 
 @pytest.mark.parametrize("refusal", [KafkaRefused("no right"), LogRefused("an epoch is gone")])
-def test_a_worker_goes_on_when_the_log_that_refused_it_takes_it_again(
-    monkeypatch: pytest.MonkeyPatch, refusal: LogRefused
-) -> None:
+def test_a_worker_goes_on_when_the_log_that_refused_it_takes_it_again(refusal: LogRefused) -> None:
     """Also the one that it had open: no other store has to come for that."""
-    monkeypatch.setattr(working, "_REFUSED_LOOK_S", 0.01)
     says: list[Exception | None] = [refusal, refusal, None]
     closed: list[int] = []
 
@@ -333,7 +325,7 @@ def test_a_worker_goes_on_when_the_log_that_refused_it_takes_it_again(
         def close(self) -> None:
             closed.append(1)
 
-    views = Views(cast(Any, SimpleNamespace(open_log=Log)))
-    views._log = cast(Any, Log())
+    views = Views(cast(Any, SimpleNamespace(open_log=Log)), refused_look_s=0.01)
+    views.open_log(cast(Any, None))
     views.mended(refusal, threading.Event())
     assert (says, len(closed)) == ([], 3)

@@ -7,13 +7,14 @@ import itertools
 import os
 import random
 import socket
+from collections.abc import Iterable
 
 # Below the range that the system hands out to connections: while a server is away its port stays its own.
 _FIRST, _LAST = 20_000, 32_000
 _SLICES = 12
 
 
-def _slice() -> range:
+def ports_of_process() -> range:
     """The ports of this process: pytest-xdist numbers the ones that run tests side by side."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     size = (_LAST - _FIRST) // _SLICES
@@ -22,7 +23,7 @@ def _slice() -> range:
 
 
 def _in_turn() -> itertools.cycle[int]:
-    ports = _slice()
+    ports = ports_of_process()
     begin = random.randrange(len(ports))
     return itertools.cycle([*ports[begin:], *ports[:begin]])
 
@@ -30,9 +31,9 @@ def _in_turn() -> itertools.cycle[int]:
 _PORTS = _in_turn()
 
 
-def free_port() -> int:
+def free_port(among: Iterable[int] = _PORTS) -> int:
     """A port that nobody listens on, and that no other test is given: not while this run lasts."""
-    for port in _PORTS:
+    for port in among:
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
