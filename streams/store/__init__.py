@@ -2,10 +2,10 @@
 
 What other rooms import:
 
-- `streams.store.port`: `Store`, `Snapshot`, and its error `StoreRefused`
+- `streams.store.port`: `Store`, `Snapshot`, and its errors `StoreRefused`, `StoreUnavailable`
 - `streams.store.tables`: `VIEWS_VERSION`; the rows `Prediction`, `Fact`, `DeadLetterRow`,
-  `Row`; the tables `AUDITED`, `COUNTS`, `DEAD_LETTERS`, `DECLARATIONS`, `FACTS`,
-  `LABELS`, `MODEL_EVENTS`, `PREDICTIONS`; `column_of`, where a row has a column
+  `ModelEvent`, `Row`; `Table`, and the tables `AUDITED`, `COUNTS`, `DEAD_LETTERS`, `DECLARATIONS`,
+  `FACTS`, `LABELS`, `MODEL_EVENTS`, `PREDICTIONS`; `column_of`, where a row has a column
 - `streams.store.sqlite`: `SqliteStore`, `create_store`: the store of a home
 - `streams.store.compare`: `Difference`, where two stores differ
 """

@@ -213,6 +213,11 @@ class SqliteTransaction(SqliteSnapshot):
 
     shard = 0
 
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self.touched: set[str] = set()
+        """The names of the tables that it wrote to."""
+
     def meet(self, keys: Sequence[bytes]) -> None:
         """The one writer holds everything."""
 
@@ -229,6 +234,7 @@ class SqliteTransaction(SqliteSnapshot):
         self._write(table, statements.add, rows)
 
     def _write(self, table: Table, statement: Callable[[Table, int], str], rows: Sequence[Row]) -> None:
+        self.touched.add(table.name)
         groups, rest = statements.grouped(rows)
         if groups:
             self._connection.executemany(statement(table, statements.GROUP), groups)
@@ -237,6 +243,7 @@ class SqliteTransaction(SqliteSnapshot):
 
     def delete(self, table: Table, keys: Sequence[Sequence[Any]]) -> None:
         if keys:
+            self.touched.add(table.name)
             self._connection.executemany(statements.delete(table), keys)
 
     @contextmanager
@@ -277,6 +284,7 @@ class SqliteStore:
         self._writing = threading.Lock()
         self._connections = SqliteConnections(path, "the store", busy_s=_BUSY_S, reader=_READER)
         self._writer: sqlite3.Connection | None = None
+        self._touched: set[str] = set()
         self._wal = wal or WriteAheadLog(path, longest_bytes=_LONGEST_WAL_BYTES)
         try:
             if writable:
@@ -330,8 +338,14 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            self._touched |= transaction.touched
             self._wal.written()
         reached("project.5")
+
+    def take_touched(self) -> set[str]:
+        """The names of the tables that commits wrote to since the last time; for the one that writes."""
+        touched, self._touched = self._touched, set()
+        return touched
 
     def shorten(self) -> None:
         """Write the write-ahead log back where it rests or has grown long; for the one that writes."""

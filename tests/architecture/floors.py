@@ -28,6 +28,9 @@ HEAVY = {"great_expectations", "pandas", "sklearn"}
 HEAVY_FOR_HELP = HEAVY | {"datasets", "mlcroissant", "numpy", "pyarrow", "scipy"} | ADAPTERS.keys()
 """What the command line may not load before a command needs it."""
 
+FOLDING = ("streams.projection", "streams.rebuild", "feedback.views")
+"""What moves views forward, builds them anew and verifies them."""
+
 CLIENT_NEEDS = {"msgspec"}
 CLIENT_DATASETS_NEEDS = {"pandas", "pyarrow"}
 """What `loopline[datasets]` adds, for `loopline.datasets` alone and only when it is called."""
@@ -142,6 +145,13 @@ def check_ingest_path(modules: Modules) -> list[str]:
     return _heavy(modules, starts, HEAVY, rule) + late
 
 
+def check_folding(modules: Modules) -> list[str]:
+    """Folding the log loads nothing that decides, so no replay, rebuild or verification decides anew."""
+    deciding = {name for name in modules if within(name, "streams.deciders")}
+    starts = [name for name in FOLDING if name in modules]
+    return _heavy(modules, starts, deciding, "folding the log again decides nothing")
+
+
 def check_quick_start(modules: Modules) -> list[str]:
     """`loopline --help` and `import loopline` load nothing heavy."""
     starts = [name for name in ("feedback.cli", CLIENT) if name in modules]
@@ -170,6 +180,7 @@ CHECKS: tuple[Callable[[Modules], list[str]], ...] = (
     check_client,
     check_adapters,
     check_ingest_path,
+    check_folding,
     check_quick_start,
     check_circles,
 )

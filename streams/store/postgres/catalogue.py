@@ -19,8 +19,9 @@ from streams.store.port import StoreReplaced, StoreUnreadable
 from streams.store.postgres import statements
 from streams.store.postgres.connections import CLOCK, POSTGRESQL, Connection, Connections
 from streams.store.postgres.errors import BuilderElsewhere
-from streams.store.postgres.locks import BUILDING, MIGRATING
+from streams.store.postgres.locks import BUILDING, DECIDING, MIGRATING
 from streams.store.postgres.migrations import migrate
+from streams.store.postgres.session_lock import SessionLock
 from streams.store.postgres.store import PostgresStore, schema_of
 from streams.store.tables import VIEWS_VERSION, Table
 
@@ -81,6 +82,10 @@ class PostgresStores:
         with self.connections.borrowed() as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [MIGRATING])
             yield connection
+
+    def deciding(self) -> SessionLock:
+        """The lock of the one process that runs deciders; nothing is connected to before it is asked for."""
+        return SessionLock(self.connections.open, self.server, DECIDING)
 
     def look_at_clock(self) -> None:
         """Have the server's clock compared with this machine's."""

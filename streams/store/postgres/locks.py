@@ -10,3 +10,6 @@ BUILDING = MIGRATING + 1
 
 DECLARING = MIGRATING + 2
 """With a store's number: shared by its transactions, taken alone by one that declares."""
+
+DECIDING = MIGRATING + 3
+"""With 0: deciders run in one process alone. Held by its session."""

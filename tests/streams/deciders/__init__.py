@@ -1,0 +1,1 @@
+"""Deciders: reconciling, and the runner."""
