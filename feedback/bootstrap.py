@@ -25,6 +25,7 @@ import structlog
 
 from feedback.disk import keep_to_oneself, telling_full_disk
 from feedback.home import ON_A_LARGER_DISK, Home, HomeMissing
+from feedback.processes.deciders import deciding_at_home
 from feedback.processes.logging import configure, quieter
 from feedback.service import Answer
 from feedback.settings import value
@@ -195,6 +196,7 @@ def run_worker(home: Home, signs: int = -1) -> int:
 
         def each_turn(store: SqliteStore) -> None:
             sign(signs)
+            runner.touched(store.take_touched())
             store.shorten()
 
         def rebuilding(done: int, total: int) -> None:
@@ -207,7 +209,8 @@ def run_worker(home: Home, signs: int = -1) -> int:
             ready_store(home, log, _now_and_then(rebuilding))
         home.say_worker("running")
         _log.info("the worker runs", views=home.store_name())
-        Worker(log, lambda: home.current_store(writable=True), each_turn=each_turn).run(stop)
+        with deciding_at_home(home) as runner:
+            Worker(log, lambda: home.current_store(writable=True), each_turn=each_turn).run(stop)
         _catch_up(log, home.current_store(writable=True))
     except _Stopped:
         pass

@@ -28,6 +28,7 @@ from feedback.api.services import WorkerSays
 from feedback.bootstrap import STOPPED, application, serve
 from feedback.cluster import Cluster, ClusterRefused
 from feedback.place import NothingHere
+from feedback.processes.deciders import deciding_in_cluster
 from feedback.processes.ending import ends_after_signal
 from feedback.service import address_of
 from feedback.settings import value
@@ -139,7 +140,11 @@ class Collecting:
                 within_s=_END_S,
                 status=lambda: NEW_EPOCH if appender.ended or self._is_over() else STOPPED,
             )
-            with ending as hear, ends_when_silent(self.url, value("hang_after") or math.inf):
+            with (
+                ending as hear,
+                ends_when_silent(self.url, value("hang_after") or math.inf),
+                deciding_in_cluster(self._cluster, self._views, self._log.ends, self.url),
+            ):
                 serve(app, self.listening, self._log_level, hear)
             if not (appender.ended or self._is_over()):
                 return STOPPED

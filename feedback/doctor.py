@@ -20,10 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from feedback.cluster import Cluster
+from feedback.datasets.shelves import shelf_of
 from feedback.disk import NotOurs, must_be_ours
 from feedback.doctor_cluster import examine_cluster
 from feedback.door import files_for
-from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, server
+from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, releases, server
 from feedback.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.plurals import many
 from feedback.redaction import redacted
@@ -155,6 +156,13 @@ def _shelf(home: Home) -> Findings:
         yield Finding("datasets", OK, str(folder))
 
 
+def _releases(home: Home) -> Findings:
+    path = home.current_path()
+    if path is not None and path.exists():
+        with contextlib.closing(SqliteStore(path)) as store:
+            yield from releases(store, shelf_of(value("datasets") or home.datasets))
+
+
 def _disk(home: Home) -> Findings:
     free = shutil.disk_usage(home.path).free
     said = f"{free / 1024**3:.1f} GiB free"
@@ -257,6 +265,7 @@ _OF_A_HOME: tuple[tuple[str, Callable[[Home], Findings]], ...] = (
     ("lock", _lock),
     ("log", _log),
     ("views", _views),
+    ("releases", _releases),
     ("clock", _clock),
 )
 

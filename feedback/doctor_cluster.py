@@ -11,7 +11,7 @@ import time
 
 from feedback.cluster import NO_VIEWS, Cluster
 from feedback.datasets.shelves import shelf_of
-from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, server
+from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, releases, server
 from feedback.place import NothingHere
 from feedback.plurals import many
 from feedback.service import NoAddress, NoAnswer, health, log_in, reach
@@ -24,7 +24,7 @@ from streams.log.port import LogRefused, LogUnavailable, format_positions
 from streams.projection import check
 from streams.queries.freshness import lag
 from streams.queries.originals import Originals
-from streams.store.port import StoreRefused
+from streams.store.port import StoreRefused, StoreUnavailable
 from streams.store.tables import VIEWS_VERSION
 
 _SLOW_STORE_S = 0.05
@@ -150,3 +150,6 @@ def _server(cluster: Cluster, url: str) -> Findings:
 def _datasets(cluster: Cluster) -> Findings:
     shelf = shelf_of(cluster.datasets)
     yield Finding("datasets", OK, f"{shelf.name}, of {len(shelf.models())} models")
+    # Views that are not there, or not now, are told of by the looks at them.
+    with contextlib.suppress(NothingHere, StoreUnavailable):
+        yield from releases(cluster.current_store(), shelf)

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, ParamSpec
 
+from feedback.datasets.announce import unannounced
+from feedback.datasets.shelf import Shelf
 from feedback.plurals import many
 from feedback.remedies import remedies
 from feedback.service import NoAddress, NoAnswer, reach
@@ -16,7 +18,7 @@ from loopline.errors import NotLoopline
 from streams.queries.dead_letters import settled_counts
 from streams.queries.originals import Originals
 from streams.queries.parked import parked
-from streams.store.port import Snapshot
+from streams.store.port import Snapshot, Store
 from streams.store.tables import DEAD_LETTERS
 
 P = ParamSpec("P")
@@ -24,6 +26,7 @@ P = ParamSpec("P")
 OK, WARN, FAIL = "ok", "warn", "fail"
 
 _CLOCK_WARN_S = 5.0
+_LISTED = 5
 
 
 class Finding(NamedTuple):
@@ -63,6 +66,20 @@ def contents(snapshot: Snapshot, originals: Originals) -> Findings:
     by_code = ", ".join(f"{code} {count:,}" for code, count in sorted(still_open.items()))
     said = f"{still_open.total():,} open{f': {by_code}' if by_code else ''}; {settled.total():,} put back"
     yield Finding("dead letters", WARN if still_open else OK, said, "`loopline dead-letters list`")
+
+
+def releases(store: Store, shelf: Shelf) -> Findings:
+    """Which releases the log does not know, though they were cut from it, and which cannot be read."""
+    damaged: list[tuple[str, str]] = []
+    missing = unannounced(store, shelf, complain=lambda name, why: damaged.append((name, why)))
+    if missing:
+        names = ", ".join(missing[:_LISTED]) + (" ..." if len(missing) > _LISTED else "")
+        said = f"{many(len(missing), 'release')} not in the log yet: {names}"
+        do = "a running server sends them within minutes, and says in its log what keeps it from that;"
+        yield Finding("releases", WARN, said, f"{do} `loopline dataset list` sends them now")
+    for name, why in damaged:
+        do = "bring its files back from a copy, or remove its folder and release again"
+        yield Finding("releases", WARN, f"{name} is damaged and is not announced: {why}", do)
 
 
 def clock(newest: float) -> Findings:

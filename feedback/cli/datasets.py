@@ -66,11 +66,11 @@ def _at_place(choices: Choices) -> Iterator[_AtPlace]:
     with connect(choices) as service, contextlib.closing(place):
         sender = EventSender(service, choices["retry_for"])
 
-        def emit(event: dict[str, Any]) -> None:
+        def emit(event: dict[str, Any]) -> str | None:
             try:
-                sender.send_event(event)
+                return sender.send_event(event)
             except NotAccepted as error:
-                raise EventRefused(error.code, error.detail) from None
+                raise EventRefused(error.code, error.detail, error.position) from None
 
         if isinstance(service, InProcess):
             yield _AtPlace(_shelf(choices), service.log, lambda: service.store, emit)
@@ -232,8 +232,8 @@ def _announce_the_rest(choices: Choices, model: str | None) -> None:
     try:
         if not _may_be_unannounced(choices, shelf, model):
             return
-        with _at_place(choices) as there, there.store().snapshot() as snapshot:
-            for name in announce(snapshot, there.shelf, there.emit, model):
+        with _at_place(choices) as there:
+            for name in announce(there.store(), there.shelf, there.emit, model):
                 note(f"{name} was published and not in the log; it is now")
     except (NotAnnounced, Unavailable) as error:
         # What there is can be listed all the same.
@@ -246,8 +246,7 @@ def _may_be_unannounced(choices: Choices, shelf: Shelf, model: str | None) -> bo
 
     with contextlib.closing(place_of(choices)) as place:
         try:
-            with place.current_store().snapshot() as snapshot:
-                return any(unannounced(snapshot, shelf, model))
+            return bool(unannounced(place.current_store(), shelf, model))
         except NothingHere:
             return True
 

@@ -7,8 +7,8 @@ Nothing heavy is imported before it is needed: what others import, inside comman
 - `feedback.datasets.shelf`: `Shelf`, its port, and `Body`, a file that is handed out
 - `feedback.datasets.release`: `release`: cut, judge and publish a version; `wanted`,
   `Published`
-- `feedback.datasets.announce`: `announce`, `unannounced`: the event for what was published and
-  is not in the log yet
+- `feedback.datasets.announce`: `ReleaseAnnouncer`, the decider that finds what was published and
+  is not in the log yet; `announce`, `unannounced`: one look of it
 - `feedback.datasets.catalogue`: `datasets`, `datasets_of`, `list_releases`, `show`: what has
   been released
 - `feedback.datasets.diff`: `diff`, what changed from one version to another

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.errors import Malformed, Refused, Unavailable
+from streams.deciders.port import DecisionRefused
 
 
 class BadRequest(Malformed):
@@ -52,12 +53,8 @@ class ReleaseMissing(Refused, LookupError):
         self.available = list(available)
 
 
-class EventRefused(Refused):
+class EventRefused(DecisionRefused):
     """The event of a release was refused, and is among the dead letters; sent again, it would be again."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(f"it was refused ({code}): {detail}")
-        self.code = code
 
 
 class NotAnnounced(Refused):
@@ -67,8 +64,9 @@ class NotAnnounced(Refused):
         mended = (
             f"`loopline dead-letters list --code {reason.code}` has it: once the reason is gone,"
             " `loopline dead-letters replay` puts it into the log"
-            if isinstance(reason, EventRefused)
-            else "the model's next release sends it, and so does `loopline dataset list` where the settings"
+            if isinstance(reason, DecisionRefused)
+            else "a server that runs with these releases sends it by itself,"
+            " the model's next release sends it, and so does `loopline dataset list` where the settings"
             " name this log and these releases"
         )
         why = str(reason).rstrip(".")

@@ -31,6 +31,8 @@ _BUILDING = ".building"
 class FolderShelf:
     """Releases in `folder/MODEL/N/`. The folder need not exist yet."""
 
+    look_every_s = 1.0
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = str(folder)

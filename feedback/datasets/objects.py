@@ -36,6 +36,9 @@ _ONE_BY_ONE = 16
 class ObjectShelf:
     """Releases as objects `MODEL/N/FILE` below a prefix. `times`: how long claims of numbers are good."""
 
+    # A look is a request, and one for each dataset.
+    look_every_s = 300.0
+
     def __init__(self, objects: Objects, times: ClaimTimes = TIMES) -> None:
         self.times = times
         self.name = objects.name

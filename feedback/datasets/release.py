@@ -6,7 +6,7 @@ These are the steps of `release`; a release that is killed at any of them is not
 2. read the labelled rows, fetch their inputs, write the splits and the lineage (`cut`);
 3. let the gate judge what was written (`gate`); what fails is kept aside with the report;
 4. describe it (`card`, `croissant`, `manifest`) and publish it whole (`shelf`);
-5. announce it in the log (`announce`), and name it as the latest in the folder above (`pages`).
+5. announce it in the log (`announce`, the decider), and name it as the latest in the folder above (`pages`).
 """
 
 from __future__ import annotations
@@ -145,8 +145,7 @@ def release(
                 same = None if force else _with_content(shelf, what.dataset, made.content_hash)
                 job = _Job(log, state, shelf, what, made, built, now())
                 published = same or job.finished(bench, version, allow, progress)
-        with store().snapshot() as snapshot:
-            announce(snapshot, shelf, emit, model)
+        announce(store(), shelf, emit, model)
         put_pages(shelf, what.dataset)
     return published
 

@@ -43,6 +43,9 @@ class Shelf(Protocol):
 
     name: str
 
+    look_every_s: float
+    """How often to look for new releases, for whoever does so all the time: looks may cost money."""
+
     def __hash__(self) -> int:
         """What was read from it is remembered by it."""
 

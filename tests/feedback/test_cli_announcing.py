@@ -15,6 +15,7 @@ from schemas.errors import Unavailable
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until
 
+BY_ITSELF = "a server that runs with these releases sends it by itself"
 PROMISE = "the model's next release sends it, and so does `loopline dataset list`"
 
 
@@ -61,17 +62,6 @@ def released_and_not_announced(
     return result.stderr
 
 
-def the_promise_is_kept(at: Sequence[Any], model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release whose event could not be sent says that the next list sends it, and that does."""
-    assert PROMISE in released_and_not_announced(at, model, monkeypatch)
-    listed = loopline("dataset", "list", *at)
-    assert listed.exit_code == 0, listed.stderr
-    assert f"{model}@1 was published and not in the log; it is now" in listed.stderr
-    assert f"{model}@1 " in listed.stdout
-    until(lambda: in_datasets(at, model) == [f"{model}@1"], "the event in the views")
-    assert loopline("dataset", "list", *at).stderr == ""
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home without a server."""
@@ -88,15 +78,22 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 def test_without_a_server_the_list_sends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Release and list hold the home's lock, one after the other."""
-    the_promise_is_kept(("--home", home.path), "m", monkeypatch)
+    """Release and list hold the home's lock, one after the other; the message promises it."""
+    at = ("--home", home.path)
+    assert PROMISE in released_and_not_announced(at, "m", monkeypatch)
+    listed = loopline("dataset", "list", *at)
+    assert listed.exit_code == 0, listed.stderr
+    assert "m@1 was published and not in the log; it is now" in listed.stderr
+    assert "m@1 " in listed.stdout
+    assert in_datasets(at, "m") == ["m@1"]
+    assert loopline("dataset", "list", *at).stderr == ""
 
 
 @pytest.mark.parametrize("how", ["home", "home-and-url", "file"])
-def test_beside_a_server_the_list_sends_it(
+def test_beside_a_server_it_is_sent_by_itself(
     served: Home, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the settings name the server's address: the releases lie here all the same."""
+    """Nobody has to do anything, as the message says; a list has nothing left to send."""
     server = served.server()
     assert server is not None
     at: tuple[Any, ...] = ("--home", served.path)
@@ -108,8 +105,13 @@ def test_beside_a_server_the_list_sends_it(
         (tmp_path / "loopline.toml").write_text(f'url = "{server.url}"\n')
         monkeypatch.chdir(tmp_path)
         at = ()
-    the_promise_is_kept(at, f"m-{how}", monkeypatch)
-    assert loopline("dataset", "diff", f"m-{how}@1", f"m-{how}@1", *at).exit_code == 0
+    model = f"m-{how}"
+    assert BY_ITSELF in released_and_not_announced(at, model, monkeypatch)
+    until(lambda: in_datasets(at, model) == [f"{model}@1"], "the event in the views")
+    listed = loopline("dataset", "list", *at)
+    assert (listed.exit_code, listed.stderr) == (0, "")
+    assert f"{model}@1 " in listed.stdout
+    assert loopline("dataset", "diff", f"{model}@1", f"{model}@1", *at).exit_code == 0
 
 
 def test_the_next_release_sends_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,7 @@ def test_the_as_of_of_many_partitions_can_be_announced() -> None:
         "content_hash": "sha256:0",
         "as_of": as_of,
         "rows": 1,
+        "log": {"id": "log-1"},
         "parents": [],
         "recipe": {"filters": {"env": "prod"}},
         "released_at": "2026-01-01T00:00:00Z",

@@ -129,8 +129,7 @@ def test_an_event_says_the_name(two_segments: World) -> None:
     world = two_segments
     world.release()
     world.release(segment="web", name="web", emit=lambda event: None)
-    with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.shelf, world.emit, MODEL) == ["reader.web@1"]
+    assert announce(world.store, world.shelf, world.emit, MODEL) == ["reader.web@1"]
     event = world.emitted[-1]
     assert (event["data"]["model"], event["data"]["name"], event["data"]["version"]) == (MODEL, "web", 1)
     assert "name" not in world.emitted[0]["data"]
@@ -138,8 +137,7 @@ def test_an_event_says_the_name(two_segments: World) -> None:
     (read,) = CATALOG.read(b"[" + msgspec.json.encode(event) + b"]", [event["type"]])
     data: Any = read.data
     assert data.name == "web"
-    with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.shelf, world.emit) == []
+    assert announce(world.store, world.shelf, world.emit) == []
 
 
 @ungated

@@ -341,8 +341,7 @@ def test_the_event_in_the_log_is_the_release(world: World) -> None:
         "rows": 20,
         "parents": ["reader@1"],
     }
-    with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.shelf, world.emit) == []
+    assert announce(world.store, world.shelf, world.emit) == []
 
 
 @ungated
@@ -356,10 +355,8 @@ def test_a_release_whose_event_is_missing_is_announced_later(world: World) -> No
     with pytest.raises(NotAnnounced, match="reader@1 is published"):
         world.release(emit=away)
     assert versions(world.shelf, MODEL) == [1]
-    with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.shelf, world.emit) == ["reader@1"]
-    with world.store.snapshot() as snapshot:
-        assert announce(snapshot, world.shelf, world.emit) == []
+    assert announce(world.store, world.shelf, world.emit) == ["reader@1"]
+    assert announce(world.store, world.shelf, world.emit) == []
 
 
 @ungated
@@ -368,7 +365,6 @@ def test_announcing_twice_is_announcing_once(world: World) -> None:
     world.labelled(range(20))
     world.release()
     first = world.emitted[0]
-    with MemoryStore(world.log.identity).snapshot() as blank:
-        announce(blank, world.shelf, world.emit)
+    announce(MemoryStore(world.log.identity), world.shelf, world.emit)
     assert world.emitted == [first, first]
     assert world.release(wait=no_wait).version == 2
