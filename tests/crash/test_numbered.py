@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+import streams.deciders.reconcile
+import streams.deciders.runner
 import streams.log.sqlite
 import streams.projection
 import streams.store.sqlite
@@ -17,6 +19,8 @@ from tests.docs.pages import ROOT
 _PAGES = ROOT / "docs" / "explanation"
 _APPEND = ("append", streams.log.sqlite, [streams.log.sqlite])
 _PROJECT = ("project", streams.projection, [streams.projection, streams.store.sqlite])
+
+_DECIDE = ("decide", streams.deciders.reconcile, [streams.deciders.reconcile, streams.deciders.runner])
 
 
 def _numbered(text: str) -> list[str]:
@@ -32,7 +36,9 @@ def _killed_at() -> set[str]:
     return {step for test in tests for mark in test.pytestmark for step in mark.args[1]}
 
 
-@pytest.mark.parametrize("name,described,taken", [_APPEND, _PROJECT], ids=["append", "project"])
+@pytest.mark.parametrize(
+    "name,described,taken", [_APPEND, _PROJECT, _DECIDE], ids=["append", "project", "decide"]
+)
 def test_a_step_has_one_number_everywhere(name: str, described: ModuleType, taken: list[ModuleType]) -> None:
     """Docstring, sentinels, crash tests and pages name the same steps."""
     steps = _numbered(described.__doc__ or "")
