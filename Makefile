@@ -38,11 +38,12 @@ quick: $(STAMP) ## a first verdict in under 90 seconds: rules of style and the t
 explore: $(STAMP) ## property tests on new examples, for a bounded time; ARGS="--minutes 5 --seed N"
 	$(BIN)/python -m tests.explore $(ARGS)
 
-lint: $(STAMP) ## ruff, mypy --strict, import floors, generated files up to date
+lint: $(STAMP) ## ruff, mypy --strict, import floors, rows by name, generated files up to date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy --strict $(TYPED)
 	$(BIN)/python -m tests.architecture.floors
+	$(BIN)/python -m tests.architecture.rows
 	$(BIN)/python -m schemas.generate --check
 	$(BIN)/python -m schemas.reference --check
 	$(BIN)/python -m feedback.cli.reference --check

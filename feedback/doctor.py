@@ -84,7 +84,7 @@ def _python() -> Findings:
 
 def _sqlite() -> Findings:
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        options = {row[0] for row in connection.execute("PRAGMA compile_options")}
+        options = {option for (option,) in connection.execute("PRAGMA compile_options")}
     version = sqlite3.sqlite_version
     if sqlite3.sqlite_version_info < _LEAST_SQLITE:
         least = ".".join(map(str, _LEAST_SQLITE))

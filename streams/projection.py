@@ -378,7 +378,7 @@ def _next_blocks(log: Log, standing: Positions, ends: Positions, most_events: in
 def _letter_rows(block: Block) -> list[DeadLetterRow]:
     return [
         DeadLetterRow(
-            partition=DEAD,
+            partition=block.partition,
             offset=block.offset,
             place=place,
             code=letter.code,

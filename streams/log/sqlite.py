@@ -72,7 +72,8 @@ class SqliteLog:
                 if writable:
                     self._writer.execute(f"PRAGMA journal_size_limit={_LONGEST_WAL_BYTES}")
                 row = self._writer.execute("SELECT id, epoch, partitions FROM log").fetchone()
-                self.identity = LogIdentity(*row)
+                log_id, epoch, partitions = row
+                self.identity = LogIdentity(id=log_id, epoch=epoch, partitions=partitions)
                 self._partitions = (*range(self.identity.partitions), DEAD)
                 self._next = _ends(self._writer, self._partitions)
             except BaseException:
@@ -132,10 +133,12 @@ class SqliteLog:
 
 def _ends(connection: sqlite3.Connection, partitions: Sequence[int]) -> dict[int, int]:
     return {
-        partition: (
-            row[0] - _place(partition, 0) + 1
-            if (row := connection.execute(_LAST, _range(partition)).fetchone())
-            else 0
+        partition: next(
+            (
+                last - _place(partition, 0) + 1
+                for (last,) in connection.execute(_LAST, _range(partition)).fetchall()
+            ),
+            0,
         )
         for partition in partitions
     }

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.queries.pages import Page, listing
 from streams.store.port import Range, Snapshot
 from streams.store.tables import COUNTS
 
 TOKEN = list[str | None]
+
+
+class _Counted(NamedTuple):
+    """The fields that a group has in common, how many events count in it, and how many there are."""
+
+    group: Sequence[str | None]
+    n: int
+    events: int
 
 
 def counts(
@@ -36,16 +44,17 @@ def counts(
         where["env"] = env
     if first_day is not None or last_day is not None:
         where["day"] = Range(first_day, last_day)
-    rows = snapshot.totals(COUNTS, list(by), where)
-    if not by and not rows:
-        rows = [(0, 0)]
-    rows.sort(key=lambda row: _order(row[: len(by)]))
+    totals = snapshot.totals(COUNTS, list(by), where)
+    found = [_Counted(group, n, events) for *group, n, events in totals]
+    if not by and not found:
+        found = [_Counted([], 0, 0)]
+    found.sort(key=lambda each: _order(each.group))
     if page.after is not None:
         behind = _order(page.after)
-        rows = [row for row in rows if _order(row[: len(by)]) > behind]
-    shown = rows[: page.limit]
-    items = [dict(zip((*by, "n", "events"), row, strict=True)) for row in shown]
-    return listing(items, shown[-1][: len(by)] if len(rows) > page.limit else None)
+        found = [each for each in found if _order(each.group) > behind]
+    shown = found[: page.limit]
+    items = [{**dict(zip(by, each.group, strict=True)), "n": each.n, "events": each.events} for each in shown]
+    return listing(items, shown[-1].group if len(found) > page.limit else None)
 
 
 def _order(group: Sequence[str | None]) -> list[tuple[bool, str]]:

@@ -27,7 +27,7 @@ from streams.sentinels import reached
 from streams.sqlite_connections import SqliteConnections, translated
 from streams.store import statements
 from streams.store.port import ANY, Applied, Range, RefusedValue, StoreExists, StoreMissing, StoreUnreadable
-from streams.store.tables import VIEWS_VERSION, Index, Row, Table, picking
+from streams.store.tables import VIEWS_VERSION, Index, Row, Table, columns_of, picking
 from streams.write_ahead import WriteAheadLog
 
 _PAGE_BYTES = 4096
@@ -177,11 +177,12 @@ class SqliteSnapshot:
         self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
         rows = self._connection.execute(*statements.totals(table, by, where or {}))
-        return [row for row in rows if any(row[len(by) :])]
+        sums = columns_of((*by, *table.sums), table.sums)
+        return [row for row in rows if any(sums(row))]
 
     def count(self, table: Table, where: Mapping[str, Any] | None = None, *, most: int | None = None) -> int:
-        row = self._connection.execute(*statements.count(table, where or {}, most)).fetchone()
-        return int(row[0])
+        (found,) = self._connection.execute(*statements.count(table, where or {}, most)).fetchone()
+        return int(found)
 
     def newest(
         self,
@@ -299,8 +300,9 @@ class SqliteStore:
         if row is None:
             self.close()
             raise StoreUnreadable(f"the store at {path} was not finished. {_ANEW}")
-        self.log = LogIdentity(*row[:3])
-        self.views_version: int = row[3]
+        log, epoch, partitions, views_version = row
+        self.log = LogIdentity(id=log, epoch=epoch, partitions=partitions)
+        self.views_version: int = views_version
 
     @contextmanager
     def snapshot(self) -> Iterator[SqliteSnapshot]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from msgspec import Struct
+
 from schemas.identity import SUBJECT
 from schemas.instants import DAY, utc_day
 from schemas.kinds import KINDS, PREDICTION_MADE
@@ -15,15 +17,24 @@ from streams.store.tables import COUNTS, Count, Fact, Prediction, as_row
 from streams.views.dims import dims_of
 from streams.views.port import Agenda, View
 
-Group = tuple[str | None, str | None, str | None, str | None, int, str]
-"""Whose counts belong together: a prediction's model, version, segment, action, day (days since 1970) and
-environment. A plain tuple: one is made for every prediction."""
-
 Word = tuple[str, str | None]
 """What is counted in a group: a kind of event, and the value where it has one."""
 
 Tally = defaultdict[Word, list[int]]
 """In one group, for each word the differences of `n` and `events`."""
+
+
+class Group(Struct, gc=False):
+    """Whose counts belong together: by their prediction, or by model where they have none."""
+
+    model: str | None
+    model_version: str | None
+    segment: str | None
+    action: str | None
+    day: str
+    env: str
+    tally: Tally
+
 
 _MADE: Word = (PREDICTION_MADE.name, None)
 
@@ -39,7 +50,8 @@ class Counts(View):
 
     def __init__(self, agenda: Agenda) -> None:
         super().__init__(agenda)
-        self._tallies: defaultdict[Group, Tally] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+        # By the same columns as a plain tuple: one is made for every prediction.
+        self._groups: dict[tuple[object, ...], Group] = {}
         # The latest prediction: what is said about one comes one after the other.
         self._prediction: Prediction | None = None
         self._tally: Tally = defaultdict(list)
@@ -65,15 +77,14 @@ class Counts(View):
         if prediction is not None and fact.joined is not None:
             sums = (self._tally if prediction is self._prediction else self._tally_of(prediction))[word]
         elif fact.key[:1] == SUBJECT:
-            group = fact.model, None, None, None, fact.at // DAY, fact.env
-            sums = self._tallies[group][word]
+            sums = self._tally_alone(fact)[word]
         else:
             return
         sums[0] += sign * fact.effective
         sums[1] += sign
 
     def _tally_of(self, prediction: Prediction) -> Tally:
-        group = (
+        key = (
             prediction.model,
             prediction.model_version,
             prediction.segment,
@@ -81,30 +92,68 @@ class Counts(View):
             prediction.at // DAY,
             prediction.env,
         )
-        self._prediction, self._tally = prediction, self._tallies[group]
-        return self._tally
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(
+                model=prediction.model,
+                model_version=prediction.model_version,
+                segment=prediction.segment,
+                action=prediction.action,
+                day=utc_day(prediction.at),
+                env=prediction.env,
+                tally=_tally(),
+            )
+        self._prediction, self._tally = prediction, group.tally
+        return group.tally
+
+    def _tally_alone(self, fact: Fact) -> Tally:
+        """Of a fact about a subject."""
+        key = fact.model, None, None, None, fact.at // DAY, fact.env
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(
+                model=fact.model,
+                model_version=None,
+                segment=None,
+                action=None,
+                day=utc_day(fact.at),
+                env=fact.env,
+                tally=_tally(),
+            )
+        return group.tally
 
     def finish(self) -> None:
-        for group, tally in self._tallies.items():
-            for word, (n, events) in tally.items():
+        for group in self._groups.values():
+            for word, (n, events) in group.tally.items():
                 if n or events:
-                    self.agenda.changes.add(COUNTS, as_row(self._row(group, word, n, events)))
+                    self.agenda.changes.add(COUNTS, as_row(self._row(group, word, n=n, events=events)))
 
-    def _row(self, group: Group, word: Word, n: int, events: int) -> Count:
-        model, version, segment, action, day_number, env = group
+    def _row(self, group: Group, word: Word, *, n: int, events: int) -> Count:
         kind, value = word
-        day = utc_day(day_number * DAY)
         return Count(
-            dims=dims_of(model, version, segment, action, day, kind, value, env),
+            dims=dims_of(
+                group.model,
+                group.model_version,
+                group.segment,
+                group.action,
+                group.day,
+                kind,
+                value,
+                group.env,
+            ),
             shard=self.agenda.shard,
-            model=model,
-            model_version=version,
-            segment=segment,
-            action=action,
-            day=day,
+            model=group.model,
+            model_version=group.model_version,
+            segment=group.segment,
+            action=group.action,
+            day=group.day,
             kind=kind,
             value=value,
-            env=env,
+            env=group.env,
             n=n,
             events=events,
         )
+
+
+def _tally() -> Tally:
+    return defaultdict(lambda: [0, 0])

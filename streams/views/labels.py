@@ -139,7 +139,9 @@ class Labels(View):
                 self._changes.put(CANDIDATES, _candidate_row(pid, name, tally))
             gold = sum(tally.gold for tally in tallies.values())
             decision = decide(leading(tallies.values()), len(votes), gold)
-            label = _label(prediction, decision, len(tallies), None, len(votes), gold)
+            label = _label(
+                prediction, decision, rivals=len(tallies), candidates=None, votes=len(votes), gold=gold
+            )
             self._changes.put(LABELS, as_row(label))
 
     def _settle_many(self, pids: list[bytes], labels: dict[bytes, Label]) -> None:
@@ -186,7 +188,8 @@ class Labels(View):
             elif name in known:
                 self._changes.delete(CANDIDATES, (pid, name))
         decision = decide(leading(tally for tally in leaders.values() if tally.votes), given, gold)
-        self._changes.put(LABELS, as_row(_label(prediction, decision, rivals, None, given, gold)))
+        label = _label(prediction, decision, rivals=rivals, candidates=None, votes=given, gold=gold)
+        self._changes.put(LABELS, as_row(label))
 
 
 def _count(tallies: dict[bytes, Tally], fact: Fact, prediction: Prediction, sign: int) -> None:
@@ -219,11 +222,19 @@ def _listed(prediction: Prediction, votes: list[Fact]) -> Label:
     resolution = resolve([vote_of(fact, prediction.output) for fact in votes])
     rivals, listed = len(resolution.candidates), listed_text(resolution.candidates)
     gold = sum(fact.gold for fact in votes)
-    return _label(prediction, resolution.decision, rivals, listed, len(votes), gold)
+    return _label(
+        prediction, resolution.decision, rivals=rivals, candidates=listed, votes=len(votes), gold=gold
+    )
 
 
 def _label(
-    prediction: Prediction, decision: Decision, rivals: int, listed: str | None, votes: int, gold: int
+    prediction: Prediction,
+    decision: Decision,
+    *,
+    rivals: int,
+    candidates: str | None,
+    votes: int,
+    gold: int,
 ) -> Label:
     return Label(
         model=prediction.model,
@@ -234,7 +245,7 @@ def _label(
         people=decision.people,
         channel=decision.channel,
         rivals=rivals,
-        candidates=listed,
+        candidates=candidates,
         votes=votes,
         gold=gold,
     )

@@ -22,8 +22,8 @@ class Outcomes(View):
     def change_fact(
         self, before: Fact | None, was_about: Prediction | None, fact: Fact, about: Prediction | None
     ) -> None:
-        came = fact.effective - (0 if before is None else before.effective)
-        if came == 0:
+        n = fact.effective - (0 if before is None else before.effective)
+        if n == 0:
             return
         assert fact.value is not None
         row = Outcome(
@@ -34,6 +34,6 @@ class Outcomes(View):
             model=fact.model,
             env=fact.env,
             day=utc_day(fact.at),
-            n=came,
+            n=n,
         )
         self.agenda.changes.add(OUTCOMES, as_row(row))

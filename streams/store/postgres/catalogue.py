@@ -91,9 +91,8 @@ class PostgresStores:
         """Have the server's clock compared with this machine's."""
         with self.connections.borrowed() as connection:
             asked = self._clocks.moment()
-            row = connection.execute(f"SELECT {CLOCK}".encode()).fetchone()
-            assert row is not None
-            self._clocks.heard(POSTGRESQL, row[0], asked, exact_ns=1_000)
+            [(now,)] = connection.execute(f"SELECT {CLOCK}".encode()).fetchall()
+            self._clocks.heard(POSTGRESQL, now, asked, exact_ns=1_000)
 
     def entries(self) -> list[Entry]:
         """All stores, oldest first."""
@@ -239,7 +238,7 @@ class PostgresStores:
                 "SELECT number FROM loopline.stores WHERE out_of_use < now() - make_interval(secs => %s)",
                 [grace_s],
             ).fetchall()
-            doomed = {row[0] for row in rows}
+            doomed = {number for (number,) in rows}
             dropped = []
             for entry in self._entries(connection):
                 # One that somebody still reads, as `verify` does for long, goes another time: who waits

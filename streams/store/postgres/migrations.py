@@ -65,5 +65,5 @@ def _version(connection: Connection) -> int:
     there = connection.execute("SELECT to_regclass('loopline.migrations') IS NOT NULL").fetchone()
     if there is None or not there[0]:
         return 0
-    row = connection.execute("SELECT coalesce(max(number), 0) FROM loopline.migrations").fetchone()
-    return 0 if row is None else int(row[0])
+    [(latest,)] = connection.execute("SELECT coalesce(max(number), 0) FROM loopline.migrations").fetchall()
+    return int(latest)

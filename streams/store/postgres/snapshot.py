@@ -13,7 +13,7 @@ from streams.store.port import ANY, Applied, Range
 from streams.store.postgres import statements
 from streams.store.postgres.arrays import PACKERS
 from streams.store.postgres.connections import Connection
-from streams.store.tables import Index, Row, Table, picking
+from streams.store.tables import Index, Row, Table, columns_of, picking
 
 _FETCHED_AT_ONCE = 1000
 
@@ -117,10 +117,12 @@ class PostgresSnapshot:
         self, table: Table, by: Sequence[str], where: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
         rows = self._rows(*statements.totals(table, by, where or {}))
-        return [row for row in rows if any(row[len(by) :])]
+        sums = columns_of((*by, *table.sums), table.sums)
+        return [row for row in rows if any(sums(row))]
 
     def count(self, table: Table, where: Mapping[str, Any] | None = None, *, most: int | None = None) -> int:
-        return int(self._rows(*statements.count(table, where or {}, most))[0][0])
+        [(found,)] = self._rows(*statements.count(table, where or {}, most))
+        return int(found)
 
     def newest(
         self,

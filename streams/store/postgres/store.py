@@ -185,11 +185,11 @@ class PostgresStore:
 
     def _expect_current(self, snapshot: PostgresSnapshot) -> None:
         asked = self._clocks.moment()
-        rows = snapshot._rows(_STANDING, [self.number])
-        if rows:
+        [(state, now)] = snapshot._rows(_STANDING, [self.number]) or [("replaced", None)]
+        if now is not None:
             # The statement waits for no lock: its time is that of its round trip.
-            self._clocks.heard(POSTGRESQL, rows[0][1], asked, exact_ns=1_000)
-        if not rows or rows[0][0] == "replaced":
+            self._clocks.heard(POSTGRESQL, now, asked, exact_ns=1_000)
+        if state == "replaced":
             raise StoreReplaced(
                 f"store {self.number} in {self.connections.server} was replaced by another one of the same"
                 " views: ask the catalogue for the current one, and open that."
