@@ -18,7 +18,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,6 +33,7 @@ from feedback.settings import value
 from feedback.views import ready_store
 from feedback.watchdog import show_stacks_on_request, sign
 from schemas.errors import Halt
+from streams.daemon_pool import each, start_daemon
 from streams.engines.embedded import Worker
 from streams.log.port import Log, LogWriter
 from streams.projection import advance
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from feedback.server import Server
+    from streams.log.sqlite import SqliteLog
     from streams.metrics import Metrics
     from streams.store.sqlite import SqliteStore
 
@@ -139,7 +142,7 @@ def run_collector(home: Home, descriptor: int, log_level: str, orphaned: threadi
     appender = Appender(log, metrics)
     try:
         app = _at_home(home, log, appender, metrics, home.current_store, value("datasets"))
-        with _every_second(log.shorten):
+        with each(1.0, "each second", partial(_shorten, log)):
             serve(app, socket.socket(fileno=descriptor), log_level)
     finally:
         appender.stop()
@@ -150,26 +153,13 @@ def run_collector(home: Home, descriptor: int, log_level: str, orphaned: threadi
     return STOPPED
 
 
-@contextlib.contextmanager
-def _every_second(work: Callable[[], None]) -> Iterator[None]:
-    """Do something each second on a thread of its own, until the context ends."""
-    over = threading.Event()
-
-    def run() -> None:
-        while not over.wait(1.0):
-            try:
-                work()
-            except Exception as error:
-                # Whatever it was: the next second is another try.
-                _log.warning("tidying up went wrong", reason=repr(error))
-
-    thread = threading.Thread(target=run, name="each second", daemon=True)
-    thread.start()
+def _shorten(log: SqliteLog) -> None:
+    """Cut the write-ahead log while it rests."""
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        log.shorten()
+    except Exception as error:
+        # Whatever it was: the next second is another try.
+        _log.warning("tidying up went wrong", reason=repr(error))
 
 
 @contextlib.contextmanager
@@ -357,7 +347,7 @@ def end_with_parent() -> threading.Event:
         time.sleep(_ORPHAN_S)
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    start_daemon("parent", watch)
     return orphaned
 
 

@@ -22,6 +22,7 @@ from feedback.hosts import Hosts
 from feedback.settings import value
 from feedback.wire import SPARE, Limits, OneWrite, Watch
 from streams.asgi import Receive, Scope, Send, send_problem
+from streams.daemon_pool import start_daemon
 
 if TYPE_CHECKING:
     import uvicorn
@@ -142,8 +143,7 @@ class InThread:
         self._listening = listening
         self._server = uvicorn.Server(config(application, hosts, lifespan="off"))
         self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="port", daemon=True)
-        self._thread.start()
+        self._thread = start_daemon("port", self._run)
         if not self._started.wait(_START_S):
             raise OSError("the port was not served in time")
 

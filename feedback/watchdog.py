@@ -26,6 +26,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from streams.daemon_pool import start_daemon
+
 LOOK_S = 1.0
 START_S = 30.0
 """What a process that was just started has to give its first sign, at least."""
@@ -114,8 +116,7 @@ class HealthLooks:
         """Whether it has answered since `begin`: one that starts is given more time."""
         self._over = threading.Event()
         self._telling = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="health looks", daemon=True)
-        self._thread.start()
+        start_daemon("health looks", self._run)
 
     def begin(self) -> None:
         """It was started anew."""

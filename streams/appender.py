@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from streams.daemon_pool import start_daemon
 from streams.log.block import DEAD_LETTER_TYPE, MAX_BLOCK_BYTES, DeadLetter, write_block
 from streams.log.port import DEAD, Batch, Log, NotDurable, Overloaded, Part, format_positions
 from streams.metrics import Metrics
@@ -129,8 +130,7 @@ class Appender:
         self._awake = threading.Condition()
         self._writing = threading.Lock()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
-        self._thread.start()
+        self._thread = start_daemon("appender", self._run)
 
     @property
     def ends(self) -> dict[int, int]:

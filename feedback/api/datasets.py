@@ -24,7 +24,7 @@ from feedback.api.services import Services, services_of
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.datasets.names import MANIFEST, is_model, is_version
 from feedback.datasets.shelf import Body, Shelf
-from feedback.readers import Readers, Unanswered
+from streams.daemon_pool import DaemonPool, Unanswered
 from streams.queries.feedback import Lineage
 from streams.queries.pages import Int64, Page, listing
 
@@ -71,7 +71,7 @@ def latest(shelf: Shelf, most: int) -> list[dict[str, Any]]:
     return [summary(shelf, *name) for name in names[:most]]
 
 
-def bounded(lineage: Lineage, readers: Readers) -> Lineage:
+def bounded(lineage: Lineage, readers: DaemonPool) -> Lineage:
     """Lineage for who reads a timeline on other threads, and waits for these as long as suits them.
 
     Raises ShelfUnreachable when it is not told by then.

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import NamedTuple
 
-from feedback.readers import Readers
 from streams.clocks import since_start
+from streams.daemon_pool import DaemonPool
 from streams.log.port import Log, LogDenied, LogRefused, Positions
 
 _SECOND = 1_000_000_000
@@ -80,7 +80,7 @@ class Ends:
         self._clock = clock
         self._keep_ns = keep_ns
         self._elapsed = elapsed
-        self._thread = Readers(1, "ends")
+        self._thread = DaemonPool(1, "ends")
         self._guard = threading.Lock()
         self._look: Future[Known] | None = None
         # In real time: how patient somebody is, is no matter of the clock that is given.

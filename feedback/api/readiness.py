@@ -22,9 +22,9 @@ from feedback.api.ends import Known
 from feedback.api.errors import NoAnswerNow
 from feedback.api.reading import json_response, view_of
 from feedback.api.services import WAITS, Services, WorkerSays, services_of
-from feedback.readers import Readers
 from feedback.settings import without_password
 from schemas.problems import CANNOT_FOLD
+from streams.daemon_pool import DaemonPool
 from streams.log.port import LogRefused, Positions, format_positions, parse_positions
 from streams.queries.dead_letters import set_aside_count
 from streams.queries.freshness import lag
@@ -73,7 +73,7 @@ class Progress:
         self._stillness = Stillness()
         self._look: Future[Assessment] | None = None
         self._began = 0.0
-        self._thread = Readers(1, "readiness")
+        self._thread = DaemonPool(1, "readiness")
         self._seen: Seen | None = None
         self._seen_at: float | None = None
         self._waiting, self._count_at = 0, 0.0

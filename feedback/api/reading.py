@@ -19,10 +19,10 @@ from starlette.responses import Response
 from feedback.api.errors import NoAnswerNow, PositionNotReached, RouteError
 from feedback.api.parameters import Parameters, after
 from feedback.api.services import Services, View, services_of
-from feedback.readers import Readers, Unanswered
 from feedback.settings import without_password
 from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Refused, Unavailable
+from streams.daemon_pool import DaemonPool, Unanswered
 from streams.log.port import Positions, format_positions
 from streams.queries.freshness import reached
 
@@ -63,7 +63,7 @@ def route(
     async def endpoint(request: Request) -> Response:
         started = time.perf_counter()
         parameters = Parameters(request, known)
-        readers: Readers = getattr(services_of(request).threads, threads)
+        readers: DaemonPool = getattr(services_of(request).threads, threads)
         answer = await read(
             request, lambda view: query(view, request.path_params, parameters), readers, dated=dated
         )
@@ -74,7 +74,7 @@ def route(
 
 
 async def read(
-    request: Request, query: Callable[[View], Any], readers: Readers, *, dated: bool = False
+    request: Request, query: Callable[[View], Any], readers: DaemonPool, *, dated: bool = False
 ) -> Any:
     """What `query` answers from a view that covers the request's `after`.
 
@@ -101,7 +101,7 @@ async def caught_up(request: Request) -> None:
         await read(request, lambda view: None, services.threads.views)
 
 
-async def on_thread(readers: Readers, work: Callable[[], R], within_s: float | None = None) -> R:
+async def on_thread(readers: DaemonPool, work: Callable[[], R], within_s: float | None = None) -> R:
     """Run blocking work on one of these threads. Raises NoAnswerNow when there is no answer in time.
 
     `within_s`: how long to wait; as long as suits these threads when left out.

@@ -10,9 +10,9 @@ from starlette.requests import Request
 
 from feedback.api.ends import Ends, Known
 from feedback.datasets.shelf import Shelf
-from feedback.readers import Readers
 from schemas.instants import SECOND
 from streams.clocks import ClockWatch
+from streams.daemon_pool import DaemonPool
 from streams.log.port import DEAD, Log, LogWriter
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage
@@ -64,26 +64,26 @@ class Threads(NamedTuple):
     `own` waits for nothing.
     """
 
-    overrides: Readers
-    views: Readers
-    blocks: Readers
-    datasets: Readers
-    lineage: Readers
-    timelines: Readers
-    own: Readers
+    overrides: DaemonPool
+    views: DaemonPool
+    blocks: DaemonPool
+    datasets: DaemonPool
+    lineage: DaemonPool
+    timelines: DaemonPool
+    own: DaemonPool
 
     @staticmethod
     def made(shelf: str, waits: Waits = WAITS) -> Threads:
         """Threads of each kind, in number and patience as they are meant; `shelf` is what it is called."""
         datasets = f"the datasets at {shelf}"
         return Threads(
-            Readers(2, "overrides", "the views", patience_s=waits.overrides),
-            Readers(4, "views", "the views", patience_s=waits.views),
-            Readers(3, "blocks", "the log or the views", patience_s=waits.blocks),
-            Readers(3, "datasets", datasets, patience_s=waits.datasets, waiting=32),
-            Readers(2, "lineage", datasets, patience_s=waits.lineage),
-            Readers(2, "timelines", "the log or the views", patience_s=waits.blocks),
-            Readers(1, "own"),
+            DaemonPool(2, "overrides", "the views", patience_s=waits.overrides),
+            DaemonPool(4, "views", "the views", patience_s=waits.views),
+            DaemonPool(3, "blocks", "the log or the views", patience_s=waits.blocks),
+            DaemonPool(3, "datasets", datasets, patience_s=waits.datasets, waiting=32),
+            DaemonPool(2, "lineage", datasets, patience_s=waits.lineage),
+            DaemonPool(2, "timelines", "the log or the views", patience_s=waits.blocks),
+            DaemonPool(1, "own"),
         )
 
 

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from streams.daemon_pool import start_daemon
+
 END_S = 7.0
 """How long a server's end may take: service managers and containers give ten seconds."""
 
@@ -55,9 +57,7 @@ def ends_after_signal(
                 continue
             heard.set()
             time.sleep(within_s)
-            saying = threading.Thread(target=say, daemon=True)
-            saying.start()
-            saying.join(_SAY_S)
+            start_daemon("say", say).join(_SAY_S)
             os._exit(status())
         ours.close()
 
@@ -67,7 +67,7 @@ def ends_after_signal(
 
     # The interpreter writes there by itself, also while no thread comes to run Python.
     before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=watch, name="end", daemon=True).start()
+    start_daemon("end", watch)
     try:
         yield hear
     except KeyboardInterrupt:

@@ -13,9 +13,9 @@ import logging
 import queue
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from kafka import TopicPartition
@@ -24,6 +24,7 @@ from kafka.errors import KafkaError, TopicAuthorizationFailedError, for_code
 from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
 
+from streams.daemon_pool import start_daemon
 from streams.kafka.address import Address
 from streams.kafka.security import UNSECURED, KafkaRefused, denied, tls_context
 from streams.log.port import DEAD, LogIdentity, LogMissing, LogRefused, LogUnavailable
@@ -152,8 +153,7 @@ def answering(address: Address) -> list[str]:
     """
     said: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
     for server in address.servers:
-        greeting = (server, _hello(address, server), said)
-        threading.Thread(target=_greet, args=greeting, name="greeting", daemon=True).start()
+        start_daemon("greeting", partial(_greet, server, _hello(address, server), said))
     found: list[str] = []
     why: Exception | None = None
     deadline = time.monotonic() + _ANSWER_S + _OTHERS_S

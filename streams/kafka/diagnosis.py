@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,6 +22,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from streams.daemon_pool import ask_beside
 from streams.kafka.address import Address
 from streams.kafka.security import (
     PLAINTEXT,
@@ -83,23 +83,10 @@ async def reason(address: Address, error: BaseException) -> str:
 
 def refuse(address: Address) -> None:
     """Raises KafkaRefused when no broker lets this client in. Waits for them, on a thread of its own."""
-    found: list[str | None] = []
-    failed: list[BaseException] = []
-
-    def look() -> None:
-        try:
-            found.append(asyncio.run(refusal(address)))
-        except BaseException as error:
-            failed.append(error)
-
     # The caller may be a coroutine's thread, which has a loop already.
-    thread = threading.Thread(target=look, name="diagnosis", daemon=True)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    if found and found[0] is not None:
-        raise KafkaRefused(found[0])
+    found = ask_beside("diagnosis", lambda: asyncio.run(refusal(address))).result()
+    if found is not None:
+        raise KafkaRefused(found)
 
 
 async def _why(server: str, security: Security) -> str | None:

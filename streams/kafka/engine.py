@@ -22,11 +22,11 @@ import structlog
 
 from schemas.catalog import CATALOG, Catalog
 from schemas.errors import Halt
+from streams.daemon_pool import DaemonPool, each
 from streams.kafka.address import Address
 from streams.kafka.applying import Applier
 from streams.kafka.assignment import Assignment
 from streams.kafka.log import KafkaLog
-from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import REFUSED, STARTING, STOPPED, Progress
 from streams.kafka.security import denied
 from streams.kafka.session import (
@@ -150,7 +150,7 @@ class Engine:
 
     async def _membership(self, stop: threading.Event, recovery: Recovery) -> None:
         """Look at log and store, and join the group only when they are there and belong together."""
-        thread = OneThread("apply")
+        thread = DaemonPool(1, "apply")
         log = None
         try:
             log = await _answer(thread.call(self._open_log, self._address), stop)
@@ -171,7 +171,7 @@ class Engine:
         finally:
             if log is not None:
                 await let_go(thread, log, stop)
-            thread.close()
+            thread.shutdown()
 
 
 async def _answer(asked: Awaitable[R], stop: threading.Event) -> R:
@@ -189,7 +189,7 @@ async def _answer(asked: Awaitable[R], stop: threading.Event) -> R:
 
 
 async def let_go(
-    thread: OneThread,
+    thread: DaemonPool,
     log: Log,
     stop: threading.Event,
     *,
@@ -224,47 +224,36 @@ def _watching(
     log: Log, progress: Progress, silence: Outage, refuse: Callable[[BaseException], None]
 ) -> Iterator[None]:
     """Ask the log for its ends now and then, whatever the other threads wait for."""
-    over = threading.Event()
 
-    def watch() -> None:
-        while True:
-            try:
-                progress.ended(log.ends())
-                silence.over()
-            except Halt as error:
-                refuse(error)
-            except Exception as error:
-                progress.silent(str(error) or repr(error))
-                silence.failed(error)
-            if over.wait(_WATCH_S):
-                return
+    def look() -> None:
+        try:
+            progress.ended(log.ends())
+            silence.over()
+        except Halt as error:
+            refuse(error)
+        except Exception as error:
+            progress.silent(str(error) or repr(error))
+            silence.failed(error)
 
-    thread = threading.Thread(target=watch, name="ends", daemon=True)
-    thread.start()
-    try:
+    with each(_WATCH_S, "ends", look, at_once=True, end_s=_JOIN_S):
         yield
-    finally:
-        over.set()
-        thread.join(_JOIN_S)
 
 
 @contextlib.contextmanager
 def _looking_for_coordinator(address: Address, progress: Progress) -> Iterator[None]:
     """Say why the group gives no partitions for so long: its library tries again, and says nothing."""
-    over = threading.Event()
+    told = False
 
-    def look() -> None:
-        told = False
-        while not over.wait(COORDINATOR_S) and progress.state.name == STARTING:
-            with contextlib.suppress(LogUnavailable, LogRefused):
-                why = groups_stand_still(address)
-                if why and progress.still_starting(why) and not told:
-                    told = True
-                    _log.warning("the worker waits for its group", reason=why)
+    def look() -> bool:
+        nonlocal told
+        if progress.state.name != STARTING:
+            return False
+        with contextlib.suppress(LogUnavailable, LogRefused):
+            why = groups_stand_still(address)
+            if why and progress.still_starting(why) and not told:
+                told = True
+                _log.warning("the worker waits for its group", reason=why)
+        return True
 
-    thread = threading.Thread(target=look, name="coordinator", daemon=True)
-    thread.start()
-    try:
+    with each(COORDINATOR_S, "coordinator", look, end_s=0.0):
         yield
-    finally:
-        over.set()

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
@@ -28,6 +29,7 @@ from kafka.errors import (
 )
 from kafka.protocol.consumer import OffsetSpec
 
+from streams.daemon_pool import ask_beside
 from streams.kafka.address import Address
 from streams.kafka.brokers import Brokers, Record
 from streams.kafka.connecting import CLIENT, Epochs, answering, failed, look_up
@@ -103,7 +105,7 @@ class KafkaLog:
         self._floor: dict[int, int] = {}
         self._refusal: LogRefused | None = None
         self._looked = time.monotonic()
-        self._looking: threading.Thread | None = None
+        self._looking: Future[None] | None = None
         try:
             self._epochs = self._look()
             starts = self._brokers.offsets(self._epochs.places.values(), OffsetSpec.EARLIEST)
@@ -149,12 +151,11 @@ class KafkaLog:
         Whoever asks waits for so long; what is found later is seen by those who ask later.
         """
         with self._guard:
-            thread = self._looking
-            if thread is None or not thread.is_alive():
-                thread = self._looking = threading.Thread(target=self._look_aside, name="look", daemon=True)
+            look = self._looking
+            if look is None or look.done():
+                look = self._looking = ask_beside("look", self._look_aside)
                 self._looked = time.monotonic()
-                thread.start()
-        thread.join(within_s)
+        wait([look], within_s)
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         """Up to `limit` records from `offset` on; what a sequential reader asks for next comes along."""

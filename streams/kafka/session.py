@@ -19,12 +19,12 @@ from faust.types import TP
 
 from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Halt
+from streams.daemon_pool import DaemonPool
 from streams.kafka.address import Address
 from streams.kafka.applying import Applier
 from streams.kafka.assignment import Assignment
 from streams.kafka.gathering import Gathering, Verdict
 from streams.kafka.letters import block_of
-from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import RUNNING, WAITING, Progress
 from streams.kafka.transport import App
 from streams.log.port import DEAD, Log
@@ -122,7 +122,7 @@ class Session:
         place: Place,
         applier: Applier,
         progress: Progress,
-        thread: OneThread,
+        thread: DaemonPool,
         stop: ThreadEvent,
         recovery: Recovery,
         *,

@@ -79,6 +79,20 @@ def check_pauses(modules: Mapping[str, Module]) -> list[str]:
     ]
 
 
+def check_threads(modules: Mapping[str, Module]) -> list[str]:
+    """Threads are started in one place, so that none keeps a process from ending; the client has its own."""
+    return [
+        f"{name}:{node.lineno} starts a thread by hand: `streams.daemon_pool` does"
+        for name, module in modules.items()
+        if name.partition(".")[0] in ("schemas", "models", "streams", "feedback") and name != DAEMON_POOL
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in _STARTS_THREADS
+    ]
+
+
+DAEMON_POOL = "streams.daemon_pool"
+_STARTS_THREADS = ("Thread", "Timer", "ThreadPoolExecutor")
+
 _PAUSE_WORDS = ("pause", "delay", "backoff", "sleep", "wait", "retry", "next_s")
 
 

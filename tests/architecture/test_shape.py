@@ -19,6 +19,7 @@ CHECKS: tuple[Check, ...] = (
     shape.check_names,
     shape.check_finished,
     shape.check_pauses,
+    shape.check_threads,
 )
 
 
@@ -56,6 +57,7 @@ def lines(count: int, indent: str = "    ") -> str:
             "pause_s = backoff.next_pause_s()",
             "sleep(pause_s)\npause_s = min(2 * pause_s, LONGEST_S)",
         ),
+        (shape.check_threads, "streams.log", "start_daemon(name, work)", "threading.Thread(target=work)"),
         (shape.check_pauses, "streams.log", "size *= 2", "self._delay *= 2"),
         (shape.check_pauses, "streams.log", "return 10**3", "return min(FIRST_PAUSE_S * 2.0**failures, 9)"),
         (

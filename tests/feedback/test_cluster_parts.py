@@ -19,10 +19,10 @@ import pytest
 from feedback import collecting
 from feedback.api.ends import Ends
 from feedback.cluster import Cluster, ViewsMissing
-from feedback.readers import Readers, Unanswered
 from feedback.service import address_of
 from feedback.working import CANNOT_LISTEN, CannotListen, Views, Watcher
 from loopline.backoff import RetryPolicy
+from streams.daemon_pool import DaemonPool, Unanswered
 from streams.kafka.security import KafkaRefused
 from streams.log.memory import MemoryLog
 from streams.log.port import LogRefused, LogUnavailable
@@ -232,8 +232,8 @@ def test_readers_that_hang_do_not_keep_a_process() -> None:
     """A process ends although a call on one of the threads does not; what was answered is answered."""
     program = """
 import threading
-from feedback.readers import Readers, Unanswered
-readers = Readers(2, "reader")
+from streams.daemon_pool import DaemonPool, Unanswered
+readers = DaemonPool(2, "reader")
 readers.submit(threading.Event().wait)
 assert readers.submit(sum, [1, 2]).result(10) == 3
 assert isinstance(readers.submit(int, "x").exception(10), ValueError)
@@ -243,7 +243,7 @@ assert isinstance(readers.submit(int, "x").exception(10), ValueError)
 
 def test_readers_end_with_whoever_had_them() -> None:
     """Threads are there from the first call on, and until the last one of a pool that is let go of."""
-    readers = Readers(2, "let go of")
+    readers = DaemonPool(2, "let go of")
     assert readers.submit(sum, [1, 2]).result(10) == 3
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("let go of")]
     assert len(threads) == 2
@@ -256,7 +256,7 @@ def test_readers_end_with_whoever_had_them() -> None:
 def test_readers_that_all_hang_refuse_at_once() -> None:
     """Nobody waits behind calls that nobody waits for any more; when they are over all is as before."""
     over = threading.Event()
-    readers = Readers(2, "hung", "the shelf", patience_s=0.1)
+    readers = DaemonPool(2, "hung", "the shelf", patience_s=0.1)
     hung = [readers.submit(over.wait) for _ in range(2)]
     with pytest.raises(Unanswered, match=r"the shelf did not answer within 0\.2 s"):
         readers.result(int, 0.2)
@@ -278,7 +278,7 @@ def test_readers_bound_who_waits() -> None:
     """More calls than may wait are refused, and what was given up is not run later."""
     over = threading.Event()
     ran: list[str] = []
-    readers = Readers(1, "bound", patience_s=60, waiting=2)
+    readers = DaemonPool(1, "bound", patience_s=60, waiting=2)
     first = readers.submit(over.wait)
     until(first.running, "the first call to run")
     given_up = readers.submit(ran.append, "given up")

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
+from streams.daemon_pool import DaemonPool
 from streams.kafka import engine
 from streams.kafka.address import Address
 from streams.kafka.assignment import Assignment
-from streams.kafka.one_thread import OneThread
 from streams.kafka.progress import Progress
 from streams.kafka.session import EngineStuck, Place, Recovery, Session
 from streams.log.memory import MemoryLog
@@ -30,7 +30,7 @@ def test_a_consumer_that_never_seeks_ends_the_worker() -> None:
         address = Address.parse("kafka://127.0.0.1:9092")
         place = Place(address, "group", log, Assignment(address, log.identity, {}, log.ends()))
         applier: Any = SimpleNamespace(check=lambda _: {})
-        thread = OneThread("apply")
+        thread = DaemonPool(1, "apply")
         session = Session(place, applier, Progress(), thread, stop, Recovery(stop), seek_s=0.05)
         session._app = cast(Any, SimpleNamespace(consumer=SimpleNamespace(seek_wait=never)))
         try:
@@ -38,7 +38,7 @@ def test_a_consumer_that_never_seeks_ends_the_worker() -> None:
                 with pytest.raises(EngineStuck):
                     await session._go_back(at_once=True)
         finally:
-            thread.close()
+            thread.shutdown()
 
     asyncio.run(goes_back())
 
@@ -47,7 +47,7 @@ def _let_go(work: Any, stop: threading.Event, longest_s: float = 60.0) -> float:
     """How long it takes until a worker lets go of a thread that does this; raises EngineStuck."""
 
     async def lets_go() -> float:
-        thread = OneThread("apply")
+        thread = DaemonPool(1, "apply")
         doing = asyncio.ensure_future(thread.call(work))
         since = time.monotonic()
         try:
@@ -55,7 +55,7 @@ def _let_go(work: Any, stop: threading.Event, longest_s: float = 60.0) -> float:
             await engine.let_go(thread, log, stop, hung_s=1.0, longest_s=longest_s)
         finally:
             doing.cancel()
-            thread.close()
+            thread.shutdown()
         return time.monotonic() - since
 
     return asyncio.run(lets_go())

@@ -1,18 +1,21 @@
-"""Threads for blocking work that may hang on another machine: they never keep the process from ending.
+"""Daemon threads for work that may hang on another machine: they never keep the process from ending.
 
 The standard library's pool is joined when the interpreter ends, for however long its threads wait. And it
 takes any number of calls, also while none of its threads gets on: here whoever comes then is told at once.
-What can hang by itself has threads of its own, so that it takes those of nothing else.
+What can hang by itself has threads of its own, so that it takes those of nothing else. Every thread of ours
+is started here, but those of the client.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -29,7 +32,7 @@ class Unanswered(Unavailable):
     """A call did not come back in time, or would not."""
 
 
-class Readers(Executor):
+class DaemonPool(Executor):
     """Runs calls on a number of daemon threads, which are there from the first call on.
 
     Args:
@@ -56,9 +59,7 @@ class Readers(Executor):
         # Since when each thread has been at its call; 0 for one that waits.
         self._since = [0.0] * threads
         self._threads = [
-            threading.Thread(
-                target=_work, args=(self._calls, self._since, number), name=f"{name}_{number}", daemon=True
-            )
+            _daemon(f"{name}_{number}", partial(_work, self._calls, self._since, number))
             for number in range(threads)
         ]
         self._guard = threading.Lock()
@@ -108,6 +109,18 @@ class Readers(Executor):
             answer.cancel()
             raise self.silence(within_s) from None
 
+    async def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a call gives, for a coroutine; that may stop waiting, and the call goes on."""
+        return await asyncio.shield(asyncio.wrap_future(self.submit(fn, *args, **kwargs)))
+
+    def cpu_s(self) -> float:
+        """The seconds of CPU that the threads have used; 0 where the system does not say."""
+        clock_of = getattr(time, "pthread_getcpuclockid", None)
+        if clock_of is None:
+            return 0.0
+        idents = [thread.ident for thread in self._threads if thread.is_alive()]
+        return sum(time.clock_gettime(clock_of(ident)) for ident in idents if ident is not None)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the threads end after the calls that are there; nobody waits for that."""
         self._end()
@@ -135,3 +148,57 @@ def _call(answer: Future[R], call: Callable[[], R]) -> None:
 def _let_go(calls: _Calls, threads: int) -> None:
     for _ in range(threads):
         calls.put(None)
+
+
+# ------------------------------------------------------------------------------------ threads of their own
+
+
+def start_daemon(name: str, work: Callable[[], object]) -> threading.Thread:
+    """Do something on a daemon thread of its own, which is started."""
+    thread = _daemon(name, work)
+    thread.start()
+    return thread
+
+
+def ask_beside(name: str, call: Callable[[], R]) -> Future[R]:
+    """What a call gives, on a daemon thread of its own; whoever asks waits as long as it likes."""
+    answer: Future[R] = Future()
+    start_daemon(name, partial(_call, answer, call))
+    return answer
+
+
+@contextlib.contextmanager
+def each(
+    every_s: float,
+    name: str,
+    work: Callable[[], bool | None],
+    *,
+    at_once: bool = False,
+    end_s: float | None = None,
+) -> Iterator[None]:
+    """Do something each so many seconds on a daemon thread, until the context ends or it gives False.
+
+    Args:
+        work: what; it raises nothing.
+        at_once: whether it is done at the beginning already.
+        end_s: how long the end of the context waits for what is under way; as long as it takes when left out.
+    """
+    over = threading.Event()
+
+    def run() -> None:
+        if at_once and work() is False:
+            return
+        while not over.wait(every_s):
+            if work() is False:
+                return
+
+    thread = start_daemon(name, run)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(end_s)
+
+
+def _daemon(name: str, work: Callable[[], object]) -> threading.Thread:
+    return threading.Thread(target=work, name=name, daemon=True)
