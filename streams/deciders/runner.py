@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from loopline.backoff import Backoff, RetryPolicy
+from streams.daemon_pool import start_daemon
 from streams.deciders.port import Decider, NotSent, Send
 from streams.deciders.reconcile import Reconciled, reconcile
 from streams.log.port import Positions, parse_positions
@@ -92,7 +93,7 @@ class Runner:
     def start(self) -> None:
         """Begin."""
         for loop in self._loops:
-            loop.thread.start()
+            loop.start()
 
     def touched(self, tables: Collection[str]) -> None:
         """A commit touched these tables: who reads one of them looks soon."""
@@ -105,11 +106,9 @@ class Runner:
         until = self._clock() + within_s
         for loop in self._loops:
             loop.stop()
-        for loop in self._loops:
-            if loop.thread.ident is not None:
-                loop.thread.join(max(0.0, until - self._clock()))
+        ended = [loop.has_ended(max(0.0, until - self._clock())) for loop in self._loops]
         self._turn.close()
-        return not any(loop.thread.is_alive() for loop in self._loops)
+        return all(ended)
 
 
 class _Looker:
@@ -167,7 +166,7 @@ class _Loop:
 
     def __init__(self, looker: _Looker, first_s: float, clock: Callable[[], float], backoff: Backoff) -> None:
         self.reads = {table.name for table in looker.decider.reads}
-        self.thread = threading.Thread(target=self._run, name=looker.decider.rule, daemon=True)
+        self._thread: threading.Thread | None = None
         self._looker = looker
         self._first_s = first_s
         self._clock = clock
@@ -177,6 +176,17 @@ class _Loop:
         self._outage = Outage(
             _log.bind(rule=looker.decider.rule), "a decider cannot do its work", "a decider works again"
         )
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = start_daemon(self._looker.decider.rule, self._run)
+
+    def has_ended(self, within_s: float) -> bool:
+        """Whether the thread ends in that time, or never began."""
+        if self._thread is None:
+            return True
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
 
     def wake(self) -> None:
         """Look as soon as that may be."""
