@@ -64,8 +64,7 @@ class SessionLock:
                 self._connection.execute("SELECT 1")
             else:
                 asked = self._connection.execute("SELECT pg_try_advisory_lock(%s, 0)", [self._number])
-                row = asked.fetchone()
-                self._has = row is not None and bool(row[0])
+                self._has = asked.fetchone() == (True,)
         return self._has
 
     def _let_go(self) -> None:
