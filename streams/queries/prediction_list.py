@@ -9,13 +9,12 @@ from schemas.instants import rfc3339
 from streams.queries.newest import ROW_BYTES, Chosen, days, newest_first, page_of, position_of
 from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page
-from streams.queries.predictions import TOKEN as PLACE
-from streams.queries.predictions import label_of, sent_data
+from streams.queries.predictions import FactPlace, label_of, sent_data
 from streams.queries.said import Counted, Word, counted, search
 from streams.store.port import Snapshot
 from streams.store.tables import LABELS, PREDICTIONS, PREDICTIONS_BY_TIME, Label, Prediction, Row, as_row
 
-TOKEN = tuple[Int64, bytes, PLACE | None]
+TOKEN = tuple[Int64, bytes, FactPlace | None]
 """A prediction's at and pid; and a place among its facts where a search goes on within it."""
 
 _MOST_MODELS = 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,8 +14,18 @@ from streams.queries.pages import Int64, Page, token
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, FACTS_FROM_CASES, LABELS, PREDICTIONS, Fact, Label, Prediction
 
-TOKEN = tuple[bool, Int64, bytes, str, bytes]
-"""Whether a fact came by join key, then its place among those: at, id, source, key."""
+
+class FactPlace(NamedTuple):
+    """A fact's place among those of a prediction: those that name it come first, then those by join key."""
+
+    by_case: bool
+    at: Int64
+    id: bytes
+    source: str
+    key: bytes
+
+
+TOKEN = FactPlace
 
 MOST_FEEDBACK = 1000
 """So much of what was said about a prediction is answered with it; the rest is for further pages."""
@@ -51,21 +61,22 @@ def prediction(
 
 def facts_of(snapshot: Snapshot, pid: bytes, page: Page) -> list[Fact]:
     """The facts of a page and one more: those that name the prediction, then those that came by join key."""
-    by_case, at, id_, source, key = page.after or (False, 0, b"", "", b"")
+    last = None if page.after is None else FactPlace(*page.after)
+    by_case = last is not None and last.by_case
     most = page.limit + 1
     rows = []
     if not by_case:
-        start = (pid,) if page.after is None else (pid, id_, source)
+        start = (pid,) if last is None else (pid, last.id, last.source)
         rows = snapshot.along(FACTS, FACTS.by_key, [start], fixed=1, limit=most)
     if len(rows) < most:
-        behind = (pid, at, id_, source, key) if by_case else (pid,)
+        behind = (pid, last.at, last.id, last.source, last.key) if last is not None and by_case else (pid,)
         rows += snapshot.along(FACTS, FACTS_FROM_CASES, [behind], fixed=1, limit=most - len(rows))
     return list(Fact.read_all(rows))
 
 
-def place_of(fact: Fact, pid: bytes) -> tuple[Any, ...]:
-    """A fact's place among those of a prediction, as `TOKEN` has it."""
-    return fact.key != pid, fact.at, fact.id, fact.source, fact.key
+def place_of(fact: Fact, pid: bytes) -> FactPlace:
+    """A fact's place among those of a prediction."""
+    return FactPlace(by_case=fact.key != pid, at=fact.at, id=fact.id, source=fact.source, key=fact.key)
 
 
 def sent_data(row: Prediction, original: Original) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from schemas.kinds import KINDS
 from streams.queries.pages import Page
-from streams.queries.predictions import facts_of, place_of
+from streams.queries.predictions import FactPlace, facts_of, place_of
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, FACTS_FROM_CASES, Fact, Prediction
 
@@ -24,9 +24,6 @@ _FACTS_AT_ONCE = 500
 
 Word = tuple[str, str | None]
 """A kind of feedback and its value; in what is asked for no value is any."""
-
-Place = tuple[Any, ...]
-"""A place among the facts of a prediction, to go on behind."""
 
 
 class Counted(NamedTuple):
@@ -45,7 +42,23 @@ class Searched(NamedTuple):
 
     met: list[Prediction]
     read: int
-    stopped: tuple[Prediction, Place | None] | None = None
+    stopped: tuple[Prediction, FactPlace | None] | None = None
+
+
+class _First(NamedTuple):
+    """A prediction, its first facts, and whether those are all it has."""
+
+    prediction: Prediction
+    facts: list[Fact]
+    is_whole: bool
+
+
+class _SearchedOne(NamedTuple):
+    """Whether a word is among a prediction's facts, how many were read, and where that ended too early."""
+
+    found: bool
+    read: int
+    stopped: FactPlace | None = None
 
 
 def counted(snapshot: Snapshot, predictions: Sequence[Prediction]) -> Iterator[Counted]:
@@ -61,7 +74,7 @@ def search(
     predictions: Sequence[Prediction],
     wanted: Word,
     most: int,
-    begun: Mapping[bytes, Place],
+    begun: Mapping[bytes, FactPlace],
 ) -> Searched:
     """Those of some predictions of which a word was said and counts.
 
@@ -89,27 +102,25 @@ def search(
 
 
 def _search_one(
-    snapshot: Snapshot, pid: bytes, wanted: Word, most: int, after: Place | None
-) -> tuple[bool, int, Place | None]:
-    """Whether a word is among a prediction's facts, how many were read, and where that ended too early."""
+    snapshot: Snapshot, pid: bytes, wanted: Word, most: int, after: FactPlace | None
+) -> _SearchedOne:
+    """Look for a word among all facts of a prediction, page by page."""
     read = 0
     while True:
         facts = facts_of(snapshot, pid, Page(_FACTS_AT_ONCE, after))
         some = facts[:_FACTS_AT_ONCE]
         read += len(some)
         if _is_among(some, wanted):
-            return True, read, None
+            return _SearchedOne(True, read)
         if len(facts) == len(some):
-            return False, read, None
+            return _SearchedOne(False, read)
         after = place_of(some[-1], pid)
         if read >= most:
-            return False, read, after
+            return _SearchedOne(False, read, after)
 
 
-def _first_facts(
-    snapshot: Snapshot, predictions: Sequence[Prediction]
-) -> Iterator[tuple[Prediction, list[Fact], bool]]:
-    """The first facts of each prediction, by its id and by join key, and whether those are all it has."""
+def _first_facts(snapshot: Snapshot, predictions: Sequence[Prediction]) -> Iterator[_First]:
+    """The first facts of each prediction, by its id and by join key."""
     for start in range(0, len(predictions), _PREDICTIONS_AT_ONCE):
         some = predictions[start : start + _PREDICTIONS_AT_ONCE]
         facts: defaultdict[bytes, list[Fact]] = defaultdict(list)
@@ -125,7 +136,7 @@ def _first_facts(
                 if len(its) == _FACTS_OF_EACH:
                     partly.add(pid)
         for each in some:
-            yield each, facts[each.pid], each.pid not in partly
+            yield _First(each, facts[each.pid], is_whole=each.pid not in partly)
 
 
 def _counts(fact: Fact) -> bool:
