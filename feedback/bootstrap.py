@@ -26,7 +26,7 @@ import structlog
 
 from feedback.disk import keep_to_oneself, telling_full_disk
 from feedback.home import ON_A_LARGER_DISK, Home, HomeMissing
-from feedback.processes.deciders import deciding_at_home
+from feedback.processes.deciders import deciding_at_home, leave
 from feedback.processes.logging import configure, quieter
 from feedback.service import Answer
 from feedback.settings import value
@@ -372,7 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
     orphaned = end_with_parent()
     home = Home(chosen.home)
     if chosen.process == "worker":
-        return run_worker(home, chosen.signs)
+        return leave(run_worker(home, chosen.signs))
     return run_collector(home, chosen.socket, chosen.log_level, orphaned)
 
 

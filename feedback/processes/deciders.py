@@ -10,6 +10,8 @@ A shelf or a server that hangs holds up such a thread, and neither the fold nor 
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +23,7 @@ from feedback.place import NothingHere
 from feedback.service import EventSender, NotAccepted, NotAcknowledged, OverHttp, Service, serves
 from feedback.settings import value
 from streams.deciders.port import Decider, DecisionRefused, NotSent
-from streams.deciders.runner import Runner, Turn
+from streams.deciders.runner import THREAD, Runner, Turn
 from streams.log.port import Positions
 from streams.store.port import Store
 
@@ -103,6 +105,16 @@ def deciding_in_cluster(
         yield runner
     finally:
         runner.stop(END_S)
+
+
+def leave(status: int) -> int:
+    """The status of a process that ends; where a decider still hangs, this ends it now, with that status.
+
+    At the interpreter's end pyarrow waits for what it was asked of an object store, however long that takes.
+    """
+    if any(thread.name.startswith(THREAD) for thread in threading.enumerate()):
+        os._exit(status)
+    return status
 
 
 class _ClusterTurn(Turn):

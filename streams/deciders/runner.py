@@ -27,6 +27,8 @@ from streams.store.port import Store
 
 FIRST_S = 1.0
 POLL_S = 0.2
+THREAD = "decider "
+"""How the names of the threads begin."""
 RETRY = RetryPolicy(first_s=0.2, longest_s=30.0, jitter=0.5)
 # Looking takes a twentieth of a thread's time at most, however often it is woken.
 _SHARE = 20
@@ -179,7 +181,7 @@ class _Loop:
 
     def start(self) -> None:
         """Begin."""
-        self._thread = start_daemon(self._looker.decider.rule, self._run)
+        self._thread = start_daemon(f"{THREAD}{self._looker.decider.rule}", self._run)
 
     def has_ended(self, within_s: float) -> bool:
         """Whether the thread ends in that time, or never began."""

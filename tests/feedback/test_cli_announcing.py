@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,3 +167,16 @@ def test_the_message_holds_for_who_calls_it_from_python() -> None:
     said = str(NotAnnounced("m@1", ConnectionError("nobody listens.")))
     assert "could not be sent: nobody listens; " in said
     assert "where the settings name this log and these releases" in said
+
+
+def test_a_shelf_that_hangs_holds_up_neither_the_views_nor_the_end(tmp_path: Path) -> None:
+    """An object store takes connections and never answers: events are folded, and the server ends soon."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        where = f"s3://b/x?endpoint_override=127.0.0.1:{silent.getsockname()[1]}&scheme=http&region=r"
+        variables = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "LOOPLINE_DATASETS": where}
+        with server_on(tmp_path / "home", cwd=None, **variables) as running:
+            silent.accept()
+            position = told("send", "-", "--home", tmp_path / "home", stdin=lines(prediction(1)))["position"]
+            until(lambda: running.get(f"/v1/counts?after={position}")[0] == 200, "the views to follow")
+            _, _, said = running.end()
+        assert "is killed" not in said

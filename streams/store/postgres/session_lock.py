@@ -77,4 +77,8 @@ class SessionLock:
     def close(self) -> None:
         """Give the lock back; it can be asked for again."""
         with self._guard:
+            if self._connection is not None and self._has:
+                # The server notices the end of a connection a moment later.
+                with suppress(psycopg.Error):
+                    self._connection.execute("SELECT pg_advisory_unlock(%s, 0)", [self._number])
             self._let_go()
