@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from tests.architecture.replaced import ALLOWED, check_replaced, replaced
 from tests.architecture.source import Module, parse, read
 
 
+@cache
 def modules_of_tests() -> dict[str, Module]:
     """All modules of the tests."""
     found = {name: each for name, each in read(rooms=("tests",)).items() if name.startswith("tests")}
