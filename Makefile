@@ -44,8 +44,8 @@ lint: $(STAMP) ## ruff, mypy --strict, import floors, rows by name, generated fi
 	$(BIN)/python -m mypy --strict $(TYPED)
 	$(BIN)/python -m tests.architecture.floors
 	$(BIN)/python -m tests.architecture.rows
-	$(BIN)/python -m schemas.generate --check
-	$(BIN)/python -m schemas.reference --check
+	$(BIN)/python -m schemas.describe.generate --check
+	$(BIN)/python -m schemas.describe.reference --check
 	$(BIN)/python -m feedback.cli.reference --check
 
 format: $(STAMP) ## let ruff repair what it can
@@ -53,8 +53,8 @@ format: $(STAMP) ## let ruff repair what it can
 	$(BIN)/ruff format .
 
 generate: $(STAMP) ## write anew what is generated: schemas, the client's rules, reference pages
-	$(BIN)/python -m schemas.generate
-	$(BIN)/python -m schemas.reference
+	$(BIN)/python -m schemas.describe.generate
+	$(BIN)/python -m schemas.describe.reference
 	$(BIN)/python -m feedback.cli.reference
 
 bench: $(STAMP) ## measure, and print reached against promised

@@ -14,8 +14,8 @@ from typing import Any
 
 from msgspec import UNSET, json
 
-from schemas.canonical import canonical
 from schemas.events import OutputShape
+from schemas.normal_json import canonical
 
 _REMEMBERED_LABELS = 4096
 _SHORT = 64

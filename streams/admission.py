@@ -21,11 +21,11 @@ from typing import Any
 import msgspec
 
 from schemas import problems
-from schemas.canonical import whole
 from schemas.catalog import CATALOG, FIRST_YEAR, Catalog, Event
 from schemas.errors import Malformed
 from schemas.fields import MAX_DEPTH, MAX_EVENT_BYTES, MAX_INPUT_BYTES
 from schemas.identity import NoKey, partition_key
+from schemas.normal_json import whole
 from schemas.numbers import MAX_SLOW_NUMBERS, slow_numbers
 from schemas.problems import Problem, problem
 from schemas.rules import input_size, rule_of

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from schemas import kinds, problems
-from schemas.canonical import ContentHash
 from schemas.catalog import Catalog
 from schemas.errors import Refused, Unavailable
 from schemas.identity import unpack
 from schemas.kinds import KINDS
+from schemas.normal_json import ContentHash
 from streams.log.block import UnreadableBlock
 from streams.processors.once import Arrivals, arrivals
 from streams.store.tables import DeadLetterRow, Fact, Prediction

@@ -21,9 +21,9 @@ import msgspec
 import structlog
 
 from schemas import kinds
-from schemas.canonical import ContentHash
 from schemas.catalog import CATALOG, Catalog
 from schemas.errors import Halt, Unavailable
+from schemas.normal_json import ContentHash
 from streams.cycles import without_cycle_collection
 from streams.fold import Fold
 from streams.judgement import declared, judge_again

@@ -7,7 +7,7 @@ from typing import Any
 from feedback.api.parameters import PAGING, PRODUCTION, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from schemas.answers import COUNT_FIELDS
+from schemas.describe.answers import COUNT_FIELDS
 from streams.queries.counts import TOKEN, counts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from schemas.answers import KINDS_ASKED
+from schemas.describe.answers import KINDS_ASKED
 from schemas.kinds import FEEDBACK
 from streams.queries.feedback import feedback
 from streams.queries.feedback_list import TOKEN, FeedbackFilter, feedback_list

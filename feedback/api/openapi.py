@@ -15,7 +15,7 @@ from feedback.api.services import services_of
 def _document() -> bytes:
     import msgspec
 
-    from schemas.openapi import document
+    from schemas.describe.openapi import document
 
     return msgspec.json.encode(document())
 

@@ -7,7 +7,7 @@ from typing import Any
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from schemas.answers import OUTCOME_FIELDS
+from schemas.describe.answers import OUTCOME_FIELDS
 from streams.queries.outcomes import TOKEN, outcomes
 
 

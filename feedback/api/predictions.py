@@ -9,7 +9,7 @@ from feedback.api.errors import InvalidRequest, NotFound
 from feedback.api.parameters import PAGING, Parameters
 from feedback.api.reading import route
 from feedback.api.services import View
-from schemas.answers import SAID
+from schemas.describe.answers import SAID
 from schemas.kinds import FEEDBACK
 from streams.queries.prediction_list import TOKEN, PredictionFilter, prediction_list
 from streams.queries.predictions import MOST_FEEDBACK, prediction

@@ -15,7 +15,7 @@ from feedback.cli.connecting import ask, connect, pages
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.reading import at_most, first, more_than
 from feedback.service import path_of
-from schemas.answers import COUNT_FIELDS
+from schemas.describe.answers import COUNT_FIELDS
 from schemas.kinds import FEEDBACK_KINDS, name_of
 
 Function = Callable[..., Any]

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.canonical import canonical
 from schemas.identity import unpack
+from schemas.normal_json import canonical
 
 STRING, JSON = "string", "json"
 ENCODED = ("input", "output", "label")

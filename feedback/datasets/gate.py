@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from feedback.datasets.columns import SCHEMA, as_json
 from feedback.datasets.shift import LARGE, Shift
-from schemas.canonical import canonical
+from schemas.normal_json import canonical
 from schemas.shapes import fits
 
 if TYPE_CHECKING:

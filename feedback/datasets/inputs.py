@@ -17,8 +17,8 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from schemas.canonical import canonical
 from schemas.catalog import CATALOG, Catalog
+from schemas.normal_json import canonical
 from streams.log.block import read_block
 from streams.log.port import Log
 

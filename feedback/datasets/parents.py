@@ -20,7 +20,7 @@ from feedback.datasets.columns import STRING
 from feedback.datasets.recipe import TRAINING
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.standing import reaches
-from schemas.canonical import canonical
+from schemas.normal_json import canonical
 from streams.log.port import LogIdentity, parse_positions
 
 References = Callable[[], Any]

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Sized
 from typing import Any
 
-from schemas.canonical import canonical
+from schemas.normal_json import canonical
 from schemas.validator import members
 from schemas.validator.compiler import Check, Compiler, Node, subschemas
+from schemas.validator.location import Place, is_count, matching, text_of
 from schemas.validator.numbers import is_multiple
-from schemas.validator.place import Place, is_count, matching, text_of
 from schemas.validator.steps import Evaluated, Run
 
 _ANCHOR = re.compile(r"[A-Za-z_][-A-Za-z0-9._]*\Z")

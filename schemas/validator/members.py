@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from schemas.validator.compiler import Check
-from schemas.validator.place import Place, is_count, matching, text_of
+from schemas.validator.location import Place, is_count, matching, text_of
 from schemas.validator.steps import Evaluated, Run
 
 # ------------------------------------------------------------------------------------------------ arrays

@@ -14,12 +14,12 @@ from msgspec import UNSET, Struct
 from loopline import input_ref
 from loopline.errors import NotCanonical
 from schemas import kinds
-from schemas.canonical import ContentHash, canonical
 from schemas.catalog import LoggedEvent
 from schemas.identity import JOIN_KEY, MODEL, pack, partition_key, prediction_key
 from schemas.instants import nanoseconds
 from schemas.kinds import KINDS
 from schemas.logged_data import LoggedData, LoggedDeclaration, LoggedModelEvent, LoggedPrediction
+from schemas.normal_json import ContentHash, canonical
 from streams.dead_letters import claim_of_bytes, claim_of_identity, is_name
 from streams.store.constructors import constructor
 from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Replayed, Row, as_row

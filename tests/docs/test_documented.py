@@ -14,7 +14,7 @@ from feedback.cli import main, reference
 from feedback.server import ROUTES
 from feedback.settings import SETTINGS
 from schemas import catalog, problems
-from schemas import reference as contract
+from schemas.describe import reference as contract
 from schemas.kinds import KINDS
 from schemas.stages import Stage
 from streams.kafka.progress import Progress

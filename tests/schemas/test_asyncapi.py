@@ -12,10 +12,11 @@ import jsonschema
 import pytest
 import yaml
 
-from schemas import asyncapi, openapi
-from schemas.asyncapi import ATTRIBUTES, document
-from schemas.generate import HERE
-from schemas.json_schemas import names
+from schemas.describe import asyncapi as asyncapi
+from schemas.describe import openapi as openapi
+from schemas.describe.asyncapi import ATTRIBUTES, document
+from schemas.describe.generate import HERE
+from schemas.describe.json_schemas import names
 from schemas.kinds import PREFIX
 from schemas.problems import COLLECTOR_CODES
 from streams.kafka import cloudevents

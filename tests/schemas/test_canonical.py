@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.canonical import ContentHash, canonical
+from schemas.normal_json import ContentHash, canonical
 from tests.schemas.valid import JSON, TEXT, written
 
 

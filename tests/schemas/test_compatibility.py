@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from schemas.catalog import CATALOG
-from schemas.compatibility import AGREED, breaking_changes, breaking_release
-from schemas.json_schemas import event_schema, names
+from schemas.describe.compatibility import AGREED, breaking_changes, breaking_release
+from schemas.describe.json_schemas import event_schema, names
 
 RELEASED = Path(__file__).parents[2] / "schemas" / "released"
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from schemas import generate
+from schemas.describe import generate as generate
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_checked_in_files_are_up_to_date() -> None:
-    """Whoever changes a type runs `python -m schemas.generate`."""
+    """Whoever changes a type runs `python -m schemas.describe.generate`."""
     assert generate.stale(generate.ROOT, generate.generated()) == []
 
 
 def test_the_command_checks_them() -> None:
     """`make lint` runs the check as a process, in which the hash seed is another one."""
     done = subprocess.run(
-        [sys.executable, "-m", "schemas.generate", "--check"],
+        [sys.executable, "-m", "schemas.describe.generate", "--check"],
         cwd=ROOT,
         capture_output=True,
         text=True,

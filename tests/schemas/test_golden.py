@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from schemas.catalog import CATALOG, CURRENT
-from schemas.json_schemas import event_schema
+from schemas.describe.json_schemas import event_schema
 from schemas.kinds import PREFIX
 from streams.admission import admit
 

@@ -15,9 +15,9 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from schemas import events, rules
 from schemas.catalog import CURRENT
-from schemas.json_schemas import RULE_SCHEMAS, event_schema, names
+from schemas.describe.json_schemas import RULE_SCHEMAS, event_schema, names
+from schemas.describe.meanings import unused
 from schemas.kinds import PREFIX
-from schemas.meanings import unused
 from tests.schemas.valid import EVENT
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "json"

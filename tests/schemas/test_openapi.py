@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from schemas.catalog import CURRENT
+from schemas.describe.openapi import AT_THE_DOOR, document
 from schemas.kinds import PREFIX
-from schemas.openapi import AT_THE_DOOR, document
 from schemas.problems import COLLECTOR_CODES, WORKER_CODES
 
 GOLDEN = Path(__file__).parents[2] / "schemas" / "golden"
@@ -258,6 +258,6 @@ def test_an_answer_as_in_the_contract_fits(spec: dict[str, Any], name: str) -> N
 
 def test_describing_imports_nothing_heavy() -> None:
     """The server reads it at a request: jsonschema, validators and the like stay out."""
-    code = "import sys, schemas.openapi; schemas.openapi.document(); print(*sys.modules)"
+    code = "import sys, schemas.describe.openapi; schemas.describe.openapi.document(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"jsonschema", "numpy", "pandas", "starlette"} & set(done.stdout.split())

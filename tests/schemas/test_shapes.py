@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.canonical import canonical
+from schemas.normal_json import canonical
 from schemas.shapes import Verdict, fits, only_texts, schema_problem
 from tests.schemas.valid import JSON, SCALAR
 

@@ -14,12 +14,12 @@ import msgspec
 import pytest
 from msgspec import UNSET, UnsetType
 
-from schemas.canonical import ContentHash
 from schemas.catalog import CATALOG, Catalog
 from schemas.events import Targeted
 from schemas.fields import Probability
 from schemas.identity import partition_key
 from schemas.kinds import KINDS, PREFIX, THUMB, UnreadableTypes
+from schemas.normal_json import ContentHash
 from streams.admission import admit, admit_batch
 from streams.log.block import read_block, write_block
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
-from schemas.canonical import whole
+from schemas.normal_json import whole
 from schemas.validator.compiler import CannotBeUsed, NotASchema
 from schemas.validator.keywords import compiled
 from schemas.validator.numbers import is_multiple

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from schemas.catalog import CATALOG, CURRENT
-from schemas.json_schemas import event_schema
+from schemas.describe.json_schemas import event_schema
 from schemas.kinds import PREFIX
 from streams import admission
 from streams.admission import Verdict, admit, admit_batch

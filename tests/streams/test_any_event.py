@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.answers import COUNT_FIELDS
+from schemas.describe.answers import COUNT_FIELDS
 from schemas.stages import Stage
 from streams.admission import admit
 from streams.log.memory import MemoryLog

@@ -1,7 +1,7 @@
 """The described interface: generated requests find nothing that the description does not say.
 
-The document is that of `schemas.openapi`; here it is served, and every operation is asked with what it
-allows and with what it does not, on a fresh loop and on one with something of every kind in it.
+The document is that of `schemas.describe.openapi`; here it is served, and every operation is asked with what
+it allows and with what it does not, on a fresh loop and on one with something of every kind in it.
 """
 
 from __future__ import annotations

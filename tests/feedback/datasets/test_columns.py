@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.datasets.columns import JSON, SCHEMA, STRING, as_json, only_strings, plain, prediction_ids
-from schemas.canonical import canonical
 from schemas.identity import prediction_key
+from schemas.normal_json import canonical
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(

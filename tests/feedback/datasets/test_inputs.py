@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.datasets.inputs import Inputs
-from schemas.canonical import canonical
 from schemas.catalog import CATALOG, Catalog
 from schemas.kinds import KINDS, PREDICTION_MADE, UnreadableTypes
+from schemas.normal_json import canonical
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 

@@ -14,7 +14,7 @@ from feedback.datasets.errors import ReleaseMissing
 from feedback.datasets.lineage import Behind, events_behind, releases_with, trained_on
 from feedback.datasets.lineage_file import LINEAGE, ROWS_A_GROUP, LineageStage, bucket
 from feedback.datasets.shelves import shelf_of
-from schemas.canonical import canonical
+from schemas.normal_json import canonical
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 
 pytestmark = pytest.mark.usefixtures("ungated")

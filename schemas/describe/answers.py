@@ -1,13 +1,13 @@
 """The shapes of what the HTTP interface answers: CONTRACT's routes as JSON Schemas for OpenAPI 3.1.
 
 Answers stay open, for a later version may say more; what is required here is what a client may rely
-on. How routes are put together is left to `schemas.openapi`.
+on. How routes are put together is left to `schemas.describe.openapi`.
 """
 
 from __future__ import annotations
 
 from schemas import kinds
-from schemas.answer_parts import (
+from schemas.describe.answer_parts import (
     COUNT,
     FLAG,
     SHARE,
@@ -20,8 +20,8 @@ from schemas.answer_parts import (
     object_of,
     reference,
 )
+from schemas.describe.model_answers import MODEL, MODELS
 from schemas.kinds import FEEDBACK_KINDS
-from schemas.model_answers import MODEL, MODELS
 from schemas.problems import COLLECTOR_CODES, TITLES, WORKER_CODES
 from schemas.stages import Stage
 

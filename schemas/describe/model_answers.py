@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas import kinds
-from schemas.answer_parts import (
+from schemas.describe.answer_parts import (
     COUNT,
     FLAG,
     TEXT,

@@ -1,7 +1,7 @@
 """Writes the reference pages of events and routes, from the JSON Schemas and the OpenAPI document.
 
-    python -m schemas.reference            write docs/reference/events.md and http.md
-    python -m schemas.reference --check    write nothing; exit 1 and name the pages that are stale
+    python -m schemas.describe.reference            write docs/reference/events.md and http.md
+    python -m schemas.describe.reference --check    write nothing; exit 1 and name the pages that are stale
 
 What the generated schemas say is left to `json_schemas` and `openapi`; why it is so, to the explanation
 pages.
@@ -14,19 +14,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from schemas.describe.json_schemas import event_schema
+from schemas.describe.openapi import AT_THE_DOOR, document
 from schemas.fields import ACTIONS, OUTCOMES, REASONS
-from schemas.json_schemas import event_schema
 from schemas.kinds import KINDS, PREFIX, Once
-from schemas.openapi import AT_THE_DOOR, document
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 Node = dict[str, Any]
 
 _EVENTS_HEAD = f"""\
 # Events
 
-Generated from the event types by `python -m schemas.reference`; the JSON Schemas are in
+Generated from the event types by `python -m schemas.describe.reference`; the JSON Schemas are in
 [schemas/json](../../schemas/json/).
 
 An event is a [CloudEvent](https://cloudevents.io) 1.0 in JSON. Beside `data` it has `specversion` (`1.0`),
@@ -58,7 +58,8 @@ _COUNTS: dict[Once, str] = {
 _HTTP_HEAD = """\
 # HTTP
 
-Generated from the OpenAPI document by `python -m schemas.reference`; a server has it at `/openapi.json`.
+Generated from the OpenAPI document by `python -m schemas.describe.reference`;
+a server has it at `/openapi.json`.
 
 The default port is 8710. Times are RFC 3339 in UTC. A problem is an RFC 9457 object with `type`, `title`,
 `detail` and `code`. Lists are paged: `items`, and `next`, a token to send back as `?next=`. Every read takes
@@ -269,12 +270,12 @@ def stale(folder: Path = FOLDER) -> list[str]:
 def main(arguments: Sequence[str], folder: Path = FOLDER) -> int:
     """The command line. Returns the exit status: 0 done or up to date, 1 stale, 2 usage."""
     if list(arguments) not in ([], ["--check"]):
-        sys.stderr.write("usage: python -m schemas.reference [--check]\n")
+        sys.stderr.write("usage: python -m schemas.describe.reference [--check]\n")
         return 2
     differing = stale(folder)
     for name in differing:
         if arguments:
-            sys.stderr.write(f"docs/reference/{name} is stale: run python -m schemas.reference\n")
+            sys.stderr.write(f"docs/reference/{name} is stale: run python -m schemas.describe.reference\n")
         else:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(pages()[name], encoding="utf-8", newline="\n")

@@ -3,7 +3,7 @@
 One self-contained document a type, for the whole CloudEvents envelope, inside the subset that Draft-07
 and 2020-12 read alike: nested objects in place instead of definitions, and rules over several fields
 as `anyOf`, `oneOf`, `not` and `required`. What no JSON Schema can say (sizes in bytes, depth, equal keys)
-is left to admission. Files are written by `schemas.generate`.
+is left to admission. Files are written by `schemas.describe.generate`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from msgspec import Meta, Struct
 
 from schemas import rules
 from schemas.catalog import CURRENT, FIRST_YEAR, REPLAY_ATTRIBUTE, envelope
+from schemas.describe.meanings import meaning
 from schemas.kinds import PREFIX
-from schemas.meanings import meaning
 
 Schema = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from schemas.canonical import canonical
+from schemas.normal_json import canonical
 from schemas.validator.compiler import Compiler, Node, NotASchema
 from schemas.validator.steps import Run
 

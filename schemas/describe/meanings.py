@@ -96,7 +96,9 @@ def meaning(name: str, field: str) -> str:
     """What a field of an event type means; `field` is a path, as in `metrics[].low`. Raises NoMeaning."""
     found = _OF_TYPES.get((name, field)) or _FIELDS.get(field)
     if found is None:
-        raise NoMeaning(f"nothing says what `{field}` of {name} means: add a line to schemas/meanings.py")
+        raise NoMeaning(
+            f"nothing says what `{field}` of {name} means: add a line to schemas/describe/meanings.py"
+        )
     return found
 
 

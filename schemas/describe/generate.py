@@ -1,7 +1,7 @@
 """Writes what is generated from the contract: JSON Schemas, OpenAPI, AsyncAPI and the client's rules.
 
-    python -m schemas.generate            write the files
-    python -m schemas.generate --check    write nothing; exit 1 and name the files that are stale
+    python -m schemas.describe.generate            write the files
+    python -m schemas.describe.generate --check    write nothing; exit 1 and name the files that are stale
 
 The text is the same on every machine, so that a change of the contract shows as a change of a file.
 """
@@ -13,11 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from schemas import asyncapi, client_rules
-from schemas.json_schemas import event_schema, names
-from schemas.openapi import document
+from schemas.describe import asyncapi as asyncapi
+from schemas.describe import client_rules as client_rules
+from schemas.describe.json_schemas import event_schema, names
+from schemas.describe.openapi import document
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 ROOT = HERE.parent
 JSON_SCHEMAS = "schemas/json"
 
@@ -70,7 +71,7 @@ def _read(path: Path) -> str | None:
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """The command line. Returns the exit status: 0 done or up to date, 1 stale, 2 usage."""
     if list(arguments) not in ([], ["--check"]):
-        print("usage: python -m schemas.generate [--check]", file=sys.stderr)
+        print("usage: python -m schemas.describe.generate [--check]", file=sys.stderr)
         return 2
     if not arguments:
         for path in write(root, generated()):
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         return 0
     differing = stale(root, generated())
     for path in differing:
-        print(f"{path} is stale: run python -m schemas.generate", file=sys.stderr)
+        print(f"{path} is stale: run python -m schemas.describe.generate", file=sys.stderr)
     return 1 if differing else 0
 
 

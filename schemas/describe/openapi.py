@@ -1,15 +1,16 @@
 """The HTTP interface as an OpenAPI 3.1 document: routes, parameters, bodies and answers.
 
-Event types come from the catalogue by way of `schemas.json_schemas`, answers from `schemas.answers`.
-That the server keeps to it is left to the server's tests, which are driven by this document.
+Event types come from the catalogue by way of `schemas.describe.json_schemas`, answers from
+`schemas.describe.answers`. That the server keeps to it is left to the server's tests, which are driven by
+this document.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from schemas.answer_parts import reference
-from schemas.answers import (
+from schemas.describe.answer_parts import reference
+from schemas.describe.answers import (
     COUNT_FIELDS,
     ITEM_CODES,
     KINDS_ASKED,
@@ -17,8 +18,8 @@ from schemas.answers import (
     SAID,
     SCHEMAS,
 )
+from schemas.describe.json_schemas import event_schema, names
 from schemas.fields import MAX_EVENT_BYTES
-from schemas.json_schemas import event_schema, names
 from schemas.kinds import CORRECTION, PREFIX
 
 Node = dict[str, Any]
