@@ -36,7 +36,7 @@ from feedback.supervisor import listen
 from feedback.watchdog import ends_when_silent
 from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Unavailable
-from streams.keeper import Recorder
+from streams.ingest.recorder import Recorder
 from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 from streams.metrics import Metrics
 from streams.projection import OtherViews, check

@@ -21,8 +21,8 @@ import structlog
 from feedback.hosts import Hosts
 from feedback.settings import value
 from feedback.wire import SPARE, Limits, OneWrite, Watch
-from streams.asgi import Receive, Scope, Send, send_problem
 from streams.daemon_pool import start_daemon
+from streams.ingest.asgi import Receive, Scope, Send, send_problem
 
 if TYPE_CHECKING:
     import uvicorn

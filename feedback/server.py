@@ -40,17 +40,17 @@ from feedback.datasets.shelf import Shelf
 from feedback.page import page
 from feedback.refusals import Refusals
 from schemas.instants import SECOND
-from streams.asgi import Receive, Scope, Send
 from streams.clocks import ClockWatch, since_start
-from streams.collector import Collector
-from streams.keeper import Recorder
+from streams.ingest.asgi import Receive, Scope, Send
+from streams.ingest.http import Collector
+from streams.ingest.receipts import Receipts
+from streams.ingest.recorder import Recorder
 from streams.log.port import Log, LogIdentity, LogWriter
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage, no_lineage
 from streams.queries.freshness import MATURITY_DAYS
 from streams.queries.originals import Originals
 from streams.queries.outcomes import WINDOW_DAYS
-from streams.receipts import Receipts
 from streams.store.port import Store
 
 EVENTS = "/v1/events"

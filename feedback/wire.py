@@ -28,7 +28,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from feedback.hosts import authority_of
 from schemas.problems import problem
-from streams.asgi import PROBLEM_TYPE, problem_body
+from streams.ingest.asgi import PROBLEM_TYPE, problem_body
 
 LOOK_S = 0.5
 # Connections over the bound that are answered with 503; more are closed without a word.

@@ -6,14 +6,14 @@ people to `feedback`.
 
 What other rooms import, here and in the packages below; nothing else of this room is theirs:
 
-- `streams.collector`: `Collector`, the application behind `POST /v1/events`
-- `streams.keeper`: `Recorder`, from judged events to the log
+- `streams.ingest.http`: `Collector`, the application behind `POST /v1/events`
+- `streams.ingest.recorder`: `Recorder`, from judged events to the log
 - `streams.appender`: `Appender`, the one writer of an embedded log
-- `streams.receipts`: `Receipts`, what was received here and is not settled yet
-- `streams.asgi`: `Scope`, `Receive`, `Send`, `PROBLEM_TYPE`, `problem_body`, `send_problem`:
+- `streams.ingest.receipts`: `Receipts`, what was received here and is not settled yet
+- `streams.ingest.asgi`: `Scope`, `Receive`, `Send`, `PROBLEM_TYPE`, `problem_body`, `send_problem`:
   bare ASGI
-- `streams.splitting`: `split_array`, `CannotSplit`: an array cut into items by bytes
-- `streams.dead_letters`: `Refusal`, `parse_name`, `marked`, `by_content`,
+- `streams.ingest.split`: `split_array`, `CannotSplit`: an array cut into items by bytes
+- `streams.ingest.replay`: `Refusal`, `parse_name`, `marked`, `by_content`,
   `NotAnObject`: putting refused items back
 - `streams.projection`: `advance`, `check`, `OtherViews`: a store moved forward along its log
 - `streams.rebuild`: `rebuild`, `verify`, `Progress`: the views built anew, and compared

@@ -3,8 +3,8 @@
 Requests hand over batches and wait. A writer thread takes everything that is pending, packs it into
 blocks (several requests share one), appends them all at once, and then answers every waiter with the
 position that covers it. There is no artificial delay: while one append syncs, the next one gathers.
-What an item is worth is judged before (`streams.admission`), what HTTP says of it after
-(`streams.collector`).
+What an item is worth is judged before (`streams.ingest.admission`), what HTTP says of it after
+(`streams.ingest.http`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from feedback.redaction import redacted
 from schemas.errors import LooplineError, Malformed, Refused, Unavailable
 from schemas.problems import problem
-from streams.asgi import PROBLEM_TYPE, problem_body
+from streams.ingest.asgi import PROBLEM_TYPE, problem_body
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 

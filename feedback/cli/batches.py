@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 from feedback.service import Body
 from schemas.errors import Refused
-from streams.splitting import CannotSplit, split_array
+from streams.ingest.split import CannotSplit, split_array
 
 MOST_ITEMS, MOST_BYTES = 500, 900 * 1024
 _JSON_SPACE = b" \t\r\n"

@@ -18,7 +18,7 @@ from feedback.plurals import many
 from feedback.service import EventSender, Service, path_of
 from schemas.errors import Refused
 from schemas.problems import CANNOT_FOLD
-from streams.dead_letters import NotAnObject, Refusal, by_content, marked, parse_name
+from streams.ingest.replay import NotAnObject, Refusal, by_content, marked, parse_name
 from streams.queries.pages import token
 
 JUDGED = (

@@ -3,7 +3,8 @@
 In structured mode the record's value is the event as JSON, or an array of events. In binary mode each
 attribute is a header `ce_NAME`, `content-type` says what the value is, and the value is the data. Header
 values are UTF-8 texts as they are: percent-encoding belongs to the HTTP binding and not to this one. What
-an event is worth is left to `streams.admission`; reading records from a broker, to `streams.kafka.intake`.
+an event is worth is left to `streams.ingest.admission`; reading records from a broker, to
+`streams.kafka.intake`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from schemas import problems
 from schemas.problems import Problem, problem
-from streams.splitting import CannotSplit, split_array
+from streams.ingest.split import CannotSplit, split_array
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"

@@ -2,7 +2,7 @@
 
 1. records are read, in the group `PREFIX-intake`, as many as one append takes;
 2. each is made into items (`streams.kafka.cloudevents`), and each item is judged, as over HTTP;
-3. accepted events and dead letters are put into the log (`streams.keeper`), as often as it takes;
+3. accepted events and dead letters are put into the log (`streams.ingest.recorder`), as often as it takes;
 4. only then the group's offsets are committed.
 
 A collector that dies between 3 and 4 leaves records that are read again: ids count once. Nothing in a
@@ -33,7 +33,8 @@ from loopline.backoff import Backoff, RetryPolicy
 from schemas.catalog import Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.numbers import slow_numbers
-from streams.admission import Verdict, admit, takes_long
+from streams.ingest.admission import Verdict, admit, takes_long
+from streams.ingest.recorder import Recorder
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import items_of
@@ -41,7 +42,6 @@ from streams.kafka.security import denied
 from streams.kafka.steady_client import METADATA_MS, options, steady
 from streams.kafka.tolerant import PlainRecord, read_tolerantly
 from streams.kafka.topics import groups_stand_still
-from streams.keeper import Recorder
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable, PartlyDurable
 from streams.metrics import Metrics

@@ -20,7 +20,7 @@ from schemas.instants import nanoseconds
 from schemas.kinds import KINDS
 from schemas.logged_data import LoggedData, LoggedDeclaration, LoggedModelEvent, LoggedPrediction
 from schemas.normal_json import ContentHash, canonical
-from streams.dead_letters import claim_of_bytes, claim_of_identity, is_name
+from streams.ingest.replay import claim_of_bytes, claim_of_identity, is_name
 from streams.store.constructors import constructor
 from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Replayed, Row, as_row
 

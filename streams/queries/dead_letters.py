@@ -14,7 +14,7 @@ from typing import Any
 
 from schemas.instants import rfc3339
 from schemas.problems import CANNOT_FOLD, problem
-from streams.dead_letters import Name, claim_of_bytes, claim_of_identity, parse_name
+from streams.ingest.replay import Name, claim_of_bytes, claim_of_identity, parse_name
 from streams.log.port import DEAD
 from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page, listing

@@ -115,13 +115,13 @@ def test_a_services_library_stays_in_its_adapter(library: str, room: str) -> Non
 def test_the_ingest_path_is_light(library: str) -> None:
     """A heavy library is found however far away from `streams` it is loaded, and the chain is told."""
     far = made_up(
-        streams__collector="from models import labels",
+        streams__ingest__http="from models import labels",
         models__labels="from models.deep.down import f",
         models__deep___init=f"import {library}.core",
         models__deep__down="def f(): ...",
     )
     assert floors.check_ingest_path(far) == [
-        f"streams.collector -> models.labels -> models.deep -> {library}: never on the ingest path"
+        f"streams.ingest.http -> models.labels -> models.deep -> {library}: never on the ingest path"
     ]
     assert floors.check_ingest_path(made_up(streams__a=f"def f():\n    import {library}"))
 
@@ -129,7 +129,7 @@ def test_the_ingest_path_is_light(library: str) -> None:
 def test_what_is_loaded_late_or_for_types_is_not_on_the_path() -> None:
     """A function of another room may import what is heavy when it is called, and types cost nothing."""
     fine = made_up(
-        streams__collector="import models.fit",
+        streams__ingest__http="import models.fit",
         models__fit="if typing.TYPE_CHECKING:\n    import pandas\ndef f():\n    import sklearn",
         feedback__gate="import great_expectations",
     )

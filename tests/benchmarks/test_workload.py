@@ -9,9 +9,9 @@ import msgspec
 
 from benchmarks.worker import fold, follow, prepared
 from benchmarks.workload import BATCH, MIX, Workload, bodies, labelled
-from streams.admission import admit_batch
+from streams.ingest.admission import admit_batch
+from streams.ingest.split import split_array
 from streams.log.block import read_block
-from streams.splitting import split_array
 from streams.store.memory import MemoryStore
 from streams.store.tables import DEAD_LETTERS, FACTS, LABELS, PREDICTIONS
 

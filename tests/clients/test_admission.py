@@ -18,7 +18,7 @@ from loopline.sender import Sender
 from schemas import fields, problems
 from schemas.catalog import CURRENT, FIRST_YEAR
 from schemas.kinds import PREFIX
-from streams.admission import admit
+from streams.ingest.admission import admit
 from tests.clients.test_events import EVERYTHING
 from tests.schemas.valid import event_of
 

@@ -13,7 +13,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from schemas.catalog import CATALOG, CURRENT
 from schemas.describe.json_schemas import event_schema
 from schemas.kinds import PREFIX
-from streams.admission import admit
+from streams.ingest.admission import admit
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "golden"
 SAMPLES = sorted(FOLDER.glob("*.json"))

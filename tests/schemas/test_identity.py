@@ -23,7 +23,7 @@ from schemas.identity import (
     subject_key,
     unpack,
 )
-from streams.admission import admit
+from streams.ingest.admission import admit
 from tests.schemas.valid import EVENT, written
 
 UUIDS = st.uuids().map(str)

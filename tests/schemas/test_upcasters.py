@@ -20,7 +20,7 @@ from schemas.fields import Probability
 from schemas.identity import partition_key
 from schemas.kinds import KINDS, PREFIX, THUMB, UnreadableTypes
 from schemas.normal_json import ContentHash
-from streams.admission import admit, admit_batch
+from streams.ingest.admission import admit, admit_batch
 from streams.log.block import read_block, write_block
 
 V1, V2 = f"{PREFIX}feedback.thumb.v1", f"{PREFIX}feedback.thumb.v2"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.catalog import CATALOG
 from schemas.identity import partition_key, partition_of
 from schemas.instants import DAY, rfc3339
-from streams.admission import admit
+from streams.ingest.admission import admit
 from streams.log.block import DeadLetter, write_block, write_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from streams.admission import Verdict, admit, admit_batch
+from streams.ingest.admission import Verdict, admit, admit_batch
 
 TIME = "2026-11-20T09:12:31.402Z"
 

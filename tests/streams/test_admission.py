@@ -11,7 +11,7 @@ import pytest
 from schemas.catalog import Catalog
 from schemas.events import Data
 from schemas.kinds import KINDS, MODEL, Kind
-from streams.admission import admit, admit_batch, take_long, takes_long
+from streams.ingest.admission import admit, admit_batch, take_long, takes_long
 from tests.streams.sent import WRITTEN_AS_FLOATS, code, event, item, judged, made, spelt, thumb
 
 INVALID = {

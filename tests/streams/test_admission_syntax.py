@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from schemas.catalog import CATALOG
-from streams.admission import clocks_ahead
+from streams.ingest.admission import clocks_ahead
 from tests.streams.sent import TIME, code, event, item, judged, made, nested, spelt, thumb
 
 NO_JSON = {

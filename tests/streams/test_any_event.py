@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.describe.answers import COUNT_FIELDS
 from schemas.stages import Stage
-from streams.admission import admit
+from streams.ingest.admission import admit
 from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.queries.counts import counts

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from streams.aside import MOST_WAITING, Aside, TooMuchWaits
+from streams.ingest.background import MOST_WAITING, Aside, TooMuchWaits
 
 
 def test_the_loop_goes_on_while_something_long_is_judged() -> None:

@@ -13,7 +13,7 @@ from schemas.catalog import Catalog
 from schemas.identity import partition_of, prediction_key
 from schemas.kinds import KINDS, THUMB
 from streams.appender import Appender
-from streams.collector import MAX_BODY_BYTES, Collector, form_of
+from streams.ingest.http import MAX_BODY_BYTES, Collector, form_of
 from streams.log.block import read_block
 from streams.log.memory import MemoryLog
 from tests.streams.asking import BATCH, LINES, SINGLE, ask_now, encoded, thumb

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.appender import Appender
-from streams.collector import Collector
+from streams.ingest.http import Collector
 from streams.log.block import raw_items, read_block, read_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams import collector
-from streams.dead_letters import marked
+from streams.ingest import http as collector
+from streams.ingest.replay import marked
 from streams.log.block import raw_items
 from streams.log.port import NotDurable
 from tests.streams.asking import BATCH, SINGLE, Answer, ask, encoded, event, thumb

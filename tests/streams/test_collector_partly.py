@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from streams.collector import Collector
+from streams.ingest.http import Collector
 from streams.log.port import DEAD, Batch, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from tests.streams.asking import BATCH, SINGLE, ask_now, encoded, thumb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from streams.admission import admit
+from streams.ingest.admission import admit
 from streams.projection import advance
 from streams.store.memory import MemoryStore
 from streams.store.tables import DEAD_LETTERS, LABELS, DeadLetterRow

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.admission import admit
-from streams.dead_letters import (
+from streams.ingest.admission import admit
+from streams.ingest.replay import (
     MalformedName,
     Name,
     NotAnObject,

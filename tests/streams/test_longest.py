@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.admission import admit
+from streams.ingest.admission import admit
 from streams.projection import advance
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.ingest.receipts import Receipts
 from streams.queries.freshness import complete_up_to
-from streams.receipts import Receipts
 from streams.store.port import Applied
 
 LONGEST = 4_020

@@ -11,9 +11,9 @@ import pytest
 from loopline import Client
 from loopline.errors import InvalidEvent
 from schemas.numbers import MAX_SLOW_NUMBERS
-from streams.admission import BatchTooCostly, admit, admit_batch, admit_each
 from streams.appender import Appender
-from streams.collector import Collector
+from streams.ingest.admission import BatchTooCostly, admit, admit_batch, admit_each
+from streams.ingest.http import Collector
 from streams.kafka.cloudevents import BATCH, CONTENT_TYPE, items_of
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
@@ -68,8 +68,8 @@ def test_too_many_together_are_to_be_sent_as_fewer_events() -> None:
 
 def test_nothing_is_decoded_of_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict comes from the bytes: no parser is asked."""
-    monkeypatch.setattr("streams.admission._plainly_good", None)
-    monkeypatch.setattr("streams.admission.standard_json", None)
+    monkeypatch.setattr("streams.ingest.admission._plainly_good", None)
+    monkeypatch.setattr("streams.ingest.admission.standard_json", None)
     assert _codes([admit(correction("a", TOO_MANY))]) == ["too_large"]
 
 

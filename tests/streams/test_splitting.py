@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams import splitting
-from streams.splitting import CannotSplit, nesting, split_array, split_lines
+from streams.ingest import split as splitting
+from streams.ingest.split import CannotSplit, nesting, split_array, split_lines
 from tests.schemas.valid import EVENT, JSON, written
 
 SPACE = st.text(" \t\r\n", max_size=3).map(str.encode)

@@ -12,7 +12,7 @@ import pytest
 
 from feedback.api.services import Waits
 from schemas.instants import DAY, SECOND, rfc3339
-from streams.dead_letters import marked
+from streams.ingest.replay import marked
 from streams.log.block import DeadLetter, write_dead_letters
 from streams.log.port import DEAD
 from tests.feedback.api.conftest import NOW, Loop, correction, declared, made

@@ -16,7 +16,7 @@ from feedback.datasets.errors import AsOfRefused, NothingToRelease
 from feedback.datasets.release import Published
 from feedback.datasets.standing import whole
 from feedback.setting_values import MAX_PARTITIONS
-from streams.admission import admit
+from streams.ingest.admission import admit
 from streams.log.memory import MemoryLog
 from streams.log.port import LogIdentity, format_positions, parse_positions
 from streams.projection import LogOlderThanStore, check

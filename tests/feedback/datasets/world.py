@@ -16,7 +16,7 @@ from feedback.datasets.release import Published, release
 from feedback.datasets.shelves import shelf_of
 from schemas.identity import partition_key, partition_of
 from schemas.instants import rfc3339
-from streams.admission import admit
+from streams.ingest.admission import admit
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 from streams.log.port import LogIdentity, Positions, format_positions

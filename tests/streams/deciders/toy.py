@@ -11,8 +11,8 @@ import msgspec
 from schemas import kinds
 from schemas.identity import partition_key, partition_of, unpack
 from schemas.instants import rfc3339
-from streams.admission import admit
 from streams.deciders.port import Decision, DecisionRefused, in_model_events
+from streams.ingest.admission import admit
 from streams.log.block import DeadLetter, write_block, write_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, LogIdentity, format_positions

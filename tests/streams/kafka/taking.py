@@ -21,10 +21,10 @@ from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailable
 
 from schemas import problems
 from streams.appender import Appender
+from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import STRUCTURED, record_of
 from streams.kafka.intake import Intake
-from streams.keeper import Recorder
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Log
 from streams.log.sqlite import SqliteLog

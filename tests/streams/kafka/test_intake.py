@@ -12,14 +12,14 @@ from kafka import KafkaProducer
 
 from schemas import problems
 from streams.appender import Appender
+from streams.ingest.receipts import Receipts
+from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import BATCH, record_of
 from streams.kafka.intake import MAX_KEPT_BYTES, Intake, NoIntake
-from streams.keeper import Recorder
 from streams.log.port import LogUnavailable
 from streams.log.sqlite import SqliteLog
 from streams.metrics import Metrics
-from streams.receipts import Receipts
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
 from tests.streams.kafka.taking import (
@@ -201,7 +201,7 @@ def test_no_broker_is_refused(log: SqliteLog, appender: Appender) -> None:
 
 def test_replaying_an_intake_letter(address: Address, log: SqliteLog, appender: Appender) -> None:
     """A refused record's letter has the bytes to send again: what binary mode sent is an event as JSON."""
-    from streams.dead_letters import marked
+    from streams.ingest.replay import marked
 
     wrong = event(data={"prediction_id": "p-81", "value": "sideways"})
 

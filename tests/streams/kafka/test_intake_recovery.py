@@ -17,9 +17,9 @@ import pytest
 
 from schemas import problems
 from streams.appender import Appender
+from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
 from streams.kafka.intake import Intake
-from streams.keeper import Recorder
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, Batch, NotDurable, PartlyDurable
 from streams.log.sqlite import SqliteLog, create_log

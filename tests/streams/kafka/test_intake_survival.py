@@ -10,11 +10,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
+from streams.ingest.recorder import Recorder
 from streams.kafka import intake as module
 from streams.kafka.address import Address
 from streams.kafka.intake import Intake
 from streams.kafka.tolerant import PlainRecord
-from streams.keeper import Recorder
 from streams.log.port import Batch
 from streams.metrics import Metrics
 from tests.streams.kafka.taking import until

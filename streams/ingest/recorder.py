@@ -1,8 +1,8 @@
 """From verdicts to the log: accepted events by their partition, refused items as dead letters; and counted.
 
 Every way in ends here, so that an event that came over HTTP and one that came from Kafka's intake topic
-lie in the log in the same form. Judging is left to `streams.admission`, writing to the `LogWriter`, and
-what a sender is told to the way in.
+lie in the log in the same form. Judging is left to `streams.ingest.admission`, writing to the `LogWriter`,
+and what a sender is told to the way in.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from schemas.catalog import CATALOG, Catalog
 from schemas.events import DatasetReleased
 from schemas.identity import partition_of
 from schemas.releases import dataset_of
-from streams.admission import Verdict, clocks_ahead
 from streams.appender import dead_letters
-from streams.dead_letters import mark_of, unmarked
+from streams.ingest.admission import Verdict, clocks_ahead
+from streams.ingest.receipts import Receipts
+from streams.ingest.replay import mark_of, unmarked
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, Batch, LogWriter, Part, PartlyDurable
 from streams.metrics import Metrics
-from streams.receipts import Receipts
 
 
 class _TypeNames(dict[type, str]):

@@ -29,7 +29,7 @@ from schemas.normal_json import whole
 from schemas.numbers import MAX_SLOW_NUMBERS, slow_numbers
 from schemas.problems import Problem, problem
 from schemas.rules import input_size, rule_of
-from streams.splitting import nesting
+from streams.ingest.split import nesting
 
 _encode = msgspec.json.Encoder().encode
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -3,8 +3,8 @@
 A bare ASGI application, because every microsecond here is paid per request. One request is these steps:
 
 1. the request is read: its media type, and its body up to the limit;
-2. the body is cut into items (`streams.splitting`), and each one is judged (`streams.admission`);
-3. what was accepted and what was refused is put into the log (`streams.keeper`), and waited for;
+2. the body is cut into items (`streams.ingest.split`), and each one is judged (`streams.ingest.admission`);
+3. what was accepted and what was refused is put into the log (`streams.ingest.recorder`), and waited for;
 4. the answer is written: only now, and only when it is on disk, a 2xx.
 """
 
@@ -21,15 +21,23 @@ from schemas import problems
 from schemas.catalog import CATALOG, Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.problems import Problem, problem
-from streams.admission import BatchTooCostly, Verdict, admit, admit_batch, admit_each, take_long, takes_long
-from streams.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
-from streams.aside import Aside
-from streams.keeper import Recorder
+from streams.ingest.admission import (
+    BatchTooCostly,
+    Verdict,
+    admit,
+    admit_batch,
+    admit_each,
+    take_long,
+    takes_long,
+)
+from streams.ingest.asgi import ClientGone, Receive, Scope, Send, TooLarge, read_body, send_json, send_problem
+from streams.ingest.background import Aside
+from streams.ingest.receipts import Receipts
+from streams.ingest.recorder import Recorder
+from streams.ingest.split import CannotSplit, split_array, split_lines
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, LogWriter, NotDurable, PartlyDurable
 from streams.metrics import Metrics
-from streams.receipts import Receipts
-from streams.splitting import CannotSplit, split_array, split_lines
 
 MAX_BATCH_ITEMS = 1000
 MAX_BODY_BYTES = 1024 * 1024
