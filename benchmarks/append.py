@@ -18,11 +18,11 @@ from benchmarks.scale import Scale
 from benchmarks.workload import BATCH, bodies
 from schemas.catalog import CATALOG
 from schemas.kinds import KINDS
-from streams.appender import Appender
 from streams.ingest.admission import admit_batch
 from streams.ingest.split import split_array
 from streams.log.port import Batch, Part
 from streams.log.sqlite import SqliteLog, create_log
+from streams.log.writer import Appender
 
 
 def decode(batches: Sequence[bytes]) -> None:

@@ -26,9 +26,9 @@ from feedback.datasets import release as releases
 from feedback.datasets.columns import SCHEMA
 from feedback.datasets.shelves import shelf_of
 from schemas.identity import unpack
-from streams.appender import pack
 from streams.log.port import Batch, Part
 from streams.log.sqlite import SqliteLog, create_log
+from streams.log.writer import pack
 from streams.rebuild import rebuild
 from streams.store.sqlite import SqliteStore, create_store
 from streams.store.tables import LABELS, PREDICTIONS

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from schemas.fields import REASONS
 from schemas.instants import rfc3339
-from streams.appender import pack
 from streams.log.port import Batch, Part
+from streams.log.writer import pack
 
 BATCH = 100
 SOURCE = "/shop/reader"

@@ -134,7 +134,7 @@ def run_collector(home: Home, descriptor: int, log_level: str, orphaned: threadi
 
     Where whoever started it is gone (`orphaned`), it takes the address back that is written down.
     """
-    from streams.appender import Appender
+    from streams.log.writer import Appender
     from streams.metrics import Metrics
 
     metrics = Metrics()
@@ -257,7 +257,7 @@ class InProcess:
     """
 
     def __init__(self, home: Home, *, wait_s: float = 0.0, datasets: str | None = None) -> None:
-        from streams.appender import Appender
+        from streams.log.writer import Appender
         from streams.metrics import Metrics
 
         self.name = str(home.path)

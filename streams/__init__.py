@@ -8,7 +8,7 @@ What other rooms import, here and in the packages below; nothing else of this ro
 
 - `streams.ingest.http`: `Collector`, the application behind `POST /v1/events`
 - `streams.ingest.recorder`: `Recorder`, from judged events to the log
-- `streams.appender`: `Appender`, the one writer of an embedded log
+- `streams.log.writer`: `Appender`, the one writer of an embedded log
 - `streams.ingest.receipts`: `Receipts`, what was received here and is not settled yet
 - `streams.ingest.asgi`: `Scope`, `Receive`, `Send`, `PROBLEM_TYPE`, `problem_body`, `send_problem`:
   bare ASGI

@@ -22,12 +22,12 @@ from schemas.catalog import CATALOG, Catalog
 from schemas.events import DatasetReleased
 from schemas.identity import partition_of
 from schemas.releases import dataset_of
-from streams.appender import dead_letters
 from streams.ingest.admission import Verdict, clocks_ahead
 from streams.ingest.receipts import Receipts
 from streams.ingest.replay import mark_of, unmarked
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, Batch, LogWriter, Part, PartlyDurable
+from streams.log.writer import dead_letters
 from streams.metrics import Metrics
 
 

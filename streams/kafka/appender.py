@@ -25,7 +25,6 @@ from functools import partial
 import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
-from streams.appender import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Filling
 from streams.clocks import ClockWatch
 from streams.kafka.covering import Covering
 from streams.kafka.letters import Letter, letter_of
@@ -35,6 +34,7 @@ from streams.kafka.security import denied
 from streams.kafka.waiting import Waiter
 from streams.log.block import MAX_BLOCK_BYTES, read_letter
 from streams.log.port import DEAD, Batch, NotDurable, Overloaded, format_positions
+from streams.log.writer import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Filling
 from streams.metrics import Metrics
 from streams.outage import Outage
 from streams.sentinels import reached

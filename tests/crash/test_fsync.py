@@ -52,7 +52,7 @@ sys.exit(main())
 _NOT_WAITED_FOR = """
 import asyncio, sys
 from feedback.bootstrap import main
-from streams.appender import Appender
+from streams.log.writer import Appender
 
 patient = Appender.write
 

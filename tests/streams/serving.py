@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.appender import Appender
 from streams.ingest.http import Collector
 from streams.ingest.receipts import Receipts
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD
+from streams.log.writer import Appender
 from streams.metrics import Metrics
 from streams.queries.originals import Originals
 from tests.streams.asking import BATCH, Answer, ask_now

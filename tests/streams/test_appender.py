@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.appender import MAX_BLOCK_ITEMS, Appender, dead_letters, pack
 from streams.log.block import MAX_BLOCK_BYTES, DeadLetter, raw_items, read_block, read_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, Batch, LogWriter, NotDurable, Overloaded, Part
 from streams.log.sqlite import SqliteLog, create_log
+from streams.log.writer import MAX_BLOCK_ITEMS, Appender, dead_letters, pack
 from tests.streams.writer_contract import Kept, LogWriterContract, Writing
 
 

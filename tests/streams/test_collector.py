@@ -12,10 +12,10 @@ import pytest
 from schemas.catalog import Catalog
 from schemas.identity import partition_of, prediction_key
 from schemas.kinds import KINDS, THUMB
-from streams.appender import Appender
 from streams.ingest.http import MAX_BODY_BYTES, Collector, form_of
 from streams.log.block import read_block
 from streams.log.memory import MemoryLog
+from streams.log.writer import Appender
 from tests.streams.asking import BATCH, LINES, SINGLE, ask_now, encoded, thumb
 from tests.streams.serving import RECEIVED, Served
 

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.appender import Appender
 from streams.ingest.http import Collector
 from streams.log.block import raw_items, read_block, read_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
+from streams.log.writer import Appender
 from tests.streams.asking import BATCH, LINES, SINGLE, Answer, ask, encoded, event, thumb
 
 TOO_LARGE = encoded(thumb("large", person="x" * 66_000))

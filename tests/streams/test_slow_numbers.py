@@ -11,12 +11,12 @@ import pytest
 from loopline import Client
 from loopline.errors import InvalidEvent
 from schemas.numbers import MAX_SLOW_NUMBERS
-from streams.appender import Appender
 from streams.ingest.admission import BatchTooCostly, admit, admit_batch, admit_each
 from streams.ingest.http import Collector
 from streams.kafka.cloudevents import BATCH, CONTENT_TYPE, items_of
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
+from streams.log.writer import Appender
 from tests.streams.asking import LINES, SINGLE, ask_now
 
 FEW, MOST, TOO_MANY = 100, MAX_SLOW_NUMBERS, MAX_SLOW_NUMBERS + 1

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from streams.appender import dead_letters
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, Batch, LogWriter, NotDurable, Overloaded, Part, parse_positions
+from streams.log.writer import dead_letters
 
 Writing = Callable[..., AbstractAsyncContextManager[LogWriter]]
 Kept = Callable[[int, int], list[bytes]]

@@ -15,8 +15,8 @@ from feedback.api.readiness import Progress
 from feedback.api.services import Services, WorkerSays
 from feedback.datasets.shelves import shelf_of
 from feedback.server import build_app
-from streams.appender import Appender
 from streams.log.memory import MemoryLog
+from streams.log.writer import Appender
 from streams.metrics import Metrics
 from streams.projection import advance
 from streams.queries.feedback import Lineage, no_lineage

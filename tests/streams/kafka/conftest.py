@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.appender import Appender
 from streams.kafka.address import Address
 from streams.log.sqlite import SqliteLog, create_log
+from streams.log.writer import Appender
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
 from tests.streams.kafka.taking import make_topic

@@ -20,7 +20,6 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
 from schemas import problems
-from streams.appender import Appender
 from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
 from streams.kafka.cloudevents import STRUCTURED, record_of
@@ -28,6 +27,7 @@ from streams.kafka.intake import Intake
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Log
 from streams.log.sqlite import SqliteLog
+from streams.log.writer import Appender
 from streams.metrics import Metrics
 from streams.projection import advance
 from streams.store.memory import MemoryStore

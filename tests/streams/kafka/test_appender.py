@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from streams.appender import dead_letters
 from streams.kafka.address import Address
 from streams.kafka.appender import KafkaAppender, LogEnded
 from streams.kafka.log import KafkaLog
 from streams.kafka.topics import ensure
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Batch, NotDurable, Overloaded, Part, PartlyDurable
+from streams.log.writer import dead_letters
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
 

@@ -11,7 +11,6 @@ import pytest
 from kafka import KafkaProducer
 
 from schemas import problems
-from streams.appender import Appender
 from streams.ingest.receipts import Receipts
 from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
@@ -19,6 +18,7 @@ from streams.kafka.cloudevents import BATCH, record_of
 from streams.kafka.intake import MAX_KEPT_BYTES, Intake, NoIntake
 from streams.log.port import LogUnavailable
 from streams.log.sqlite import SqliteLog
+from streams.log.writer import Appender
 from streams.metrics import Metrics
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix

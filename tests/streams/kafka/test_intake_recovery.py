@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from schemas import problems
-from streams.appender import Appender
 from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
 from streams.kafka.intake import Intake
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, Batch, NotDurable, PartlyDurable
 from streams.log.sqlite import SqliteLog, create_log
+from streams.log.writer import Appender
 from streams.metrics import Metrics
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix

@@ -16,13 +16,13 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from streams.appender import dead_letters
 from streams.kafka.address import Address
 from streams.kafka.appender import KafkaAppender
 from streams.kafka.letters import block_of
 from streams.kafka.log import KafkaLog
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Batch, LogIdentity, LogWriter, Part
+from streams.log.writer import dead_letters
 from tests.streams.writer_contract import Kept, LogWriterContract, Writing
 
 PARTITIONS = 4  # the mock's own choice for topics that it makes
