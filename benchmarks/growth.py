@@ -24,7 +24,7 @@ from schemas.catalog import CATALOG
 from streams.log.block import read_block
 from streams.log.sqlite import SqliteLog, create_log
 from streams.projection import advance
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 
 _PIECE = 2_000

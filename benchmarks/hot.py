@@ -29,7 +29,7 @@ from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 
 MODEL, VERSION = "hot", "1"

@@ -18,7 +18,7 @@ from benchmarks.workload import BATCH, Workload
 from streams.log.sqlite import SqliteLog, create_log
 from streams.projection import advance
 from streams.rebuild import rebuild
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 
 _APPENDED_AT_ONCE = 10 * BATCH

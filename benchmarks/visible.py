@@ -22,7 +22,7 @@ from benchmarks.workload import Workload
 from feedback.home import Home
 from feedback.supervisor import Supervisor
 from schemas.identity import prediction_key
-from streams.store.sqlite import SqliteStore
+from streams.store.sqlite.store import SqliteStore
 from streams.store.tables import PREDICTIONS
 
 A_SECOND = 1_000

@@ -26,7 +26,7 @@ from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 
 Group = tuple[Any, ...]

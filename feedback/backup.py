@@ -30,8 +30,8 @@ from feedback.home import Home, HomeRefused, remove_database
 from streams.log.port import DEAD, format_positions, parse_positions
 from streams.log.sqlite import SqliteLog
 from streams.projection import OtherViews, check
-from streams.sqlite_connections import translated
-from streams.store.sqlite import SqliteStore
+from streams.sqlite.connections import translated
+from streams.store.sqlite.store import SqliteStore
 
 FORMAT = 1
 MANIFEST = "backup.json"

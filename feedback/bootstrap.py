@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from feedback.server import Server
     from streams.log.sqlite import SqliteLog
     from streams.metrics import Metrics
-    from streams.store.sqlite import SqliteStore
+    from streams.store.sqlite.store import SqliteStore
 
 STOPPED, VIEWS_GONE, FAILED, REFUSED_TO_RUN = 0, 1, 2, 64
 GRACEFUL_S = 5

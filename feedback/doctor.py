@@ -36,7 +36,7 @@ from streams.projection import OtherViews, check
 from streams.queries.freshness import lag
 from streams.queries.originals import Originals
 from streams.store.port import StoreRefused
-from streams.store.sqlite import SqliteStore
+from streams.store.sqlite.store import SqliteStore
 
 _LEAST_SQLITE = (3, 37, 0)
 _FREE_WARN, _FREE_FAIL = 1024**3, 64 * 1024**2

@@ -35,7 +35,7 @@ from feedback.redaction import redacted
 from schemas.errors import Halt, Refused
 from streams.log.port import LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import VIEWS_VERSION
 from streams.views.registry import TABLES
 

@@ -17,7 +17,7 @@ from streams.log.port import DEAD, Log, format_positions
 from streams.projection import OtherViews, check
 from streams.rebuild import Progress, rebuild, verify
 from streams.store.compare import Difference
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 
 SWITCH_GRACE_S = 1.0

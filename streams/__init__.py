@@ -27,5 +27,5 @@ What other rooms import, here and in the packages below; nothing else of this ro
 - `streams.sentinels`: `reached`, the numbered steps at which crash tests stop
 - `streams.daemon_pool`: `DaemonPool`, `Unanswered`, `each`, `start_daemon`: threads that keep no
   process from ending
-- `streams.sqlite_connections`: `translated`, what SQLite says as an error of a port
+- `streams.sqlite.connections`: `translated`, what SQLite says as an error of a port
 """

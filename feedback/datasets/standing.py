@@ -67,7 +67,7 @@ def parse_as_of(as_of: str | Positions | None) -> dict[int, int] | None:
 @contextlib.contextmanager
 def sqlite_scratch(folder: Path, identity: LogIdentity) -> Iterator[Store]:
     """A scratch store of the embedded engine."""
-    from streams.store.sqlite import SqliteStore, create_store
+    from streams.store.sqlite.store import SqliteStore, create_store
 
     path = folder / "as-of.sqlite"
     create_store(path, identity, TABLES)

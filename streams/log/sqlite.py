@@ -19,8 +19,8 @@ from pathlib import Path
 
 from streams.log.port import DEAD, KnownEnds, LogIdentity, LogMissing, LogUnreadable, NotDurable
 from streams.sentinels import reached
-from streams.sqlite_connections import SqliteConnections, translated
-from streams.write_ahead import WriteAheadLog
+from streams.sqlite.connections import SqliteConnections, translated
+from streams.sqlite.write_ahead import WriteAheadLog
 
 __all__ = ["LogMissing", "SqliteLog", "create_log"]
 

@@ -6,6 +6,6 @@ What other rooms import:
 - `streams.store.tables`: `VIEWS_VERSION`; the rows `Prediction`, `Fact`, `DeadLetterRow`,
   `ModelEvent`, `Row`; `Table`, and the tables `AUDITED`, `COUNTS`, `DEAD_LETTERS`, `DECLARATIONS`,
   `FACTS`, `LABELS`, `MODEL_EVENTS`, `PREDICTIONS`; `column_of`, where a row has a column
-- `streams.store.sqlite`: `SqliteStore`, `create_store`: the store of a home
+- `streams.store.sqlite.store`: `SqliteStore`, `create_store`: the store of a home
 - `streams.store.compare`: `Difference`, where two stores differ
 """

@@ -38,7 +38,7 @@ _AS_IT_IS = ["-m", "feedback.bootstrap"]
 _NOT_SYNCED = """
 import sys
 from feedback.bootstrap import main
-from streams.sqlite_connections import SqliteConnections
+from streams.sqlite.connections import SqliteConnections
 
 careful = SqliteConnections.open
 

@@ -24,7 +24,7 @@ from streams.projection import advance, check
 from streams.store.compare import differences
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore
+from streams.store.sqlite.store import SqliteStore
 from streams.views.registry import TABLES
 from tests.crash.load import batch
 from tests.crash.power import Disk, anything
@@ -40,7 +40,7 @@ _WORKER = """
 import sys
 from feedback.bootstrap import main
 from streams import projection
-from streams.store import sqlite
+from streams.store.sqlite import store as sqlite
 
 projection._READ_BLOCKS = 2
 projection.advance.__kwdefaults__["most_events"] = 10

@@ -29,7 +29,7 @@ from streams.queries.waiting import waiting
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 from tests.schemas.valid import EVENT, written
 from tests.streams.drawn import START, log_of

@@ -20,7 +20,7 @@ from streams.projection import BlockRefused, advance
 from streams.rebuild import rebuild, verify
 from streams.store.memory import MemoryStore
 from streams.store.port import RefusedValue, Store, StoreUnreadable
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import FACTS, LABELS, as_row
 from streams.views.registry import TABLES
 from tests.streams import faulty

@@ -22,7 +22,7 @@ from streams.queries.labels import labels
 from streams.queries.pages import Page
 from streams.store.memory import MemorySnapshot, MemoryStore
 from streams.store.port import Snapshot
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, LABELS, OVERRIDES, Fact, Label, Override, Row
 from streams.views.registry import TABLES
 from tests.streams.asking import encoded, event

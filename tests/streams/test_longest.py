@@ -10,7 +10,7 @@ from streams.ingest.admission import admit
 from streams.projection import advance
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import CANDIDATES, FACTS
 from streams.views.registry import TABLES
 from tests.streams.drawn import log_of, views

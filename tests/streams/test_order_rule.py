@@ -16,7 +16,7 @@ from streams.projection import advance
 from streams.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, DeadLetterRow, Fact, Row
 from streams.views import labels
 from streams.views.registry import TABLES

@@ -27,7 +27,7 @@ from streams.projection import (
 from streams.rebuild import BeyondTheLog, rebuild, verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Snapshot, Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, PREDICTIONS, VIEWS_VERSION, Fact, as_row
 from streams.views.registry import TABLES
 from tests.streams.drawn import log_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.sqlite_connections import SqliteConnections
+from streams.sqlite.connections import SqliteConnections
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from streams.store import statements
 from streams.store.port import Applied, Range, StoreExists, StoreMissing, StoreUnreadable, UnknownColumn
-from streams.store.sqlite import (
+from streams.store.sqlite import statements as statements
+from streams.store.sqlite.store import (
     SqliteStore,
     create_store,
 )
@@ -350,7 +350,7 @@ _WRITE = """
 import sys
 from pathlib import Path
 from streams.store.port import Applied
-from streams.store.sqlite import SqliteStore
+from streams.store.sqlite.store import SqliteStore
 from streams.store.tables import COUNTS
 from streams.views.registry import TABLES
 from tests.streams.rows import count

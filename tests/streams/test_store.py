@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from streams.store.compare import differences
 from streams.store.memory import MemoryStore
 from streams.store.port import Applied, Range, Snapshot, Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import Row, Table
 from streams.views.registry import TABLES
 from tests.streams import rows

@@ -11,10 +11,10 @@ import pytest
 
 from streams.log.port import DEAD, LogIdentity
 from streams.log.sqlite import SqliteLog, create_log
+from streams.sqlite.write_ahead import WriteAheadLog
 from streams.store.port import Applied
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
-from streams.write_ahead import WriteAheadLog
 
 
 class Clock:

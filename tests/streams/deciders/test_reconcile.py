@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams.deciders.port import decision_id
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 from tests.streams.deciders.reconcile_contract import ReconcileContract
 from tests.streams.storing import IDENTITY

@@ -10,7 +10,7 @@ import pytest
 from streams.log.memory import MemoryLog
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
-from streams.store.sqlite import SqliteStore, create_store
+from streams.store.sqlite.store import SqliteStore, create_store
 from tests.streams.views.keeping import TABLES, check_kept, check_rebuilt
 
 Opening = Callable[[MemoryLog], Store]

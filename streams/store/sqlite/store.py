@@ -24,11 +24,11 @@ from typing import Any
 
 from streams.log.port import LogIdentity
 from streams.sentinels import reached
-from streams.sqlite_connections import SqliteConnections, translated
-from streams.store import statements
+from streams.sqlite.connections import SqliteConnections, translated
+from streams.sqlite.write_ahead import WriteAheadLog
 from streams.store.port import ANY, Applied, Range, RefusedValue, StoreExists, StoreMissing, StoreUnreadable
+from streams.store.sqlite import statements as statements
 from streams.store.tables import VIEWS_VERSION, Index, Row, Table, columns_of, picking
-from streams.write_ahead import WriteAheadLog
 
 _PAGE_BYTES = 4096
 # The writer's cache holds the hot ends of all indexes. Readers are many, and have the system's cache; what

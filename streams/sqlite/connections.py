@@ -1,7 +1,7 @@
 """Connections to one SQLite file: borrowed for reading, of which a few are kept, and opened for writing.
 
 So what is open does not grow with the threads that come and go. What is read or written over them is left to
-`streams.log.sqlite` and `streams.store.sqlite`.
+`streams.log.sqlite` and `streams.store.sqlite.store`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What the log and the store on SQLite files have in common."""
