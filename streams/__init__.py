@@ -18,7 +18,7 @@ What other rooms import, here and in the packages below; nothing else of this ro
 - `streams.projection`: `advance`, `check`, `OtherViews`: a store moved forward along its log
 - `streams.rebuild`: `rebuild`, `verify`, `Progress`: the views built anew, and compared
 - `streams.engines.embedded`: `Worker`, which follows an embedded log
-- `streams.declarations`: `serving`, which declaration serves a version
+- `streams.fold.declarations`: `serving`, which declaration serves a version
 - `streams.metrics`: `Metrics`, what a server counts and times
 - `streams.clocks`: `ClockWatch`, `TOLERANCE_S`, `since_start`: this machine's clock against
   others

@@ -5,7 +5,7 @@ Both are these steps, and the crash tests stop the process at each of them:
 
 1. read the next blocks, from where the store stands;
 2. begin a transaction that holds the positions; drop blocks below them, and refuse a gap;
-3. fold the blocks (`streams.fold`) and write what changed;
+3. fold the blocks (`streams.fold.fold`) and write what changed;
 4. move the positions, in the same transaction;
 5. commit.
 
@@ -25,12 +25,12 @@ from schemas.catalog import CATALOG, Catalog
 from schemas.errors import Halt, Unavailable
 from schemas.normal_json import ContentHash
 from streams.cycles import without_cycle_collection
-from streams.fold import Fold
-from streams.judgement import declared, judge_again
-from streams.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
+from streams.fold.fold import Fold
+from streams.fold.judgement import declared, judge_again
+from streams.fold.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
 from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
 from streams.log.port import DEAD, NOTICES_S, Log, LogIdentity, Positions, ends_with
-from streams.processors.once import Arrivals, arrivals, declaration_of
+from streams.processors.arrivals import Arrivals, arrivals, declaration_of
 from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
 from streams.store.tables import VIEWS_VERSION, DeadLetterRow, Replayed

@@ -17,7 +17,7 @@ from schemas.instants import nanoseconds, rfc3339
 from schemas.kinds import KINDS
 from schemas.releases import release_of
 from schemas.stages import Stage
-from streams.declarations import serving
+from streams.fold.declarations import serving
 from streams.log.port import DEAD
 from streams.queries.models import SERVING
 from streams.queries.originals import Originals

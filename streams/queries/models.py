@@ -15,7 +15,7 @@ from msgspec import Struct, json
 from schemas import kinds
 from schemas.identity import pack, unpack
 from schemas.instants import rfc3339
-from streams.declarations import for_later
+from streams.fold.declarations import for_later
 from streams.queries.pages import Page, listing, token
 from streams.store.port import Range, Snapshot
 from streams.store.tables import COUNTS, DECLARATIONS, MODEL_EVENTS, PREDICTIONS, Declaration, ModelEvent

@@ -10,7 +10,7 @@ from msgspec import json
 
 from models.labels import resolve
 from schemas.identity import unpack
-from streams.processors.labels import listed_text, vote_of
+from streams.processors.votes import listed_text, vote_of
 from streams.store.port import Snapshot
 from streams.store.tables import (
     CANDIDATES,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from models.labels import Decision, Tally, decide, leading, resolve
 from schemas.kinds import VOTING
-from streams.processors.labels import channel_of, label_name, label_of, listed_text, vote_of
+from streams.processors.votes import channel_of, label_name, label_of, listed_text, vote_of
 from streams.store.tables import (
     CANDIDATES,
     CANDIDATES_BY_VOTES,
@@ -28,7 +28,7 @@ from streams.store.tables import (
     as_row,
 )
 from streams.views.port import Agenda, View
-from streams.working_set import WHOLE, fact_key
+from streams.views.working_set import WHOLE, fact_key
 
 LISTED = 32
 """So many votes lie in the label's row. What is loaded whole is never more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas import kinds
 from schemas.identity import unpack
-from streams.processors.amend import fits_slot, later
+from streams.processors.slots import fits_slot, later
 from streams.store.tables import OVERRIDES, Fact, Override, Prediction, as_row
 from streams.views.port import Agenda, View
 

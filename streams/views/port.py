@@ -4,8 +4,8 @@ A view follows from the set of predictions and facts, whatever order they came i
 now and takes back what was true before, keeps environments apart, reads no more than changed, and is built
 anew by replay. `tests/streams/views` has a check for each of these, which every view in `registry` passes.
 
-What is true about a fact, and which prediction it is about, is settled before (`streams.settling`). How rows
-are kept is the bookkeeping of `streams.changes`.
+What is true about a fact, and which prediction it is about, is settled before (`streams.fold.settlement`).
+How rows are kept is the bookkeeping of `streams.views.changes`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from schemas.kinds import KINDS, PREDICTION_MADE
 from schemas.shapes import Shape
-from streams.changes import Changes
 from streams.store.port import Snapshot
 from streams.store.tables import DeadLetterRow, Fact, Prediction, Replayed, Table
-from streams.working_set import WorkingSet
+from streams.views.changes import Changes
+from streams.views.working_set import WorkingSet
 
 
 class Agenda(NamedTuple):

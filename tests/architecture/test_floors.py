@@ -140,10 +140,10 @@ def test_what_is_loaded_late_or_for_types_is_not_on_the_path() -> None:
 def test_what_folds_the_log_knows_no_decider(start: str) -> None:
     """However far away it is loaded: folding the log again cannot decide again."""
     named = start.replace(".", "__")
-    far = {named: "import streams.fold", "streams__fold": "from streams.deciders.runner import Runner"}
+    far = {named: "import streams.fold.fold", "streams__fold": "from streams.deciders.runner import Runner"}
     deciders = {"streams__deciders___init": "", "streams__deciders__runner": "class Runner: ..."}
     assert floors.check_folding(made_up(**far, **deciders))
-    assert not floors.check_folding(made_up(**{named: "import streams.fold"}, **deciders))
+    assert not floors.check_folding(made_up(**{named: "import streams.fold.fold"}, **deciders))
 
 
 def test_help_loads_nothing_heavy() -> None:

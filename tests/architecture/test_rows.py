@@ -155,7 +155,7 @@ WRONG = """
 from typing import cast
 from schemas.catalog import LoggedEvent
 from schemas.logged_data import LoggedPrediction
-from streams.processors.once import Arrival, _make_prediction
+from streams.processors.arrivals import Arrival, _make_prediction
 from streams.store.tables import CaseEntry
 
 

@@ -105,7 +105,7 @@ def test_what_is_not_needed_stays_out(path: str) -> None:
 def test_caches_stay_out() -> None:
     """What a run leaves in a room is not built in."""
     assert ignored("streams/__pycache__/fold.cpython-313.pyc")
-    assert not ignored("streams/fold.py")
+    assert not ignored("streams/fold/fold.py")
 
 
 def test_the_image_installs_the_locked_versions_and_the_rooms() -> None:

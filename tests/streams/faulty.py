@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.fold import Fold
+from streams.fold.fold import Fold
 from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.store.port import Store

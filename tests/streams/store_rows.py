@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.declarations import for_later
+from streams.fold.declarations import for_later
 from streams.log.port import DEAD
 from streams.store.port import ANY, Range, Store
 from streams.store.tables import (

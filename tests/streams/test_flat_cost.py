@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.hot import CASES, MODEL, VERSION, Case, Fed, Said
-from streams import fold, retractions
+from streams.fold import fold as fold
+from streams.fold import retractions as retractions
 from streams.log.memory import MemoryLog
 from streams.store.memory import MemoryStore, MemoryTransaction
 

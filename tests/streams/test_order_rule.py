@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import problems
-from streams import working_set
 from streams.log.memory import MemoryLog
 from streams.projection import advance
 from streams.rebuild import verify
@@ -19,6 +18,7 @@ from streams.store.port import Store
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, DeadLetterRow, Fact, Row
 from streams.views import labels
+from streams.views import working_set as working_set
 from streams.views.registry import TABLES
 from tests.streams.dense import dense_history
 from tests.streams.drawn import histories, log_of, views

@@ -17,7 +17,7 @@ from schemas import kinds, waits
 from schemas.identity import unpack
 from schemas.problems import LABEL_INVALID
 from schemas.shapes import Shape
-from streams.processors.amend import FITS, REFUSED, WAITS, fits_slot, judged_slot, later, slot_of
+from streams.processors.slots import FITS, REFUSED, WAITS, fits_slot, judged_slot, later, slot_of
 from streams.store.tables import Fact, Prediction
 
 Fits = Shape

@@ -1,8 +1,9 @@
 """Judgement: what declarations that have come change for labels that wait, or that were judged already.
 
 A version is judged by its own declaration, or by one of its model's that serves later versions
-(`streams.declarations`). Another one may take over: the version's own that comes late, or a greater one for
-later versions. Then what was said of its predictions is judged again, and what no longer holds is withdrawn.
+(`streams.fold.declarations`). Another one may take over: the version's own that comes late, or a greater one
+for later versions. Then what was said of its predictions is judged again, and what no longer holds is
+withdrawn.
 
 What is read for it are the declarations that came and those of versions that were judged by another, never
 all of a model's; and of what was said only corrections and confirmations.
@@ -14,8 +15,8 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from schemas import kinds, waits
-from streams.declarations import Version, for_later
-from streams.fold import Fold
+from streams.fold.declarations import Version, for_later
+from streams.fold.fold import Fold
 from streams.store.port import Range, Snapshot, Transaction
 from streams.store.tables import (
     COUNTS,

@@ -20,7 +20,7 @@ from schemas.identity import unpack
 from schemas.kinds import KINDS
 from schemas.normal_json import ContentHash
 from streams.log.block import UnreadableBlock
-from streams.processors.once import Arrivals, arrivals
+from streams.processors.arrivals import Arrivals, arrivals
 from streams.store.tables import DeadLetterRow, Fact, Prediction
 
 DETAIL = (

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from schemas import kinds
 from schemas.identity import JOIN_KEY, PREDICTION, join_key
-from streams.processors.amend import may_retract
+from streams.processors.slots import may_retract
 from streams.store.port import Transaction
 from streams.store.tables import (
     CASES,
@@ -22,7 +22,7 @@ from streams.store.tables import (
     Prediction,
     picking,
 )
-from streams.working_set import FactKey, fact_key
+from streams.views.working_set import FactKey, fact_key
 
 _PAGE = 5_000
 _case_pid = CASES.column("pid")

@@ -14,11 +14,11 @@ from typing import Any
 
 from schemas import kinds, waits
 from schemas.identity import unpack
-from streams.processors.amend import may_retract
 from streams.processors.join import contradicts
+from streams.processors.slots import may_retract
 from streams.store.port import Transaction
 from streams.store.tables import FACTS, FACTS_BY_EXPLAINED, Fact, Row, picking
-from streams.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
+from streams.views.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
 
 _PAGE = 5_000
 """About so many retractions are read at once."""

@@ -2,9 +2,9 @@
 
 This is where an event becomes a label. A batch is folded in these steps:
 
-1. hold the join keys and predictions that it can change, and load the rows (`streams.working_set`);
+1. hold the join keys and predictions that it can change, and load the rows (`streams.views.working_set`);
 2. once: enter each new event's row, telling copies and conflicts apart (`processors.once`);
-3. settle what is new, and what changes with it (`streams.settling`);
+3. settle what is new, and what changes with it (`streams.fold.settlement`);
 4. compare with the rows as they were loaded, write the differences, and tell the views (`streams.views`);
 5. where one event changes very many rows, as a prediction does that many facts wait for: settle those
    likewise, some at a time (`settling.Walk`).
@@ -25,10 +25,10 @@ from schemas import problems
 from schemas.identity import PREDICTION, join_key, pack, unpack
 from schemas.kinds import KINDS
 from schemas.logged_data import LoggedDeclaration
-from streams.declarations import rank
-from streams.locks import hold_what_changes
-from streams.processors.once import Arrival, Identity, declaration_of, model_event_row, second_prediction
-from streams.settling import Settlement
+from streams.fold.declarations import rank
+from streams.fold.join_key_locks import hold_what_changes
+from streams.fold.settlement import Settlement
+from streams.processors.arrivals import Arrival, Identity, declaration_of, model_event_row, second_prediction
 from streams.store.port import Transaction
 from streams.store.tables import (
     DECLARATIONS,
@@ -44,7 +44,7 @@ from streams.store.tables import (
     as_row,
 )
 from streams.views.port import Views
-from streams.working_set import FactKey, WorkingSet, fact_key
+from streams.views.working_set import FactKey, WorkingSet, fact_key
 
 _encode = json.Encoder().encode
 

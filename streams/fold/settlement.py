@@ -22,9 +22,10 @@ from schemas import kinds
 from schemas.identity import JOIN_KEY, PREDICTION, SUBJECT
 from schemas.kinds import KINDS
 from schemas.shapes import fits
-from streams.changes import Changes
-from streams.declarations import serving
-from streams.processors.amend import (
+from streams.fold.declarations import serving
+from streams.fold.retractions import Retractions, explained
+from streams.processors.join import join_by_case, join_by_id
+from streams.processors.slots import (
     CONFIRMATION_SLOT,
     CORRECTION_SLOT,
     later,
@@ -32,14 +33,12 @@ from streams.processors.amend import (
     slot_of,
     slots,
 )
-from streams.processors.join import join_by_case, join_by_id
-from streams.processors.labels import (
+from streams.processors.votes import (
     Fits,
     judge,
     vote_alone,
     vote_once,
 )
-from streams.retractions import Retractions, explained
 from streams.store.port import Transaction
 from streams.store.tables import (
     CASES,
@@ -54,9 +53,10 @@ from streams.store.tables import (
     as_row,
     picking,
 )
+from streams.views.changes import Changes
 from streams.views.port import Agenda, Audience, Views
 from streams.views.registry import tables_of
-from streams.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
+from streams.views.working_set import FEW, FactKey, Walk, WorkingSet, fact_key
 
 _key, _case_at = FACTS.column("key"), FACTS.column("case_at")
 _pid_and_slot = picking(FACTS, ("pid", "slot"))
