@@ -23,7 +23,7 @@ from benchmarks.workload import Workload
 from schemas.catalog import CATALOG
 from streams.log.block import read_block
 from streams.log.sqlite import SqliteLog, create_log
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 

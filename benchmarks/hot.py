@@ -27,7 +27,7 @@ from schemas.catalog import CATALOG
 from schemas.instants import rfc3339
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.port import Store
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES

@@ -29,7 +29,7 @@ from schemas.identity import unpack
 from streams.log.port import Batch, Part
 from streams.log.sqlite import SqliteLog, create_log
 from streams.log.writer import pack
-from streams.rebuild import rebuild
+from streams.projection.rebuild import rebuild
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import LABELS, PREDICTIONS
 from streams.views.registry import TABLES

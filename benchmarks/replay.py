@@ -1,7 +1,7 @@
 """Replay against live: folding a whole log anew, and following it while it is written.
 
 Live is the embedded worker's step, called after every ten blocks that were appended, as under load; what
-appending costs is left to `append`. Replay is `streams.rebuild` on the log that live left behind.
+appending costs is left to `append`. Replay is `streams.projection.rebuild` on the log that live left behind.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from benchmarks.report import Row
 from benchmarks.scale import Scale
 from benchmarks.workload import BATCH, Workload
 from streams.log.sqlite import SqliteLog, create_log
-from streams.projection import advance
-from streams.rebuild import rebuild
+from streams.projection.apply import advance
+from streams.projection.rebuild import rebuild
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 

@@ -23,7 +23,7 @@ from benchmarks.workload import BATCH, Workload
 from schemas.catalog import CATALOG
 from streams.log.block import read_block
 from streams.log.memory import MemoryLog
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite.store import SqliteStore, create_store

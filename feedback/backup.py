@@ -29,7 +29,7 @@ from feedback.disk import replace_file, sync_folder, sync_tree, telling_full_dis
 from feedback.home import Home, HomeRefused, remove_database
 from streams.log.port import DEAD, format_positions, parse_positions
 from streams.log.sqlite import SqliteLog
-from streams.projection import OtherViews, check
+from streams.projection.apply import OtherViews, check
 from streams.sqlite.connections import translated
 from streams.store.sqlite.store import SqliteStore
 

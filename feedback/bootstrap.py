@@ -34,10 +34,10 @@ from feedback.views import ready_store
 from feedback.watchdog import show_stacks_on_request, sign
 from schemas.errors import Halt
 from streams.daemon_pool import each, start_daemon
-from streams.engines.embedded import Worker
 from streams.log.port import Log, LogWriter
-from streams.projection import advance
-from streams.rebuild import Progress
+from streams.projection.apply import advance
+from streams.projection.follow import Worker
+from streams.projection.rebuild import Progress
 from streams.store.port import Store
 
 if TYPE_CHECKING:

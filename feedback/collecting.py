@@ -39,7 +39,7 @@ from schemas.errors import Unavailable
 from streams.ingest.recorder import Recorder
 from streams.log.port import LogIdentity, LogRefused, LogUnavailable
 from streams.metrics import Metrics
-from streams.projection import OtherViews, check
+from streams.projection.apply import OtherViews, check
 
 if TYPE_CHECKING:
     from streams.kafka.appender import KafkaAppender

@@ -32,7 +32,7 @@ from feedback.service import NoAddress, NoAnswer, address_of, health, log_in, re
 from feedback.settings import value
 from feedback.supervisor import listen
 from streams.log.port import format_positions
-from streams.projection import OtherViews, check
+from streams.projection.apply import OtherViews, check
 from streams.queries.freshness import lag
 from streams.queries.originals import Originals
 from streams.store.port import StoreRefused

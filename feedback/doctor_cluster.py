@@ -21,7 +21,7 @@ from streams.clocks import TOLERANCE_S
 from streams.kafka.demands import NOTE, as_remembered
 from streams.kafka.topics import newest_appends, show
 from streams.log.port import LogRefused, LogUnavailable, format_positions
-from streams.projection import check
+from streams.projection.apply import check
 from streams.queries.freshness import lag
 from streams.queries.originals import Originals
 from streams.store.port import StoreRefused, StoreUnavailable

@@ -14,8 +14,8 @@ from feedback.home import Home
 from feedback.place import Place
 from streams.log.block import read_block
 from streams.log.port import DEAD, Log, format_positions
-from streams.projection import OtherViews, check
-from streams.rebuild import Progress, rebuild, verify
+from streams.projection.apply import OtherViews, check
+from streams.projection.rebuild import Progress, rebuild, verify
 from streams.store.compare import Difference
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES

@@ -43,7 +43,7 @@ from feedback.watchdog import START_S, HealthLooks, show_stacks_on_request, tell
 from loopline_platform import process_command
 from schemas.errors import Halt
 from streams.log.port import Log, LogIdentity, LogRefused
-from streams.projection import check
+from streams.projection.apply import check
 
 if TYPE_CHECKING:
     from streams.kafka.address import Address

@@ -15,9 +15,9 @@ What other rooms import, here and in the packages below; nothing else of this ro
 - `streams.ingest.split`: `split_array`, `CannotSplit`: an array cut into items by bytes
 - `streams.ingest.replay`: `Refusal`, `parse_name`, `marked`, `by_content`,
   `NotAnObject`: putting refused items back
-- `streams.projection`: `advance`, `check`, `OtherViews`: a store moved forward along its log
-- `streams.rebuild`: `rebuild`, `verify`, `Progress`: the views built anew, and compared
-- `streams.engines.embedded`: `Worker`, which follows an embedded log
+- `streams.projection.apply`: `advance`, `check`, `OtherViews`: a store moved forward along its log
+- `streams.projection.rebuild`: `rebuild`, `verify`, `Progress`: the views built anew, and compared
+- `streams.projection.follow`: `Worker`, which follows an embedded log
 - `streams.fold.declarations`: `serving`, which declaration serves a version
 - `streams.metrics`: `Metrics`, what a server counts and times
 - `streams.clocks`: `ClockWatch`, `TOLERANCE_S`, `since_start`: this machine's clock against

@@ -18,7 +18,7 @@ from feedback.home import Home
 from feedback.service import OverHttp, path_of
 from feedback.supervisor import Supervisor
 from loopline import Client
-from streams.rebuild import verify
+from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore
 
 _LONGEST_S = 300.0

@@ -125,7 +125,7 @@ def release(
         emit, now: puts the event into the log; the clock (ns).
         progress: is told what is being done, how much of it is done, and how much there is.
 
-    Raises the errors of `feedback.datasets.errors`, and a `streams.projection.StoreRefused` when the
+    Raises the errors of `feedback.datasets.errors`, and a `streams.projection.apply.StoreRefused` when the
     views are not those of this log.
     """
     _check_allowed(allow)

@@ -28,8 +28,8 @@ from streams.log.port import (
     format_positions,
     parse_positions,
 )
-from streams.projection import check
-from streams.rebuild import rebuild
+from streams.projection.apply import check
+from streams.projection.rebuild import rebuild
 from streams.store.port import Snapshot, Store
 from streams.views.registry import TABLES
 

@@ -1,8 +1,8 @@
 """The last resort: an event that cannot be folded is set aside, visibly, and the others go on.
 
 What is to blame is told apart here: an error inside an event's data, our own defect about it included, or the
-store and the machine, which no event is to blame for. Who folds event by event is `streams.projection`. The
-dead letter says the same on every engine: no message of a library, and no value of the event's.
+store and the machine, which no event is to blame for. Who folds event by event is `streams.projection.apply`.
+The dead letter says the same on every engine: no message of a library, and no value of the event's.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from schemas.errors import Halt
 from streams.cycles import without_cycle_collection
 from streams.kafka.progress import Progress
 from streams.log.port import Log
-from streams.projection import Batch, Block, Gap, apply, check
+from streams.projection.apply import Batch, Block, Gap, apply, check
 from streams.store.port import Store
 
 MOST_EVENTS = 16_000

@@ -1,8 +1,8 @@
 """The distributed engine: a worker of a consumer group, which keeps a store caught up with a Kafka log.
 
 Any number of workers share the partitions. Whatever a partition's committed offset says, a worker reads it
-from where the store stands, and what it applies it applies with `streams.projection`, which drops what the
-store has. So workers may be killed, replaced or late: nothing is lost and nothing counts twice.
+from where the store stands, and what it applies it applies with `streams.projection.apply`, which drops what
+the store has. So workers may be killed, replaced or late: nothing is lost and nothing counts twice.
 
 Three threads: the event loop fetches and keeps the worker in its group (`session`); one applies (`applying`),
 so that a slow store never costs the membership; one asks the log for its ends, so that a stuck worker is

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import islice
 
-from streams.projection import Block
+from streams.projection.apply import Block
 
 MOST_BYTES = 32 * 1024 * 1024
 """About how much waits, besides what the client libraries have fetched: a second's work for a worker."""

@@ -29,7 +29,7 @@ from streams.kafka.progress import RUNNING, WAITING, Progress
 from streams.kafka.transport import App
 from streams.log.port import DEAD, Log
 from streams.outage import Outage
-from streams.projection import Block, Gap
+from streams.projection.apply import Block, Gap
 
 R = TypeVar("R")
 

@@ -26,7 +26,7 @@ from streams.kafka.address import Address
 from streams.kafka.connecting import answering
 from streams.kafka.steady_client import METADATA_MS, steady
 from streams.log.port import LogUnavailable
-from streams.projection import Block
+from streams.projection.apply import Block
 
 SESSION_S = 10.0
 HEARTBEAT_S = 2.0

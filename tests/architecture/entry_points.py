@@ -1,8 +1,8 @@
 """The entry points of packages: what others may import from them, listed in the docstring of an `__init__`.
 
 An item of such a list begins with the name of a module, and has the names that are imported from it in
-backquotes: - `streams.projection`: `advance`, `check`. It stands in a package around the module. The lists
-are text, so that reading them loads nothing.
+backquotes: - `streams.projection.apply`: `advance`, `check`. It stands in a package around the module. The
+lists are text, so that reading them loads nothing.
 """
 
 from __future__ import annotations

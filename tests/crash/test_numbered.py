@@ -11,14 +11,14 @@ import pytest
 import streams.deciders.reconcile
 import streams.deciders.runner
 import streams.log.sqlite
-import streams.projection
+import streams.projection.apply
 import streams.store.sqlite.store
 from tests.crash import test_steps
 from tests.docs.pages import ROOT
 
 _PAGES = ROOT / "docs" / "explanation"
 _APPEND = ("append", streams.log.sqlite, [streams.log.sqlite])
-_PROJECT = ("project", streams.projection, [streams.projection, streams.store.sqlite.store])
+_PROJECT = ("project", streams.projection.apply, [streams.projection.apply, streams.store.sqlite.store])
 
 _DECIDE = ("decide", streams.deciders.reconcile, [streams.deciders.reconcile, streams.deciders.runner])
 

@@ -1,6 +1,6 @@
 """SIGKILL at each numbered step of appending, of projecting and of deciding.
 
-The steps are those of `streams.log.sqlite`, `streams.projection` and `streams.deciders.reconcile`.
+The steps are those of `streams.log.sqlite`, `streams.projection.apply` and `streams.deciders.reconcile`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from feedback.bootstrap import InProcess
 from feedback.home import Home
 from streams.log.port import Positions
 from streams.log.sqlite import SqliteLog
-from streams.projection import advance, check
+from streams.projection.apply import advance, check
 from streams.store.compare import differences
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
@@ -39,7 +39,7 @@ _BATCHES, _CUTS = 60, 25
 _WORKER = """
 import sys
 from feedback.bootstrap import main
-from streams import projection
+from streams.projection import apply as projection
 from streams.store.sqlite import store as sqlite
 
 projection._READ_BLOCKS = 2

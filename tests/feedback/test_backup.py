@@ -15,7 +15,7 @@ from feedback.home import Home, Locked
 from feedback.views import ready_store, verify_views
 from streams.log.block import write_block
 from streams.log.port import DEAD, parse_positions
-from streams.projection import advance
+from streams.projection.apply import advance
 from tests.feedback.running import event, lines, loopline, prediction, told
 
 

@@ -12,7 +12,7 @@ import pytest
 from feedback.home import Home, HomeRefused
 from feedback.views import ready_store, rebuild_beside, verify_views
 from streams.log.sqlite import SqliteLog
-from streams.projection import LogOlderThanStore, advance
+from streams.projection.apply import LogOlderThanStore, advance
 from tests.feedback.running import lines, loopline, prediction
 
 

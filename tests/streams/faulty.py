@@ -9,7 +9,7 @@ import pytest
 
 from streams.fold.fold import Fold
 from streams.log.memory import MemoryLog
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.port import Store
 from streams.store.tables import DEAD_LETTERS, DeadLetterRow
 from tests.streams.drawn import log_of

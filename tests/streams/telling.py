@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.identity import join_key, pack, prediction_key
 from schemas.instants import nanoseconds, rfc3339
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.memory import MemoryStore
 from streams.store.tables import (
     COUNTS,

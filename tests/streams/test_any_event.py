@@ -16,7 +16,8 @@ from schemas.describe.answers import COUNT_FIELDS
 from schemas.stages import Stage
 from streams.ingest.admission import admit
 from streams.log.memory import MemoryLog
-from streams.projection import advance
+from streams.projection.apply import advance
+from streams.projection.rebuild import verify
 from streams.queries.counts import counts
 from streams.queries.dead_letters import dead_letters
 from streams.queries.feedback import feedback
@@ -26,7 +27,6 @@ from streams.queries.outcomes import outcomes
 from streams.queries.pages import Page
 from streams.queries.predictions import prediction
 from streams.queries.waiting import waiting
-from streams.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite.store import SqliteStore, create_store

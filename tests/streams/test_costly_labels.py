@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from streams.ingest.admission import admit
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.memory import MemoryStore
 from streams.store.tables import DEAD_LETTERS, LABELS, DeadLetterRow
 from tests.streams.drawn import log_of

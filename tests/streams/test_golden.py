@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.log.memory import MemoryLog
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.memory import MemoryStore
 from streams.store.tables import VIEWS_VERSION
 from tests.streams.dense import dense_history

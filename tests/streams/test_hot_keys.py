@@ -8,7 +8,7 @@ import pytest
 
 from schemas import problems
 from streams.log.memory import MemoryLog
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.queries.originals import Originals
 from streams.queries.pages import Page, parse_token
 from streams.queries.predictions import TOKEN, prediction

@@ -16,8 +16,8 @@ from schemas.catalog import Catalog
 from schemas.kinds import KINDS, THUMB, UnreadableTypes
 from streams.log.block import UnreadableBlock, write_block
 from streams.log.memory import MemoryLog
-from streams.projection import BlockRefused, advance
-from streams.rebuild import rebuild, verify
+from streams.projection.apply import BlockRefused, advance
+from streams.projection.rebuild import rebuild, verify
 from streams.store.memory import MemoryStore
 from streams.store.port import RefusedValue, Store, StoreUnreadable
 from streams.store.sqlite.store import SqliteStore, create_store

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.instants import nanoseconds
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.queries.labels import labels
 from streams.queries.pages import Page
 from streams.store.memory import MemorySnapshot, MemoryStore

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from streams.ingest.admission import admit
-from streams.projection import advance
-from streams.rebuild import verify
+from streams.projection.apply import advance
+from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import CANDIDATES, FACTS

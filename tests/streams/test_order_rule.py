@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from schemas import problems
 from streams.log.memory import MemoryLog
-from streams.projection import advance
-from streams.rebuild import verify
+from streams.projection.apply import advance
+from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite.store import SqliteStore, create_store

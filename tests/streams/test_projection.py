@@ -12,11 +12,10 @@ import pytest
 
 from schemas.catalog import CATALOG
 from schemas.kinds import UnreadableTypes
-from streams.engines.embedded import Worker
 from streams.log.block import DeadLetter, UnreadableBlock, write_block, write_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
-from streams.projection import (
+from streams.projection.apply import (
     AnotherLog,
     LogDiffers,
     LogOlderThanStore,
@@ -24,7 +23,8 @@ from streams.projection import (
     advance,
     check,
 )
-from streams.rebuild import BeyondTheLog, rebuild, verify
+from streams.projection.follow import Worker
+from streams.projection.rebuild import BeyondTheLog, rebuild, verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Snapshot, Store
 from streams.store.sqlite.store import SqliteStore, create_store

@@ -259,7 +259,7 @@ class PostgresStores:
         """Write down that the store's log went on to this epoch; forward only, and never another log.
 
         The last epoch that the store knew may have been given more partitions before it was sealed:
-        `streams.projection.check`, which comes before this, sees to it that they are empty.
+        `streams.projection.apply.check`, which comes before this, sees to it that they are empty.
         """
         with self._changing() as connection:
             entry = next((each for each in self._entries(connection) if each.number == store.number), None)

@@ -1,7 +1,7 @@
 """One store in PostgreSQL: snapshots for readers, and transactions of several workers at the same time.
 
 What is asked is in `statements`; which store is current is the catalogue's. A projection is these steps,
-and the crash tests stop the process at each of them (1 and 3 are in `streams.projection`):
+and the crash tests stop the process at each of them (1 and 3 are in `streams.projection.apply`):
 
 1. blocks are read from the log;
 2. the transaction begins: it locks the rows of its positions, in order, so that a worker that lost a

@@ -1,7 +1,7 @@
 """The embedded store: the views in one SQLite file. The worker is its only writer; others read snapshots.
 
 What SQLite is asked is in `statements`; what rows mean is left to the fold. A projection is these
-steps, and the crash tests stop the process at each of them (1 and 3 are in `streams.projection`):
+steps, and the crash tests stop the process at each of them (1 and 3 are in `streams.projection.apply`):
 
 1. blocks are read from the log;
 2. the transaction begins, and holds the positions;

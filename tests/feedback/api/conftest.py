@@ -18,7 +18,7 @@ from feedback.server import build_app
 from streams.log.memory import MemoryLog
 from streams.log.writer import Appender
 from streams.metrics import Metrics
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.queries.feedback import Lineage, no_lineage
 from streams.store.memory import MemoryStore
 from streams.store.port import Store

@@ -18,7 +18,7 @@ from feedback.api.services import WAITS, Waits, WorkerSays
 from feedback.home import HomeMissing, HomeRefused
 from streams.log.block import write_block
 from streams.log.port import LogUnavailable, NotDurable, parse_positions
-from streams.rebuild import rebuild
+from streams.projection.rebuild import rebuild
 from streams.store.memory import MemoryStore
 from streams.store.port import StoreUnavailable, StoreUnreadable
 from tests.feedback.api.conftest import Loop, made

@@ -19,8 +19,8 @@ from feedback.setting_values import MAX_PARTITIONS
 from streams.ingest.admission import admit
 from streams.log.memory import MemoryLog
 from streams.log.port import LogIdentity, format_positions, parse_positions
-from streams.projection import LogOlderThanStore, check
-from streams.rebuild import rebuild, verify
+from streams.projection.apply import LogOlderThanStore, check
+from streams.projection.rebuild import rebuild, verify
 from streams.store.memory import MemoryStore
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.datasets.world import World, manifest_of, rows

@@ -27,7 +27,7 @@ from feedback.datasets.standing import Polling
 from loopline.content import content_hash
 from schemas.catalog import CATALOG
 from streams.log.port import LogIdentity
-from streams.projection import AnotherLog
+from streams.projection.apply import AnotherLog
 from streams.store.memory import MemoryStore
 from tests.feedback.datasets.world import MODEL, World, manifest_of, no_wait, rows, tables
 

@@ -20,7 +20,7 @@ from streams.ingest.admission import admit
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 from streams.log.port import LogIdentity, Positions, format_positions
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 

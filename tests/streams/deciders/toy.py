@@ -16,7 +16,7 @@ from streams.ingest.admission import admit
 from streams.log.block import DeadLetter, write_block, write_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, LogIdentity, format_positions
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.port import Snapshot, Store
 from streams.store.tables import COUNTS, DEAD_LETTERS, MODEL_EVENTS, ModelEvent, Table
 from tests.streams.sent import TIME

@@ -29,7 +29,7 @@ from streams.log.port import DEAD, Log
 from streams.log.sqlite import SqliteLog
 from streams.log.writer import Appender
 from streams.metrics import Metrics
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.memory import MemoryStore
 from streams.store.tables import FACTS, PREDICTIONS
 from tests.streams.sent import event, item

@@ -18,7 +18,7 @@ from streams.kafka.address import Address
 from streams.kafka.log import KafkaLog
 from streams.log.block import UnreadableBlock
 from streams.log.port import DEAD, LogRefused
-from streams.projection import LogOlderThanStore, advance
+from streams.projection.apply import LogOlderThanStore, advance
 from streams.store.memory import MemoryStore
 from streams.store.port import Store, StoreRefused
 from tests.services.kafka.broker import Cluster

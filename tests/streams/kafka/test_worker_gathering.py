@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from streams.kafka.gathering import Gathering, Verdict
-from streams.projection import Block
+from streams.projection.apply import Block
 
 
 def block(partition: int, offset: int, size: int = 10) -> Block:

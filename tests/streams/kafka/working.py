@@ -12,7 +12,7 @@ from streams.kafka.address import Address
 from streams.kafka.engine import Engine
 from streams.kafka.log import KafkaLog
 from streams.log.port import DEAD, Log
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.compare import differences
 from streams.store.memory import MemoryStore
 from streams.store.port import Store

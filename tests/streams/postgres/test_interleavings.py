@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streams.log.memory import MemoryLog
-from streams.projection import Gap, apply
+from streams.projection.apply import Gap, apply
 from streams.store.port import Store
 from streams.store.postgres import PostgresStore
 from streams.store.tables import COUNTS, FACTS, LABELS

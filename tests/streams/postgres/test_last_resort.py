@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from streams.log.memory import MemoryLog
-from streams.rebuild import verify
+from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.port import RefusedValue, StoreRefused, StoreUnavailable
 from streams.store.postgres import PostgresStore

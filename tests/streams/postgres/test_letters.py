@@ -8,7 +8,7 @@ from streams.kafka.cloudevents import items_of
 from streams.kafka.letters import Headers, block_of, letter_of
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD
-from streams.projection import Batch, Block, apply
+from streams.projection.apply import Batch, Block, apply
 from streams.store.postgres import PostgresStore
 from streams.store.tables import DEAD_LETTERS
 

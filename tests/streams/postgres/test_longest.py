@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.projection import advance
-from streams.rebuild import verify
+from streams.projection.apply import advance
+from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.postgres import PostgresStore, PostgresStores
 from tests.streams.drawn import START, log_of, views

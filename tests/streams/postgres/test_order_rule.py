@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas import problems
 from streams.log.port import DEAD
-from streams.rebuild import verify
+from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore
 from streams.store.postgres import PostgresStores
 from streams.store.tables import DEAD_LETTERS

@@ -11,7 +11,7 @@ from schemas.catalog import CATALOG
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 from streams.log.port import LogIdentity
-from streams.projection import Batch, Block, advance, apply
+from streams.projection.apply import Batch, Block, advance, apply
 from streams.store.memory import MemoryStore
 from streams.store.port import Store, Transaction
 from streams.store.postgres import PostgresStore, PostgresStores

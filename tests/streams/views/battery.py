@@ -15,7 +15,7 @@ import pytest
 
 from schemas import kinds
 from streams.log.memory import MemoryLog
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.memory import MemoryStore
 from streams.store.port import Snapshot
 from streams.store.tables import Table

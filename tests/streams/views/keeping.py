@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from streams.log.memory import MemoryLog
-from streams.projection import advance
-from streams.rebuild import rebuild, verify
+from streams.projection.apply import advance
+from streams.projection.rebuild import rebuild, verify
 from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.tables import Table

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from streams.log.port import Log
-from streams.projection import advance, check
+from streams.projection.apply import advance, check
 from streams.store.port import Store
 
 S = TypeVar("S", bound=Store)

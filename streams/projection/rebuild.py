@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from schemas.errors import Refused
 from streams.log.port import Log, Positions, ends_with
-from streams.projection import advance
+from streams.projection.apply import advance
 from streams.store.compare import Difference, differences
 from streams.store.port import Snapshot, Store
 from streams.views.port import Views

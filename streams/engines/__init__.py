@@ -1,1 +1,0 @@
-"""Engines: what drives the processors along the log."""

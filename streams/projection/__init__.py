@@ -1,0 +1,1 @@
+"""The store, moved forward along the log: applied exactly once, rebuilt, followed."""
