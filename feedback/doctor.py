@@ -34,7 +34,7 @@ from feedback.supervisor import listen
 from streams.log.port import format_positions
 from streams.projection.apply import OtherViews, check
 from streams.queries.freshness import lag
-from streams.queries.originals import Originals
+from streams.queries.payloads import Originals
 from streams.store.port import StoreRefused
 from streams.store.sqlite.store import SqliteStore
 

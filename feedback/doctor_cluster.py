@@ -23,7 +23,7 @@ from streams.kafka.topics import newest_appends, show
 from streams.log.port import LogRefused, LogUnavailable, format_positions
 from streams.projection.apply import check
 from streams.queries.freshness import lag
-from streams.queries.originals import Originals
+from streams.queries.payloads import Originals
 from streams.store.port import StoreRefused, StoreUnavailable
 from streams.store.tables import VIEWS_VERSION
 

@@ -16,8 +16,8 @@ from feedback.service import NoAddress, NoAnswer, reach
 from feedback.settings import without_password
 from loopline.errors import NotLoopline
 from streams.queries.dead_letters import settled_counts
-from streams.queries.originals import Originals
 from streams.queries.parked import parked
+from streams.queries.payloads import Originals
 from streams.store.port import Snapshot, Store
 from streams.store.tables import DEAD_LETTERS
 

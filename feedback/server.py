@@ -49,8 +49,8 @@ from streams.log.port import Log, LogIdentity, LogWriter
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage, no_lineage
 from streams.queries.freshness import MATURITY_DAYS
-from streams.queries.originals import Originals
 from streams.queries.outcomes import WINDOW_DAYS
+from streams.queries.payloads import Originals
 from streams.store.port import Store
 
 EVENTS = "/v1/events"

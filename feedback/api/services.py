@@ -17,7 +17,7 @@ from streams.log.port import DEAD, Log, LogWriter
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage
 from streams.queries.freshness import freshness
-from streams.queries.originals import Originals
+from streams.queries.payloads import Originals
 from streams.store.port import Snapshot, Store
 
 

@@ -16,8 +16,8 @@ from streams.queries.counts import counts
 from streams.queries.dead_letters import recent_dead_letters, settled_counts
 from streams.queries.feedback import feedback, no_lineage
 from streams.queries.freshness import lag
-from streams.queries.originals import latest
 from streams.queries.pages import Page
+from streams.queries.payloads import latest
 from streams.queries.waiting import waiting, waiting_count
 from streams.store.tables import COUNTS, DEAD_LETTERS
 

@@ -16,8 +16,8 @@ from schemas.instants import rfc3339
 from schemas.problems import CANNOT_FOLD, problem
 from streams.ingest.replay import Name, claim_of_bytes, claim_of_identity, parse_name
 from streams.log.port import DEAD
-from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page, listing
+from streams.queries.payloads import Originals
 from streams.store.port import Snapshot
 from streams.store.tables import DEAD_LETTERS, REPLAYED, DeadLetterRow, Replayed
 

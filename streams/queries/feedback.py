@@ -20,7 +20,7 @@ from schemas.stages import Stage
 from streams.fold.declarations import serving
 from streams.log.port import DEAD
 from streams.queries.models import SERVING
-from streams.queries.originals import Originals
+from streams.queries.payloads import Originals
 from streams.store.port import Snapshot
 from streams.store.tables import (
     DEAD_LETTERS,

@@ -13,8 +13,8 @@ from schemas.identity import unpack
 from schemas.instants import rfc3339
 from schemas.kinds import FEEDBACK, FEEDBACK_KINDS
 from streams.queries.newest import Chosen, days, newest_first, page_of, position_of
-from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page
+from streams.queries.payloads import Originals
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, FACTS_BY_TIME, PREDICTIONS, Fact, Prediction, Row
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from schemas.instants import rfc3339
+from streams.queries.feedback_counts import Counted, Word, counted, search
 from streams.queries.newest import ROW_BYTES, Chosen, days, newest_first, page_of, position_of
-from streams.queries.originals import Originals
 from streams.queries.pages import Int64, Page
+from streams.queries.payloads import Originals
 from streams.queries.predictions import FactPlace, label_of, sent_data
-from streams.queries.said import Counted, Word, counted, search
 from streams.store.port import Snapshot
 from streams.store.tables import LABELS, PREDICTIONS, PREDICTIONS_BY_TIME, Label, Prediction, Row, as_row
 

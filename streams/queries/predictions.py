@@ -9,8 +9,8 @@ import msgspec
 from schemas.identity import prediction_key, unpack
 from schemas.instants import rfc3339
 from schemas.kinds import KINDS
-from streams.queries.originals import Original, Originals
 from streams.queries.pages import Int64, Page, token
+from streams.queries.payloads import Original, Originals
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, FACTS_FROM_CASES, LABELS, PREDICTIONS, Fact, Label, Prediction
 

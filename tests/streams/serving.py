@@ -10,7 +10,7 @@ from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD
 from streams.log.writer import Appender
 from streams.metrics import Metrics
-from streams.queries.originals import Originals
+from streams.queries.payloads import Originals
 from tests.streams.asking import BATCH, Answer, ask_now
 from tests.streams.test_appender import GatedLog
 

@@ -22,9 +22,9 @@ from streams.queries.counts import counts
 from streams.queries.dead_letters import dead_letters
 from streams.queries.feedback import feedback
 from streams.queries.labels import labels
-from streams.queries.originals import Originals
 from streams.queries.outcomes import outcomes
 from streams.queries.pages import Page
+from streams.queries.payloads import Originals
 from streams.queries.predictions import prediction
 from streams.queries.waiting import waiting
 from streams.store.memory import MemoryStore

@@ -9,8 +9,8 @@ import pytest
 from schemas import problems
 from streams.log.memory import MemoryLog
 from streams.projection.apply import advance
-from streams.queries.originals import Originals
 from streams.queries.pages import Page, parse_token
+from streams.queries.payloads import Originals
 from streams.queries.predictions import TOKEN, prediction
 from streams.queries.votes import shown_candidates
 from streams.store.memory import MemoryStore

@@ -16,9 +16,9 @@ from streams.log.block import DeadLetter, write_block, write_dead_letters
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
 from streams.queries.freshness import complete_up_to, freshness, lag, reached
-from streams.queries.originals import Originals, latest
 from streams.queries.outcomes import outcomes
 from streams.queries.pages import Int64, MalformedToken, Page, listing, parse_token, token
+from streams.queries.payloads import Originals, latest
 from streams.store.memory import MemoryStore
 from streams.store.port import Applied
 from streams.store.tables import EXPOSURES, OUTCOMES, Exposure, Outcome, as_row

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from streams.queries import newest, said
+from streams.queries import feedback_counts as said
+from streams.queries import newest
 from streams.store.memory import MemorySnapshot
 from tests.feedback.api.conftest import Loop, correction, declared, made
 from tests.streams.asking import event, thumb
