@@ -23,8 +23,8 @@ What other rooms import, here and in the packages below; nothing else of this ro
 - `streams.clocks`: `ClockWatch`, `TOLERANCE_S`, `since_start`: this machine's clock against
   others
 - `streams.stillness`: `Stillness`, `while_others_did`: which partitions stand still
-- `streams.cycles`: `without_cycle_collection`, for work without reference cycles
-- `streams.sentinels`: `reached`, the numbered steps at which crash tests stop
+- `streams.gc_pause`: `without_cycle_collection`, for work without reference cycles
+- `streams.crash_points`: `reached`, the numbered steps at which crash tests stop
 - `streams.daemon_pool`: `DaemonPool`, `Unanswered`, `each`, `start_daemon`: threads that keep no
   process from ending
 - `streams.sqlite.connections`: `translated`, what SQLite says as an error of a port

@@ -24,8 +24,8 @@ from feedback.datasets.scratch import BatchFile
 from feedback.datasets.write import Written, encodings, write_splits
 from loopline.content import combined_hash
 from schemas import kinds
-from streams.cycles import without_cycle_collection
 from streams.fold.declarations import serving
+from streams.gc_pause import without_cycle_collection
 from streams.log.port import Log
 from streams.store.port import Snapshot
 from streams.store.tables import COUNTS

@@ -21,7 +21,7 @@ from typing import Any
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
 from feedback.disk import must_be_ours, replace_file, sync_folder, sync_tree, telling_full_disk
-from streams.sentinels import reached
+from streams.crash_points import reached
 
 # No model has such a name.
 _LOCKS = ".locks"

@@ -27,7 +27,7 @@ from feedback.datasets.errors import ClaimTooOld, PublishingUnsure, ShelfUnreach
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf import Bench, Body
 from feedback.disk import temporary_scratch
-from streams.sentinels import reached
+from streams.crash_points import reached
 
 # So many versions are looked at one by one; more are listed with all their files, a hundred in one request.
 _ONE_BY_ONE = 16

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple, TypeVar
 
+from streams.crash_points import reached
 from streams.deciders.port import Decider, Decision, DecisionRefused, Send
-from streams.sentinels import reached
 from streams.store.port import Snapshot, Store
 from streams.store.tables import DEAD_LETTERS, DeadLetterRow
 

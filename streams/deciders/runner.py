@@ -16,13 +16,13 @@ from typing import Any, Protocol
 import structlog
 
 from loopline.backoff import Backoff, RetryPolicy
+from streams.crash_points import reached
 from streams.daemon_pool import start_daemon
 from streams.deciders.port import Decider, NotSent, Send
 from streams.deciders.reconcile import Reconciled, reconcile
 from streams.log.port import Positions, parse_positions
 from streams.outage import Outage
 from streams.queries.freshness import reached as covers
-from streams.sentinels import reached
 from streams.store.port import Store
 
 FIRST_S = 1.0

@@ -26,6 +26,7 @@ import structlog
 from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.clocks import ClockWatch
+from streams.crash_points import reached
 from streams.kafka.covering import Covering
 from streams.kafka.letters import Letter, letter_of
 from streams.kafka.log import KafkaLog
@@ -37,7 +38,6 @@ from streams.log.port import DEAD, Batch, NotDurable, Overloaded, format_positio
 from streams.log.writer import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Filling
 from streams.metrics import Metrics
 from streams.outage import Outage
-from streams.sentinels import reached
 
 HOLD_EVENTS = 100
 HOLD_S = 0.020

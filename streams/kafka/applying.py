@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from schemas.catalog import Catalog
 from schemas.errors import Halt
-from streams.cycles import without_cycle_collection
+from streams.gc_pause import without_cycle_collection
 from streams.kafka.progress import Progress
 from streams.log.port import Log
 from streams.projection.apply import Batch, Block, Gap, apply, check

@@ -33,6 +33,7 @@ from loopline.backoff import Backoff, RetryPolicy
 from schemas.catalog import Catalog
 from schemas.fields import MAX_EVENT_BYTES
 from schemas.numbers import slow_numbers
+from streams.crash_points import reached
 from streams.ingest.admission import Verdict, admit, takes_long
 from streams.ingest.recorder import Recorder
 from streams.kafka import diagnosis
@@ -46,7 +47,6 @@ from streams.log.block import DeadLetter
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable, PartlyDurable
 from streams.metrics import Metrics
 from streams.outage import Outage
-from streams.sentinels import reached
 
 MAX_RECORDS = 1000
 MAX_BYTES = 4 * 1024 * 1024

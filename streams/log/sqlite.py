@@ -17,8 +17,8 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from streams.crash_points import reached
 from streams.log.port import DEAD, KnownEnds, LogIdentity, LogMissing, LogUnreadable, NotDurable
-from streams.sentinels import reached
 from streams.sqlite.connections import SqliteConnections, translated
 from streams.sqlite.write_ahead import WriteAheadLog
 

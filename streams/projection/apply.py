@@ -24,14 +24,14 @@ from schemas import kinds
 from schemas.catalog import CATALOG, Catalog
 from schemas.errors import Halt, Unavailable
 from schemas.normal_json import ContentHash
-from streams.cycles import without_cycle_collection
+from streams.crash_points import reached
 from streams.fold.fold import Fold
 from streams.fold.judgement import declared, judge_again
 from streams.fold.last_resort import is_of_the_data, letter_of, one_by_one, read_one_by_one
+from streams.gc_pause import without_cycle_collection
 from streams.log.block import Header, UnreadableBlock, digest, items_of, read_block, read_dead_letters
 from streams.log.port import DEAD, NOTICES_S, Log, LogIdentity, Positions, ends_with
 from streams.processors.arrivals import Arrivals, arrivals, declaration_of
-from streams.sentinels import reached
 from streams.store.port import Applied, Snapshot, Store, StoreRefused, Transaction
 from streams.store.tables import VIEWS_VERSION, DeadLetterRow, Replayed
 from streams.views.port import Views

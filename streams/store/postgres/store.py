@@ -25,8 +25,8 @@ from typing import Any
 from psycopg.pq import TransactionStatus
 
 from streams.clocks import ClockWatch
+from streams.crash_points import reached
 from streams.log.port import LogIdentity
-from streams.sentinels import reached
 from streams.store.port import Applied, StoreReplaced
 from streams.store.postgres import statements
 from streams.store.postgres.arrays import PACKERS

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from streams.crash_points import reached
 from streams.log.port import LogIdentity
-from streams.sentinels import reached
 from streams.sqlite.connections import SqliteConnections, translated
 from streams.sqlite.write_ahead import WriteAheadLog
 from streams.store.port import ANY, Applied, Range, RefusedValue, StoreExists, StoreMissing, StoreUnreadable
