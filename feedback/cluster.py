@@ -26,7 +26,7 @@ from streams.views.registry import TABLES
 
 if TYPE_CHECKING:
     from streams.kafka.address import Address
-    from streams.kafka.log import KafkaLog
+    from streams.kafka.log.reader import KafkaLog
     from streams.kafka.security import Security
     from streams.store.postgres import PostgresStore, PostgresStores
 
@@ -112,7 +112,7 @@ class Cluster:
         Collectors and workers refuse views that are not those of their log. Raises LogUnavailable or
         LogDenied when neither is to be had, and LogMissing when the topics are not there.
         """
-        from streams.kafka.connecting import admin, look_up
+        from streams.kafka.connect import admin, look_up
 
         try:
             with admin(self.address) as client:
@@ -131,7 +131,7 @@ class Cluster:
             patience_s: for how long a call waits for a partition that nobody leads now; as suits a command
                 when left out.
         """
-        from streams.kafka.log import PATIENCE_S, KafkaLog
+        from streams.kafka.log.reader import PATIENCE_S, KafkaLog
 
         return KafkaLog(self.address, patience_s=PATIENCE_S if patience_s is None else patience_s)
 

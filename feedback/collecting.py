@@ -42,9 +42,9 @@ from streams.metrics import Metrics
 from streams.projection.apply import OtherViews, check
 
 if TYPE_CHECKING:
-    from streams.kafka.appender import KafkaAppender
-    from streams.kafka.intake import Intake
-    from streams.kafka.log import KafkaLog
+    from streams.kafka.intake.consumer import Intake
+    from streams.kafka.log.reader import KafkaLog
+    from streams.kafka.writer.writer import KafkaAppender
     from streams.store.postgres import PostgresStore
 
 NEW_EPOCH = 4
@@ -110,7 +110,7 @@ class Collecting:
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Returns a status; raises CollectorEnded."""
-        from streams.kafka.appender import APPEND_S, KafkaAppender
+        from streams.kafka.writer.writer import APPEND_S, KafkaAppender
 
         with self._closing:
             appender = KafkaAppender(self._log, self._metrics, clocks=self._cluster.clocks)
@@ -199,7 +199,7 @@ class Collecting:
     @contextlib.asynccontextmanager
     async def _reading(self, recorder: Recorder) -> AsyncIterator[None]:
         """The intake, as long as the server runs. That it is not to be had keeps no other way in shut."""
-        from streams.kafka.intake import Intake
+        from streams.kafka.intake.consumer import Intake
 
         intake = Intake(self._cluster.address, recorder, self._metrics)
         self._intake_failure = lambda: intake.failure
@@ -248,8 +248,8 @@ def _must_be_safe(cluster: Cluster, *, intake: bool) -> bool:
     What only stops work, or is worth knowing, is logged: it may be mended while the collector runs. Returns
     whether the last epoch is sealed: the next one may come any moment.
     """
-    from streams.kafka.demands import UNSAFE
-    from streams.kafka.topics import show
+    from streams.kafka.topics.admin import show
+    from streams.kafka.topics.policy import UNSAFE
 
     address = cluster.address
     found = [each for each in show(address).findings if intake or each.topic != address.intake]

@@ -18,8 +18,8 @@ from feedback.service import NoAddress, NoAnswer, health, log_in, reach
 from feedback.settings import without_password
 from schemas.errors import Unavailable
 from streams.clocks import TOLERANCE_S
-from streams.kafka.demands import NOTE, as_remembered
-from streams.kafka.topics import newest_appends, show
+from streams.kafka.topics.admin import newest_appends, show
+from streams.kafka.topics.policy import NOTE, as_remembered
 from streams.log.port import LogRefused, LogUnavailable, format_positions
 from streams.projection.apply import check
 from streams.queries.freshness import lag

@@ -6,7 +6,7 @@ is the first of them; the cluster comes in by the environment, never by the comm
 machine can read. `loopline worker` is the second: it starts the first again when it dies, later each time,
 and ends it when it gives no sign of life.
 One that refuses to run stays, says why on its `/readyz`, and goes on when its views were replaced or its log
-can be opened. How blocks are applied is left to `streams.kafka.engine`.
+can be opened. How blocks are applied is left to `streams.kafka.worker.engine`.
 """
 
 from __future__ import annotations
@@ -155,9 +155,9 @@ def _say_left() -> None:
 
 def _work(cluster: Cluster, host: str, port: int, stop: threading.Event) -> int:
     """Apply blocks until `stop`; returns the process's status."""
-    from streams.kafka.engine import Engine, EngineStuck
-    from streams.kafka.health import Health
-    from streams.kafka.progress import Progress
+    from streams.kafka.worker.engine import Engine, EngineStuck
+    from streams.kafka.worker.health import Health
+    from streams.kafka.worker.progress import Progress
 
     progress = Progress(stuck_after_s=value("stuck_after"), clocks=cluster.clocks)
     try:

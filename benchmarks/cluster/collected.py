@@ -14,7 +14,7 @@ from benchmarks.cluster.topics import fill
 from benchmarks.load import Load
 from benchmarks.measuring import cpu_of
 from streams.kafka.address import Address
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.reader import KafkaLog
 from streams.log.block import read_block
 from tests.feedback.running import until
 from tests.services.deployment import Deployment, Member

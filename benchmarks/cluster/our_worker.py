@@ -17,8 +17,8 @@ from typing import Any
 
 from schemas.catalog import CATALOG, Catalog, LoggedEvent
 from streams.kafka.address import Address
-from streams.kafka.engine import Engine
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.reader import KafkaLog
+from streams.kafka.worker.engine import Engine
 from streams.log.port import Log
 from streams.store.postgres.catalogue import PostgresStores
 from streams.views.registry import TABLES

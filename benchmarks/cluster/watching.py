@@ -16,7 +16,7 @@ from benchmarks.cluster.collected import cpu_of_member
 from benchmarks.cluster.services import Services
 from benchmarks.measuring import cpu_of_machine
 from streams.kafka.address import Address
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.reader import KafkaLog
 from streams.store.postgres.catalogue import PostgresStores
 from streams.views.registry import TABLES
 from tests.services.deployment import Deployment

@@ -27,7 +27,7 @@ from benchmarks.report import Row
 from benchmarks.scale import Scale
 from benchmarks.workload import Workload
 from streams.kafka.address import Address
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.reader import KafkaLog
 from streams.store.postgres.catalogue import PostgresStores
 from streams.views.registry import TABLES
 

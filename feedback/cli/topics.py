@@ -17,8 +17,8 @@ from schemas.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from feedback.cluster import Cluster
-    from streams.kafka.demands import Finding, Topic
-    from streams.kafka.topics import Topics
+    from streams.kafka.topics.admin import Topics
+    from streams.kafka.topics.policy import Finding, Topic
     from streams.log.port import LogIdentity
 
 _ON_ONE = "On one machine the log is a file, and there are no topics."
@@ -46,8 +46,8 @@ def ensure_command(
     are of this log, and of all its epochs. Exit status 1 when something would break the promise; what else
     is amiss is shown.
     """
-    from streams.kafka.demands import SEALED
-    from streams.kafka.topics import UnsafeTopics, ensure
+    from streams.kafka.topics.admin import UnsafeTopics, ensure
+    from streams.kafka.topics.policy import SEALED
 
     cluster = must_be_cluster(choices, _ON_ONE)
     copies = value("replication", replication)
@@ -78,8 +78,8 @@ def show_command(choices: Choices) -> None:
 
     What is only worth knowing is shown too, and does not change the exit status.
     """
-    from streams.kafka.demands import NOTE
-    from streams.kafka.topics import show
+    from streams.kafka.topics.admin import show
+    from streams.kafka.topics.policy import NOTE
 
     cluster = must_be_cluster(choices, _ON_ONE)
     found = show(cluster.address)
@@ -106,8 +106,8 @@ def _remembered(
     cluster: Cluster, findings: tuple[Finding, ...], epochs: Sequence[Topic] | None = None
 ) -> tuple[Finding, ...]:
     """What is wrong with the topics, also as the views remember them, where there are views."""
-    from streams.kafka.demands import as_remembered
-    from streams.kafka.topics import show
+    from streams.kafka.topics.admin import show
+    from streams.kafka.topics.policy import as_remembered
 
     try:
         known = _known(cluster)

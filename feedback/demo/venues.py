@@ -174,7 +174,7 @@ class OnCluster:
         return process
 
     def _make_topics(self) -> None:
-        from streams.kafka.topics import ensure, show
+        from streams.kafka.topics.admin import ensure, show
 
         if self._cluster.stores.entries():
             raise ClusterRefused(

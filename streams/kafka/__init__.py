@@ -5,16 +5,16 @@ What other rooms import:
 - `streams.kafka.address`: `Address`, where the brokers are
 - `streams.kafka.security`: `Security`, `PROTOCOLS`, `MECHANISMS`, `derived_protocol`: how they
   are reached
-- `streams.kafka.connecting`: `admin`, `look_up`: a connection for commands, and which log is
+- `streams.kafka.connect`: `admin`, `look_up`: a connection for commands, and which log is
   there
-- `streams.kafka.topics`: `Topics`, `ensure`, `show`, `newest_appends`, `UnsafeTopics`: the
+- `streams.kafka.topics.admin`: `Topics`, `ensure`, `show`, `newest_appends`, `UnsafeTopics`: the
   topics made and checked
-- `streams.kafka.demands`: `Topic`, `Finding`, `UNSAFE`, `NOTE`, `SEALED`, `as_remembered`: what
+- `streams.kafka.topics.policy`: `Topic`, `Finding`, `UNSAFE`, `NOTE`, `SEALED`, `as_remembered`: what
   is wrong with them
-- `streams.kafka.log`: `KafkaLog`, `PATIENCE_S`: the log to read from
-- `streams.kafka.appender`: `KafkaAppender`, `APPEND_S`: the log to append to
-- `streams.kafka.intake`: `Intake`, the intake topic as a way in
-- `streams.kafka.engine`: `Engine`, `EngineStuck`: a worker of the group
-- `streams.kafka.progress`: `Progress`, how far a worker has come
-- `streams.kafka.health`: `Health`, a worker's `/healthz`, `/readyz` and `/metrics`
+- `streams.kafka.log.reader`: `KafkaLog`, `PATIENCE_S`: the log to read from
+- `streams.kafka.writer.writer`: `KafkaAppender`, `APPEND_S`: the log to append to
+- `streams.kafka.intake.consumer`: `Intake`, the intake topic as a way in
+- `streams.kafka.worker.engine`: `Engine`, `EngineStuck`: a worker of the group
+- `streams.kafka.worker.progress`: `Progress`, how far a worker has come
+- `streams.kafka.worker.health`: `Health`, a worker's `/healthz`, `/readyz` and `/metrics`
 """

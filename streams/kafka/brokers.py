@@ -40,7 +40,7 @@ from kafka.protocol.metadata import MetadataRequest
 
 from loopline.backoff import Backoff, RetryPolicy
 from streams.kafka.address import Address
-from streams.kafka.connecting import connected
+from streams.kafka.connect import connected
 from streams.kafka.security import KafkaRefused, denied
 from streams.log.port import LogUnavailable
 

@@ -24,7 +24,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from streams.kafka.address import Address
-from streams.kafka.connecting import answering
+from streams.kafka.connect import answering
 
 T = TypeVar("T")
 

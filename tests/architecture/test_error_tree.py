@@ -17,7 +17,7 @@ FOUND = definitions(MODULES)
 PUBLIC = public(FOUND)
 
 OUTSIDE = {
-    "streams.kafka.session.MembershipEnded": "it ends a membership within the engine, and is no failure",
+    "streams.kafka.worker.session.MembershipEnded": "it ends a membership within the engine: no failure",
     "streams.ingest.asgi.ClientGone": "nobody is left to be told",
     "feedback.demo.stage.DemoFailed": "the demo found a defect of ours: its traceback is wanted",
     "schemas.validator.steps.OutOfSteps": "it stops a run of the validator, which then gives its verdict",

@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from streams.kafka.availability import OFFSETS
+from streams.kafka.topics.availability import OFFSETS
 from tests.broker.counting import check_identical, counts
 from tests.feedback.running import lines, prediction, until
 from tests.services.deployment import Deployment, Member

@@ -16,9 +16,9 @@ from feedback import cluster as place
 from feedback.datasets.release import release
 from feedback.datasets.shelves import shelf_of
 from streams.kafka.address import Address
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import KafkaRefused, Security
-from streams.kafka.topics import show
+from streams.kafka.topics.admin import show
 from tests.broker.counting import check_identical, counts
 from tests.crash.load import Load, crossing
 from tests.feedback.datasets.conftest import open_gate

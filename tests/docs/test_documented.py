@@ -17,7 +17,7 @@ from schemas import catalog, problems
 from schemas.describe import reference as contract
 from schemas.kinds import KINDS
 from schemas.stages import Stage
-from streams.kafka.progress import Progress
+from streams.kafka.worker.progress import Progress
 from streams.metrics import Metrics
 from tests.docs.pages import ROOT, blocks, pages
 

@@ -19,9 +19,9 @@ from schemas.describe.generate import HERE
 from schemas.describe.json_schemas import names
 from schemas.kinds import PREFIX
 from schemas.problems import COLLECTOR_CODES
-from streams.kafka import cloudevents
 from streams.kafka.address import DEFAULT_PREFIX, Address
-from streams.kafka.letters import letter_of
+from streams.kafka.intake import cloudevents as cloudevents
+from streams.kafka.log.dead_letters import letter_of
 from streams.log.block import DeadLetter, Header, read_block, write_block, write_dead_letters
 
 ADDRESS = Address(("127.0.0.1:9092",))

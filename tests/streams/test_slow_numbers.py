@@ -13,7 +13,7 @@ from loopline.errors import InvalidEvent
 from schemas.numbers import MAX_SLOW_NUMBERS
 from streams.ingest.admission import BatchTooCostly, admit, admit_batch, admit_each
 from streams.ingest.http import Collector
-from streams.kafka.cloudevents import BATCH, CONTENT_TYPE, items_of
+from streams.kafka.intake.cloudevents import BATCH, CONTENT_TYPE, items_of
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD
 from streams.log.writer import Appender

@@ -22,8 +22,8 @@ from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailable
 from schemas import problems
 from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
-from streams.kafka.cloudevents import STRUCTURED, record_of
-from streams.kafka.intake import Intake
+from streams.kafka.intake.cloudevents import STRUCTURED, record_of
+from streams.kafka.intake.consumer import Intake
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Log
 from streams.log.sqlite import SqliteLog

@@ -12,9 +12,9 @@ import pytest
 from kafka.admin import KafkaAdminClient
 
 from streams.kafka.address import Address
-from streams.kafka.appender import KafkaAppender, LogEnded
-from streams.kafka.log import KafkaLog
-from streams.kafka.topics import ensure
+from streams.kafka.log.reader import KafkaLog
+from streams.kafka.topics.admin import ensure
+from streams.kafka.writer.writer import KafkaAppender, LogEnded
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Batch, NotDurable, Overloaded, Part, PartlyDurable
 from streams.log.writer import dead_letters

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 
 from streams.clocks import ClockWatch
-from streams.kafka import appender as module
 from streams.kafka.address import Address
-from streams.kafka.appender import KafkaAppender
-from streams.kafka.letters import Letter
-from streams.kafka.log import KafkaLog
-from streams.kafka.producing import Ack
+from streams.kafka.log.dead_letters import Letter
+from streams.kafka.log.reader import KafkaLog
+from streams.kafka.writer import writer as module
+from streams.kafka.writer.producer import Ack
+from streams.kafka.writer.writer import KafkaAppender
 from streams.log.port import DEAD, Batch, LogIdentity, NotDurable, Part
 
 HOLD_S = 0.2

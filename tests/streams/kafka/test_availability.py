@@ -7,8 +7,24 @@ from typing import Any
 import pytest
 
 from streams.kafka.address import Address
-from streams.kafka.availability import OFFSETS, Brokers, findings_of_brokers, group_findings, strays_among
-from streams.kafka.demands import NOTE, STOPS, UNSAFE, Copies, Finding, Role, Topic, findings_of, settings_for
+from streams.kafka.topics.availability import (
+    OFFSETS,
+    Brokers,
+    findings_of_brokers,
+    group_findings,
+    strays_among,
+)
+from streams.kafka.topics.policy import (
+    NOTE,
+    STOPS,
+    UNSAFE,
+    Copies,
+    Finding,
+    Role,
+    Topic,
+    findings_of,
+    settings_for,
+)
 
 ADDRESS = Address(("a:1",), "p")
 WELL = {

@@ -19,13 +19,13 @@ from kafka.protocol.consumer import OffsetSpec
 
 from loopline.backoff import RetryPolicy
 from streams.kafka import brokers as module
-from streams.kafka import connecting
+from streams.kafka import connect as connecting
 from streams.kafka.address import Address
 from streams.kafka.brokers import Brokers, Leader
-from streams.kafka.connecting import answering
-from streams.kafka.log import KafkaLog
+from streams.kafka.connect import answering
+from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import KafkaRefused
-from streams.kafka.topics import ensure
+from streams.kafka.topics.admin import ensure
 from streams.log.port import DEAD, LogUnavailable
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix

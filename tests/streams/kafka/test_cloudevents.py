@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from schemas import problems
 from streams.ingest.admission import admit
-from streams.kafka.cloudevents import BATCH, JSON, MAX_BATCH_ITEMS, STRUCTURED, as_json, items_of, record_of
+from streams.kafka.intake.cloudevents import (
+    BATCH,
+    JSON,
+    MAX_BATCH_ITEMS,
+    STRUCTURED,
+    as_json,
+    items_of,
+    record_of,
+)
 from tests.streams.sent import TIME, event, item
 
 ATTRIBUTES = [

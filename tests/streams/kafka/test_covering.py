@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from streams.kafka import covering
 from streams.kafka.address import Address
-from streams.kafka.covering import Covering
+from streams.kafka.log import end_offsets as covering
+from streams.kafka.log.end_offsets import Covering
 
 
 @pytest.fixture(autouse=True)

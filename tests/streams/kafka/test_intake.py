@@ -14,8 +14,8 @@ from schemas import problems
 from streams.ingest.receipts import Receipts
 from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
-from streams.kafka.cloudevents import BATCH, record_of
-from streams.kafka.intake import MAX_KEPT_BYTES, Intake, NoIntake
+from streams.kafka.intake.cloudevents import BATCH, record_of
+from streams.kafka.intake.consumer import MAX_KEPT_BYTES, Intake, NoIntake
 from streams.log.port import LogUnavailable
 from streams.log.sqlite import SqliteLog
 from streams.log.writer import Appender

@@ -18,7 +18,7 @@ import pytest
 from schemas import problems
 from streams.ingest.recorder import Recorder
 from streams.kafka.address import Address
-from streams.kafka.intake import Intake
+from streams.kafka.intake.consumer import Intake
 from streams.log.memory import MemoryLog
 from streams.log.port import DEAD, Batch, NotDurable, PartlyDurable
 from streams.log.sqlite import SqliteLog, create_log

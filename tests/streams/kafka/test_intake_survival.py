@@ -11,10 +11,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from streams.ingest.recorder import Recorder
-from streams.kafka import intake as module
 from streams.kafka.address import Address
-from streams.kafka.intake import Intake
-from streams.kafka.tolerant import PlainRecord
+from streams.kafka.intake import consumer as module
+from streams.kafka.intake.consumer import Intake
+from streams.kafka.intake.record_batches import PlainRecord
 from streams.log.port import Batch
 from streams.metrics import Metrics
 from tests.streams.kafka.taking import until

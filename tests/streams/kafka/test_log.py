@@ -11,9 +11,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from streams.kafka.address import Address, BadAddress
-from streams.kafka.letters import block_of
-from streams.kafka.log import KafkaLog, LogTruncated
-from streams.kafka.topics import check, ensure
+from streams.kafka.log.dead_letters import block_of
+from streams.kafka.log.reader import KafkaLog, LogTruncated
+from streams.kafka.topics.admin import check, ensure
 from streams.log.block import DeadLetter, read_dead_letters, write_dead_letters
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable
 from tests.services.kafka.broker import Cluster

@@ -17,9 +17,9 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streams.kafka.address import Address
-from streams.kafka.appender import KafkaAppender
-from streams.kafka.letters import block_of
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.dead_letters import block_of
+from streams.kafka.log.reader import KafkaLog
+from streams.kafka.writer.writer import KafkaAppender
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Batch, LogIdentity, LogWriter, Part
 from streams.log.writer import dead_letters

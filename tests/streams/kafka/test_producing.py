@@ -9,10 +9,11 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from loopline.backoff import RetryPolicy
-from streams.kafka import diagnosis, producing
+from streams.kafka import diagnosis
 from streams.kafka.address import Address
-from streams.kafka.letters import Letter
-from streams.kafka.producing import Ack, Producing
+from streams.kafka.log.dead_letters import Letter
+from streams.kafka.writer import producer as producing
+from streams.kafka.writer.producer import Ack, Producing
 
 ADDRESS = Address.parse("kafka://127.0.0.1:9092")
 

@@ -13,7 +13,7 @@ import pytest
 from feedback.kafka_settings import kafka_security
 from feedback.settings import BadSetting, value
 from streams.kafka.address import Address
-from streams.kafka.connecting import admin
+from streams.kafka.connect import admin
 from streams.kafka.diagnosis import refuse
 from streams.kafka.security import (
     SASL_PLAINTEXT,

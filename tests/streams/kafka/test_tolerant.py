@@ -9,7 +9,7 @@ import pytest
 import zstandard
 from aiokafka.errors import KafkaError
 
-from streams.kafka import tolerant
+from streams.kafka.intake import record_batches as tolerant
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from streams.kafka import topics
 from streams.kafka.address import Address
-from streams.kafka.demands import (
+from streams.kafka.log.reader import KafkaLog
+from streams.kafka.topics import admin as topics
+from streams.kafka.topics.admin import UnsafeTopics, check, ensure, newest_appends, show
+from streams.kafka.topics.policy import (
     NOTE,
     TIMESTAMPS,
     Role,
@@ -23,8 +25,6 @@ from streams.kafka.demands import (
     settings_for,
     unsafe_replication,
 )
-from streams.kafka.log import KafkaLog
-from streams.kafka.topics import UnsafeTopics, check, ensure, newest_appends, show
 from streams.log.block import read_block, write_block
 from streams.log.port import DEAD, LogIdentity, LogUnavailable
 from tests.feedback.running import until

@@ -13,9 +13,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 
-from streams.kafka import topics
 from streams.kafka.address import Address
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.reader import KafkaLog
+from streams.kafka.topics import admin as topics
 from streams.log.block import UnreadableBlock
 from streams.log.port import DEAD, LogRefused
 from streams.projection.apply import LogOlderThanStore, advance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from streams.kafka.gathering import Gathering, Verdict
+from streams.kafka.worker.buffer import Gathering, Verdict
 from streams.projection.apply import Block
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from feedback.door import InThread
 from feedback.hosts import Hosts
 from streams.kafka.address import Address
-from streams.kafka.engine import Engine
-from streams.kafka.health import Health
-from streams.kafka.progress import REFUSED, RUNNING, WAITING, Progress
+from streams.kafka.worker.engine import Engine
+from streams.kafka.worker.health import Health
+from streams.kafka.worker.progress import REFUSED, RUNNING, WAITING, Progress
 from streams.log.port import DEAD, Log, LogIdentity, LogUnavailable
 from streams.store.memory import MemoryStore
 

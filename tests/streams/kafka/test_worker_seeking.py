@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 
 from streams.daemon_pool import DaemonPool
-from streams.kafka import engine
 from streams.kafka.address import Address
-from streams.kafka.assignment import Assignment
-from streams.kafka.progress import Progress
-from streams.kafka.session import EngineStuck, Place, Recovery, Session
+from streams.kafka.worker import engine as engine
+from streams.kafka.worker.assignment import Assignment
+from streams.kafka.worker.progress import Progress
+from streams.kafka.worker.session import EngineStuck, Place, Recovery, Session
 from streams.log.memory import MemoryLog
 
 

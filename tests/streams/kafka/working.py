@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from streams.kafka.address import Address
-from streams.kafka.engine import Engine
-from streams.kafka.log import KafkaLog
+from streams.kafka.log.reader import KafkaLog
+from streams.kafka.worker.engine import Engine
 from streams.log.port import DEAD, Log
 from streams.projection.apply import advance
 from streams.store.compare import differences

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from streams.kafka.progress import STUCK_AFTER_S
+from streams.kafka.worker.progress import STUCK_AFTER_S
 from streams.store.port import RefusedValue, StoreUnavailable, StoreUnreadable
 from streams.store.postgres import PostgresStores
 from streams.store.postgres.connections import Connections

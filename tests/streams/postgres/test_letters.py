@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.kafka.cloudevents import items_of
-from streams.kafka.letters import Headers, block_of, letter_of
+from streams.kafka.intake.cloudevents import items_of
+from streams.kafka.log.dead_letters import Headers, block_of, letter_of
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD
 from streams.projection.apply import Batch, Block, apply

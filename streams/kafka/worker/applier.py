@@ -1,6 +1,6 @@
 """The applying side of a worker: the store, and the transactions that move it. Runs on one thread of its own.
 
-Where blocks come from, and what to do when the store is away, are left to `streams.kafka.engine`.
+Where blocks come from, and what to do when the store is away, are left to `streams.kafka.worker.engine`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from schemas.catalog import Catalog
 from schemas.errors import Halt
 from streams.gc_pause import without_cycle_collection
-from streams.kafka.progress import Progress
+from streams.kafka.worker.progress import Progress
 from streams.log.port import Log
 from streams.projection.apply import Batch, Block, Gap, apply, check
 from streams.store.port import Store

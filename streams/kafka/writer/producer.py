@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from loopline.backoff import Backoff, RetryPolicy
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
-from streams.kafka.letters import Letter
+from streams.kafka.log.dead_letters import Letter
 from streams.kafka.steady_client import METADATA_MS, options, steady
 from streams.log.port import NotDurable
 

@@ -1,8 +1,8 @@
 """The log on Kafka, as its readers see it: topics of blocks, one topic an epoch, and one of refused items.
 
 Offsets are Kafka's own: there are no transactions and no compaction, so they have no gaps. A reader that
-stands outside of what is there is refused, never moved. Writing is left to `streams.kafka.appender`, making
-and checking the topics to `streams.kafka.topics`, and finding who leads a partition to
+stands outside of what is there is refused, never moved. Writing is left to `streams.kafka.writer.writer`,
+making and checking the topics to `streams.kafka.topics.admin`, and finding who leads a partition to
 `streams.kafka.brokers`; `append` is for commands and tests, with one round trip each.
 
 Threads may share a log, and wait for each other only where they read the same partition: a broker that hangs
@@ -32,8 +32,8 @@ from kafka.protocol.consumer import OffsetSpec
 from streams.daemon_pool import ask_beside
 from streams.kafka.address import Address
 from streams.kafka.brokers import Brokers, Record
-from streams.kafka.connecting import CLIENT, Epochs, answering, failed, look_up
-from streams.kafka.letters import block_of, letters_of
+from streams.kafka.connect import CLIENT, Epochs, answering, failed, look_up
+from streams.kafka.log.dead_letters import block_of, letters_of
 from streams.log.port import KnownEnds, LogIdentity, LogRefused, LogUnavailable, NotDurable
 
 PATIENCE_S = 10.0

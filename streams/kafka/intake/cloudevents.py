@@ -4,7 +4,7 @@ In structured mode the record's value is the event as JSON, or an array of event
 attribute is a header `ce_NAME`, `content-type` says what the value is, and the value is the data. Header
 values are UTF-8 texts as they are: percent-encoding belongs to the HTTP binding and not to this one. What
 an event is worth is left to `streams.ingest.admission`; reading records from a broker, to
-`streams.kafka.intake`.
+`streams.kafka.intake.consumer`.
 """
 
 from __future__ import annotations

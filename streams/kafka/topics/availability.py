@@ -1,7 +1,7 @@
 """What stops collectors and workers, or would: brokers that are away, groups that nobody can lead.
 
-Nothing here loses an acknowledged event; what would is in `streams.kafka.demands`. Pure: the brokers are
-asked by `streams.kafka.topics`.
+Nothing here loses an acknowledged event; what would is in `streams.kafka.topics.policy`. Pure: the brokers
+are asked by `streams.kafka.topics.admin`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.kafka.address import Address
-from streams.kafka.demands import IN_SYNC, NOTE, REPLICAS, STOPS, Copies, Finding, Topic
+from streams.kafka.topics.policy import IN_SYNC, NOTE, REPLICAS, STOPS, Copies, Finding, Topic
 
 OFFSETS = "__consumer_offsets"
 """Kafka's own topic: without it no group has a coordinator."""

@@ -1,6 +1,6 @@
 """What the promise demands of each topic, and what to do where a topic does not meet it.
 
-Pure: the brokers are asked by `streams.kafka.topics`.
+Pure: the brokers are asked by `streams.kafka.topics.admin`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from schemas.problems import problem
 from streams.ingest.asgi import Receive, Scope, Send, send_json, send_problem, send_text
-from streams.kafka.progress import Progress
+from streams.kafka.worker.progress import Progress
 from streams.log.port import format_positions
 
 

@@ -27,12 +27,12 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.clocks import ClockWatch
 from streams.crash_points import reached
-from streams.kafka.covering import Covering
-from streams.kafka.letters import Letter, letter_of
-from streams.kafka.log import KafkaLog
-from streams.kafka.producing import Ack, Producing
+from streams.kafka.log.dead_letters import Letter, letter_of
+from streams.kafka.log.end_offsets import Covering
+from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import denied
-from streams.kafka.waiting import Waiter
+from streams.kafka.writer.pending import Waiter
+from streams.kafka.writer.producer import Ack, Producing
 from streams.log.block import MAX_BLOCK_BYTES, read_letter
 from streams.log.port import DEAD, Batch, NotDurable, Overloaded, format_positions
 from streams.log.writer import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Filling

@@ -1,13 +1,13 @@
 """Kafka as a way in: the intake topic is read by one consumer group, and what it holds goes into the log.
 
 1. records are read, in the group `PREFIX-intake`, as many as one append takes;
-2. each is made into items (`streams.kafka.cloudevents`), and each item is judged, as over HTTP;
+2. each is made into items (`streams.kafka.intake.cloudevents`), and each item is judged, as over HTTP;
 3. accepted events and dead letters are put into the log (`streams.ingest.recorder`), as often as it takes;
 4. only then the group's offsets are committed.
 
 A collector that dies between 3 and 4 leaves records that are read again: ids count once. Nothing in a
 record stops the intake: what is no event becomes a dead letter that names its record, and what the client
-library cannot read is read by hand (`streams.kafka.tolerant`). What is not in the log is never
+library cannot read is read by hand (`streams.kafka.intake.record_batches`). What is not in the log is never
 committed, so that lag is what an operator sees when the log cannot be written.
 """
 
@@ -38,11 +38,11 @@ from streams.ingest.admission import Verdict, admit, takes_long
 from streams.ingest.recorder import Recorder
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
-from streams.kafka.cloudevents import items_of
+from streams.kafka.intake.cloudevents import items_of
+from streams.kafka.intake.record_batches import PlainRecord, read_tolerantly
 from streams.kafka.security import denied
 from streams.kafka.steady_client import METADATA_MS, options, steady
-from streams.kafka.tolerant import PlainRecord, read_tolerantly
-from streams.kafka.topics import groups_stand_still
+from streams.kafka.topics.admin import groups_stand_still
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable, PartlyDurable
 from streams.metrics import Metrics

@@ -2,7 +2,7 @@
 
 An engine between a broker and a store sees blocks twice, late, or from before it was told to go back. Here it
 is decided what becomes of each: only the next block of a partition is taken. Fetching and applying are left
-to `streams.kafka.engine`.
+to `streams.kafka.worker.engine`.
 """
 
 from __future__ import annotations

@@ -27,15 +27,15 @@ from kafka.errors import (
 
 from schemas.errors import Refused
 from streams.kafka.address import Address
-from streams.kafka.availability import (
+from streams.kafka.connect import CLIENT, admin, answering, described, epoch_topics
+from streams.kafka.topics.availability import (
     BROKER_SETTINGS,
     OFFSETS,
     Brokers,
     findings_of_brokers,
     group_findings,
 )
-from streams.kafka.connecting import CLIENT, admin, answering, described, epoch_topics
-from streams.kafka.demands import (
+from streams.kafka.topics.policy import (
     BROKERS_CLOCK,
     REPLICAS,
     SEALED,

@@ -21,12 +21,12 @@ from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Halt
 from streams.daemon_pool import DaemonPool
 from streams.kafka.address import Address
-from streams.kafka.applying import Applier
-from streams.kafka.assignment import Assignment
-from streams.kafka.gathering import Gathering, Verdict
-from streams.kafka.letters import block_of
-from streams.kafka.progress import RUNNING, WAITING, Progress
-from streams.kafka.transport import App
+from streams.kafka.log.dead_letters import block_of
+from streams.kafka.worker.applier import Applier
+from streams.kafka.worker.assignment import Assignment
+from streams.kafka.worker.buffer import Gathering, Verdict
+from streams.kafka.worker.progress import RUNNING, WAITING, Progress
+from streams.kafka.worker.transport import App
 from streams.log.port import DEAD, Log
 from streams.outage import Outage
 from streams.projection.apply import Block, Gap

@@ -2,7 +2,7 @@
 
 What Faust brings here is the consumer group, the fetching and the agents. Its tables, windows, sensors, web
 server, producer and leader topics stay off: see the notes at each. What is done with the blocks is left to
-`streams.kafka.engine`.
+`streams.kafka.worker.engine`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.kafka.address import Address
-from streams.kafka.connecting import answering
+from streams.kafka.connect import answering
 from streams.kafka.steady_client import METADATA_MS, steady
 from streams.log.port import LogUnavailable
 from streams.projection.apply import Block
@@ -153,7 +153,7 @@ class _Consumer(driver.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand over what is fetched: Faust's own loop makes two tasks and keeps three sets for each message.
 
-        Which messages count is decided by `streams.kafka.gathering`, so nothing is left out here.
+        Which messages count is decided by `streams.kafka.worker.buffer`, so nothing is left out here.
         """
         try:
             while not (self.should_stop or fetcher.should_stop):
@@ -176,7 +176,7 @@ class _Consumer(driver.Consumer):
         """
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: `streams.kafka.progress` watches over it, and says so to more than a log."""
+        """Nothing: `streams.kafka.worker.progress` watches over it, and says so to more than a log."""
 
 
 class _Transport(driver.Transport):
@@ -234,7 +234,7 @@ class App(faust.App):
             topic_disable_leader=True,
             processing_guarantee="at_least_once",
             consumer_auto_offset_reset="earliest",
-            # What waits is bounded by bytes, in `streams.kafka.gathering`.
+            # What waits is bounded by bytes, in `streams.kafka.worker.buffer`.
             stream_buffer_maxsize=_BUFFERED_BLOCKS,
             # Revoked blocks are dropped at once. The transaction that may be in hand is no danger: whoever
             # has the partition next waits for it, and then drops what it applied.

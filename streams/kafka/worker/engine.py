@@ -24,12 +24,13 @@ from schemas.catalog import CATALOG, Catalog
 from schemas.errors import Halt
 from streams.daemon_pool import DaemonPool, each
 from streams.kafka.address import Address
-from streams.kafka.applying import Applier
-from streams.kafka.assignment import Assignment
-from streams.kafka.log import KafkaLog
-from streams.kafka.progress import REFUSED, STARTING, STOPPED, Progress
+from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import denied
-from streams.kafka.session import (
+from streams.kafka.topics.admin import groups_stand_still
+from streams.kafka.worker.applier import Applier
+from streams.kafka.worker.assignment import Assignment
+from streams.kafka.worker.progress import REFUSED, STARTING, STOPPED, Progress
+from streams.kafka.worker.session import (
     EngineStuck,
     EpochDone,
     GaveUp,
@@ -38,8 +39,7 @@ from streams.kafka.session import (
     Session,
     Stopped,
 )
-from streams.kafka.topics import groups_stand_still
-from streams.kafka.transport import quieten
+from streams.kafka.worker.transport import quieten
 from streams.log.port import Log, LogRefused, LogUnavailable
 from streams.outage import Outage
 from streams.store.port import Store
@@ -70,7 +70,7 @@ class Engine:
         store: gives the store to write to; asked before each batch, on the applying thread, so it may give
             another one after a rebuild, and may raise while the store is away.
         group: the consumer group; that of this version of the views when left out.
-        progress: where to say how it goes; served by `streams.kafka.health`.
+        progress: where to say how it goes; served by `streams.kafka.worker.health`.
         on_caught_up: called once for a store, on the applying thread, when it has reached the log's ends: the
             time to switch to views that were built anew.
         open_log: opens the log for reading.

@@ -3,7 +3,7 @@
 A broker that hangs takes connections like any other, since its machine does that for it: only those that
 answer are connected to, and a client is not handed out before it has a connection to one of them.
 
-The topics are only looked at here; making and checking them is left to `streams.kafka.topics`.
+The topics are only looked at here; making and checking them is left to `streams.kafka.topics.admin`.
 """
 
 from __future__ import annotations

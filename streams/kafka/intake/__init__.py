@@ -1,0 +1,1 @@
+"""The intake topic as a way in."""

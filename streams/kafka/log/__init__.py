@@ -1,0 +1,1 @@
+"""The log on Kafka, as its readers see it."""
