@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.measuring import cpu_of
-from feedback.home import Home
+from feedback.installation.home import Home
 
 _START_S = 60.0
 _END_S = 20.0

@@ -19,7 +19,7 @@ from benchmarks.measuring import quantile
 from benchmarks.report import Row
 from benchmarks.scale import Scale
 from benchmarks.workload import Workload
-from feedback.home import Home
+from feedback.installation.home import Home
 from feedback.supervisor import Supervisor
 from schemas.identity import prediction_key
 from streams.store.sqlite.store import SqliteStore

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from feedback.disk import keep_to_oneself, telling_full_disk
-from feedback.home import ON_A_LARGER_DISK, Home, HomeMissing
+from feedback.installation.home import ON_A_LARGER_DISK, Home, HomeMissing
+from feedback.installation.rebuild import ready_store
 from feedback.processes.deciders import deciding_at_home, leave
 from feedback.processes.logging import configure, quieter
 from feedback.service import Answer
 from feedback.settings import value
-from feedback.views import ready_store
 from feedback.watchdog import show_stacks_on_request, sign
 from schemas.errors import Halt
 from streams.daemon_pool import each, start_daemon

@@ -26,8 +26,8 @@ import structlog
 
 from feedback.api.services import WorkerSays
 from feedback.bootstrap import STOPPED, application, serve
-from feedback.cluster import Cluster, ClusterRefused
-from feedback.place import NothingHere
+from feedback.installation.cluster import Cluster, ClusterRefused
+from feedback.installation.port import NothingHere
 from feedback.processes.deciders import deciding_in_cluster
 from feedback.processes.ending import ends_after_signal
 from feedback.service import address_of

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from feedback.installation.port import PlaceRefused
 from feedback.ownership import ANYBODY, distrusted
-from feedback.place import PlaceRefused
 
 
 class NotOurs(PlaceRefused):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import time
 
-from feedback.cluster import NO_VIEWS, Cluster
 from feedback.datasets.shelves import shelf_of
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, releases, server
-from feedback.place import NothingHere
+from feedback.installation.cluster import NO_VIEWS, Cluster
+from feedback.installation.port import NothingHere
 from feedback.plurals import many
 from feedback.service import NoAddress, NoAnswer, health, log_in, reach
 from feedback.settings import without_password

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from feedback.place import Place
+from feedback.installation.port import Place
 from feedback.settings import value
 from loopline.answers import Verdict, judge
 from loopline.backoff import PAUSES, Backoff, RetryPolicy

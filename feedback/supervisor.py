@@ -33,7 +33,7 @@ import structlog
 
 from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
 from feedback.children import Child, Process, spawn, turns
-from feedback.home import Home, HomeLock, HomeRefused, ServerInfo
+from feedback.installation.home import Home, HomeLock, HomeRefused, ServerInfo
 from feedback.restarts import STEADY_S, Restarts
 from feedback.service import NoAnswer, OverHttp, address_of
 from feedback.settings import value

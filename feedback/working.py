@@ -26,12 +26,12 @@ import structlog
 
 from feedback.bootstrap import FAILED, STOPPED, end_with_parent, ignore_hangups
 from feedback.children import Child, Process, spawn, turns
-from feedback.cluster import Cluster
 from feedback.disk import keep_to_oneself
 from feedback.door import InThread, hosts_of
-from feedback.home import HomeRefused
+from feedback.installation.cluster import Cluster
+from feedback.installation.home import HomeRefused
+from feedback.installation.port import PlaceRefused
 from feedback.kafka_settings import kafka_security
-from feedback.place import PlaceRefused
 from feedback.processes.ending import ends_after_signal
 from feedback.processes.logging import configure
 from feedback.redaction import redacted

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import loopline_platform
-from feedback.home import Home
+from feedback.installation.home import Home
 from tests.architecture.source import ROOMS as ROOMS_OF_THE_HOUSE
 from tests.feedback.running import lines, prediction, server_on
 

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from benchmarks.soak.load import request
 from benchmarks.soak.sampling import size_of
-from feedback.home import Home
+from feedback.installation.home import Home
 from tests.services.deployment import Deployment, Member
 from tests.services.kafka.broker import Cluster
 from tests.services.postgres import PostgresServer

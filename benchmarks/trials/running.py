@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trials.sources import TIE, Expected, Send
-from feedback.home import Home
+from feedback.installation.home import Home
 from feedback.service import OverHttp, path_of
 from feedback.supervisor import Supervisor
 from loopline import Client

@@ -11,7 +11,7 @@ from feedback.cli.answers import answer, progress
 from feedback.cli.connecting import place_of, works_here
 from feedback.cli.options import Choices, command
 from feedback.disk import telling_full_disk
-from feedback.home import ON_A_LARGER_DISK, Home
+from feedback.installation.home import ON_A_LARGER_DISK, Home
 from feedback.plurals import many
 
 _SHOWN = 20
@@ -25,7 +25,7 @@ def verify(choices: Choices) -> None:
     server, on the state at the moment it was started.
     """
     # Loaded late: these open logs and stores.
-    from feedback.views import verify_views
+    from feedback.installation.rebuild import verify_views
 
     place = works_here(choices)
     with progress("rebuilding aside") as bar:
@@ -59,7 +59,7 @@ def replay(choices: Choices) -> None:
     Beside a running server or running workers the old views are read until then, and nothing is missed.
     Nothing is sent: no event is added to the log.
     """
-    from feedback.views import SWITCH_GRACE_S, rebuild_beside
+    from feedback.installation.rebuild import SWITCH_GRACE_S, rebuild_beside
 
     place = works_here(choices)
     with (

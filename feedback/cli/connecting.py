@@ -20,7 +20,7 @@ import click
 
 from feedback.cli.options import Choices
 from feedback.cli.output import note
-from feedback.home import Home, HomeMissing, Locked
+from feedback.installation.home import Home, HomeMissing, Locked
 from feedback.service import (
     Answer,
     NoAnswer,
@@ -40,7 +40,7 @@ from schemas.errors import Refused, Unavailable
 from streams.log.port import LogRefused, LogUnavailable
 
 if TYPE_CHECKING:
-    from feedback.cluster import Cluster
+    from feedback.installation.cluster import Cluster
     from streams.kafka.security import Security
 
 _PATIENCE_S = 2.0
@@ -76,7 +76,7 @@ def cluster_of(choices: Choices) -> Cluster | None:
     if log is None:
         return None
     # Loaded late: most commands work on a home.
-    from feedback.cluster import Cluster
+    from feedback.installation.cluster import Cluster
 
     return Cluster(
         log,

@@ -11,7 +11,7 @@ from feedback.cli.answers import Stages, answer
 from feedback.cli.connecting import cluster_of, works_here
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
-from feedback.home import Home
+from feedback.installation.home import Home
 from schemas.errors import Refused
 
 
@@ -39,7 +39,7 @@ def backup(choices: Choices, folder: Path) -> None:
 
     The copy is of one moment, and has a manifest with checksums. DIR is there whole or not at all.
     """
-    from feedback.backup import back_up, sizes
+    from feedback.installation.backup import back_up, sizes
 
     _only_at_home(choices)
     elsewhere, stages = _elsewhere(choices), Stages()
@@ -64,8 +64,8 @@ def restore(choices: Choices, folder: Path) -> None:
     A home with a running server or with a log that is not empty is refused: nothing that was accepted is
     ever overwritten.
     """
-    from feedback.backup import restore as bring_back
-    from feedback.backup import sizes
+    from feedback.installation.backup import restore as bring_back
+    from feedback.installation.backup import sizes
 
     _only_at_home(choices)
     home, elsewhere = Home(choices.home), _elsewhere(choices)

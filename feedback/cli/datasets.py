@@ -25,8 +25,8 @@ from feedback.cli.output import note
 from feedback.datasets.errors import EventRefused, NotAnnounced
 from feedback.datasets.shelf import Shelf
 from feedback.datasets.shelves import shelf_of
-from feedback.home import Home
-from feedback.place import NothingHere
+from feedback.installation.home import Home
+from feedback.installation.port import NothingHere
 from feedback.plurals import many
 from feedback.redaction import redacted
 from feedback.service import EventSender, NotAccepted, Service, path_of

@@ -10,8 +10,8 @@ import click
 from feedback.cli.answers import answer
 from feedback.cli.connecting import cluster_of, security_of
 from feedback.cli.options import SERVING, Choices, command, serving_options
-from feedback.home import Home
 from feedback.hosts import is_loopback
+from feedback.installation.home import Home
 from feedback.processes.logging import configure
 from feedback.settings import value
 from feedback.supervisor import Supervisor, stopped_by_signals
@@ -115,7 +115,7 @@ def demo(choices: Choices, no_serve: bool) -> None:
             )
         venue = the_demo.OnHome(home, host, port)
     else:
-        from feedback.cluster import Cluster
+        from feedback.installation.cluster import Cluster
 
         if choices.was_set("datasets"):
             raise click.UsageError("the demo releases into a fresh folder of its own: leave --datasets out")

@@ -16,7 +16,7 @@ from feedback.settings import BY_NAME, value
 from schemas.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
-    from feedback.cluster import Cluster
+    from feedback.installation.cluster import Cluster
     from streams.kafka.topics.admin import Topics
     from streams.kafka.topics.policy import Finding, Topic
     from streams.log.port import LogIdentity

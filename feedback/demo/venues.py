@@ -18,8 +18,8 @@ from typing import Protocol
 
 import msgspec
 
-from feedback.cluster import Cluster, ClusterRefused
-from feedback.home import Home
+from feedback.installation.cluster import Cluster, ClusterRefused
+from feedback.installation.home import Home
 from feedback.service import NoAnswer, OverHttp
 from feedback.settings import without_password
 from feedback.supervisor import Supervisor

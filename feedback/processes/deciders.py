@@ -15,11 +15,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from feedback.cluster import Cluster
 from feedback.datasets.announce import ReleaseAnnouncer
 from feedback.datasets.shelves import shelf_of
-from feedback.home import Home
-from feedback.place import NothingHere
+from feedback.installation.cluster import Cluster
+from feedback.installation.home import Home
+from feedback.installation.port import NothingHere
 from feedback.service import EventSender, NotAccepted, NotAcknowledged, OverHttp, Service, serves
 from feedback.settings import value
 from streams.deciders.port import Decider, DecisionRefused, NotSent

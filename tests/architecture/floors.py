@@ -28,7 +28,7 @@ HEAVY = {"great_expectations", "pandas", "sklearn"}
 HEAVY_FOR_HELP = HEAVY | {"datasets", "mlcroissant", "numpy", "pyarrow", "scipy"} | ADAPTERS.keys()
 """What the command line may not load before a command needs it."""
 
-FOLDING = ("streams.projection.apply", "streams.projection.rebuild", "feedback.views")
+FOLDING = ("streams.projection.apply", "streams.projection.rebuild", "feedback.installation.rebuild")
 """What moves views forward, builds them anew and verifies them."""
 
 CLIENT_NEEDS = {"msgspec"}

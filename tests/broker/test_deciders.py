@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from feedback.cluster import Cluster
+from feedback.installation.cluster import Cluster
 from tests.broker.counting import check_identical
 from tests.crash.releases import announced, copies, put_release
 from tests.feedback.running import until

@@ -14,9 +14,9 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import TopicPartition
 
-from feedback import cluster as place
 from feedback.datasets.release import release
 from feedback.datasets.shelves import shelf_of
+from feedback.installation import cluster as place
 from streams.log.block import write_block
 from streams.log.port import parse_positions
 from tests.broker.counting import check_identical, check_promise, counts

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from feedback import cluster as place
 from feedback.datasets.release import release
 from feedback.datasets.shelves import shelf_of
+from feedback.installation import cluster as place
 from streams.kafka.address import Address
 from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import KafkaRefused, Security

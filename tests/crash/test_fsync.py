@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from feedback.home import Home
+from feedback.installation.home import Home
 from streams.log.block import raw_items, read_dead_letters
 from streams.log.port import DEAD
 from streams.log.sqlite import SqliteLog

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.home import Home
+from feedback.installation.home import Home
 from tests.crash.checking import check_promise, serving
 from tests.crash.load import Load
 from tests.crash.releases import announced, copies, put_release

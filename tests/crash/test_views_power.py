@@ -17,7 +17,7 @@ from random import Random
 import pytest
 
 from feedback.bootstrap import InProcess
-from feedback.home import Home
+from feedback.installation.home import Home
 from streams.log.port import Positions
 from streams.log.sqlite import SqliteLog
 from streams.projection.apply import advance, check

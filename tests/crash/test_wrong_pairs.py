@@ -104,7 +104,7 @@ def test_a_torn_write_at_the_end_of_the_log_costs_nothing_that_was_acknowledged(
 
 
 def _free(server: Server) -> bool:
-    from feedback.home import Home, Locked
+    from feedback.installation.home import Home, Locked
 
     try:
         Home(server.home).lock("a test").release()

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from feedback.cli import main
 from feedback.cli.options import Choices
-from feedback.home import Home
+from feedback.installation.home import Home
 
 COMMAND = [sys.executable, "-P", "-c", "from loopline_platform import main; main()"]
 PATIENCE_S = 40.0

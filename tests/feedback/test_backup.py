@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from feedback.backup import MANIFEST, BackupRefused, back_up, read_manifest, restore
-from feedback.home import Home, Locked
-from feedback.views import ready_store, verify_views
+from feedback.installation.backup import MANIFEST, BackupRefused, back_up, read_manifest, restore
+from feedback.installation.home import Home, Locked
+from feedback.installation.rebuild import ready_store, verify_views
 from streams.log.block import write_block
 from streams.log.port import DEAD, parse_positions
 from streams.projection.apply import advance

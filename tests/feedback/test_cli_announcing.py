@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from feedback.datasets.errors import EventRefused, NotAnnounced
-from feedback.home import Home
+from feedback.installation.home import Home
 from feedback.service import EventSender
 from schemas.errors import Unavailable
 from tests.feedback.datasets.conftest import open_gate

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from feedback.cli.lists import completeness
-from feedback.home import Home
+from feedback.installation.home import Home
 from tests.feedback.running import event, lines, loopline, prediction, told
 
 

@@ -15,7 +15,7 @@ import pytest
 from feedback.cli import main
 from feedback.cli.connecting import cluster_of
 from feedback.cli.options import Choices
-from feedback.home import Home, ServerInfo
+from feedback.installation.home import Home, ServerInfo
 from tests.feedback.running import Running, lines, loopline, prediction, server_on, told, until
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.home import Home
+from feedback.installation.home import Home
 from tests.feedback.running import event, lines, loopline, told
 
 LABELS = ("a", "b")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from feedback.cluster import Cluster
-from feedback.home import Home
+from feedback.installation.cluster import Cluster
+from feedback.installation.home import Home
 from streams.kafka.security import KafkaRefused
 from streams.log.port import LogIdentity, LogMissing, LogUnavailable
 from tests.feedback.running import lines, loopline, prediction

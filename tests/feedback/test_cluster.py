@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from feedback.cluster import Cluster
+from feedback.installation.cluster import Cluster
 from streams.log.port import LogUnavailable
 from tests.docs.pages import ROOT
 from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until

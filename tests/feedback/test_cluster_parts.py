@@ -18,7 +18,7 @@ import pytest
 
 from feedback import collecting
 from feedback.api.ends import Ends
-from feedback.cluster import Cluster, ViewsMissing
+from feedback.installation.cluster import Cluster, ViewsMissing
 from feedback.service import address_of
 from feedback.working import CANNOT_LISTEN, CannotListen, Views, Watcher
 from loopline.backoff import RetryPolicy

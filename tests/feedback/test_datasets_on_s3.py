@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from feedback.datasets.errors import ShelfUnreachable
-from feedback.home import Home
+from feedback.installation.home import Home
 from loopline import datasets
 from loopline.errors import DatasetError, ReleaseNotFound, Unreachable
 from tests.docs.pages import blocks

@@ -20,7 +20,7 @@ from feedback.disk import (
     telling_full_disk,
     temporary_scratch,
 )
-from feedback.home import Home
+from feedback.installation.home import Home
 from tests.feedback.running import lines, loopline, prediction, server_on
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import feedback
 from feedback.cli import main
 from feedback.escaping import as_code, for_markdown, for_terminal
-from feedback.home import Home
+from feedback.installation.home import Home
 from tests.feedback.running import event, lines, loopline, prediction
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2K\r\x9b31m\u202eevil\u2066\u200b\ufeff\u2028\x7f\x85<b>|`[x](http://e)`"

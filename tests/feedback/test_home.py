@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.home import Home, HomeMissing, HomeRefused, Locked, ServerInfo
+from feedback.installation.home import Home, HomeMissing, HomeRefused, Locked, ServerInfo
 from streams.log.port import DEAD
 from streams.store.port import StoreUnreadable
 from streams.store.tables import VIEWS_VERSION

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.home import Home, HomeRefused
+from feedback.installation.home import Home, HomeRefused
 from feedback.service import address_of
 from feedback.supervisor import listen
 from tests.feedback.running import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from feedback.home import Home, HomeRefused
-from feedback.views import ready_store, rebuild_beside, verify_views
+from feedback.installation.home import Home, HomeRefused
+from feedback.installation.rebuild import ready_store, rebuild_beside, verify_views
 from streams.log.sqlite import SqliteLog
 from streams.projection.apply import LogOlderThanStore, advance
 from tests.feedback.running import lines, loopline, prediction
@@ -83,7 +83,7 @@ def test_a_rebuild_that_fails_leaves_the_old_views(
         raise sqlite3.OperationalError("database or disk is full")
 
     old = home.current_path()
-    monkeypatch.setattr("feedback.views.rebuild", full)
+    monkeypatch.setattr("feedback.installation.rebuild.rebuild", full)
     with pytest.raises(sqlite3.OperationalError):
         rebuild_beside(home, log)
     assert home.current_path() == old

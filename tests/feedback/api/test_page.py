@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 from feedback.api.services import WorkerSays
-from feedback.home import HomeMissing
+from feedback.installation.home import HomeMissing
 from schemas.instants import SECOND
 from tests.feedback.api.conftest import Loop, correction, declared, made
 from tests.feedback.api.test_datasets import publish

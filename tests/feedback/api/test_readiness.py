@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from feedback.api.ends import Ends
 from feedback.api.readiness import Progress
 from feedback.api.services import WAITS, Waits, WorkerSays
-from feedback.home import HomeMissing, HomeRefused
+from feedback.installation.home import HomeMissing, HomeRefused
 from streams.log.block import write_block
 from streams.log.port import LogUnavailable, NotDurable, parse_positions
 from streams.projection.rebuild import rebuild

@@ -20,10 +20,10 @@ pytestmark = [pytest.mark.broker, pytest.mark.postgres, pytest.mark.timeout(400)
 PLAY = """
 import os, sys
 from pathlib import Path
-from feedback.cluster import Cluster
+from feedback.installation.cluster import Cluster
 from feedback.demo import OnCluster, OnHome, run
 from feedback.demo.exam import Size
-from feedback.home import Home
+from feedback.installation.home import Home
 folder = Path(sys.argv[1])
 if sys.argv[2] == "cluster":
     cluster = Cluster(os.environ["TEST_LOG"], os.environ["TEST_STORE"], folder / "datasets")

@@ -20,7 +20,7 @@ PLAY = """
 import sys
 from feedback.demo import OnHome, run
 from feedback.demo.exam import Size
-from feedback.home import Home
+from feedback.installation.home import Home
 run(OnHome(Home(sys.argv[1]), port=0), serve=False, as_json=sys.argv[2] == "json", size=Size(40, 160, 200))
 """
 PATIENCE_S = 280

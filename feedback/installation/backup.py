@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from feedback.disk import replace_file, sync_folder, sync_tree, telling_full_disk
-from feedback.home import Home, HomeRefused, remove_database
+from feedback.installation.home import Home, HomeRefused, remove_database
 from streams.log.port import DEAD, format_positions, parse_positions
 from streams.log.sqlite import SqliteLog
 from streams.projection.apply import OtherViews, check

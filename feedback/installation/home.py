@@ -29,8 +29,8 @@ from typing import Any
 import msgspec
 
 from feedback.disk import must_be_ours, replace_file, sync_folder, telling_full_disk
+from feedback.installation.port import NothingHere, PlaceRefused
 from feedback.ownership import distrusted
-from feedback.place import NothingHere, PlaceRefused
 from feedback.redaction import redacted
 from schemas.errors import Halt, Refused
 from streams.log.port import LogIdentity

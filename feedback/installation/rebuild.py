@@ -1,7 +1,7 @@
 """The views of a place: made when they are missing, built anew beside those that are read, and verified.
 
 What a view is, and how one is folded, is left to `streams`; where stores lie and which one is read to
-`feedback.home` and `feedback.cluster`.
+`feedback.installation.home` and `feedback.installation.cluster`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from feedback.home import Home
-from feedback.place import Place
+from feedback.installation.home import Home
+from feedback.installation.port import Place
 from streams.log.block import read_block
 from streams.log.port import DEAD, Log, format_positions
 from streams.projection.apply import OtherViews, check

@@ -1,9 +1,9 @@
 """A cluster as a place: the log on Kafka, the views in PostgreSQL, the releases on a shelf of their own.
 
-The same duties as a home's, so that commands and `feedback.views` work on both. Who may append or apply is
-not decided here: brokers and the database see to that. Serving is left to `feedback.collecting`, applying to
-`feedback.working`. The adapters are loaded when they are first used: a command that only speaks to a
-collector needs neither.
+The same duties as a home's, so that commands and `feedback.installation.rebuild` work on both. Who may append
+or apply is not decided here: brokers and the database see to that. Serving is left to `feedback.collecting`,
+applying to `feedback.working`. The adapters are loaded when they are first used: a command that only speaks
+to a collector needs neither.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feedback.disk import temporary_scratch
-from feedback.place import NothingHere, PlaceRefused
+from feedback.installation.port import NothingHere, PlaceRefused
 from feedback.settings import without_password
 from schemas.errors import Refused, Unavailable
 from streams.clocks import ClockWatch

@@ -1,8 +1,9 @@
 """A place: where one log, its views and its dataset releases are, and what can be done there by hand.
 
-A `feedback.home.Home` is a folder on this machine; a `feedback.cluster.Cluster` is a Kafka and a PostgreSQL.
-Commands and `feedback.views` work on either, through this port. How servers and workers run there is left
-to `feedback.supervisor` and to `feedback.collecting` and `feedback.working`.
+A `feedback.installation.home.Home` is a folder on this machine; a `feedback.installation.cluster.Cluster` is
+a Kafka and a PostgreSQL. Commands and `feedback.installation.rebuild` work on either, through this port. How
+servers and workers run there is left to `feedback.supervisor` and to `feedback.collecting` and
+`feedback.working`.
 """
 
 from __future__ import annotations
