@@ -43,7 +43,7 @@ from streams.store.port import Store
 if TYPE_CHECKING:
     from types import FrameType
 
-    from feedback.server import Server
+    from feedback.server.app import Server
     from streams.log.sqlite import SqliteLog
     from streams.metrics import Metrics
     from streams.store.sqlite.store import SqliteStore
@@ -66,7 +66,7 @@ def application(
     from feedback.api.services import WAITS
     from feedback.datasets.lineage import releases_with
     from feedback.datasets.shelves import shelf_of
-    from feedback.server import build_app
+    from feedback.server.app import build_app
 
     releases = shelf_of(shelf)
 
@@ -111,7 +111,7 @@ def serve(
     """Serve on a socket that listens already, until SIGTERM or SIGINT; `hear` is told of those at once."""
     import uvicorn
 
-    from feedback import door
+    from feedback.server import door as door
 
     hosts = door.hosts_of(listening, value("host"))
     config = door.config(app, hosts, refused=app.refused, log_level=quieter(log_level), lifespan="on")

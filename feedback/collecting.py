@@ -1,4 +1,4 @@
-"""A collector of a cluster: the server of `feedback.server` on Kafka and PostgreSQL, one process, any number.
+"""A collector of a cluster: the server of `feedback.server.app` on Kafka and PostgreSQL, any number of them.
 
 It starts when the log can be read, whether PostgreSQL answers or not. It takes events in over HTTP and from
 the intake topic, and ends

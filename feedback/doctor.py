@@ -22,12 +22,12 @@ from pathlib import Path
 from feedback.datasets.shelves import shelf_of
 from feedback.disk import NotOurs, must_be_ours
 from feedback.doctor_cluster import examine_cluster
-from feedback.door import files_for
 from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, releases, server
 from feedback.installation.cluster import Cluster
 from feedback.installation.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.plurals import many
 from feedback.redaction import redacted
+from feedback.server.door import files_for
 from feedback.service import NoAddress, NoAnswer, address_of, health, log_in, reach
 from feedback.settings import value
 from feedback.supervisor import listen

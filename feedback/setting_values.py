@@ -194,7 +194,7 @@ def datasets(text: str) -> str:
 
 def hosts(text: str) -> Any:
     """Names of hosts, separated by commas."""
-    from feedback.hosts import allowed_hosts
+    from feedback.server.hosts import allowed_hosts
 
     return allowed_hosts(text)
 

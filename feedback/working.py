@@ -27,7 +27,6 @@ import structlog
 from feedback.bootstrap import FAILED, STOPPED, end_with_parent, ignore_hangups
 from feedback.children import Child, Process, spawn, turns
 from feedback.disk import keep_to_oneself
-from feedback.door import InThread, hosts_of
 from feedback.installation.cluster import Cluster
 from feedback.installation.home import HomeRefused
 from feedback.installation.port import PlaceRefused
@@ -36,6 +35,7 @@ from feedback.processes.ending import ends_after_signal
 from feedback.processes.logging import configure
 from feedback.redaction import redacted
 from feedback.restarts import Restarts
+from feedback.server.door import InThread, hosts_of
 from feedback.service import address_of
 from feedback.settings import value
 from feedback.supervisor import listen

@@ -1,4 +1,4 @@
-"""What the routes work with, handed to them by the composition root (`feedback.server`)."""
+"""What the routes work with, handed to them by the composition root (`feedback.server.app`)."""
 
 from __future__ import annotations
 

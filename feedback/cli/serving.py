@@ -10,9 +10,9 @@ import click
 from feedback.cli.answers import answer
 from feedback.cli.connecting import cluster_of, security_of
 from feedback.cli.options import SERVING, Choices, command, serving_options
-from feedback.hosts import is_loopback
 from feedback.installation.home import Home
 from feedback.processes.logging import configure
+from feedback.server.hosts import is_loopback
 from feedback.settings import value
 from feedback.supervisor import Supervisor, stopped_by_signals
 from schemas.errors import Refused

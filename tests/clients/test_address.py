@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.hosts import authority_of
+from feedback.server.hosts import authority_of
 from loopline.address import Address, parse_url
 from loopline.errors import InvalidSetting
 from loopline.proxies import proxy_of

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from jsonschema import Draft202012Validator
 
-from feedback.server import ROUTES
+from feedback.server.app import ROUTES
 from feedback.settings import BY_NAME, LIBRARY_SECRETS, SETTINGS, value
 from tests.deploy import composed
 from tests.deploy.composed import (

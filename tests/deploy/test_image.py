@@ -17,7 +17,7 @@ import click
 import pytest
 
 from feedback.cli import main
-from feedback.server import ROUTES
+from feedback.server.app import ROUTES
 from feedback.settings import BY_NAME, SETTINGS, value
 from tests.architecture.tracked import files
 from tests.deploy.composed import OURS, ROOT, services

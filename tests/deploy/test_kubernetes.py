@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from feedback.server import ROUTES
+from feedback.server.app import ROUTES
 from feedback.settings import BY_NAME, LIBRARY_SECRETS, SETTINGS, value
 from tests.deploy import kubernetes
 from tests.deploy.composed import ROOT, SECRETS, services

@@ -11,7 +11,7 @@ import pytest
 
 from feedback.api import metrics as view_metrics
 from feedback.cli import main, reference
-from feedback.server import ROUTES
+from feedback.server.app import ROUTES
 from feedback.settings import SETTINGS
 from schemas import catalog, problems
 from schemas.describe import reference as contract

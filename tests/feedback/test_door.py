@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from feedback import door
-from feedback.hosts import Hosts
-from feedback.wire import SPARE, Limits
+from feedback.server import door as door
+from feedback.server.hosts import Hosts
+from feedback.server.http_protocol import SPARE, Limits
 from tests.feedback.api.conftest import Loop
 from tests.streams.asking import encoded, thumb
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.hosts import Hosts, allowed_hosts, authority_of, is_loopback
+from feedback.server.hosts import Hosts, allowed_hosts, authority_of, is_loopback
 
 
 def status(hosts: Hosts, host: str | None, *, local: str = "127.0.0.1", **more: str) -> int:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from feedback.wire import JoinedWrites
+from feedback.server.http_protocol import JoinedWrites
 
 
 class _Inner(asyncio.Transport):

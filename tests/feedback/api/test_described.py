@@ -17,7 +17,7 @@ from openapi_spec_validator import validate
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
 
-from feedback.server import ROUTES
+from feedback.server.app import ROUTES
 from tests.feedback.api.conftest import Loop, correction, declared, made
 from tests.feedback.api.test_datasets import publish
 from tests.streams.asking import event, thumb

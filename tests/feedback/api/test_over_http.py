@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from feedback import door
-from feedback.hosts import Hosts
-from feedback.wire import Limits
+from feedback.server import door as door
+from feedback.server.hosts import Hosts
+from feedback.server.http_protocol import Limits
 from tests.feedback.api.conftest import Loop
 from tests.streams.asking import BATCH, SINGLE, encoded, thumb
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from feedback.door import InThread
-from feedback.hosts import Hosts
+from feedback.server.door import InThread
+from feedback.server.hosts import Hosts
 from streams.kafka.address import Address
 from streams.kafka.worker.engine import Engine
 from streams.kafka.worker.health import Health

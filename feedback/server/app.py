@@ -38,7 +38,7 @@ from feedback.api.errors import RouteError, render_failure, render_http, render_
 from feedback.api.services import WAITS, Services, Threads, Waits, WorkerSays
 from feedback.datasets.shelf import Shelf
 from feedback.page import page
-from feedback.refusals import Refusals
+from feedback.server.refusals import Refusals
 from schemas.instants import SECOND
 from streams.clocks import ClockWatch, since_start
 from streams.ingest.asgi import Receive, Scope, Send

@@ -1,9 +1,9 @@
 """The one way in to every port of ours: what is refused before an application sees it, counted by its code.
 
 `Door` stands before an application and looks at whom a request is for and where it comes from
-(`feedback.hosts`); bytes, time and number of connections are bounded below it, by the protocol
-(`feedback.wire`). `config` puts both around an application, for whoever runs uvicorn, and `InThread` runs
-one beside a process's own work.
+(`feedback.server.hosts`); bytes, time and number of connections are bounded below it, by the protocol
+(`feedback.server.http_protocol`). `config` puts both around an application, for whoever runs uvicorn, and
+`InThread` runs one beside a process's own work.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from feedback.hosts import Hosts
+from feedback.server.hosts import Hosts
+from feedback.server.http_protocol import SPARE, Limits, OneWrite, Watch
 from feedback.settings import value
-from feedback.wire import SPARE, Limits, OneWrite, Watch
 from streams.daemon_pool import start_daemon
 from streams.ingest.asgi import Receive, Scope, Send, send_problem
 

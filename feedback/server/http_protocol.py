@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from feedback.hosts import authority_of
+from feedback.server.hosts import authority_of
 from schemas.problems import problem
 from streams.ingest.asgi import PROBLEM_TYPE, problem_body
 

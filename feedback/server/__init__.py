@@ -1,0 +1,1 @@
+"""The HTTP server: one application behind one door."""
