@@ -42,7 +42,13 @@ def collector(folder: str) -> Iterator[Serving]:
         home = Home(Path(place) / "home")
         home.create(1)
         with _listening() as listening:
-            command = ["feedback.bootstrap", "collector", str(home.path), "--socket", str(listening.fileno())]
+            command = [
+                "feedback.processes.home_server",
+                "collector",
+                str(home.path),
+                "--socket",
+                str(listening.fileno()),
+            ]
             with _process(command, listening, "/healthz") as serving:
                 yield serving
 

@@ -20,7 +20,7 @@ from benchmarks.report import Row
 from benchmarks.scale import Scale
 from benchmarks.workload import Workload
 from feedback.installation.home import Home
-from feedback.supervisor import Supervisor
+from feedback.processes.supervisor import Supervisor
 from schemas.identity import prediction_key
 from streams.store.sqlite.store import SqliteStore
 from streams.store.tables import PREDICTIONS

@@ -26,11 +26,11 @@ from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock,
 from feedback.installation.cluster import Cluster
 from feedback.installation.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.plurals import many
+from feedback.processes.supervisor import listen
 from feedback.redaction import redacted
 from feedback.server.door import files_for
 from feedback.service import NoAddress, NoAnswer, address_of, health, log_in, reach
 from feedback.settings import value
-from feedback.supervisor import listen
 from streams.log.port import format_positions
 from streams.projection.apply import OtherViews, check
 from streams.queries.freshness import lag

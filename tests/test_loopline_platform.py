@@ -72,9 +72,9 @@ def test_commands_work_in_a_repository_with_such_packages(
 @pytest.mark.parametrize(
     "words",
     [
-        [sys.executable, "-m", "loopline_platform", "feedback.bootstrap", "--help"],
-        [*loopline_platform.process_command("feedback.bootstrap"), "--help"],
-        [*loopline_platform.process_command("feedback.working"), "--help"],
+        [sys.executable, "-m", "loopline_platform", "feedback.processes.home_server", "--help"],
+        [*loopline_platform.process_command("feedback.processes.home_server"), "--help"],
+        [*loopline_platform.process_command("feedback.processes.cluster_worker"), "--help"],
     ],
     ids=["by hand", "collector or worker", "worker of a cluster"],
 )

@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.trials.sources import TIE, Expected, Send
 from feedback.installation.home import Home
+from feedback.processes.supervisor import Supervisor
 from feedback.service import OverHttp, path_of
-from feedback.supervisor import Supervisor
 from loopline import Client
 from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore

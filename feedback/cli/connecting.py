@@ -169,7 +169,7 @@ def _find(choices: Choices) -> Service:
     if running is not None:
         return running
     # Loaded late: a command that speaks to a server needs no store, log or application.
-    from feedback.bootstrap import InProcess
+    from feedback.processes.home_server import InProcess
 
     try:
         home.must_exist()

@@ -60,7 +60,7 @@ class _AtPlace(NamedTuple):
 @contextlib.contextmanager
 def _at_place(choices: Choices) -> Iterator[_AtPlace]:
     """The place's log and views: beside its server, or under a home's lock when there is none."""
-    from feedback.bootstrap import InProcess
+    from feedback.processes.home_server import InProcess
 
     place = place_of(choices)
     with connect(choices) as service, contextlib.closing(place):

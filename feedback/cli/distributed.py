@@ -1,6 +1,6 @@
 """`loopline collector` and `loopline worker`: the parts of a deployment on many machines, each one process.
 
-What they do is in `feedback.collecting` and `feedback.working`.
+What they do is in `feedback.processes.cluster_collector` and `feedback.processes.cluster_worker`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def collector(choices: Choices, no_intake: bool) -> None:
     Any number of them run on one log. Ctrl-C or SIGTERM ends it, when what it took is in the log. Exit status
     4 says that the log went on to a new epoch: start it again.
     """
-    from feedback.bootstrap import ignore_hangups
-    from feedback.collecting import Collecting
+    from feedback.processes.cluster_collector import Collecting
+    from feedback.processes.home_server import ignore_hangups
 
     cluster = must_be_cluster(choices, _ON_ONE)
     check_server(choices)
@@ -63,8 +63,8 @@ def worker(choices: Choices) -> None:
     where it answers /healthz, /readyz and /metrics. One that refuses to run says why there and on standard
     error, and goes on when its views were replaced, or the topics that it missed were made.
     """
-    from feedback.supervisor import stopped_by_signals
-    from feedback.working import Watcher
+    from feedback.processes.cluster_worker import Watcher
+    from feedback.processes.supervisor import stopped_by_signals
 
     cluster = must_be_cluster(choices, _ON_ONE)
     check_server(choices)

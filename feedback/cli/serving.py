@@ -12,9 +12,9 @@ from feedback.cli.connecting import cluster_of, security_of
 from feedback.cli.options import SERVING, Choices, command, serving_options
 from feedback.installation.home import Home
 from feedback.processes.logging import configure
+from feedback.processes.supervisor import Supervisor, stopped_by_signals
 from feedback.server.hosts import is_loopback
 from feedback.settings import value
-from feedback.supervisor import Supervisor, stopped_by_signals
 from schemas.errors import Refused
 
 _NEXT = """\

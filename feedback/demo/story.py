@@ -14,8 +14,8 @@ from feedback.demo.stage import Stage
 from feedback.demo.telling import Teller
 from feedback.demo.venues import Venue, typed_command
 from feedback.processes.logging import configure
+from feedback.processes.supervisor import stopped_by_signals
 from feedback.settings import value
-from feedback.supervisor import stopped_by_signals
 
 _HEAD = """\
 Loopline: the whole loop, on an exam form reader.

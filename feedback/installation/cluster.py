@@ -1,9 +1,9 @@
 """A cluster as a place: the log on Kafka, the views in PostgreSQL, the releases on a shelf of their own.
 
 The same duties as a home's, so that commands and `feedback.installation.rebuild` work on both. Who may append
-or apply is not decided here: brokers and the database see to that. Serving is left to `feedback.collecting`,
-applying to `feedback.working`. The adapters are loaded when they are first used: a command that only speaks
-to a collector needs neither.
+or apply is not decided here: brokers and the database see to that. Serving is left to
+`feedback.processes.cluster_collector`, applying to `feedback.processes.cluster_worker`. The adapters are
+loaded when they are first used: a command that only speaks to a collector needs neither.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A `feedback.installation.home.Home` is a folder on this machine; a `feedback.installation.cluster.Cluster` is
 a Kafka and a PostgreSQL. Commands and `feedback.installation.rebuild` work on either, through this port. How
-servers and workers run there is left to `feedback.supervisor` and to `feedback.collecting` and
-`feedback.working`.
+servers and workers run there is left to `feedback.processes.supervisor` and to
+`feedback.processes.cluster_collector` and `feedback.processes.cluster_worker`.
 """
 
 from __future__ import annotations

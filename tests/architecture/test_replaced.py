@@ -27,7 +27,7 @@ def test_no_test_replaces_a_private_name_or_a_constant() -> None:
     "line",
     [
         'monkeypatch.setattr(watchdog, "LOOK_S", 0.01)',
-        'monkeypatch.setattr("feedback.watchdog.LOOK_S", 0.01)',
+        'monkeypatch.setattr("feedback.processes.watchdog.LOOK_S", 0.01)',
         'patch.object(watchdog, "LOOK_S", 0.01)',
         "store._writer = None",
         "del store._writer",

@@ -33,11 +33,11 @@ pytestmark = pytest.mark.trace
 
 _SENDERS, _ROUNDS = 4, 2
 _PATIENCE_S = 60
-_AS_IT_IS = ["-m", "feedback.bootstrap"]
+_AS_IT_IS = ["-m", "feedback.processes.home_server"]
 
 _NOT_SYNCED = """
 import sys
-from feedback.bootstrap import main
+from feedback.processes.home_server import main
 from streams.sqlite.connections import SqliteConnections
 
 careful = SqliteConnections.open
@@ -51,7 +51,7 @@ sys.exit(main())
 
 _NOT_WAITED_FOR = """
 import asyncio, sys
-from feedback.bootstrap import main
+from feedback.processes.home_server import main
 from streams.log.writer import Appender
 
 patient = Appender.write

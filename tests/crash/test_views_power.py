@@ -16,8 +16,8 @@ from random import Random
 
 import pytest
 
-from feedback.bootstrap import InProcess
 from feedback.installation.home import Home
+from feedback.processes.home_server import InProcess
 from streams.log.port import Positions
 from streams.log.sqlite import SqliteLog
 from streams.projection.apply import advance, check
@@ -38,7 +38,7 @@ _BATCHES, _CUTS = 60, 25
 # Small transactions, and a checkpoint every few of them: else there were one of each.
 _WORKER = """
 import sys
-from feedback.bootstrap import main
+from feedback.processes.home_server import main
 from streams.projection import apply as projection
 from streams.store.sqlite import store as sqlite
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 
-from feedback.children import Child, Process, spawn, turns
-from feedback.restarts import Restarts
+from feedback.processes.children import Child, Process, spawn, turns
+from feedback.processes.restart import Restarts
 from loopline.backoff import RetryPolicy
 
 DOUBLING = RetryPolicy(first_s=1.0, longest_s=4.0)

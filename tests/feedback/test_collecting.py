@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from feedback.collecting import NEW_EPOCH
+from feedback.processes.cluster_collector import NEW_EPOCH
 from tests.feedback.running import event, lines, prediction, until
 from tests.services.deployment import Deployment, Member
 from tests.services.kafka.broker import Cluster

@@ -34,7 +34,7 @@ with ends_after_signal((signal.SIGTERM, signal.SIGINT), say, within_s=1.0, statu
 SERVER = """
 import signal, socket, sys, time
 import structlog
-from feedback.bootstrap import serve
+from feedback.processes.home_server import serve
 from feedback.processes.ending import ends_after_signal
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 

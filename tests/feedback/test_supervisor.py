@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from feedback.installation.home import Home, HomeRefused
+from feedback.processes.supervisor import listen
 from feedback.service import address_of
-from feedback.supervisor import listen
 from tests.feedback.running import (
     PATIENCE_S,
     Running,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from feedback.restarts import RETRY, Restarts
-from feedback.watchdog import HealthLooks, Signs, Silence, cpu_s, sign, tell_manager
+from feedback.processes.restart import RETRY, Restarts
+from feedback.processes.watchdog import HealthLooks, Signs, Silence, cpu_s, sign, tell_manager
 
 
 class Clock:
@@ -238,7 +238,7 @@ def test_the_service_manager_is_told_where_it_listens(
 
 _WATCHED = """
 import ctypes, http.server, threading, time
-from feedback import watchdog
+from feedback.processes import watchdog
 
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):

@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 from feedback.api.services import WorkerSays
-from feedback.bootstrap import STOPPED, application, serve
 from feedback.installation.cluster import Cluster, ClusterRefused
 from feedback.installation.port import NothingHere
 from feedback.processes.deciders import deciding_in_cluster
 from feedback.processes.ending import ends_after_signal
+from feedback.processes.home_server import STOPPED, application, serve
+from feedback.processes.supervisor import listen
+from feedback.processes.watchdog import ends_when_silent
 from feedback.service import address_of
 from feedback.settings import value
-from feedback.supervisor import listen
-from feedback.watchdog import ends_when_silent
 from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Unavailable
 from streams.ingest.recorder import Recorder

@@ -1,7 +1,8 @@
 """A child process: started, watched by turns, started again later each time, and ended in time.
 
 Its standard input is a pipe: when it closes, the child knows that whoever started it is gone. What a status
-means, and what a child is started with, is left to who has it: `feedback.supervisor`, `feedback.working`.
+means, and what a child is started with, is left to who has it: `feedback.processes.supervisor`,
+`feedback.processes.cluster_worker`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
-from feedback.restarts import Restarts
-from feedback.watchdog import LOOK_S, START_S, SignsOfLife, end_silent, tell_manager
+from feedback.processes.restart import Restarts
+from feedback.processes.watchdog import LOOK_S, START_S, SignsOfLife, end_silent, tell_manager
 
 _log = structlog.get_logger("loopline")
 

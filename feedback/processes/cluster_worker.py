@@ -1,6 +1,6 @@
 """A worker of a cluster: one process that applies blocks, and one that watches over it.
 
-    python -P -m feedback.working --host HOST --port PORT
+    python -P -m feedback.processes.cluster_worker --host HOST --port PORT
 
 is the first of them; the cluster comes in by the environment, never by the command line, which others on the
 machine can read. `loopline worker` is the second: it starts the first again when it dies, later each time,
@@ -24,22 +24,22 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from feedback.bootstrap import FAILED, STOPPED, end_with_parent, ignore_hangups
-from feedback.children import Child, Process, spawn, turns
 from feedback.disk import keep_to_oneself
 from feedback.installation.cluster import Cluster
 from feedback.installation.home import HomeRefused
 from feedback.installation.port import PlaceRefused
 from feedback.kafka_settings import kafka_security
+from feedback.processes.children import Child, Process, spawn, turns
 from feedback.processes.ending import ends_after_signal
+from feedback.processes.home_server import FAILED, STOPPED, end_with_parent, ignore_hangups
 from feedback.processes.logging import configure
+from feedback.processes.restart import Restarts
+from feedback.processes.supervisor import listen
+from feedback.processes.watchdog import START_S, HealthLooks, show_stacks_on_request, tell_manager
 from feedback.redaction import redacted
-from feedback.restarts import Restarts
 from feedback.server.door import InThread, hosts_of
 from feedback.service import address_of
 from feedback.settings import value
-from feedback.supervisor import listen
-from feedback.watchdog import START_S, HealthLooks, show_stacks_on_request, tell_manager
 from loopline_platform import process_command
 from schemas.errors import Halt
 from streams.log.port import Log, LogIdentity, LogRefused
@@ -223,7 +223,7 @@ class Watcher:
         first_sign_s: float = START_S,
     ) -> None:
         self._environment = {**os.environ, **variables}
-        self._command = [*(process or process_command("feedback.working"))]
+        self._command = [*(process or process_command("feedback.processes.cluster_worker"))]
         self._command += ["--host", host, "--port", str(port), "--log-level", log_level]
         self._where = f"{host}:{port}"
         self._url = address_of(host, port) if port else ""
@@ -268,7 +268,7 @@ class Watcher:
 
 def main(arguments: list[str] | None = None) -> int:
     """Be the process that applies."""
-    parser = argparse.ArgumentParser(prog="feedback.working", description=__doc__)
+    parser = argparse.ArgumentParser(prog="feedback.processes.cluster_worker", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log-level", default="info")

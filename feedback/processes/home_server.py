@@ -1,10 +1,10 @@
 """The composition root: a home's log, store and application put together, as processes or in one.
 
-    python -P -m feedback.bootstrap collector HOME --socket FD
-    python -P -m feedback.bootstrap worker HOME
+    python -P -m feedback.processes.home_server collector HOME --socket FD
+    python -P -m feedback.processes.home_server worker HOME
 
-are the two processes of a server; `feedback.supervisor` starts them and watches over them. `InProcess` is
-the same application without a server, for a command that runs while there is none.
+are the two processes of a server; `feedback.processes.supervisor` starts them and watches over them.
+`InProcess` is the same application without a server, for a command that runs while there is none.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from feedback.installation.home import ON_A_LARGER_DISK, Home, HomeMissing
 from feedback.installation.rebuild import ready_store
 from feedback.processes.deciders import deciding_at_home, leave
 from feedback.processes.logging import configure, quieter
+from feedback.processes.watchdog import show_stacks_on_request, sign
 from feedback.service import Answer
 from feedback.settings import value
-from feedback.watchdog import show_stacks_on_request, sign
 from schemas.errors import Halt
 from streams.daemon_pool import each, start_daemon
 from streams.log.port import Log, LogWriter
@@ -358,7 +358,7 @@ def ignore_hangups() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Be one of the two processes."""
-    parser = argparse.ArgumentParser(prog="feedback.bootstrap", description=__doc__)
+    parser = argparse.ArgumentParser(prog="feedback.processes.home_server", description=__doc__)
     parser.add_argument("process", choices=("collector", "worker"))
     parser.add_argument("home")
     parser.add_argument("--socket", type=int, default=-1)

@@ -31,13 +31,13 @@ from types import FrameType
 
 import structlog
 
-from feedback.bootstrap import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
-from feedback.children import Child, Process, spawn, turns
 from feedback.installation.home import Home, HomeLock, HomeRefused, ServerInfo
-from feedback.restarts import STEADY_S, Restarts
+from feedback.processes.children import Child, Process, spawn, turns
+from feedback.processes.home_server import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
+from feedback.processes.restart import STEADY_S, Restarts
+from feedback.processes.watchdog import LOOK_S, START_S, HealthLooks, Signs, tell_manager
 from feedback.service import NoAnswer, OverHttp, address_of
 from feedback.settings import value
-from feedback.watchdog import LOOK_S, START_S, HealthLooks, Signs, tell_manager
 from loopline_platform import process_command
 
 _FIRST_ANSWER_S = 1.0
@@ -177,7 +177,7 @@ class Supervisor:
     def _spawn(self, process: str, option: str, descriptor: int) -> Process:
         """Start a process; `option` hands it a descriptor."""
         assert self._lock is not None
-        command = [*process_command("feedback.bootstrap"), process, str(self.home.path)]
+        command = [*process_command("feedback.processes.home_server"), process, str(self.home.path)]
         command += ["--log-level", self._log_level, option, str(descriptor)]
         return spawn(command, self._environment, [self._lock.fileno(), descriptor])
 
