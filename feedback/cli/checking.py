@@ -89,7 +89,7 @@ def doctor(choices: Choices) -> None:
 
     Each line says ok, warn or fail. Exit status 1 when one fails.
     """
-    from feedback.doctor import examine
+    from feedback.doctor.home import examine
 
     findings = examine(place_of(choices), choices["url"], choices["host"], choices["port"])
     lines: list[str] = []

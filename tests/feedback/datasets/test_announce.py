@@ -15,7 +15,7 @@ from feedback.datasets.announce import ReleaseAnnouncer, announce, event_of, una
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.datasets.folder import FolderShelf
 from feedback.datasets.names import MANIFEST
-from feedback.findings import releases
+from feedback.doctor.finding import releases
 from streams.deciders.reconcile import reconcile
 from tests.feedback.datasets.world import MODEL, World
 

@@ -2,7 +2,7 @@
 
 Nothing is changed, but for a small file that is written, synced and removed to see whether that works.
 Each check answers with findings; a check that fails by itself is a finding too. What a cluster has instead
-of a home is looked at by `feedback.doctor_cluster`.
+of a home is looked at by `feedback.doctor.cluster`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,19 @@ from pathlib import Path
 
 from feedback.datasets.shelves import shelf_of
 from feedback.disk import NotOurs, must_be_ours
-from feedback.doctor_cluster import examine_cluster
-from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, clock, contents, releases, server
+from feedback.doctor.cluster import examine_cluster
+from feedback.doctor.finding import (
+    FAIL,
+    OK,
+    WARN,
+    Finding,
+    Findings,
+    checked,
+    clock,
+    contents,
+    releases,
+    server,
+)
 from feedback.installation.cluster import Cluster
 from feedback.installation.home import SCRATCH_PREFIX, Home, HomeRefused
 from feedback.plurals import many

@@ -1,7 +1,7 @@
 """Looking at a cluster: brokers and topics, database, whether both belong together, datasets, a collector.
 
 Nothing is changed but for the tables of the catalogue, which are made where they are missing, as anybody who
-opens it does. The findings and what every place has are those of `feedback.findings`.
+opens it does. The findings and what every place has are those of `feedback.doctor.finding`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import time
 
 from feedback.datasets.shelves import shelf_of
-from feedback.findings import FAIL, OK, WARN, Finding, Findings, checked, contents, releases, server
+from feedback.doctor.finding import FAIL, OK, WARN, Finding, Findings, checked, contents, releases, server
 from feedback.installation.cluster import NO_VIEWS, Cluster
 from feedback.installation.port import NothingHere
 from feedback.plurals import many
