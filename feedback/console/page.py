@@ -15,8 +15,8 @@ from feedback.api import datasets
 from feedback.api.errors import NoAnswerNow
 from feedback.api.reading import on_thread, view_of
 from feedback.api.services import Services, View, WorkerSays, services_of
+from feedback.console.figures import NO_LOG, describe_age, described_rate, from_log, from_views, open_refusals
 from feedback.escaping import for_terminal
-from feedback.page.figures import NO_LOG, describe_age, described_rate, from_log, from_views, open_refusals
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def _seen(value: Any) -> Any:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("feedback.page", "."),
+        loader=jinja2.PackageLoader("feedback.console", "."),
         autoescape=True,
         # Marks that turn a line around, or hide, are shown.
         finalize=_seen,
