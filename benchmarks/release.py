@@ -23,8 +23,8 @@ from benchmarks.report import Row
 from benchmarks.scale import Scale
 from benchmarks.workload import BATCH, labelled
 from feedback.datasets import release as releases
-from feedback.datasets.columns import SCHEMA
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.cut.columns import SCHEMA
+from feedback.datasets.shelf.address import shelf_of
 from schemas.identity import unpack
 from streams.log.port import Batch, Part
 from streams.log.sqlite import SqliteLog, create_log

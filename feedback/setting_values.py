@@ -183,7 +183,7 @@ def store_url(text: str) -> str:
 def datasets(text: str) -> str:
     """Where releases lie."""
     from feedback.datasets.errors import BadRequest
-    from feedback.datasets.shelves import shelf_of
+    from feedback.datasets.shelf.address import shelf_of
 
     try:
         shelf_of(text)

@@ -23,7 +23,7 @@ from feedback.api.reading import caught_up, json_response, on_thread
 from feedback.api.services import Services, services_of
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.datasets.names import MANIFEST, is_model, is_version
-from feedback.datasets.shelf import Body, Shelf
+from feedback.datasets.shelf.port import Body, Shelf
 from streams.daemon_pool import DaemonPool, Unanswered
 from streams.queries.feedback import Lineage
 from streams.queries.pages import Int64, Page, listing

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from starlette.requests import Request
 
 from feedback.api.ends import Ends, Known
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf.port import Shelf
 from schemas.instants import SECOND
 from streams.clocks import ClockWatch
 from streams.daemon_pool import DaemonPool

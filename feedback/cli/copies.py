@@ -27,7 +27,7 @@ def _only_at_home(choices: Choices) -> None:
 
 def _elsewhere(choices: Choices) -> str | None:
     """Where datasets lie, when that is not the home."""
-    from feedback.datasets.shelves import shelf_of
+    from feedback.datasets.shelf.address import shelf_of
 
     return shelf_of(choices["datasets"]).name if choices["datasets"] else None
 

@@ -23,8 +23,8 @@ from feedback.cli.connecting import (
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
 from feedback.datasets.errors import EventRefused, NotAnnounced
-from feedback.datasets.shelf import Shelf
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
+from feedback.datasets.shelf.port import Shelf
 from feedback.installation.home import Home
 from feedback.installation.port import NothingHere
 from feedback.plurals import many

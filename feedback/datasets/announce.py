@@ -19,7 +19,7 @@ import structlog
 
 from feedback.datasets.errors import NotAnnounced
 from feedback.datasets.names import MANIFEST, check_model, is_model
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf.port import Shelf
 from schemas import kinds
 from schemas.releases import release_of
 from streams.deciders.port import Decision, Send, in_model_events

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from feedback.datasets.columns import SCHEMA
-from feedback.datasets.limits import LIMITS, described
-from feedback.datasets.recipe import TRAINING
+from feedback.datasets.caveats import LIMITS, described
+from feedback.datasets.cut.columns import SCHEMA
+from feedback.datasets.cut.recipe import TRAINING
 from feedback.escaping import as_code, for_markdown
 from feedback.shares import share
 

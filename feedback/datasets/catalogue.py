@@ -17,7 +17,7 @@ import msgspec
 
 from feedback.datasets.errors import ReleaseMissing
 from feedback.datasets.names import MANIFEST, check_model, parse_name
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf.port import Shelf
 
 Manifest = dict[str, Any]
 

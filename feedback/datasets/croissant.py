@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from feedback.datasets.columns import SCHEMA
-from feedback.datasets.limits import LIMITS, described
-from feedback.datasets.lineage_file import LINEAGE
-from feedback.datasets.recipe import SPLITS
+from feedback.datasets.caveats import LIMITS, described
+from feedback.datasets.cut.columns import SCHEMA
+from feedback.datasets.cut.lineage_file import LINEAGE
+from feedback.datasets.cut.recipe import SPLITS
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 # The name that readers of Croissant know; the registered one, application/vnd.apache.parquet, they do not.

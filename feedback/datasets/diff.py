@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from feedback.datasets.catalogue import Manifest, dataset_in, show
-from feedback.datasets.recipe import SPLITS
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.cut.recipe import SPLITS
+from feedback.datasets.shelf.port import Shelf
 from feedback.datasets.shift import Shift, label_shift
 from feedback.plurals import many
 
@@ -120,7 +120,7 @@ def _rows(shelf: Shelf, said: Manifest) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from feedback.datasets.columns import as_json
+    from feedback.datasets.cut.columns import as_json
 
     parts = []
     for split in SPLITS:

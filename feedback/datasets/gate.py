@@ -18,7 +18,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feedback.datasets.columns import SCHEMA, as_json
+from feedback.datasets.cut.columns import SCHEMA, as_json
 from feedback.datasets.shift import LARGE, Shift
 from schemas.normal_json import canonical
 from schemas.shapes import fits

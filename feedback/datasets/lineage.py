@@ -15,7 +15,7 @@ import msgspec
 
 from feedback.datasets.catalogue import dataset_in, datasets_of, show, versions
 from feedback.datasets.names import parse_name
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf.port import Shelf
 from schemas import kinds
 from streams.store.port import Snapshot
 from streams.store.tables import MODEL_EVENTS

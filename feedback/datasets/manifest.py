@@ -17,10 +17,10 @@ import msgspec
 import pyarrow.compute as pc
 
 from feedback.datasets.catalogue import Manifest
-from feedback.datasets.columns import SCHEMA
+from feedback.datasets.cut.columns import SCHEMA
+from feedback.datasets.cut.recipe import FRACTIONS, RECIPE_VERSION, RESOLVER, SPLIT_METHOD, Filters, split_key
+from feedback.datasets.cut.rows import Census
 from feedback.datasets.names import MANIFEST
-from feedback.datasets.recipe import FRACTIONS, RECIPE_VERSION, RESOLVER, SPLIT_METHOD, Filters, split_key
-from feedback.datasets.rows import Census
 from schemas.instants import rfc3339
 from streams.log.port import LogIdentity
 

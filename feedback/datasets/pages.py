@@ -11,7 +11,7 @@ import contextlib
 from feedback.datasets.card import PAGE_ABOVE_ALL, page_above_releases
 from feedback.datasets.catalogue import manifest, versions
 from feedback.datasets.errors import ShelfUnreachable
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf.port import Shelf
 
 
 def put_pages(shelf: Shelf, dataset: str) -> None:

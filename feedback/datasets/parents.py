@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feedback.datasets.as_of import reaches
 from feedback.datasets.catalogue import Manifest, manifest, versions
-from feedback.datasets.columns import STRING
-from feedback.datasets.recipe import TRAINING
-from feedback.datasets.shelf import Shelf
-from feedback.datasets.standing import reaches
+from feedback.datasets.cut.columns import STRING
+from feedback.datasets.cut.recipe import TRAINING
+from feedback.datasets.shelf.port import Shelf
 from schemas.normal_json import canonical
 from streams.log.port import LogIdentity, parse_positions
 

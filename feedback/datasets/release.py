@@ -21,20 +21,20 @@ import msgspec
 
 from feedback.datasets import manifest as manifests
 from feedback.datasets.announce import Emit, announce
+from feedback.datasets.as_of import Scratch, Standing, Wait, parse_as_of, sqlite_scratch, standing
 from feedback.datasets.card import card
 from feedback.datasets.catalogue import Manifest, manifest, owner, versions
 from feedback.datasets.croissant import croissant
-from feedback.datasets.cut import Cut, cut
+from feedback.datasets.cut.cut import Cut, cut
+from feedback.datasets.cut.recipe import SPLITS, TRAINING, Filters, Wanted
+from feedback.datasets.cut.rows import Progress
 from feedback.datasets.errors import BadRequest, GateFailed, NothingToRelease
 from feedback.datasets.gate import ALLOWABLE, JUDGED_COLUMNS, Evidence, Report, failures, judge
 from feedback.datasets.names import check_dataset
 from feedback.datasets.pages import put_pages
 from feedback.datasets.parents import Family, count_labels
-from feedback.datasets.recipe import SPLITS, TRAINING, Filters, Wanted
-from feedback.datasets.rows import Progress
-from feedback.datasets.shelf import Bench, Shelf
+from feedback.datasets.shelf.port import Bench, Shelf
 from feedback.datasets.shift import Shift, label_shift
-from feedback.datasets.standing import Scratch, Standing, Wait, parse_as_of, sqlite_scratch, standing
 from feedback.escaping import as_code
 from schemas.instants import nanoseconds, rfc3339
 from streams.log.port import Log, Positions, format_positions

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from feedback.doctor.finding import FAIL, OK, WARN, Finding, Findings, checked, contents, releases, server
 from feedback.installation.cluster import NO_VIEWS, Cluster
 from feedback.installation.port import NothingHere

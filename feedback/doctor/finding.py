@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, ParamSpec
 
 from feedback.datasets.announce import unannounced
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf.port import Shelf
 from feedback.plurals import many
 from feedback.remedies import remedies
 from feedback.service import NoAddress, NoAnswer, reach

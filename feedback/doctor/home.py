@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from feedback.disk import NotOurs, must_be_ours
 from feedback.doctor.cluster import examine_cluster
 from feedback.doctor.finding import (

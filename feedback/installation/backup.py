@@ -196,7 +196,7 @@ def _put_pages(home: Home) -> None:
     """Name the latest releases in the folders above them: that is no part of a release, nor of a backup."""
     from feedback.datasets.catalogue import datasets
     from feedback.datasets.pages import put_pages
-    from feedback.datasets.shelves import shelf_of
+    from feedback.datasets.shelf.address import shelf_of
 
     shelf = shelf_of(home.datasets)
     for dataset in datasets(shelf):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from feedback.datasets.announce import ReleaseAnnouncer
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from feedback.installation.cluster import Cluster
 from feedback.installation.home import Home
 from feedback.installation.port import NothingHere

@@ -65,7 +65,7 @@ def application(
     """The application on adapters that were chosen. `shelf`: where releases lie; `more`: for `build_app`."""
     from feedback.api.services import WAITS
     from feedback.datasets.lineage import releases_with
-    from feedback.datasets.shelves import shelf_of
+    from feedback.datasets.shelf.address import shelf_of
     from feedback.server.app import build_app
 
     releases = shelf_of(shelf)

@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import TopicPartition
 
 from feedback.datasets.release import release
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from feedback.installation import cluster as place
 from streams.log.block import write_block
 from streams.log.port import parse_positions

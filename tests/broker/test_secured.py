@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaProducer
 
 from feedback.datasets.release import release
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from feedback.installation import cluster as place
 from streams.kafka.address import Address
 from streams.kafka.log.reader import KafkaLog

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.datasets.folder import FolderShelf
+from feedback.datasets.shelf.folder import FolderShelf
 from feedback.disk import (
     SCRATCH_PREFIX,
     DiskFull,

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from feedback.api.readiness import Progress
 from feedback.api.services import Services, WorkerSays
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from feedback.server.app import build_app
 from streams.log.memory import MemoryLog
 from streams.log.writer import Appender

@@ -18,8 +18,8 @@ from feedback.datasets.lineage import events_behind, releases_with
 from feedback.datasets.names import FILES, MANIFEST
 from feedback.datasets.pages import put_pages
 from feedback.datasets.release import Published
-from feedback.datasets.shelf import Shelf
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
+from feedback.datasets.shelf.port import Shelf
 from loopline.content import content_hash
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 

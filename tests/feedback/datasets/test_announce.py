@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from feedback.datasets.announce import ReleaseAnnouncer, announce, event_of, unannounced
 from feedback.datasets.errors import ShelfUnreachable
-from feedback.datasets.folder import FolderShelf
 from feedback.datasets.names import MANIFEST
+from feedback.datasets.shelf.folder import FolderShelf
 from feedback.doctor.finding import releases
 from streams.deciders.reconcile import reconcile
 from tests.feedback.datasets.world import MODEL, World

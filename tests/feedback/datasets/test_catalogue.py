@@ -13,7 +13,7 @@ from feedback.datasets.catalogue import datasets, list_releases, show, versions
 from feedback.datasets.diff import Relabelled, diff
 from feedback.datasets.errors import BadRequest, ReleaseMissing
 from feedback.datasets.names import parse_name
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from tests.feedback.datasets.world import MODEL, World
 
 ungated = pytest.mark.usefixtures("ungated")

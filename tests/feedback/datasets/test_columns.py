@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.datasets.columns import JSON, SCHEMA, STRING, as_json, only_strings, plain, prediction_ids
+from feedback.datasets.cut.columns import JSON, SCHEMA, STRING, as_json, only_strings, plain, prediction_ids
 from schemas.identity import prediction_key
 from schemas.normal_json import canonical
 

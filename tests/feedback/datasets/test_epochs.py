@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedback.datasets.announce import event_of
+from feedback.datasets.as_of import whole
 from feedback.datasets.diff import diff
 from feedback.datasets.errors import AsOfRefused, NothingToRelease
 from feedback.datasets.release import Published
-from feedback.datasets.standing import whole
 from feedback.setting_values import MAX_PARTITIONS
 from streams.ingest.admission import admit
 from streams.log.memory import MemoryLog

@@ -11,9 +11,9 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from feedback.datasets.columns import INSTANT, JSON, SCHEMA, STRING
+from feedback.datasets.cut.columns import INSTANT, JSON, SCHEMA, STRING
+from feedback.datasets.cut.recipe import SPLITS
 from feedback.datasets.gate import Evidence, failures, judge, quiet_context
-from feedback.datasets.recipe import SPLITS
 from feedback.datasets.shift import Shift
 
 CLOSED = '{"labels":["3","5"]}'

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.datasets.inputs import Inputs
+from feedback.datasets.cut.inputs import Inputs
 from schemas.catalog import CATALOG, Catalog
 from schemas.kinds import KINDS, PREDICTION_MADE, UnreadableTypes
 from schemas.normal_json import canonical

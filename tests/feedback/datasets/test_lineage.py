@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feedback.datasets.cut.lineage_file import LINEAGE, ROWS_A_GROUP, LineageStage, bucket
 from feedback.datasets.errors import ReleaseMissing
 from feedback.datasets.lineage import Behind, events_behind, releases_with, trained_on
-from feedback.datasets.lineage_file import LINEAGE, ROWS_A_GROUP, LineageStage, bucket
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from schemas.normal_json import canonical
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 

@@ -16,12 +16,12 @@ from uuid import uuid4
 
 import pytest
 
-from feedback.datasets.bucket import Objects, objects_at
 from feedback.datasets.catalogue import list_releases, show
-from feedback.datasets.claims import TIMES, Claims
 from feedback.datasets.errors import BadRequest, ClaimTooOld, PublishingUnsure, ShelfUnreachable
-from feedback.datasets.objects import ObjectShelf
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
+from feedback.datasets.shelf.bucket import Objects, objects_at
+from feedback.datasets.shelf.claims import TIMES, Claims
+from feedback.datasets.shelf.objects import ObjectShelf
 from loopline.backoff import RetryPolicy
 from tests.feedback.datasets.shelf_contract import ShelfContract, contents, made, publish
 from tests.feedback.datasets.world import MODEL
@@ -68,8 +68,8 @@ class TestObjects(ShelfContract):
 
 PUBLISH = """
 import os, signal, sys
-from feedback.datasets import objects
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf import objects
+from feedback.datasets.shelf.address import shelf_of
 from tests.feedback.datasets.shelf_contract import publish
 
 left = int(sys.argv[3])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedback.datasets.recipe import SPLITS, Splitter
+from feedback.datasets.cut.recipe import SPLITS, Splitter
 
 REFERENCES = st.text("0123456789abcdef", min_size=1, max_size=64)
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from feedback.datasets.refused import RefusedLabels
+from feedback.datasets.cut.refused_labels import RefusedLabels
 from models.estimate import wilson
 from tests.feedback.datasets.world import World
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feedback.datasets.announce import announce
+from feedback.datasets.as_of import Polling
 from feedback.datasets.catalogue import versions
 from feedback.datasets.errors import (
     AsOfRefused,
@@ -21,9 +22,8 @@ from feedback.datasets.errors import (
     NotCaughtUp,
     NothingToRelease,
 )
-from feedback.datasets.folder import FolderShelf
 from feedback.datasets.names import FILES, PAGE
-from feedback.datasets.standing import Polling
+from feedback.datasets.shelf.folder import FolderShelf
 from loopline.content import content_hash
 from schemas.catalog import CATALOG
 from streams.log.port import LogIdentity

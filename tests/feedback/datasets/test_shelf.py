@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from feedback.datasets.errors import BadRequest
-from feedback.datasets.folder import FolderShelf
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
+from feedback.datasets.shelf.folder import FolderShelf
 from tests.feedback.datasets.shelf_contract import ShelfContract
 
 

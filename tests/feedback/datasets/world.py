@@ -11,9 +11,9 @@ import msgspec
 import pyarrow.parquet as pq
 
 from feedback.datasets.catalogue import Manifest
-from feedback.datasets.recipe import SPLITS
+from feedback.datasets.cut.recipe import SPLITS
 from feedback.datasets.release import Published, release
-from feedback.datasets.shelves import shelf_of
+from feedback.datasets.shelf.address import shelf_of
 from schemas.identity import partition_key, partition_of
 from schemas.instants import rfc3339
 from streams.ingest.admission import admit

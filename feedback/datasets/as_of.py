@@ -16,8 +16,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+from feedback.datasets.cut.rows import Progress
 from feedback.datasets.errors import AsOfRefused, NotCaughtUp
-from feedback.datasets.rows import Progress
 from streams.log.port import (
     DEAD,
     Log,

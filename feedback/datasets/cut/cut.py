@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feedback.datasets.inputs import Inputs
-from feedback.datasets.lineage_file import LineageStage
-from feedback.datasets.recipe import SPLITS, Filters, Splitter
-from feedback.datasets.refused import RefusedLabels, refused_labels
-from feedback.datasets.rows import STAGED, Census, Progress, RowReader, audited_references
-from feedback.datasets.scratch import BatchFile
-from feedback.datasets.write import Written, encodings, write_splits
+from feedback.datasets.cut.files import Written, encodings, write_splits
+from feedback.datasets.cut.inputs import Inputs
+from feedback.datasets.cut.lineage_file import LineageStage
+from feedback.datasets.cut.recipe import SPLITS, Filters, Splitter
+from feedback.datasets.cut.refused_labels import RefusedLabels, refused_labels
+from feedback.datasets.cut.rows import STAGED, Census, Progress, RowReader, audited_references
+from feedback.datasets.cut.scratch import BatchFile
 from loopline.content import combined_hash
 from schemas import kinds
 from streams.fold.declarations import serving

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feedback.datasets.columns import ENCODED, JSON, SCHEMA, STRING, only_strings, plain
-from feedback.datasets.inputs import Inputs
-from feedback.datasets.recipe import SPLITS
-from feedback.datasets.scratch import BatchFile
+from feedback.datasets.cut.columns import ENCODED, JSON, SCHEMA, STRING, only_strings, plain
+from feedback.datasets.cut.inputs import Inputs
+from feedback.datasets.cut.recipe import SPLITS
+from feedback.datasets.cut.scratch import BatchFile
 from loopline.content import SplitHash
 from schemas.shapes import only_texts
 

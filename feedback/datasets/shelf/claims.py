@@ -25,8 +25,8 @@ from uuid import uuid4
 
 import msgspec
 
-from feedback.datasets.bucket import Objects
 from feedback.datasets.errors import ShelfUnreachable
+from feedback.datasets.shelf.bucket import Objects
 from loopline.backoff import Backoff, RetryPolicy
 
 _FOLDER = ".claims"

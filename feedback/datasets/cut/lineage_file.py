@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feedback.datasets.scratch import BatchFile, Gathered
+from feedback.datasets.cut.scratch import BatchFile, Gathered
 
 Role = Literal["prediction", "for", "against"]
 """The prediction itself, a vote for the label that was released, or a vote for another one."""

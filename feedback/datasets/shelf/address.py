@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from feedback.datasets.bucket import objects_at
 from feedback.datasets.errors import BadRequest
-from feedback.datasets.folder import FolderShelf
-from feedback.datasets.objects import ObjectShelf
-from feedback.datasets.shelf import Shelf
+from feedback.datasets.shelf.bucket import objects_at
+from feedback.datasets.shelf.folder import FolderShelf
+from feedback.datasets.shelf.objects import ObjectShelf
+from feedback.datasets.shelf.port import Shelf
 
 
 def shelf_of(where: str | os.PathLike[str]) -> Shelf:

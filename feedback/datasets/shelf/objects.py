@@ -21,11 +21,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from feedback.datasets.bucket import PIECE, Objects
-from feedback.datasets.claims import TIMES, Claims, ClaimTimes
 from feedback.datasets.errors import ClaimTooOld, PublishingUnsure, ShelfUnreachable
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
-from feedback.datasets.shelf import Bench, Body
+from feedback.datasets.shelf.bucket import PIECE, Objects
+from feedback.datasets.shelf.claims import TIMES, Claims, ClaimTimes
+from feedback.datasets.shelf.port import Bench, Body
 from feedback.disk import temporary_scratch
 from streams.crash_points import reached
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
-from feedback.datasets.shelf import Bench, Body
+from feedback.datasets.shelf.port import Bench, Body
 from feedback.disk import must_be_ours, replace_file, sync_folder, sync_tree, telling_full_disk
 from streams.crash_points import reached
 

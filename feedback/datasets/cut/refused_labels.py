@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from feedback.datasets.recipe import Filters
+from feedback.datasets.cut.recipe import Filters
 from feedback.shares import share
 from models.estimate import estimate
 from schemas import kinds

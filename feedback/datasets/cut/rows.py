@@ -15,10 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from feedback.datasets.columns import INSTANT, prediction_ids
-from feedback.datasets.lineage_file import LineageStage
-from feedback.datasets.recipe import SPLITS, Filters, Splitter
-from feedback.datasets.scratch import BatchFile, Gathered
+from feedback.datasets.cut.columns import INSTANT, prediction_ids
+from feedback.datasets.cut.lineage_file import LineageStage
+from feedback.datasets.cut.recipe import SPLITS, Filters, Splitter
+from feedback.datasets.cut.scratch import BatchFile, Gathered
 from schemas.identity import unpack
 from streams.queries.votes import all_candidates
 from streams.store.port import Snapshot

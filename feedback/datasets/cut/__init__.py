@@ -1,0 +1,1 @@
+"""The cut: labelled rows, their inputs and splits as files."""

@@ -1,0 +1,1 @@
+"""Where releases lie: a folder, or an object store."""
