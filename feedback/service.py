@@ -1,7 +1,7 @@
 """Asking a Loopline server, whoever it is: one request, one answer; and sending events until it has them.
 
 `OverHttp` speaks to a server elsewhere; `feedback.processes.home_server.InProcess` is the same without one.
-Which of them a command takes is left to `feedback.cli.connecting`.
+Which of them a command takes is left to `feedback.cli.connect`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The root is the client's `loopline.errors.LooplineError`, shared by all. A port declares its errors below
 one of the classes here, and its adapters raise those or derive from them; nothing lists the errors of an
-adapter. `feedback.cli.failures` gives each class an exit status. A new error answers one question: who can
+adapter. `feedback.cli.errors` gives each class an exit status. A new error answers one question: who can
 mend it?
 """
 

@@ -13,32 +13,44 @@ from feedback.cli.options import Choices, Group, Lazy
 from feedback.settings import adopt_library_secrets
 
 COMMANDS = {
-    "up": Lazy("feedback.cli.serving", "up", "Run the server on a home: collector and worker."),
-    "collector": Lazy("feedback.cli.distributed", "collector", "Run a collector on Kafka: one of many."),
+    "up": Lazy("feedback.cli.commands.up", "up", "Run the server on a home: collector and worker."),
+    "collector": Lazy(
+        "feedback.cli.commands.collector", "collector", "Run a collector on Kafka: one of many."
+    ),
     "worker": Lazy(
-        "feedback.cli.distributed", "worker", "Run a worker from Kafka into PostgreSQL: one of many."
+        "feedback.cli.commands.collector", "worker", "Run a worker from Kafka into PostgreSQL: one of many."
     ),
-    "topics": Lazy("feedback.cli.topics", "topics", "Make and check the topics on Kafka."),
-    "demo": Lazy("feedback.cli.serving", "demo", "Run the whole loop on real handwritten digits."),
-    "send": Lazy("feedback.cli.sending", "send", "Send events from a file or a pipe."),
-    "verify": Lazy("feedback.cli.checking", "verify", "Rebuild every view aside and compare."),
-    "replay": Lazy("feedback.cli.checking", "replay", "Build the views anew from the log."),
-    "waiting": Lazy("feedback.cli.reading", "waiting", "Show what waits, and for what."),
-    "dead-letters": Lazy("feedback.cli.letters", "dead_letters", "List, show and put back refused items."),
+    "topics": Lazy("feedback.cli.commands.topics", "topics", "Make and check the topics on Kafka."),
+    "demo": Lazy("feedback.cli.commands.up", "demo", "Run the whole loop on real handwritten digits."),
+    "send": Lazy("feedback.cli.commands.send", "send", "Send events from a file or a pipe."),
+    "verify": Lazy("feedback.cli.commands.verify", "verify", "Rebuild every view aside and compare."),
+    "replay": Lazy("feedback.cli.commands.verify", "replay", "Build the views anew from the log."),
+    "waiting": Lazy("feedback.cli.commands.feedback", "waiting", "Show what waits, and for what."),
+    "dead-letters": Lazy(
+        "feedback.cli.commands.dead_letters", "dead_letters", "List, show and put back refused items."
+    ),
     "model": Lazy(
-        "feedback.cli.models", "model", "List models; declare, evaluate, deploy and roll back versions."
+        "feedback.cli.commands.model",
+        "model",
+        "List models; declare, evaluate, deploy and roll back versions.",
     ),
-    "labels": Lazy("feedback.cli.reading", "labels", "Show what people say the right labels are."),
-    "dataset": Lazy("feedback.cli.datasets", "dataset", "Release, list, show and compare dataset versions."),
-    "predictions": Lazy("feedback.cli.lists", "predictions", "List predictions, and what was said of them."),
+    "labels": Lazy("feedback.cli.commands.feedback", "labels", "Show what people say the right labels are."),
+    "dataset": Lazy(
+        "feedback.cli.commands.dataset", "dataset", "Release, list, show and compare dataset versions."
+    ),
+    "predictions": Lazy(
+        "feedback.cli.commands.predictions", "predictions", "List predictions, and what was said of them."
+    ),
     "feedback": Lazy(
-        "feedback.cli.reading", "feedback", "List what people said, and show what became of it."
+        "feedback.cli.commands.feedback", "feedback", "List what people said, and show what became of it."
     ),
-    "counts": Lazy("feedback.cli.lists", "counts", "Count what was said, by whatever is asked for."),
-    "backup": Lazy("feedback.cli.copies", "backup", "Copy a home while its server runs."),
-    "restore": Lazy("feedback.cli.copies", "restore", "Bring a backup back into a home."),
+    "counts": Lazy(
+        "feedback.cli.commands.predictions", "counts", "Count what was said, by whatever is asked for."
+    ),
+    "backup": Lazy("feedback.cli.commands.backup", "backup", "Copy a home while its server runs."),
+    "restore": Lazy("feedback.cli.commands.backup", "restore", "Bring a backup back into a home."),
     "doctor": Lazy(
-        "feedback.cli.checking", "doctor", "Check the machine, the home or cluster, and the server."
+        "feedback.cli.commands.verify", "doctor", "Check the machine, the home or cluster, and the server."
     ),
 }
 

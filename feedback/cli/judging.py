@@ -1,7 +1,8 @@
 """What the views know of what is said about a model: before it is sent, and of its verdict afterwards.
 
 An event can be accepted and then be judged: of two declarations of a version that differ, the first holds.
-Whoever said it is told so, as far as it can be known in time. Sending is left to `feedback.cli.sending`.
+Whoever said it is told so, as far as it can be known in time. Sending is left to
+`feedback.cli.commands.send`.
 """
 
 from __future__ import annotations

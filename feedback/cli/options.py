@@ -116,7 +116,7 @@ def _ending_readably() -> Iterator[None]:
     except (click.exceptions.Exit, click.Abort):
         raise
     except Exception as error:
-        from feedback.cli.failures import ending_of
+        from feedback.cli.errors import ending_of
 
         ending = ending_of(error)
         if ending is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-import feedback.cli.failures as failures
+import feedback.cli.errors as failures
 from feedback.cli.options import Command
 from loopline.errors import LooplineError
 from schemas.errors import Malformed, Refused, Unavailable

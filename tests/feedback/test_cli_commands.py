@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback.cli.lists import completeness
+from feedback.cli.commands.predictions import completeness
 from feedback.installation.home import Home
 from tests.feedback.running import event, lines, loopline, prediction, told
 

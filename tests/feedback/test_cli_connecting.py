@@ -13,7 +13,7 @@ import click
 import pytest
 
 from feedback.cli import main
-from feedback.cli.connecting import cluster_of
+from feedback.cli.connect import cluster_of
 from feedback.cli.options import Choices
 from feedback.installation.home import Home, ServerInfo
 from tests.feedback.running import Running, lines, loopline, prediction, server_on, told, until

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from feedback.cli.batches import batches, encode
-from feedback.cli.sending import BACKFILL, RefusedItem, Tally
+from feedback.cli.commands.send import BACKFILL, RefusedItem, Tally
 from feedback.service import Answer, EventSender, NoAnswer, NotAccepted, NotAcknowledged
 from schemas.errors import Refused, Unavailable
 

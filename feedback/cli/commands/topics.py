@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feedback.cli.answers import answer, table
-from feedback.cli.connecting import must_be_cluster
+from feedback.cli.connect import must_be_cluster
 from feedback.cli.options import Choices, Group, command
 from feedback.cli.output import note
 from feedback.settings import BY_NAME, value

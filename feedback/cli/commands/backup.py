@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from feedback.cli.answers import Stages, answer
-from feedback.cli.connecting import cluster_of, works_here
+from feedback.cli.connect import cluster_of, works_here
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
 from feedback.installation.home import Home

@@ -9,9 +9,9 @@ import click
 import msgspec
 
 from feedback.cli.answers import answer, table
-from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.commands.feedback import at_most, first, more_than
+from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, command
-from feedback.cli.reading import at_most, first, more_than
 from feedback.plurals import many
 from feedback.service import Service, path_of
 from loopline.answers import loopline_problem

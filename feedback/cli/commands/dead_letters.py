@@ -11,9 +11,9 @@ import click
 
 from feedback.cli.answers import answer, table
 from feedback.cli.batches import Batch, Item, batches, encode
-from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.commands.send import Tally
+from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, Command, Group, command
-from feedback.cli.sending import Tally
 from feedback.plurals import many
 from feedback.service import EventSender, Service, path_of
 from schemas.errors import Refused

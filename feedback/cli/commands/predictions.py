@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from feedback.cli.answers import answer, table
-from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.commands.feedback import at_most, first, more_than
+from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, Group, command
-from feedback.cli.reading import at_most, first, more_than
 from feedback.service import path_of
 from schemas.describe.answers import COUNT_FIELDS
 from schemas.kinds import FEEDBACK_KINDS, name_of

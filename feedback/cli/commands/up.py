@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from feedback.cli.answers import answer
-from feedback.cli.connecting import cluster_of, security_of
+from feedback.cli.connect import cluster_of, security_of
 from feedback.cli.options import SERVING, Choices, command, serving_options
 from feedback.installation.home import Home
 from feedback.processes.logging import configure

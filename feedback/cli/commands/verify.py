@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from feedback.cli.answers import answer, progress
-from feedback.cli.connecting import place_of, works_here
+from feedback.cli.connect import place_of, works_here
 from feedback.cli.options import Choices, command
 from feedback.disk import telling_full_disk
 from feedback.installation.home import ON_A_LARGER_DISK, Home

@@ -14,7 +14,7 @@ import msgspec
 
 from feedback.cli.answers import answer, table
 from feedback.cli.batches import Batch, Item, Unsplittable, batches, encode, read_items
-from feedback.cli.connecting import connect
+from feedback.cli.connect import connect
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
 from feedback.plurals import many

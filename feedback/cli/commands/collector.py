@@ -10,10 +10,10 @@ import sys
 import click
 
 from feedback.cli.answers import answer
-from feedback.cli.connecting import must_be_cluster
+from feedback.cli.commands.up import check_server
+from feedback.cli.connect import must_be_cluster
 from feedback.cli.options import Choices, command, serving_options
 from feedback.cli.output import note
-from feedback.cli.serving import check_server
 from feedback.processes.logging import configure
 from feedback.service import address_of
 from feedback.settings import value

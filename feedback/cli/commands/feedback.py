@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from feedback.cli.answers import answer, table
-from feedback.cli.connecting import ask, connect, pages
+from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.plurals import many
 from feedback.remedies import remedies
@@ -110,7 +110,11 @@ def _refused(refused: Any) -> list[str]:
 
 @click.group(
     cls=Group,
-    lazy={"list": Lazy("feedback.cli.lists", "list_feedback", "List what people said, newest first.")},
+    lazy={
+        "list": Lazy(
+            "feedback.cli.commands.predictions", "list_feedback", "List what people said, newest first."
+        )
+    },
     short_help="List what people said, and show what became of it.",
 )
 def feedback() -> None:

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from feedback.cli.answers import answer
-from feedback.cli.connecting import connect
+from feedback.cli.connect import connect
 from feedback.cli.judging import NotJudged, discarded, doubts
 from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.cli.output import note
@@ -28,9 +28,11 @@ SOURCE = "/loopline/cli"
     cls=Group,
     lazy={
         "list": Lazy(
-            "feedback.cli.model_reading", "list_models", "List models, and which version of each serves."
+            "feedback.cli.commands.model_list",
+            "list_models",
+            "List models, and which version of each serves.",
         ),
-        "show": Lazy("feedback.cli.model_reading", "show", "Show a model's versions."),
+        "show": Lazy("feedback.cli.commands.model_list", "show", "Show a model's versions."),
     },
     short_help="List models; declare, evaluate, deploy and roll back versions.",
 )

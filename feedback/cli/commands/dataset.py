@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from feedback.cli.answers import Stages, answer, table
-from feedback.cli.connecting import (
+from feedback.cli.connect import (
     Compared,
     ask,
     cluster_of,
