@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.trials.sources import TIE, Expected, Send
 from feedback.installation.home import Home
 from feedback.processes.supervisor import Supervisor
-from feedback.service import OverHttp, path_of
+from feedback.server_client import OverHttp, path_of
 from loopline import Client
 from streams.projection.rebuild import verify
 from streams.store.memory import MemoryStore

@@ -2,7 +2,7 @@
 
 A file holds one event a line, a JSON array, or one event over several lines. Lines are sent as they come,
 so that a pipe that never ends works too; an array or a lone event is read whole. Sending is left to
-`feedback.service`.
+`feedback.server_client`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import select
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, NamedTuple
 
-from feedback.service import Body
+from feedback.server_client import Body
 from schemas.errors import Refused
 from streams.ingest.split import CannotSplit, split_array
 

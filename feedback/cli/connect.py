@@ -21,7 +21,7 @@ import click
 from feedback.cli.options import Choices
 from feedback.cli.output import note
 from feedback.installation.home import Home, HomeMissing, Locked
-from feedback.service import (
+from feedback.server_client import (
     Answer,
     NoAnswer,
     OverHttp,

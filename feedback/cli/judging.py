@@ -13,7 +13,7 @@ from typing import Any
 
 from feedback.datasets.errors import BadRequest
 from feedback.datasets.names import parse_name
-from feedback.service import NoAnswer, Service, path_of
+from feedback.server_client import NoAnswer, Service, path_of
 from schemas.errors import Unavailable
 from schemas.stages import Stage
 

@@ -19,7 +19,7 @@ from feedback.demo.exam import Form, Reader, Size, deal, forms
 from feedback.demo.mischief import BATCH
 from feedback.demo.telling import Teller
 from feedback.demo.venues import Venue
-from feedback.service import Answer, OverHttp, path_of
+from feedback.server_client import Answer, OverHttp, path_of
 from loopline import Client
 
 _CHUNK = 100

@@ -21,7 +21,7 @@ import msgspec
 from feedback.installation.cluster import Cluster, ClusterRefused
 from feedback.installation.home import Home
 from feedback.processes.supervisor import Supervisor
-from feedback.service import NoAnswer, OverHttp
+from feedback.server_client import NoAnswer, OverHttp
 from feedback.settings import without_password
 
 _COMMAND = (sys.executable, "-P", "-c", "from loopline_platform import main; main()")

@@ -14,7 +14,7 @@ from feedback.doctor.finding import FAIL, OK, WARN, Finding, Findings, checked, 
 from feedback.installation.cluster import NO_VIEWS, Cluster
 from feedback.installation.port import NothingHere
 from feedback.plurals import many
-from feedback.service import NoAddress, NoAnswer, health, log_in, reach
+from feedback.server_client import NoAddress, NoAnswer, health, log_in, reach
 from feedback.settings import without_password
 from schemas.errors import Unavailable
 from streams.clocks import TOLERANCE_S

@@ -12,7 +12,7 @@ from feedback.datasets.announce import unannounced
 from feedback.datasets.shelf.port import Shelf
 from feedback.plurals import many
 from feedback.remedies import remedies
-from feedback.service import NoAddress, NoAnswer, reach
+from feedback.server_client import NoAddress, NoAnswer, reach
 from feedback.settings import without_password
 from loopline.errors import NotLoopline
 from streams.queries.dead_letters import settled_counts

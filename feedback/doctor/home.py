@@ -40,7 +40,7 @@ from feedback.plurals import many
 from feedback.processes.supervisor import listen
 from feedback.redaction import redacted
 from feedback.server.door import files_for
-from feedback.service import NoAddress, NoAnswer, address_of, health, log_in, reach
+from feedback.server_client import NoAddress, NoAnswer, address_of, health, log_in, reach
 from feedback.settings import value
 from streams.log.port import format_positions
 from streams.projection.apply import OtherViews, check

@@ -32,7 +32,7 @@ from feedback.processes.ending import ends_after_signal
 from feedback.processes.home_server import STOPPED, application, serve
 from feedback.processes.supervisor import listen
 from feedback.processes.watchdog import ends_when_silent
-from feedback.service import address_of
+from feedback.server_client import address_of
 from feedback.settings import value
 from loopline.backoff import Backoff, RetryPolicy
 from schemas.errors import Unavailable

@@ -38,7 +38,7 @@ from feedback.processes.supervisor import listen
 from feedback.processes.watchdog import START_S, HealthLooks, show_stacks_on_request, tell_manager
 from feedback.redaction import redacted
 from feedback.server.door import InThread, hosts_of
-from feedback.service import address_of
+from feedback.server_client import address_of
 from feedback.settings import value
 from loopline_platform import process_command
 from schemas.errors import Halt

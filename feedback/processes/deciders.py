@@ -20,7 +20,7 @@ from feedback.datasets.shelf.address import shelf_of
 from feedback.installation.cluster import Cluster
 from feedback.installation.home import Home
 from feedback.installation.port import NothingHere
-from feedback.service import EventSender, NotAccepted, NotAcknowledged, OverHttp, Service, serves
+from feedback.server_client import EventSender, NotAccepted, NotAcknowledged, OverHttp, Service, serves
 from feedback.settings import value
 from streams.deciders.port import Decider, DecisionRefused, NotSent
 from streams.deciders.runner import THREAD, Runner, Turn

@@ -30,7 +30,7 @@ from feedback.installation.rebuild import ready_store
 from feedback.processes.deciders import deciding_at_home, leave
 from feedback.processes.logging import configure, quieter
 from feedback.processes.watchdog import show_stacks_on_request, sign
-from feedback.service import Answer
+from feedback.server_client import Answer
 from feedback.settings import value
 from schemas.errors import Halt
 from streams.daemon_pool import each, start_daemon
@@ -253,7 +253,7 @@ def _catch_up(log: Log, store: Store) -> None:
 class InProcess:
     """The application without a server: holds the home's lock, and keeps the views caught up itself.
 
-    It is a `feedback.service.Service`. Raises Locked, or StoreRefused.
+    It is a `feedback.server_client.Service`. Raises Locked, or StoreRefused.
     """
 
     def __init__(self, home: Home, *, wait_s: float = 0.0, datasets: str | None = None) -> None:

@@ -36,7 +36,7 @@ from feedback.processes.children import Child, Process, spawn, turns
 from feedback.processes.home_server import CATCH_UP_S, GRACEFUL_S, REFUSED_TO_RUN, STOPPED
 from feedback.processes.restart import STEADY_S, Restarts
 from feedback.processes.watchdog import LOOK_S, START_S, HealthLooks, Signs, tell_manager
-from feedback.service import NoAnswer, OverHttp, address_of
+from feedback.server_client import NoAnswer, OverHttp, address_of
 from feedback.settings import value
 from loopline_platform import process_command
 

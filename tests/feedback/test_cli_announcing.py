@@ -11,7 +11,7 @@ import pytest
 
 from feedback.datasets.errors import EventRefused, NotAnnounced
 from feedback.installation.home import Home
-from feedback.service import EventSender
+from feedback.server_client import EventSender
 from schemas.errors import Unavailable
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, lines, loopline, prediction, server_on, told, until

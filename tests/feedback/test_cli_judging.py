@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from feedback.cli.judging import NotJudged, discarded
-from feedback.service import Answer
+from feedback.server_client import Answer
 
 EVENT = {"id": "e-1", "source": "/test"}
 

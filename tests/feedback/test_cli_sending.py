@@ -12,7 +12,7 @@ import pytest
 
 from feedback.cli.batches import batches, encode
 from feedback.cli.commands.send import BACKFILL, RefusedItem, Tally
-from feedback.service import Answer, EventSender, NoAnswer, NotAccepted, NotAcknowledged
+from feedback.server_client import Answer, EventSender, NoAnswer, NotAccepted, NotAcknowledged
 from schemas.errors import Refused, Unavailable
 
 Reply = Callable[[list[bytes]], Answer]

@@ -20,7 +20,7 @@ from feedback.api.ends import Ends
 from feedback.installation.cluster import Cluster, ViewsMissing
 from feedback.processes import cluster_collector as collecting
 from feedback.processes.cluster_worker import CANNOT_LISTEN, CannotListen, Views, Watcher
-from feedback.service import address_of
+from feedback.server_client import address_of
 from loopline.backoff import RetryPolicy
 from streams.daemon_pool import DaemonPool, Unanswered
 from streams.kafka.security import KafkaRefused

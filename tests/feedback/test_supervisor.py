@@ -16,7 +16,7 @@ import pytest
 
 from feedback.installation.home import Home, HomeRefused
 from feedback.processes.supervisor import listen
-from feedback.service import address_of
+from feedback.server_client import address_of
 from tests.feedback.running import (
     PATIENCE_S,
     Running,

@@ -15,7 +15,7 @@ from feedback.cli.connect import must_be_cluster
 from feedback.cli.options import Choices, command, serving_options
 from feedback.cli.output import note
 from feedback.processes.logging import configure
-from feedback.service import address_of
+from feedback.server_client import address_of
 from feedback.settings import value
 
 _ON_ONE = "On one machine `loopline up` runs collector and worker together."

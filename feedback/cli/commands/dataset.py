@@ -29,7 +29,7 @@ from feedback.installation.home import Home
 from feedback.installation.port import NothingHere
 from feedback.plurals import many
 from feedback.redaction import redacted
-from feedback.service import EventSender, NotAccepted, Service, path_of
+from feedback.server_client import EventSender, NotAccepted, Service, path_of
 from schemas.errors import Refused, Unavailable
 
 if TYPE_CHECKING:

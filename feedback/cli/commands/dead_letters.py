@@ -15,7 +15,7 @@ from feedback.cli.commands.send import Tally
 from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, Command, Group, command
 from feedback.plurals import many
-from feedback.service import EventSender, Service, path_of
+from feedback.server_client import EventSender, Service, path_of
 from schemas.errors import Refused
 from schemas.problems import CANNOT_FOLD
 from streams.ingest.replay import NotAnObject, Refusal, by_content, marked, parse_name

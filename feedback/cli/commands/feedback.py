@@ -11,7 +11,7 @@ from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.plurals import many
 from feedback.remedies import remedies
-from feedback.service import path_of
+from feedback.server_client import path_of
 from feedback.shares import share, shown
 from models.estimate import estimate
 from schemas.errors import Refused

@@ -14,7 +14,7 @@ from feedback.cli.connect import connect
 from feedback.cli.judging import NotJudged, discarded, doubts
 from feedback.cli.options import Choices, Group, Lazy, command
 from feedback.cli.output import note
-from feedback.service import EventSender, Service
+from feedback.server_client import EventSender, Service
 from loopline.ids import MonotonicIds
 from schemas import kinds
 from schemas.errors import Refused

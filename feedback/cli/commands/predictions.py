@@ -14,7 +14,7 @@ from feedback.cli.answers import answer, table
 from feedback.cli.commands.feedback import at_most, first, more_than
 from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, Group, command
-from feedback.service import path_of
+from feedback.server_client import path_of
 from schemas.describe.answers import COUNT_FIELDS
 from schemas.kinds import FEEDBACK_KINDS, name_of
 

@@ -1,7 +1,7 @@
 """`loopline send`: events from a file or a pipe to the server, in order, each counted once.
 
-What is refused is listed and does not stop the rest. Trying again is left to `feedback.service`; what an
-event must look like is judged by the server alone.
+What is refused is listed and does not stop the rest. Trying again is left to `feedback.server_client`; what
+an event must look like is judged by the server alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from feedback.cli.connect import connect
 from feedback.cli.options import Choices, command
 from feedback.cli.output import note
 from feedback.plurals import many
-from feedback.service import EventSender
+from feedback.server_client import EventSender
 from loopline.answers import Verdict
 from schemas.errors import Refused, Unavailable
 
