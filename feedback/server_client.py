@@ -17,11 +17,11 @@ import msgspec
 
 from feedback.installation.port import Place
 from feedback.settings import value
-from loopline.answers import Verdict, judge
 from loopline.backoff import PAUSES, Backoff, RetryPolicy
-from loopline.dividing import deliver
+from loopline.delivery.answers import Verdict, judge
+from loopline.delivery.dividing import deliver
+from loopline.delivery.transport import Transport
 from loopline.errors import InvalidSetting, Unreachable
-from loopline.transport import Transport
 from schemas.errors import Malformed, Refused, Unavailable
 
 T = TypeVar("T")
@@ -148,8 +148,8 @@ class Body(NamedTuple):
 class EventSender:
     """Sends events to a server: again while it is away or cannot write, until each has its answer.
 
-    What an answer means, how long to wait and how a batch is halved is the client's (`loopline.answers`,
-    `backoff`, `dividing`): ids make a second arrival harmless.
+    What an answer means, how long to wait and how a batch is halved is the client's
+    (`loopline.delivery.answers`, `backoff`, `dividing`): ids make a second arrival harmless.
 
     Args:
         service: the server.

@@ -97,7 +97,7 @@ def yes(text: str) -> bool:
 
 def url(text: str) -> str:
     """An address of a server."""
-    from loopline.address import parse_url
+    from loopline.delivery.address import parse_url
     from loopline.errors import InvalidSetting
 
     try:
@@ -113,8 +113,8 @@ def headers(text: str) -> dict[str, str]:
     lines = [line.partition(":") for line in text.splitlines() if line.strip()]
     if not all(separator for _, separator, _ in lines):
         raise ValueError("it is one `NAME: VALUE` a line")
-    from loopline.address import Address
-    from loopline.transport import check_headers
+    from loopline.delivery.address import Address
+    from loopline.delivery.transport import check_headers
 
     written = {name.strip(): said.strip() for name, _, said in lines}
     return check_headers(written, Address(False, "localhost", 80))

@@ -34,7 +34,7 @@ from feedback.server_client import (
     serves,
 )
 from feedback.settings import without_password
-from loopline.answers import loopline_problem
+from loopline.delivery.answers import loopline_problem
 from loopline.errors import NotLoopline
 from schemas.errors import Refused, Unavailable
 from streams.log.port import LogRefused, LogUnavailable

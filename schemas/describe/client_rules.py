@@ -2,7 +2,7 @@
 
 Written by `schemas.describe.generate`: the limits of an event, the codes that judge one, the data of each
 event type with the limits of its fields (flat, without meanings and marks), and which rule over several
-fields it has. How the client judges by them is in `loopline.admission` and `loopline.answers`.
+fields it has. How the client judges by them is in `loopline.admission` and `loopline.delivery.answers`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OF_A_META = ("ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "m
 _HEAD = '''"""What the server takes: the data of each event type with its limits. Generated: do not edit.
 
 Written by ``python -m schemas.describe.generate`` from the platform's ``schemas``; :mod:`loopline.admission`
-and :mod:`loopline.answers` judge by it.
+and :mod:`loopline.delivery.answers` judge by it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ OUTSIDE = {
     "feedback.demo.stage.DemoFailed": "the demo found a defect of ours: its traceback is wanted",
     "schemas.validator.steps.OutOfSteps": "it stops a run of the validator, which then gives its verdict",
     "loopline.values.Unfit": "the client makes an InvalidEvent of it",
-    "loopline.parquet.NotAsStated": "the client makes a ReleaseDamaged of it",
+    "loopline.datasets.parquet.NotAsStated": "the client makes a ReleaseDamaged of it",
 }
 """What is no error for anybody outside of its package, and why."""
 

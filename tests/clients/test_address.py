@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.server.hosts import authority_of
-from loopline.address import Address, parse_url
+from loopline.delivery.address import Address, parse_url
+from loopline.delivery.proxies import proxy_of
 from loopline.errors import InvalidSetting
-from loopline.proxies import proxy_of
 
 _NAME = st.from_regex(
     r"[A-Za-z0-9_]([A-Za-z0-9-]{0,10}[A-Za-z0-9])?(\.[A-Za-z0-9]{1,8}){0,3}", fullmatch=True

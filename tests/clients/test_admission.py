@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline import Client, admission, events, rules
+from loopline.delivery.queue import Fate
+from loopline.delivery.sender import Sender
 from loopline.errors import InvalidEvent
-from loopline.outbox import Fate
-from loopline.sender import Sender
 from schemas import fields, problems
 from schemas.catalog import CURRENT, FIRST_YEAR
 from schemas.kinds import PREFIX

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopline.answers import MAX_RETRY_AFTER_S, Refusal, judge, retry_after
+from loopline.delivery.answers import MAX_RETRY_AFTER_S, Refusal, judge, retry_after
 from schemas import problems
 
 PROBLEM = {

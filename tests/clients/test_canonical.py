@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopline import canonical_json, input_ref
-from loopline.canonical import ecmascript_number
 from loopline.errors import NotCanonical
+from loopline.rfc8785 import ecmascript_number
 
 # RFC 8785, appendix B: the bits of a double and how it is written.
 NUMBERS = [

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loopline import datasets
+from loopline import datasets as datasets
+from loopline.datasets.releases import Server
 from loopline.errors import LooplineError, NotLoopline, ReleaseDamaged, Unreachable
-from loopline.releases import Server
 from tests.clients.test_datasets import SPLITS, rows, serve, write
 from tests.services.fake_server import FakeServer, Handler
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from loopline import spool as spools
-from loopline.segments import fdatasync
+from loopline.delivery import spool as spools
+from loopline.delivery.segments import fdatasync
 from tests.clients.conftest import QUICK, Make
 from tests.clients.test_spooling import until
 from tests.services import fake_server as moves

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from loopline import spool as spools
+from loopline.delivery import spool as spools
+from loopline.delivery.segments import frame
+from loopline.delivery.sender import Sender
+from loopline.delivery.spool import Spool
 from loopline.errors import Closed, SpoolUnavailable
-from loopline.segments import frame
-from loopline.sender import Sender
-from loopline.spool import Spool
 from tests.clients.conftest import QUICK, Make
 from tests.services.fake_server import FakeServer, serving
 from tests.services.ports import free_port

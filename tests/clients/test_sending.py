@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from loopline import Client, outbox
-from loopline.address import parse_url
+from loopline import Client
+from loopline.delivery import queue as outbox
+from loopline.delivery.address import parse_url
 from tests.clients.conftest import Make
 from tests.services import fake_server as moves
 from tests.services.fake_server import FakeServer, serving

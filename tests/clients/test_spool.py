@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopline import spool as spools
+from loopline.delivery import spool as spools
+from loopline.delivery.segments import frame, unframe
+from loopline.delivery.spool import Spool
 from loopline.errors import SpoolRefused, SpoolUnavailable
-from loopline.segments import frame, unframe
-from loopline.spool import Spool
 
 EVENTS = [b'{"id":"e-%d","text":"%s"}' % (number, b"x" * number) for number in range(100)]
 

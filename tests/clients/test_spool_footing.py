@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loopline.spool import Spool
+from loopline.delivery.spool import Spool
 from tests.clients.test_spooling import until
 
 EVENTS = [b'{"id":"e-%d"}' % number for number in range(6)]

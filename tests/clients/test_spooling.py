@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loopline import outbox
+from loopline.delivery import queue as outbox
 from loopline.errors import SpoolUnavailable
 from tests.clients.conftest import Make
 from tests.services import fake_server as moves
@@ -277,7 +277,7 @@ def test_a_process_that_simply_ends_delivers(server: FakeServer, tmp_path: Path)
 def test_a_process_that_ends_in_an_outage_ends_in_time(tmp_path: Path) -> None:
     """Without server and spool, exit takes no longer than it may, and says what was lost."""
     code = (
-        "from loopline import Client, lifetime\n"
+        "from loopline import Client; from loopline.delivery import lifetime\n"
         "lifetime.EXIT_S = 0.5\n"
         f"client = Client('http://127.0.0.1:{free_port()}', '/test')\n"
         "for number in range(10): client.thumb('p-1', 'up')\n"

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from loopline.delivery.transport import Transport
 from loopline.errors import InvalidSetting, Unreachable
-from loopline.transport import Transport
 from tests.services.fake_server import FakeServer
 
 

@@ -18,9 +18,9 @@ from loopline import errors
 from loopline.errors import LooplineError
 
 if TYPE_CHECKING:
-    from loopline import datasets
-    from loopline.canonical import canonical_json, input_ref
+    from loopline import datasets as datasets
     from loopline.client import Client
+    from loopline.rfc8785 import canonical_json, input_ref
 
 __version__ = "0.1.0"
 
@@ -38,8 +38,8 @@ __all__ = [
 # Loaded when they are first asked for: whoever wants the errors alone, or the datasets, needs no client.
 _LATE = {
     "Client": "loopline.client",
-    "canonical_json": "loopline.canonical",
-    "input_ref": "loopline.canonical",
+    "canonical_json": "loopline.rfc8785",
+    "input_ref": "loopline.rfc8785",
 }
 
 

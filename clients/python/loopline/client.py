@@ -2,7 +2,7 @@
 
 It never raises into the product's code and never makes it wait, unless ``strict=True`` asks for errors. The
 calls themselves are in :mod:`loopline.calls` and :mod:`loopline.announcements`, sending in
-:mod:`loopline.sender`.
+:mod:`loopline.delivery.sender`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ import msgspec
 
 from loopline import events
 from loopline.announcements import Announcements
-from loopline.answers import loopline_problem
 from loopline.backoff import PAUSES, Pauses
+from loopline.delivery.answers import loopline_problem
+from loopline.delivery.lifetime import EXIT_S
+from loopline.delivery.queue import Fate, Outbox
+from loopline.delivery.refusals import OnRefused, Refusals, hand_over
+from loopline.delivery.sender import Sender
+from loopline.delivery.transport import Transport
 from loopline.errors import (
     Closed,
     InvalidEvent,
@@ -35,15 +40,10 @@ from loopline.errors import (
     Unreachable,
 )
 from loopline.ids import uuid7
-from loopline.lifetime import EXIT_S
-from loopline.outbox import Fate, Outbox
-from loopline.refusals import OnRefused, Refusals, hand_over
-from loopline.sender import Sender
 from loopline.settings import check_callback, check_pauses, check_seconds, check_size, check_spool, check_text
-from loopline.transport import Transport
 
 if TYPE_CHECKING:
-    from loopline.spool import Spool
+    from loopline.delivery.spool import Spool
 
 log = logging.getLogger("loopline")
 
@@ -153,7 +153,7 @@ class Client(Announcements):
         if folder is None:
             return None
         # Imports are done where they are first needed: every start of every product pays for the others.
-        from loopline.spool import Spool
+        from loopline.delivery.spool import Spool
 
         try:
             return Spool(folder, limit, look_every_s=look_every_s)

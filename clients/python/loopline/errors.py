@@ -1,7 +1,7 @@
 """Every error this library raises, as one tree under :class:`LooplineError`.
 
 A client raises these only where it was asked to (``strict=True``, or a question such as ``override``);
-:mod:`loopline.datasets` and :mod:`loopline.canonical` always do, since their caller waits for the answer.
+:mod:`loopline.datasets` and :mod:`loopline.rfc8785` always do, since their caller waits for the answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the server takes: the data of each event type with its limits. Generated: do not edit.
 
 Written by ``python -m schemas.describe.generate`` from the platform's ``schemas``; :mod:`loopline.admission`
-and :mod:`loopline.answers` judge by it.
+and :mod:`loopline.delivery.answers` judge by it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from feedback.cli.connect import ask, connect, pages
 from feedback.cli.options import Choices, command
 from feedback.plurals import many
 from feedback.server_client import Service, path_of
-from loopline.answers import loopline_problem
+from loopline.delivery.answers import loopline_problem
 from schemas import kinds
 from schemas.errors import Refused
 

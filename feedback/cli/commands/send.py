@@ -19,7 +19,7 @@ from feedback.cli.options import Choices, command
 from feedback.cli.output import note
 from feedback.plurals import many
 from feedback.server_client import EventSender
-from loopline.answers import Verdict
+from loopline.delivery.answers import Verdict
 from schemas.errors import Refused, Unavailable
 
 BACKFILL = {"Loopline-Backfill": "1"}

@@ -22,7 +22,7 @@ from feedback.datasets.cut.recipe import SPLITS, Filters, Splitter
 from feedback.datasets.cut.refused_labels import RefusedLabels, refused_labels
 from feedback.datasets.cut.rows import STAGED, Census, Progress, RowReader, audited_references
 from feedback.datasets.cut.scratch import BatchFile
-from loopline.content import combined_hash
+from loopline.datasets.content import combined_hash
 from schemas import kinds
 from streams.fold.declarations import serving
 from streams.gc_pause import without_cycle_collection

@@ -19,7 +19,7 @@ from feedback.datasets.cut.columns import ENCODED, JSON, SCHEMA, STRING, only_st
 from feedback.datasets.cut.inputs import Inputs
 from feedback.datasets.cut.recipe import SPLITS
 from feedback.datasets.cut.scratch import BatchFile
-from loopline.content import SplitHash
+from loopline.datasets.content import SplitHash
 from schemas.shapes import only_texts
 
 ROWS_A_GROUP = 65_536

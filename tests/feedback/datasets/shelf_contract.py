@@ -20,7 +20,7 @@ from feedback.datasets.pages import put_pages
 from feedback.datasets.release import Published
 from feedback.datasets.shelf.address import shelf_of
 from feedback.datasets.shelf.port import Shelf
-from loopline.content import content_hash
+from loopline.datasets.content import content_hash
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 
 

@@ -24,7 +24,7 @@ from feedback.datasets.errors import (
 )
 from feedback.datasets.names import FILES, PAGE
 from feedback.datasets.shelf.folder import FolderShelf
-from loopline.content import content_hash
+from loopline.datasets.content import content_hash
 from schemas.catalog import CATALOG
 from streams.log.port import LogIdentity
 from streams.projection.apply import AnotherLog

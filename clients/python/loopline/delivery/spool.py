@@ -21,10 +21,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from loopline.adoption import left_behind
-from loopline.complaints import Complaints
-from loopline.errors import SpoolRefused, SpoolUnavailable
-from loopline.segments import (
+from loopline.delivery.adoption import left_behind
+from loopline.delivery.complaints import Complaints
+from loopline.delivery.segments import (
     HEADER_BYTES,
     LOCKS,
     Batch,
@@ -42,7 +41,8 @@ from loopline.segments import (
     write_anew,
     write_whole,
 )
-from loopline.spool_folder import discard, make_folder, new_segment
+from loopline.delivery.spool_folder import discard, make_folder, new_segment
+from loopline.errors import SpoolRefused, SpoolUnavailable
 
 
 class Spool:

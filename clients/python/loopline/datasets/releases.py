@@ -21,10 +21,10 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import msgspec
 
-from loopline.answers import loopline_problem
-from loopline.content import need
+from loopline.datasets.content import need
+from loopline.delivery.answers import loopline_problem
+from loopline.delivery.transport import Answer, Transport
 from loopline.errors import DatasetError, NotLoopline, ReleaseDamaged, RequestRefused, Unreachable
-from loopline.transport import Answer, Transport
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}").fullmatch
 _VERSION = re.compile(r"[1-9][0-9]{0,8}").fullmatch

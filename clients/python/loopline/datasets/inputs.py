@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from loopline.content import need
+from loopline.datasets.content import need
 from loopline.errors import DatasetError, NotCanonical
 from loopline.values import plain
 

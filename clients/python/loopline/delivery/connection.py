@@ -2,7 +2,7 @@
 
 The standard library bounds each step by itself and the resolver not at all; here resolving, connecting,
 tunnelling, TLS and reading share the time that is left. What is asked over the connection is the part of
-:mod:`loopline.transport`.
+:mod:`loopline.delivery.transport`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from loopline.address import Address
+from loopline.delivery.address import Address
 
 if TYPE_CHECKING:
     import ssl

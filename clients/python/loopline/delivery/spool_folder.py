@@ -10,8 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from loopline.delivery.segments import HEADER_BYTES, Segment, fault_of, file_of, let_go, make
 from loopline.errors import SpoolRefused, SpoolUnavailable
-from loopline.segments import HEADER_BYTES, Segment, fault_of, file_of, let_go, make
 
 
 def make_folder(folder: Path) -> None:

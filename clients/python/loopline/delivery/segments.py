@@ -1,6 +1,6 @@
 """The files of a spool: how an event lies in one, how far it was acknowledged, and whose it is.
 
-Which file is written or read when is :mod:`loopline.spool`'s part.
+Which file is written or read when is :mod:`loopline.delivery.spool`'s part.
 """
 
 from __future__ import annotations

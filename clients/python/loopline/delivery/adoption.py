@@ -10,8 +10,8 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from loopline.complaints import Complaints
-from loopline.segments import (
+from loopline.delivery.complaints import Complaints
+from loopline.delivery.segments import (
     FRESH,
     SUFFIX,
     Segment,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from loopline.address import Address, parse_url
+from loopline.delivery.address import Address, parse_url
 from loopline.errors import InvalidSetting, Unreachable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import ssl
     from http.client import HTTPConnection
 
-    from loopline.connection import Bounded, Deadline
+    from loopline.delivery.connection import Bounded, Deadline
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # Printable, as far as one byte goes: no line ends, nothing that ends a header early.
@@ -113,7 +113,7 @@ class Transport:
         self._proxy: Address | None = None
         self._direct = direct
         if proxy is not None:
-            from loopline.proxies import parse_proxy
+            from loopline.delivery.proxies import parse_proxy
 
             self._proxy = parse_proxy(proxy, "proxy", self._address)
         if ca_bundle is not None and not os.path.exists(ca_bundle):
@@ -144,7 +144,7 @@ class Transport:
         or faster may take longer. The body of a 200 goes ``into`` a function piece by piece where there is
         one, however long it is, and is not in the answer; what that raises ends it.
         """
-        from loopline.connection import Deadline
+        from loopline.delivery.connection import Deadline
 
         # Before anything that takes time, such as the first import of an HTTP library.
         deadline = Deadline(self._timeout, within, slowest)
@@ -206,8 +206,8 @@ class Transport:
     def _connect(self, deadline: Deadline) -> HTTPConnection:
         import http.client
 
-        from loopline.connection import dial
-        from loopline.proxies import proxy_of
+        from loopline.delivery.connection import dial
+        from loopline.delivery.proxies import proxy_of
 
         self._through = self._proxy
         if self._proxy is None and not self._direct:

@@ -2,7 +2,7 @@
 
 A file of twenty kilobytes can say that it holds gigabytes. It is read batch by batch, and no further than the
 manifest states: not more rows, and not more bytes once they are decoded. Where the file comes from and
-whether its bytes are the right ones was settled before (:mod:`loopline.releases`).
+whether its bytes are the right ones was settled before (:mod:`loopline.datasets.releases`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loopline.content import SplitHash, need
+from loopline.datasets.content import SplitHash, need
 
 _MOST_BATCH_ROWS = 65_536
 _BATCH_BYTES = 64 * 1024 * 1024

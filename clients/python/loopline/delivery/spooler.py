@@ -11,10 +11,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Outbox
+from loopline.delivery.queue import BATCH_BYTES, BATCH_ITEMS, Outbox
 
 if TYPE_CHECKING:
-    from loopline.spool import Spool
+    from loopline.delivery.spool import Spool
 
 log = logging.getLogger("loopline")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from loopline.address import Address, parse_url
+from loopline.delivery.address import Address, parse_url
 from loopline.errors import InvalidSetting
 
 if TYPE_CHECKING:

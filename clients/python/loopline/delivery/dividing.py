@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from loopline.answers import Verdict
+from loopline.delivery.answers import Verdict
 
 T = TypeVar("T")
 

@@ -3,8 +3,8 @@
 With a spool every event is in its file before the product's call returns, and is sent from there; memory
 holds only what the disk would not take. Without one the queue in memory is all there is. An event leaves
 memory and disk only when the server has accepted or refused it, or when it is counted as dropped. What an
-answer means is judged in :mod:`loopline.answers`, how long to wait in :mod:`loopline.backoff`;
-:mod:`loopline.spooler` keeps the spool.
+answer means is judged in :mod:`loopline.delivery.answers`, how long to wait in :mod:`loopline.backoff`;
+:mod:`loopline.delivery.spooler` keeps the spool.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopline.answers import Verdict, judge
 from loopline.backoff import PAUSES, Backoff, Pauses
-from loopline.dividing import deliver
+from loopline.delivery.answers import Verdict, judge
+from loopline.delivery.dividing import deliver
+from loopline.delivery.lifetime import end_with_pool, look_after
+from loopline.delivery.queue import BATCH_BYTES, BATCH_ITEMS, Fate, Outbox
+from loopline.delivery.refusals import OnRefused, hand_over
+from loopline.delivery.spooler import Spooler
+from loopline.delivery.transport import Transport
 from loopline.errors import Unreachable
-from loopline.lifetime import end_with_pool, look_after
-from loopline.outbox import BATCH_BYTES, BATCH_ITEMS, Fate, Outbox
-from loopline.refusals import OnRefused, hand_over
-from loopline.spooler import Spooler
-from loopline.transport import Transport
 
 if TYPE_CHECKING:
-    from loopline.segments import Batch
-    from loopline.spool import Spool
+    from loopline.delivery.segments import Batch
+    from loopline.delivery.spool import Spool
 
 log = logging.getLogger("loopline")
 

@@ -4,9 +4,9 @@
 
     train = datasets.load("name-matcher", split="train", as_="pandas")
 
-Releases are cut by ``loopline dataset release``; where they are found is in :mod:`loopline.releases`, what
-their hash is taken over in :mod:`loopline.content`. pyarrow and pandas are imported when they are needed
-(``pip install 'loopline[datasets]'``).
+Releases are cut by ``loopline dataset release``; where they are found is in
+:mod:`loopline.datasets.releases`, what their hash is taken over in :mod:`loopline.datasets.content`. pyarrow
+and pandas are imported when they are needed (``pip install 'loopline[datasets]'``).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 import msgspec
 
-from loopline.content import CONTENT_SPLITS, combined_hash, need
+from loopline.datasets.content import CONTENT_SPLITS, combined_hash, need
+from loopline.datasets.inputs import Inputs, fill_inputs
+from loopline.datasets.parquet import NotAsStated, Stated, read_table
+from loopline.datasets.releases import Place, check_name, places
 from loopline.errors import DatasetError, ReleaseDamaged, ReleaseNotFound
-from loopline.inputs import Inputs, fill_inputs
-from loopline.parquet import NotAsStated, Stated, read_table
-from loopline.releases import Place, check_name, places
 
 if TYPE_CHECKING:
     import pandas
