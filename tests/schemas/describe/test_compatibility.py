@@ -14,7 +14,7 @@ from schemas.catalog import CATALOG
 from schemas.describe.compatibility import AGREED, breaking_changes, breaking_release
 from schemas.describe.json_schemas import event_schema, names
 
-RELEASED = Path(__file__).parents[2] / "schemas" / "released"
+RELEASED = Path(__file__).parents[3] / "schemas" / "released"
 
 Change = Callable[[dict[str, Any]], Any]
 

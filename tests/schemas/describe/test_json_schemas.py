@@ -20,7 +20,7 @@ from schemas.describe.meanings import unused
 from schemas.kinds import PREFIX
 from tests.schemas.valid import EVENT
 
-FOLDER = Path(__file__).parents[2] / "schemas" / "json"
+FOLDER = Path(__file__).parents[3] / "schemas" / "json"
 
 COMMON_WORDS = {
     "$id",

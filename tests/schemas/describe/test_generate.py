@@ -10,7 +10,7 @@ import pytest
 
 from schemas.describe import generate as generate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_checked_in_files_are_up_to_date() -> None:

@@ -18,7 +18,7 @@ from schemas.describe.openapi import AT_THE_DOOR, document
 from schemas.kinds import PREFIX
 from schemas.problems import COLLECTOR_CODES, WORKER_CODES
 
-GOLDEN = Path(__file__).parents[2] / "schemas" / "golden"
+GOLDEN = Path(__file__).parents[3] / "schemas" / "golden"
 
 _LISTED = {"after", "env", "limit", "next", "from", "to", "model", "person"}
 READS = {
