@@ -22,8 +22,8 @@ from streams.projection.rebuild import rebuild
 from streams.store.memory import MemoryStore
 from streams.store.port import StoreUnavailable, StoreUnreadable
 from tests.feedback.api.conftest import Loop, made
-from tests.streams import faulty
 from tests.streams.asking import SINGLE, encoded, event, thumb
+from tests.streams.fold import faulty as faulty
 
 
 def test_alive_is_not_ready(loop: Loop) -> None:

@@ -11,7 +11,7 @@ from streams.deciders.port import Decision
 from streams.deciders.reconcile import reconcile
 from streams.store.port import Store
 from tests.streams.deciders.toy import Loop, RollsBack, Seen
-from tests.streams.storing import IDENTITY
+from tests.streams.store.storing import IDENTITY
 
 
 class Lost(Exception):

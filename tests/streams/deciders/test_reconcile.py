@@ -15,7 +15,7 @@ from streams.store.port import Store
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.views.registry import TABLES
 from tests.streams.deciders.reconcile_contract import ReconcileContract
-from tests.streams.storing import IDENTITY
+from tests.streams.store.storing import IDENTITY
 
 
 class TestInMemory(ReconcileContract):

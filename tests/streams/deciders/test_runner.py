@@ -18,7 +18,7 @@ from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.tables import COUNTS, FACTS, Table
 from tests.streams.deciders.toy import Loop, RollsBack, Seen
-from tests.streams.storing import IDENTITY
+from tests.streams.store.storing import IDENTITY
 
 PATIENCE_S = 10.0
 

@@ -38,7 +38,7 @@ from tests.streams.kafka.taking import (
     until,
     value_of,
 )
-from tests.streams.writer_contract import StubWriter
+from tests.streams.log.writer_contract import StubWriter
 
 pytestmark = pytest.mark.broker
 

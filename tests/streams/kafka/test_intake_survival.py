@@ -18,7 +18,7 @@ from streams.kafka.intake.record_batches import PlainRecord
 from streams.log.port import Batch
 from streams.metrics import Metrics
 from tests.streams.kafka.taking import until
-from tests.streams.writer_contract import StubWriter
+from tests.streams.log.writer_contract import StubWriter
 
 ADDRESS = Address.parse("kafka://127.0.0.1:9092")
 PLACE = TopicPartition(ADDRESS.intake, 0)

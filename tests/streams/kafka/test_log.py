@@ -18,7 +18,7 @@ from streams.log.block import DeadLetter, read_dead_letters, write_dead_letters
 from streams.log.port import DEAD, LogMissing, LogRefused, LogUnavailable, NotDurable
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
-from tests.streams.log_contract import PARTITIONS, LogContract
+from tests.streams.log.log_contract import PARTITIONS, LogContract
 
 pytestmark = pytest.mark.broker
 

@@ -23,7 +23,7 @@ from streams.kafka.writer.writer import KafkaAppender
 from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD, Batch, LogIdentity, LogWriter, Part
 from streams.log.writer import dead_letters
-from tests.streams.writer_contract import Kept, LogWriterContract, Writing
+from tests.streams.log.writer_contract import Kept, LogWriterContract, Writing
 
 PARTITIONS = 4  # the mock's own choice for topics that it makes
 

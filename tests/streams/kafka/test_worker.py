@@ -24,9 +24,9 @@ from streams.store.port import Store, StoreRefused
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
 from tests.services.kafka.jars import KafkaMissing
-from tests.streams import faulty
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of
+from tests.streams.fold import faulty as faulty
 from tests.streams.kafka.working import (
     Working,
     assert_folded_once,

@@ -23,7 +23,7 @@ from streams.views.port import Agenda, View, Views
 from streams.views.registry import VIEWS
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of, views
-from tests.streams.limits import limit_loading
+from tests.streams.fold.limits import limit_loading
 from tests.streams.telling import declared
 from tests.streams.views.stories import Place, Sent, everything, retracted
 

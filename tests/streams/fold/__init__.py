@@ -1,0 +1,1 @@
+"""Tests of the fold, rule by rule and against the slow reference."""
