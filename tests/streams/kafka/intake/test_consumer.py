@@ -22,7 +22,7 @@ from streams.log.writer import Appender
 from streams.metrics import Metrics
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
-from tests.streams.kafka.taking import (
+from tests.streams.kafka.intake.taking import (
     POISON,
     POISON_CODES,
     Sent,

@@ -1,6 +1,6 @@
 """An intake topic with a log behind it: what a test produces, what is read of it, and what the views say.
 
-As a program it is a collector without HTTP: `python -m tests.streams.kafka.taking ADDRESS LOG`.
+As a program it is a collector without HTTP: `python -m tests.streams.kafka.intake.taking ADDRESS LOG`.
 """
 
 from __future__ import annotations

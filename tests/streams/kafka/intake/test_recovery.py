@@ -26,7 +26,7 @@ from streams.log.writer import Appender
 from streams.metrics import Metrics
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
-from tests.streams.kafka.taking import (
+from tests.streams.kafka.intake.taking import (
     POISON,
     Views,
     make_topic,
@@ -42,7 +42,7 @@ from tests.streams.log.writer_contract import StubWriter
 
 pytestmark = pytest.mark.broker
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.mark.crash
@@ -52,7 +52,7 @@ def test_killed_between_append_and_commit(address: Address, tmp_path: Path) -> N
     create_log(path, 2)
     produce(address, [*mixed(400), *POISON])
     plan.write_text("intake.3:1")
-    command = [sys.executable, "-m", "tests.streams.kafka.taking", str(address), str(path)]
+    command = [sys.executable, "-m", "tests.streams.kafka.intake.taking", str(address), str(path)]
     killed = subprocess.run(
         command, env={**os.environ, "LOOPLINE_CRASH_PLAN": str(plan)}, cwd=ROOT, timeout=60, check=False
     )

@@ -27,7 +27,7 @@ from tests.services.kafka.jars import KafkaMissing
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of
 from tests.streams.fold import faulty as faulty
-from tests.streams.kafka.working import (
+from tests.streams.kafka.worker.working import (
     Working,
     assert_folded_once,
     caught_up,
