@@ -19,7 +19,7 @@ from feedback.api.services import WAITS, Waits
 from schemas.instants import SECOND, rfc3339
 from streams.log.port import KnownEnds, LogUnavailable
 from streams.store.port import Store
-from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
+from tests.feedback.conftest import NOW, Loop, correction, declared, made
 from tests.feedback.running import until
 from tests.services.s3 import silent_store
 from tests.streams.asking import thumb

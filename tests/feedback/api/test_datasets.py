@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.feedback.api.conftest import Loop
+from tests.feedback.conftest import Loop
 from tests.streams.asking import event
 
 PARQUET = b"PAR1" + bytes(range(256)) * 2000 + b"PAR1"

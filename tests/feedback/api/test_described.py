@@ -18,8 +18,8 @@ from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
 
 from feedback.server.app import ROUTES
-from tests.feedback.api.conftest import Loop, correction, declared, made
 from tests.feedback.api.test_datasets import publish
+from tests.feedback.conftest import Loop, correction, declared, made
 from tests.streams.asking import event, thumb
 
 pytestmark = pytest.mark.fuzz

@@ -10,7 +10,7 @@ import pytest
 from streams.queries import feedback_counts as said
 from streams.queries import newest
 from streams.store.memory import MemorySnapshot
-from tests.feedback.api.conftest import Loop, correction, declared, made
+from tests.feedback.conftest import Loop, correction, declared, made
 from tests.streams.asking import event, thumb
 
 MINUTES = [f"2026-11-{day:02}T{hour:02}:00:00Z" for day in (18, 19, 20) for hour in range(0, 24, 4)]

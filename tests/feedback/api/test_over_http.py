@@ -15,7 +15,7 @@ import uvicorn
 from feedback.server import door as door
 from feedback.server.hosts import Hosts
 from feedback.server.http_protocol import Limits
-from tests.feedback.api.conftest import Loop
+from tests.feedback.conftest import Loop
 from tests.streams.asking import BATCH, SINGLE, encoded, thumb
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feedback.api.services import Waits
-from tests.feedback.api.conftest import Loop
+from tests.feedback.conftest import Loop
 from tests.streams.asking import thumb
 
 REF = "ab" * 32

@@ -21,7 +21,7 @@ from streams.log.port import LogUnavailable, NotDurable, parse_positions
 from streams.projection.rebuild import rebuild
 from streams.store.memory import MemoryStore
 from streams.store.port import StoreUnavailable, StoreUnreadable
-from tests.feedback.api.conftest import Loop, made
+from tests.feedback.conftest import Loop, made
 from tests.streams.asking import SINGLE, encoded, event, thumb
 from tests.streams.fold import faulty as faulty
 

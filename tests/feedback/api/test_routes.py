@@ -15,7 +15,7 @@ from schemas.instants import DAY, SECOND, rfc3339
 from streams.ingest.replay import marked
 from streams.log.block import DeadLetter, write_dead_letters
 from streams.log.port import DEAD
-from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
+from tests.feedback.conftest import NOW, Loop, correction, declared, made
 from tests.streams.asking import SINGLE, encoded, event, thumb
 
 REF = "ab" * 32

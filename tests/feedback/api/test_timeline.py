@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.instants import SECOND, rfc3339
-from tests.feedback.api.conftest import NOW, Loop, correction, declared, made
+from tests.feedback.conftest import NOW, Loop, correction, declared, made
 from tests.streams.asking import event, thumb
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.feedback.api.conftest import Loop
+from tests.feedback.conftest import Loop
 from tests.streams.asking import event
 
 

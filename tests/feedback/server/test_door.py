@@ -18,7 +18,7 @@ import uvicorn
 from feedback.server import door as door
 from feedback.server.hosts import Hosts
 from feedback.server.http_protocol import SPARE, Limits
-from tests.feedback.api.conftest import Loop
+from tests.feedback.conftest import Loop
 from tests.streams.asking import encoded, thumb
 
 LIMITS = Limits(connections=8, request_s=1.5, write_s=0.5)

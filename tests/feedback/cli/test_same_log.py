@@ -13,8 +13,8 @@ from feedback.installation.cluster import Cluster
 from feedback.installation.home import Home
 from streams.kafka.security import KafkaRefused
 from streams.log.port import LogIdentity, LogMissing, LogUnavailable
+from tests.feedback.cli.test_no_loopline import COMMANDS
 from tests.feedback.running import lines, loopline, prediction
-from tests.feedback.test_cli_no_loopline import COMMANDS
 from tests.services.fake_server import FakeServer, problem, serving
 
 OURS, OTHERS = (LogIdentity(name, 1, 1).fingerprint for name in ("ours", "another's"))

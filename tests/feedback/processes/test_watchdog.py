@@ -277,7 +277,7 @@ def test_a_process_that_does_not_answer_itself_ends(hangs: str, status: int, sai
         text=True,
         timeout=50,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert done.returncode == status, done.stderr
     assert done.stdout.startswith(said)

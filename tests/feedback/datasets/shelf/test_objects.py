@@ -23,7 +23,7 @@ from feedback.datasets.shelf.bucket import Objects, objects_at
 from feedback.datasets.shelf.claims import TIMES, Claims
 from feedback.datasets.shelf.objects import ObjectShelf
 from loopline.backoff import RetryPolicy
-from tests.feedback.datasets.shelf_contract import ShelfContract, contents, made, publish
+from tests.feedback.datasets.shelf.shelf_contract import ShelfContract, contents, made, publish
 from tests.feedback.datasets.world import MODEL
 from tests.services.kafka.secured import certificates, openssl_is_here
 from tests.services.s3 import BUCKET, S3, connection, s3_over_tls, s3_server
@@ -70,7 +70,7 @@ PUBLISH = """
 import os, signal, sys
 from feedback.datasets.shelf import objects
 from feedback.datasets.shelf.address import shelf_of
-from tests.feedback.datasets.shelf_contract import publish
+from tests.feedback.datasets.shelf.shelf_contract import publish
 
 left = int(sys.argv[3])
 
@@ -89,7 +89,7 @@ for _ in range(int(sys.argv[4])):
 def publishing(where: str, crash_at: str = "", passing: int = 1, times: int = 1) -> subprocess.Popen[bytes]:
     """A process that publishes so many releases, or is killed when it passes a step."""
     words = [sys.executable, "-c", PUBLISH, where, crash_at, str(passing), str(times)]
-    return subprocess.Popen(words, cwd=Path(__file__).parents[3])
+    return subprocess.Popen(words, cwd=Path(__file__).parents[4])
 
 
 @pytest.mark.crash

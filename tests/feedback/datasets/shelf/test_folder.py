@@ -12,7 +12,7 @@ import pytest
 from feedback.datasets.errors import BadRequest
 from feedback.datasets.shelf.address import shelf_of
 from feedback.datasets.shelf.folder import FolderShelf
-from tests.feedback.datasets.shelf_contract import ShelfContract
+from tests.feedback.datasets.shelf.shelf_contract import ShelfContract
 
 
 class TestFolder(ShelfContract):

@@ -15,9 +15,9 @@ from feedback.installation.home import Home
 from loopline import datasets as datasets
 from loopline.errors import DatasetError, ReleaseNotFound, Unreachable
 from tests.docs.pages import blocks
-from tests.feedback.api.conftest import Loop
+from tests.feedback.conftest import Loop
 from tests.feedback.datasets.conftest import open_gate
-from tests.feedback.datasets.shelf_contract import publish
+from tests.feedback.datasets.shelf.shelf_contract import publish
 from tests.feedback.running import event, lines, loopline, server_on, told
 from tests.services.s3 import S3, connection, s3_server
 
@@ -190,7 +190,7 @@ def test_the_page_of_datasets_holds_for_an_object_store(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The setting and the line of Python that it shows, with the address of the store here."""
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "datasets.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "datasets.md").read_text()
     named = "s3://loopline-datasets/releases?region=eu-central-1"
     (setting,) = [block.text for block in blocks(page) if named in block.text]
     (loading,) = re.findall(r"`(datasets\.load\(.*s3://.*\))`", page)

@@ -8,8 +8,8 @@ from html import unescape
 from feedback.api.services import WorkerSays
 from feedback.installation.home import HomeMissing
 from schemas.instants import SECOND
-from tests.feedback.api.conftest import Loop, correction, declared, made
 from tests.feedback.api.test_datasets import publish
+from tests.feedback.conftest import Loop, correction, declared, made
 from tests.streams.asking import SINGLE, event, thumb
 
 
