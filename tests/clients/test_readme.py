@@ -9,7 +9,7 @@ import pytest
 
 import loopline
 from loopline import Client
-from tests.clients.test_datasets import write
+from tests.clients.datasets.test_load import write
 from tests.services.fake_server import FakeServer
 
 README = (Path(loopline.__file__).parent.parent / "README.md").read_text()

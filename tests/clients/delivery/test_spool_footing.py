@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from loopline.delivery.spool import Spool
-from tests.clients.test_spooling import until
+from tests.clients.delivery.test_spooling import until
 
 EVENTS = [b'{"id":"e-%d"}' % number for number in range(6)]
 

@@ -16,7 +16,7 @@ import pytest
 from loopline.delivery import spool as spools
 from loopline.delivery.segments import fdatasync
 from tests.clients.conftest import QUICK, Make
-from tests.clients.test_spooling import until
+from tests.clients.delivery.test_spooling import until
 from tests.services import fake_server as moves
 from tests.services.fake_server import FakeServer
 from tests.services.ports import free_port

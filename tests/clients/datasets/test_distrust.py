@@ -20,7 +20,7 @@ import pytest
 from loopline import datasets as datasets
 from loopline.datasets.releases import Server
 from loopline.errors import LooplineError, NotLoopline, ReleaseDamaged, Unreachable
-from tests.clients.test_datasets import SPLITS, rows, serve, write
+from tests.clients.datasets.test_load import SPLITS, rows, serve, write
 from tests.services.fake_server import FakeServer, Handler
 
 
