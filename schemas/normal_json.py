@@ -18,7 +18,7 @@ _DIGEST_BYTES = 16
 _two_parts = Struct(">qI").pack
 
 
-def canonical(value: Any) -> str:
+def normal_json(value: Any) -> str:
     """The canonical JSON text of a JSON value, such that equal values have equal texts."""
     if type(value) is not str:
         value = whole(value)

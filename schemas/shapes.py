@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import UNSET, json
 
 from schemas.events import OutputShape
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 
 _REMEMBERED_LABELS = 4096
 _SHORT = 64
@@ -98,7 +98,7 @@ def _shape(shape_json: str) -> Shape:
     if shape.text is not UNSET:
         return _among(lambda label: label.startswith('"'))
     if shape.labels is not UNSET:
-        known = frozenset(canonical(label) for label in shape.labels)
+        known = frozenset(normal_json(label) for label in shape.labels)
         if shape.open is True:
             kinds = frozenset(_kind(label) for label in known)
             return _among(lambda label: label in known or _kind(label) in kinds)

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from feedback.datasets.cut.columns import SCHEMA, as_json
 from feedback.datasets.shift import LARGE, Shift
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from schemas.shapes import fits
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _closed_labels(evidence: Evidence) -> list[str] | None:
         shape = msgspec.json.decode(shape_json) if shape_json is not None else {}
         if "labels" not in shape or shape.get("open"):
             return None
-        known.update(map(canonical, shape["labels"]))
+        known.update(map(normal_json, shape["labels"]))
     return sorted(known) if len(known) <= _MOST_LABELS_LISTED else None
 
 

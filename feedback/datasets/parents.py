@@ -20,7 +20,7 @@ from feedback.datasets.catalogue import Manifest, manifest, versions
 from feedback.datasets.cut.columns import STRING
 from feedback.datasets.cut.recipe import TRAINING
 from feedback.datasets.shelf.port import Shelf
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from streams.log.port import LogIdentity, parse_positions
 
 References = Callable[[], Any]
@@ -90,5 +90,5 @@ def count_labels(column: Any, encoding: str) -> dict[str, int]:
     """How often each label of a column occurs, by its canonical JSON text."""
     counts = pc.value_counts(column)
     values: Sequence[Any] = counts.field("values").to_pylist()
-    texts = [canonical(value) for value in values] if encoding == STRING else values
+    texts = [normal_json(value) for value in values] if encoding == STRING else values
     return dict(zip(texts, counts.field("counts").to_pylist(), strict=True))

@@ -1,6 +1,6 @@
 """Reading a JSON Schema: every schema inside becomes a `Node`, once, in time linear in its size.
 
-What a schema may not be is told with its place. References lead to what is inside the document, or to the
+What a schema may not be is told with its location. References lead to what is inside the document, or to the
 standard's own schemas. Schemas that apply to one and the same value may neither come back to themselves nor
 double each other without end: what they cost for any value is known before there is one.
 """
@@ -260,7 +260,7 @@ _MAPS = ("properties", "patternProperties", "dependentSchemas", "$defs", "defini
 
 
 def subschemas(schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The schemas right inside a schema, each with its place, as far as they are where schemas may be."""
+    """The schemas right inside a schema, each with its location, as far as they are where schemas may be."""
     for word, inner in schema.items():
         if word in _ONE:
             yield word, inner

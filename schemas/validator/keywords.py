@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Sized
 from typing import Any
 
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from schemas.validator import members
 from schemas.validator.compiler import Check, Compiler, Node, subschemas
-from schemas.validator.location import Place, is_count, matching, text_of
+from schemas.validator.location import Location, is_count, matching, text_of
 from schemas.validator.numbers import is_multiple
 from schemas.validator.steps import Evaluated, Run
 
@@ -27,18 +27,18 @@ def compiled(schema: Any) -> Node:
 
 def read(compiler: Compiler, schema: dict[str, Any], node: Node, path: str) -> None:
     """Make the checks of a schema's words. Raises NotASchema, Outside or CannotBeUsed."""
-    place = Place(compiler, schema, node, path)
+    location = Location(compiler, schema, node, path)
     for word, is_right, what in _NOTES:
         if word in schema:
-            place.expect(word, is_right(schema[word]), what)
+            location.expect(word, is_right(schema[word]), what)
     for word, reader in _READERS.items():
         if word in schema:
-            check = reader(place, word)
+            check = reader(location, word)
             if check is not None:
                 node.checks.append(check)
     for word, reader in _LAST.items():
         if word in schema:
-            check = reader(place, word)
+            check = reader(location, word)
             if check is not None:
                 node.last.append(check)
     # What no word applies is read too: it may be referred to, and has to be a schema in any case.
@@ -64,11 +64,13 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _type(place: Place, word: str) -> Check:
-    said = place.schema[word]
+def _type(location: Location, word: str) -> Check:
+    said = location.schema[word]
     names = said if isinstance(said, list) else [said]
     known = all(isinstance(name, str) and name in _TYPES for name in names)
-    place.expect(word, bool(names) and known and len(set(names)) == len(names), f"one of {', '.join(_TYPES)}")
+    location.expect(
+        word, bool(names) and known and len(set(names)) == len(names), f"one of {', '.join(_TYPES)}"
+    )
     tests = [_TYPES[name] for name in names]
     if len(tests) == 1:
         [test] = tests
@@ -76,33 +78,33 @@ def _type(place: Place, word: str) -> Check:
     return lambda value, run, noted: any(test(value) for test in tests)
 
 
-def _const(place: Place, word: str) -> Check:
-    wanted = canonical(place.schema[word])
+def _const(location: Location, word: str) -> Check:
+    wanted = normal_json(location.schema[word])
     return lambda value, run, noted: text_of(value, run) == wanted
 
 
-def _enum(place: Place, word: str) -> Check:
-    place.expect(word, isinstance(place.schema[word], list), "a list of values")
-    wanted = frozenset(map(canonical, place.schema[word]))
+def _enum(location: Location, word: str) -> Check:
+    location.expect(word, isinstance(location.schema[word], list), "a list of values")
+    wanted = frozenset(map(normal_json, location.schema[word]))
     return lambda value, run, noted: text_of(value, run) in wanted
 
 
-def _ref(place: Place, word: str) -> Check:
-    said = place.schema[word]
-    place.expect(word, isinstance(said, str), "a text")
-    node, _, _ = place.compiler.target(said, place.node.resource, place.path)
-    place.node.in_place.append(node)
+def _ref(location: Location, word: str) -> Check:
+    said = location.schema[word]
+    location.expect(word, isinstance(said, str), "a text")
+    node, _, _ = location.compiler.target(said, location.node.resource, location.path)
+    location.node.in_place.append(node)
     return node.holds
 
 
-def _dynamic_ref(place: Place, word: str) -> Check:
-    said = place.schema[word]
-    place.expect(word, isinstance(said, str), "a text")
-    node, fragment, schema = place.compiler.target(said, place.node.resource, place.path)
-    place.node.in_place.append(node)
+def _dynamic_ref(location: Location, word: str) -> Check:
+    said = location.schema[word]
+    location.expect(word, isinstance(said, str), "a text")
+    node, fragment, schema = location.compiler.target(said, location.node.resource, location.path)
+    location.node.in_place.append(node)
     if not isinstance(schema, dict) or schema.get("$dynamicAnchor") != fragment:
         return node.holds
-    outermost = place.compiler.dynamic_target(fragment)
+    outermost = location.compiler.dynamic_target(fragment)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         run.spend(len(run.scope) // 8)
@@ -111,13 +113,13 @@ def _dynamic_ref(place: Place, word: str) -> Check:
     return holds
 
 
-def _all_of(place: Place, word: str) -> Check:
-    nodes = place.all_applied(word)
+def _all_of(location: Location, word: str) -> Check:
+    nodes = location.all_applied(word)
     return lambda value, run, noted: all(node.holds(value, run, noted) for node in nodes)
 
 
-def _any_of(place: Place, word: str) -> Check:
-    nodes = place.all_applied(word)
+def _any_of(location: Location, word: str) -> Check:
+    nodes = location.all_applied(word)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if noted is None:
@@ -128,8 +130,8 @@ def _any_of(place: Place, word: str) -> Check:
     return holds
 
 
-def _one_of(place: Place, word: str) -> Check:
-    nodes = place.all_applied(word)
+def _one_of(location: Location, word: str) -> Check:
+    nodes = location.all_applied(word)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         found: Evaluated | None = None
@@ -147,16 +149,16 @@ def _one_of(place: Place, word: str) -> Check:
     return holds
 
 
-def _not(place: Place, word: str) -> Check:
-    node = place.applied(word)
+def _not(location: Location, word: str) -> Check:
+    node = location.applied(word)
     return lambda value, run, noted: not node.holds(value, run)
 
 
-def _if(place: Place, word: str) -> Check:
-    condition = place.applied(word)
+def _if(location: Location, word: str) -> Check:
+    condition = location.applied(word)
     branches = {
-        True: place.applied("then") if "then" in place.schema else None,
-        False: place.applied("else") if "else" in place.schema else None,
+        True: location.applied("then") if "then" in location.schema else None,
+        False: location.applied("else") if "else" in location.schema else None,
     }
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
@@ -169,30 +171,30 @@ def _if(place: Place, word: str) -> Check:
 # ------------------------------------------------------------------------------------------------ numbers
 
 
-def _compared(test: Callable[[Any, Any], bool]) -> Callable[[Place, str], Check]:
-    def reader(place: Place, word: str) -> Check:
-        limit = place.schema[word]
-        place.expect(word, _is_number(limit), "a number")
+def _compared(test: Callable[[Any, Any], bool]) -> Callable[[Location, str], Check]:
+    def reader(location: Location, word: str) -> Check:
+        limit = location.schema[word]
+        location.expect(word, _is_number(limit), "a number")
         return lambda value, run, noted: not _is_number(value) or test(value, limit)
 
     return reader
 
 
-def _multiple_of(place: Place, word: str) -> Check:
-    divisor = place.schema[word]
-    place.expect(word, _is_number(divisor) and divisor > 0, "a number above 0")
+def _multiple_of(location: Location, word: str) -> Check:
+    divisor = location.schema[word]
+    location.expect(word, _is_number(divisor) and divisor > 0, "a number above 0")
     return lambda value, run, noted: not _is_number(value) or is_multiple(value, divisor)
 
 
 # ------------------------------------------------------------------------------------------------- sizes
 
 
-def _sized(kind: type[Sized], test: Callable[[int, Any], bool]) -> Callable[[Place, str], Check]:
+def _sized(kind: type[Sized], test: Callable[[int, Any], bool]) -> Callable[[Location, str], Check]:
     """Of a text the code points, of an array the items, of an object the members."""
 
-    def reader(place: Place, word: str) -> Check:
-        limit = place.schema[word]
-        place.expect(word, is_count(limit), "a whole number, not negative")
+    def reader(location: Location, word: str) -> Check:
+        limit = location.schema[word]
+        location.expect(word, is_count(limit), "a whole number, not negative")
         return lambda value, run, noted: not isinstance(value, kind) or test(len(value), limit)
 
     return reader
@@ -209,14 +211,14 @@ def _at_most(value: Any, limit: Any) -> bool:
 # ------------------------------------------------------------------------------------------------- texts
 
 
-def _pattern(place: Place, word: str) -> Check:
-    said = place.schema[word]
-    place.expect(word, isinstance(said, str), "a text")
-    matches = matching(*place.compiler.pattern(said, f"{place.path}/{word}"))
+def _pattern(location: Location, word: str) -> Check:
+    said = location.schema[word]
+    location.expect(word, isinstance(said, str), "a text")
+    matches = matching(*location.compiler.pattern(said, f"{location.path}/{word}"))
     return lambda value, run, noted: type(value) is not str or matches(value, run)
 
 
-Reader = Callable[[Place, str], Check | None]
+Reader = Callable[[Location, str], Check | None]
 
 # In this order they are checked: what is quickly told comes first.
 _READERS: dict[str, Reader] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from schemas.validator.compiler import Compiler, Node, NotASchema
 from schemas.validator.steps import Run
 
@@ -13,7 +13,7 @@ _BYTES_A_STEP = 64
 _STEPS_A_SEARCH = 8
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a word is read: its schema, that schema's node and path, and the document's compiler."""
 
     compiler: Compiler
@@ -73,7 +73,7 @@ def is_count(value: Any) -> bool:
 
 def text_of(value: Any, run: Run) -> str:
     """The canonical text of a value, counted by its length."""
-    text = canonical(value)
+    text = normal_json(value)
     run.spend(len(text) // _BYTES_A_STEP)
     return text
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from schemas.validator.compiler import Check
-from schemas.validator.location import Place, is_count, matching, text_of
+from schemas.validator.location import Location, is_count, matching, text_of
 from schemas.validator.steps import Evaluated, Run
 
 # ------------------------------------------------------------------------------------------------ arrays
 
 
-def prefix_items(place: Place, word: str) -> Check:
+def prefix_items(location: Location, word: str) -> Check:
     """The first items, each by a schema of its own."""
-    nodes = place.all_inside(word)
+    nodes = location.all_inside(word)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not list:
@@ -26,10 +26,10 @@ def prefix_items(place: Place, word: str) -> Check:
     return holds
 
 
-def items(place: Place, word: str) -> Check:
+def items(location: Location, word: str) -> Check:
     """Every item behind those."""
-    node = place.inside(word)
-    prefix = place.schema.get("prefixItems")
+    node = location.inside(word)
+    prefix = location.schema.get("prefixItems")
     start = len(prefix) if isinstance(prefix, list) else 0
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
@@ -42,12 +42,12 @@ def items(place: Place, word: str) -> Check:
     return holds
 
 
-def contains(place: Place, word: str) -> Check:
+def contains(location: Location, word: str) -> Check:
     """How many items have to be valid."""
-    node = place.inside(word)
-    least, most = (place.schema.get(name) for name in ("minContains", "maxContains"))
+    node = location.inside(word)
+    least, most = (location.schema.get(name) for name in ("minContains", "maxContains"))
     for name, limit in (("minContains", least), ("maxContains", most)):
-        place.expect(name, name not in place.schema or is_count(limit), "a whole number, not negative")
+        location.expect(name, name not in location.schema or is_count(limit), "a whole number, not negative")
     least = 1 if least is None else least
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
@@ -61,10 +61,10 @@ def contains(place: Place, word: str) -> Check:
     return holds
 
 
-def unique_items(place: Place, word: str) -> Check | None:
+def unique_items(location: Location, word: str) -> Check | None:
     """No two items are equal."""
-    place.expect(word, type(place.schema[word]) is bool, "true or false")
-    if not place.schema[word]:
+    location.expect(word, type(location.schema[word]) is bool, "true or false")
+    if not location.schema[word]:
         return None
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
@@ -76,9 +76,9 @@ def unique_items(place: Place, word: str) -> Check | None:
     return holds
 
 
-def unevaluated_items(place: Place, word: str) -> Check:
+def unevaluated_items(location: Location, word: str) -> Check:
     """Items that no other word has looked at."""
-    node = place.inside(word)
+    node = location.inside(word)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not list or noted is None or noted.every_item:
@@ -94,15 +94,15 @@ def unevaluated_items(place: Place, word: str) -> Check:
 # ------------------------------------------------------------------------------------------------ objects
 
 
-def _names(place: Place, word: str, listed: Any) -> list[str]:
+def _names(location: Location, word: str, listed: Any) -> list[str]:
     texts = isinstance(listed, list) and all(isinstance(name, str) for name in listed)
-    place.expect(word, texts and len(set(listed)) == len(listed), "a list of different names")
+    location.expect(word, texts and len(set(listed)) == len(listed), "a list of different names")
     return list(listed)
 
 
-def required(place: Place, word: str) -> Check:
+def required(location: Location, word: str) -> Check:
     """Members that have to be there."""
-    names = _names(place, word, place.schema[word])
+    names = _names(location, word, location.schema[word])
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not dict:
@@ -113,11 +113,11 @@ def required(place: Place, word: str) -> Check:
     return holds
 
 
-def dependent_required(place: Place, word: str) -> Check:
+def dependent_required(location: Location, word: str) -> Check:
     """Members that have to be there when another one is."""
-    said = place.schema[word]
-    place.expect(word, isinstance(said, dict), "an object of lists of names")
-    needed = {name: _names(place, word, listed) for name, listed in said.items()}
+    said = location.schema[word]
+    location.expect(word, isinstance(said, dict), "an object of lists of names")
+    needed = {name: _names(location, word, listed) for name, listed in said.items()}
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not dict:
@@ -128,9 +128,9 @@ def dependent_required(place: Place, word: str) -> Check:
     return holds
 
 
-def dependent_schemas(place: Place, word: str) -> Check:
+def dependent_schemas(location: Location, word: str) -> Check:
     """Schemas for the whole object when a member is there."""
-    nodes = place.by_name(word, in_place=True)
+    nodes = location.by_name(word, in_place=True)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not dict:
@@ -140,9 +140,9 @@ def dependent_schemas(place: Place, word: str) -> Check:
     return holds
 
 
-def properties(place: Place, word: str) -> Check:
+def properties(location: Location, word: str) -> Check:
     """Members by name."""
-    nodes = place.by_name(word)
+    nodes = location.by_name(word)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not dict:
@@ -156,17 +156,17 @@ def properties(place: Place, word: str) -> Check:
     return holds
 
 
-def _patterns_of(place: Place, word: str) -> list[Callable[[str, Run], bool]]:
+def _patterns_of(location: Location, word: str) -> list[Callable[[str, Run], bool]]:
     return [
-        matching(*place.compiler.pattern(pattern, f"{place.path}/{word}"))
-        for pattern in place.schema.get(word, {})
+        matching(*location.compiler.pattern(pattern, f"{location.path}/{word}"))
+        for pattern in location.schema.get(word, {})
     ]
 
 
-def pattern_properties(place: Place, word: str) -> Check:
+def pattern_properties(location: Location, word: str) -> Check:
     """Members whose name matches a pattern."""
-    nodes = place.by_name(word)
-    pairs = list(zip(_patterns_of(place, word), nodes.values(), strict=True))
+    nodes = location.by_name(word)
+    pairs = list(zip(_patterns_of(location, word), nodes.values(), strict=True))
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not dict:
@@ -183,13 +183,13 @@ def pattern_properties(place: Place, word: str) -> Check:
     return holds
 
 
-def additional_properties(place: Place, word: str) -> Check:
+def additional_properties(location: Location, word: str) -> Check:
     """Members that neither of the two names."""
-    node = place.inside(word)
-    known = place.schema.get("properties")
+    node = location.inside(word)
+    known = location.schema.get("properties")
     known = frozenset(known) if isinstance(known, dict) else frozenset()
-    said = place.schema.get("patternProperties")
-    patterns = _patterns_of(place, "patternProperties") if isinstance(said, dict) else []
+    said = location.schema.get("patternProperties")
+    patterns = _patterns_of(location, "patternProperties") if isinstance(said, dict) else []
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not dict:
@@ -207,15 +207,15 @@ def additional_properties(place: Place, word: str) -> Check:
     return holds
 
 
-def property_names(place: Place, word: str) -> Check:
+def property_names(location: Location, word: str) -> Check:
     """The names of members."""
-    node = place.inside(word)
+    node = location.inside(word)
     return lambda value, run, noted: type(value) is not dict or all(node.holds(name, run) for name in value)
 
 
-def unevaluated_properties(place: Place, word: str) -> Check:
+def unevaluated_properties(location: Location, word: str) -> Check:
     """Members that no other word has looked at."""
-    node = place.inside(word)
+    node = location.inside(word)
 
     def holds(value: Any, run: Run, noted: Evaluated | None) -> bool:
         if type(value) is not dict or noted is None:

@@ -45,19 +45,19 @@ def size_of(pattern: str) -> int:
     if len(pattern) > MOST_LENGTH:
         return MOST_SIZE + 1
     # Of each group that is open: its parts so far, and those of the last thing in it.
-    sizes, last, total, place = [0], [0], 0, 0
-    while place < len(pattern) and total <= MOST_SIZE:
-        repeated = _REPEATED.match(pattern, place)
+    sizes, last, total, location = [0], [0], 0, 0
+    while location < len(pattern) and total <= MOST_SIZE:
+        repeated = _REPEATED.match(pattern, location)
         if repeated is not None:
             times = max(int(repeated[1]), int(repeated[2] or 0), 1)
             more = last[-1] * (times - 1)
             sizes[-1] += more
             total += more
-            place = repeated.end()
+            location = repeated.end()
             continue
-        end = _end_of_token(pattern, place)
-        part = pattern[place:end]
-        place = end
+        end = _end_of_token(pattern, location)
+        part = pattern[location:end]
+        location = end
         if part == "(":
             sizes.append(0)
             last.append(0)
@@ -74,32 +74,32 @@ def size_of(pattern: str) -> int:
     return total
 
 
-def _end_of_token(pattern: str, place: int) -> int:
-    """Where the character, the escape or the class that begins at a place ends. Raises NotAPattern."""
-    if pattern[place] == "[":
-        return _end_of_class(pattern, place)
-    if pattern[place] != "\\":
-        return place + 1
-    if pattern.startswith(("p{", "P{"), place + 1):
-        return _behind(pattern, "}", place)
-    return min(place + 2, len(pattern))
+def _end_of_token(pattern: str, location: int) -> int:
+    """Where the character, the escape or the class that begins at a location ends. Raises NotAPattern."""
+    if pattern[location] == "[":
+        return _end_of_class(pattern, location)
+    if pattern[location] != "\\":
+        return location + 1
+    if pattern.startswith(("p{", "P{"), location + 1):
+        return _behind(pattern, "}", location)
+    return min(location + 2, len(pattern))
 
 
 def _end_of_class(pattern: str, start: int) -> int:
-    place = start + 1
-    if pattern.startswith("^", place):
-        place += 1
+    location = start + 1
+    if pattern.startswith("^", location):
+        location += 1
     # The first bracket stands for itself.
-    first = place
-    while place < len(pattern):
-        character = pattern[place]
-        if character == "]" and place > first:
-            return place + 1
-        named = _POSIX.match(pattern, place) if character == "[" else None
+    first = location
+    while location < len(pattern):
+        character = pattern[location]
+        if character == "]" and location > first:
+            return location + 1
+        named = _POSIX.match(pattern, location) if character == "[" else None
         if named is not None:
-            place = named.end()
+            location = named.end()
         else:
-            place += 2 if character == "\\" else 1
+            location += 2 if character == "\\" else 1
     raise _not_closed(pattern, start)
 
 

@@ -19,7 +19,7 @@ from schemas.identity import JOIN_KEY, MODEL, pack, partition_key, prediction_ke
 from schemas.instants import nanoseconds
 from schemas.kinds import KINDS
 from schemas.logged_data import LoggedData, LoggedDeclaration, LoggedModelEvent, LoggedPrediction
-from schemas.normal_json import ContentHash, canonical
+from schemas.normal_json import ContentHash, normal_json
 from streams.ingest.replay import claim_of_bytes, claim_of_identity, is_name
 from streams.store.constructors import constructor
 from streams.store.tables import DeadLetterRow, Fact, ModelEvent, Prediction, Replayed, Row, as_row
@@ -165,7 +165,7 @@ def prediction_row(arrival: Arrival) -> Prediction:
         data,
         pid=arrival.key,
         env=data.env or "prod",
-        output=canonical(data.output),
+        output=normal_json(data.output),
         input_ref=data.input_ref if data.input is None else _reference(data),
         audit=1 if data.audit else 0,
     )
@@ -214,7 +214,7 @@ def fact_row(arrival: Arrival) -> Fact:
         kind=kind.name,
         env=data.env or "prod",
         value=value,
-        label=None if label is None else canonical(label),
+        label=None if label is None else normal_json(label),
         gold=1 if data.gold else 0,
         explains=None if data.explains is None else pack(data.explains),
         case_at=arrival.at if arrival.key[:1] == JOIN_KEY else None,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from schemas.shapes import Verdict, fits, only_texts, schema_problem
 from tests.schemas.valid import JSON, SCALAR
 
@@ -32,7 +32,7 @@ def shape(**words: Any) -> str:
 
 def fit(shape_json: str, *labels: Any) -> list[bool]:
     """For each label, whether it fits."""
-    return [fits(shape_json)(canonical(label)) for label in labels]
+    return [fits(shape_json)(normal_json(label)) for label in labels]
 
 
 def test_closed_labels_are_the_ones_that_are_listed() -> None:
@@ -105,8 +105,8 @@ def test_the_listed_labels_fit_and_others_do_not(labels: list[Any], other: Any) 
     """For any labels."""
     text = shape(labels=labels)
     assert all(fit(text, *labels))
-    known = {canonical(label) for label in labels}
-    assert fit(text, other) == [canonical(other) in known]
+    known = {normal_json(label) for label in labels}
+    assert fit(text, other) == [normal_json(other) in known]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_label_that_takes_too_many_steps_fits_nothing_and_says_why() -> None:
         deep = [deep]
     judge = fits(shape(json_schema=schema)).verdict
     labels: list[Any] = [[[], [[]]], [1], deep, deep]
-    assert [judge(canonical(label)) for label in labels] == [
+    assert [judge(normal_json(label)) for label in labels] == [
         Verdict.FITS,
         Verdict.OTHER,
         Verdict.TOO_COSTLY,
@@ -188,7 +188,7 @@ def test_a_schema_that_was_declared_when_more_was_taken_fits_nothing() -> None:
 def test_prices_are_multiples_of_a_cent() -> None:
     """Compared as they are written, each of 10,000."""
     cents = fits(shape(json_schema={"type": "number", "multipleOf": 0.01}))
-    assert all(cents(canonical(number / 100)) for number in range(1, 10_001))
+    assert all(cents(normal_json(number / 100)) for number in range(1, 10_001))
     assert not cents("0.075")
 
 

@@ -24,7 +24,7 @@ from loopline.announcements import Announcements
 from loopline.backoff import PAUSES, Pauses
 from loopline.delivery.answers import loopline_problem
 from loopline.delivery.lifetime import EXIT_S
-from loopline.delivery.queue import Fate, Outbox
+from loopline.delivery.queue import EventQueue, Fate
 from loopline.delivery.refusals import OnRefused, Refusals, hand_over
 from loopline.delivery.sender import Sender
 from loopline.delivery.transport import Transport
@@ -137,11 +137,11 @@ class Client(Announcements):
         self._check = _load_check() if strict or test else None
         self._refusals = None if on_refused is None or test else Refusals(on_refused)
         kept = None if test else self._open_spool(spool, spool_bytes, pauses.look)
-        self._outbox = Outbox(queue_size, queue_bytes)
+        self._queue = EventQueue(queue_size, queue_bytes)
         self._sender: Sender | None = None
         if not test:
             settings = on_refused, linger, timeout, spool is not None and spool_sync == "call", pauses
-            self._sender = Sender(self._transport, self._outbox, kept, *settings)
+            self._sender = Sender(self._transport, self._queue, kept, *settings)
             if kept is not None:
                 # At once: an earlier process may have left something to send.
                 self._sender.start()
@@ -218,8 +218,8 @@ class Client(Announcements):
 
     def _refuse(self, envelope: events.Envelope, error: Exception) -> None:
         """Count, log and hand on a call of which nothing is sent."""
-        with self._outbox.lock:
-            self._outbox.invalid += 1
+        with self._queue.lock:
+            self._queue.invalid += 1
         self._complain(envelope.type, error)
         if self._on_refused is None:
             return
@@ -231,8 +231,8 @@ class Client(Announcements):
 
     def _dropped(self, kind: str) -> None:
         if self.strict:
-            raise Closed("the client was closed") if self._outbox.closed else QueueFull("no room in memory")
-        if self._outbox.closed:
+            raise Closed("the client was closed") if self._queue.closed else QueueFull("no room in memory")
+        if self._queue.closed:
             self._complain(kind, Closed("the client was closed"))
 
     def _complain(self, kind: str, error: Exception) -> None:
@@ -340,7 +340,7 @@ class Client(Announcements):
         ``requests`` made, ``failures`` among them after which something had to be sent again, and ``foreign``
         answers that were not Loopline's: of a proxy, a login page, another server on the port.
         """
-        box = self._outbox
+        box = self._queue
         spool = self._sender.spool if self._sender is not None else None
         spooled = spool.waiting if spool is not None else 0
         unfinished = self._sender.unfinished() if self._sender is not None else 0

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.identity import unpack
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 
 STRING, JSON = "string", "json"
 ENCODED = ("input", "output", "label")
@@ -79,5 +79,5 @@ def as_json(texts: Any, encoding: str) -> Any:
     if encoding == JSON:
         return texts
     return pa.chunked_array(
-        [[None if text is None else canonical(text) for text in texts.to_pylist()]], type=pa.string()
+        [[None if text is None else normal_json(text) for text in texts.to_pylist()]], type=pa.string()
     )

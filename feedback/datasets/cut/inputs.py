@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import UNSET
 
 from schemas.catalog import CATALOG, Catalog
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from streams.log.block import read_block
 from streams.log.port import Log
 
@@ -43,7 +43,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 def _text(value: Any) -> bytes:
     """A JSON value as canonical JSON text."""
     text = _encode(value)
-    return text if _FRACTION(text) is None else canonical(value).encode()
+    return text if _FRACTION(text) is None else normal_json(value).encode()
 
 
 class Inputs:

@@ -105,7 +105,7 @@ def test_a_fork_while_other_threads_hold_the_locks_does_not_hang_the_child(
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with uuid7._lock, client._outbox.lock:
+        with uuid7._lock, client._queue.lock:
             held.set()
             release.wait(10)
 

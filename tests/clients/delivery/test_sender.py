@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from loopline import Client
-from loopline.delivery import queue as outbox
+from loopline.delivery import queue as queue
 from loopline.delivery.address import parse_url
 from tests.clients.conftest import Make
 from tests.services import fake_server as moves
@@ -51,8 +51,8 @@ def test_a_request_stays_within_the_limits_of_the_contract(server: FakeServer, m
         client.comment(f"p-{number}", "x" * 30_000)
     assert client.flush(10)
     bodies = [body for _, _, body in server.requests]
-    assert max(map(len, bodies)) <= outbox.BATCH_BYTES + 2
-    assert max(body.count(b'"specversion"') for body in bodies) <= outbox.BATCH_ITEMS
+    assert max(map(len, bodies)) <= queue.BATCH_BYTES + 2
+    assert max(body.count(b'"specversion"') for body in bodies) <= queue.BATCH_ITEMS
     assert len(server.accepted) == 1_240
 
 

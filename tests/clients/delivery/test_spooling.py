@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loopline.delivery import queue as outbox
+from loopline.delivery import queue as queue
 from loopline.errors import SpoolUnavailable
 from tests.clients.conftest import Make
 from tests.services import fake_server as moves
@@ -262,7 +262,7 @@ def test_a_process_killed_while_it_sends_loses_nothing_that_was_spooled(tmp_path
         until(lambda: set(earlier) | set(back.accepted) == ids)
         assert heir.flush(5)
         repeated = set(earlier) & set(back.accepted)
-        assert len(repeated) <= outbox.BATCH_ITEMS
+        assert len(repeated) <= queue.BATCH_ITEMS
         heir.close()
 
 

@@ -14,7 +14,7 @@ from feedback.datasets.cut.lineage_file import LINEAGE, ROWS_A_GROUP, LineageSta
 from feedback.datasets.errors import ReleaseMissing
 from feedback.datasets.lineage import Behind, events_behind, releases_with, trained_on
 from feedback.datasets.shelf.address import shelf_of
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from tests.feedback.datasets.world import MODEL, SOURCE, World
 
 pytestmark = pytest.mark.usefixtures("ungated")
@@ -83,7 +83,7 @@ def test_the_file_is_sorted_by_bucket_and_complete(chunks: list[list[str]]) -> N
     with TemporaryDirectory() as folder:
         stage = LineageStage(Path(folder) / "scratch")
         for ids in chunks:
-            votes = canonical([{"label": '"5"', "events": [{"id": "v", "source": "/s"}]}])
+            votes = normal_json([{"label": '"5"', "events": [{"id": "v", "source": "/s"}]}])
             stage.add(pa.array(ids), ids, ["/s"] * len(ids), ['"5"'] * len(ids), [votes] * len(ids))
         path = Path(folder) / "lineage.parquet"
         written = stage.write(path)

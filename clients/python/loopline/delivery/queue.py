@@ -26,7 +26,7 @@ class Fate(Enum):
     DROPPED = "dropped"
 
 
-class Outbox:
+class EventQueue:
     """Events waiting in memory, in order, each as the bytes that go over the wire."""
 
     def __init__(self, most: int, most_bytes: int) -> None:

@@ -22,7 +22,7 @@ from loopline.backoff import PAUSES, Backoff, Pauses
 from loopline.delivery.answers import Verdict, judge
 from loopline.delivery.dividing import deliver
 from loopline.delivery.lifetime import end_with_pool, look_after
-from loopline.delivery.queue import BATCH_BYTES, BATCH_ITEMS, Fate, Outbox
+from loopline.delivery.queue import BATCH_BYTES, BATCH_ITEMS, EventQueue, Fate
 from loopline.delivery.refusals import OnRefused, hand_over
 from loopline.delivery.spooler import Spooler
 from loopline.delivery.transport import Transport
@@ -44,7 +44,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Sender:
-    """Delivers what is put into its outbox. Threads start with the first event, and anew after a fork.
+    """Delivers what is put into its queue. Threads start with the first event, and anew after a fork.
 
     ``linger`` is how long the first event of a batch waits for company, ``timeout`` what a request may take
     in all, both in seconds. ``sync_calls``: a call returns when the disk has its event, not only the system.
@@ -53,7 +53,7 @@ class Sender:
     def __init__(
         self,
         transport: Transport,
-        outbox: Outbox,
+        queue: EventQueue,
         spool: Spool | None,
         on_refused: OnRefused | None,
         linger: float,
@@ -61,7 +61,7 @@ class Sender:
         sync_calls: bool = False,
         pauses: Pauses = PAUSES,
     ) -> None:
-        self.outbox = outbox
+        self.queue = queue
         self.spool = spool
         self._transport = transport
         self._on_refused = on_refused
@@ -95,7 +95,7 @@ class Sender:
 
     def after_fork(self) -> None:
         """In the child: forget the parent's events, threads, connection and locks."""
-        self.outbox.start_over()
+        self.queue.start_over()
         if self.spool is not None:
             self.spool.forget()
         self._transport.close()
@@ -114,35 +114,35 @@ class Sender:
 
     def _keep(self, event: bytes) -> Fate:
         """Into the spool or, where there is none or it cannot be written now, into memory."""
-        spool, outbox = self.spool, self.outbox
-        if spool is not None and (self._exiting or not outbox.closed) and spool.put(event):
+        spool, queue = self.spool, self.queue
+        if spool is not None and (self._exiting or not queue.closed) and spool.put(event):
             kept = not self._sync_calls or spool.sync()
-            if outbox.sender_waits:
-                outbox.wake()
-        elif outbox.put(event):
+            if queue.sender_waits:
+                queue.wake()
+        elif queue.put(event):
             kept = not self._sync_calls
         else:
             return Fate.DROPPED
         if kept:
             return Fate.KEPT
-        outbox.count_unsynced()
+        queue.count_unsynced()
         return Fate.UNSYNCED
 
     def start(self) -> None:
         """Start the threads, once; late in an interpreter's life that may fail, and closing sends instead."""
-        with self.outbox.lock:
-            if self._thread is not None or self.outbox.closed:
+        with self.queue.lock:
+            if self._thread is not None or self.queue.closed:
                 return
             self._thread = threading.Thread(target=self._run, name="loopline-sender", daemon=True)
             if self.spool is not None:
-                self._spooler = Spooler(self.outbox, self.spool, self._pauses.sync)
+                self._spooler = Spooler(self.queue, self.spool, self._pauses.sync)
         try:
             end_with_pool()
             if self._spooler is not None:
                 self._spooler.thread.start()
             self._thread.start()
         except RuntimeError:
-            with self.outbox.lock:
+            with self.queue.lock:
                 if self._spooler is not None:
                     self._spooler.stop()
                 self._thread = self._spooler = None
@@ -155,21 +155,21 @@ class Sender:
         """Events that are neither answered for nor given up: in memory, under way and on disk."""
         spooled = self.spool.waiting if self.spool is not None else 0
         moving = self._spooler.moving if self._spooler is not None else 0
-        return len(self.outbox) + len(self._pending) + len(self._in_flight) + moving + spooled
+        return len(self.queue) + len(self._pending) + len(self._in_flight) + moving + spooled
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is left to send, at most so many seconds; whether that was reached."""
         deadline = time.monotonic() + timeout
         if threading.current_thread() is self._thread:
             return False
-        with self.outbox.lock:
+        with self.queue.lock:
             self._look_around()
             self._hurry()
             while self.unfinished() or not (self._looked or self._thread is None):
                 left = deadline - time.monotonic()
                 if left <= 0 or self._thread is None:
                     return False
-                self.outbox.settled.wait(min(left, 0.5))
+                self.queue.settled.wait(min(left, 0.5))
         return True
 
     def _look_around(self) -> None:
@@ -181,25 +181,25 @@ class Sender:
         """Cut lingering and a backoff of our own short (never a wait the server asked for)."""
         self._hurried = True
         self._backoff.hurry()
-        self.outbox.sender_waits = False
-        self.outbox.work.notify_all()
+        self.queue.sender_waits = False
+        self.queue.work.notify_all()
 
     def end(self, timeout: float) -> bool:
         """Stop because the process ends: what is said after that goes into the spool, for the next one."""
-        self._exiting = not self.outbox.closed
+        self._exiting = not self.queue.closed
         return self.stop(timeout)
 
     def stop(self, timeout: float) -> bool:
         """Send what can be sent in the time, keep the rest on disk or count it as dropped."""
         deadline = time.monotonic() + timeout
-        outbox = self.outbox
+        queue = self.queue
         if self._pid != os.getpid():
             self.after_fork()
         if threading.current_thread() is self._thread:
             log.error("close() was called from on_refused, which the sender itself runs; ignored")
             return False
-        with outbox.lock:
-            already, outbox.closed = outbox.closed, True
+        with queue.lock:
+            already, queue.closed = queue.closed, True
             self._look_around()
             self._hurry()
         if already:
@@ -208,15 +208,15 @@ class Sender:
             return self.unfinished() == 0
         if self._thread is None and self.unfinished():
             self._send_here(deadline)
-        with outbox.lock:
+        with queue.lock:
             # With a disk to keep them there is no use in waiting for a server that is away.
             while self.unfinished() or not (self._looked or self._thread is None):
-                if self.spool is not None and outbox.away and not self._in_flight and not len(outbox):
+                if self.spool is not None and queue.away and not self._in_flight and not len(queue):
                     break
                 left = deadline - time.monotonic()
                 if left <= 0 or self._thread is None:
                     break
-                outbox.settled.wait(min(left, 0.1))
+                queue.settled.wait(min(left, 0.1))
             self._stopping = True
             if self._spooler is not None:
                 self._spooler.stop()
@@ -237,15 +237,15 @@ class Sender:
                 thread.join(0.5)
 
     def _keep_the_rest(self) -> bool:
-        with self.outbox.lock:
+        with self.queue.lock:
             # What is still under way belongs to a thread that hangs; on disk twice is better than not at all.
-            rest = self._in_flight + self._pending + self.outbox.take(len(self.outbox), 2**62)
+            rest = self._in_flight + self._pending + self.queue.take(len(self.queue), 2**62)
             self._pending, self._in_flight = [], []
         stored = self.spool.append(rest) if self.spool is not None and rest else 0
         lost = len(rest) - stored
         if lost:
-            with self.outbox.lock:
-                self.outbox.dropped += lost
+            with self.queue.lock:
+                self.queue.dropped += lost
             why = "a spool would keep them" if self.spool is None else "the spool did not take them"
             log.warning("closed before %d events could be sent; %s", lost, why)
         done = self.unfinished() == 0 and not rest
@@ -281,7 +281,7 @@ class Sender:
             except Exception:
                 # The thread must outlive anything; what was under way is sent again after a pause.
                 log.exception("the sender stumbled and goes on")
-                with self.outbox.lock:
+                with self.queue.lock:
                     self._pending, self._in_flight = self._in_flight + self._pending, []
                 time.sleep(_BREATH_S)
 
@@ -290,28 +290,28 @@ class Sender:
 
     def _adopt(self, spool: Spool) -> None:
         adopted = spool.adopt()
-        with self.outbox.lock:
+        with self.queue.lock:
             # Unless somebody asked for another look meanwhile.
             self._looked = self._adopt_at > 0
-            self.outbox.settled.notify_all()
+            self.queue.settled.notify_all()
         if adopted:
             log.info("found %d events that another process left in %s", adopted, spool.folder)
 
     def _send_some(self) -> bool:
         """Send one batch: from memory, what failed before first, and from the spool, in turns."""
-        outbox = self.outbox
-        self._from_memory = not self._from_memory and bool(self._pending or len(outbox))
+        queue = self.queue
+        self._from_memory = not self._from_memory and bool(self._pending or len(queue))
         batch = None
         if self.spool is not None and not self._from_memory:
             batch = self.spool.peek(BATCH_ITEMS, BATCH_BYTES)
         if batch is not None:
             self._deliver(batch.events, batch)
             return True
-        with outbox.lock:
+        with queue.lock:
             events, self._pending = self._pending[:BATCH_ITEMS], self._pending[BATCH_ITEMS:]
             room = BATCH_BYTES - sum(map(len, events)) - len(events)
             if len(events) < BATCH_ITEMS and (not events or room > 0):
-                events += outbox.take(BATCH_ITEMS - len(events), room, at_least=0 if events else 1)
+                events += queue.take(BATCH_ITEMS - len(events), room, at_least=0 if events else 1)
             self._in_flight = events
         if events:
             self._deliver(events, None)
@@ -319,30 +319,30 @@ class Sender:
 
     def _ready(self, longest_wait: float | None) -> bool:
         """Wait out a backoff, an empty queue and the linger; False to look around again."""
-        outbox = self.outbox
-        with outbox.lock:
+        queue = self.queue
+        with queue.lock:
             if self._due_to_adopt():
                 return False
             pause = self._backoff.pause(time.monotonic())
             if pause > 0:
-                outbox.work.wait(min(pause, longest_wait or pause))
+                queue.work.wait(min(pause, longest_wait or pause))
                 return False
             # Before the look at the spool, which calls fill without this lock: one of the two sees the other.
-            outbox.sender_waits = not self._stopping
+            queue.sender_waits = not self._stopping
             if not self._to_send():
                 self._hurried = False
-                outbox.settled.notify_all()
-                if outbox.sender_waits:
-                    outbox.work.wait(longest_wait)
-            outbox.sender_waits = False
+                queue.settled.notify_all()
+                if queue.sender_waits:
+                    queue.work.wait(longest_wait)
+            queue.sender_waits = False
             if self._spooler is not None and self.spool is not None and self.spool.unsynced:
                 self._spooler.look()
-            if 0 < self._to_send() < BATCH_ITEMS and not self._hurried and not outbox.closed:
-                outbox.work.wait(self._linger)
+            if 0 < self._to_send() < BATCH_ITEMS and not self._hurried and not queue.closed:
+                queue.work.wait(self._linger)
             return self._to_send() > 0 and not self._stopping
 
     def _to_send(self) -> int:
-        return len(self.outbox) + len(self._pending) + (self.spool.waiting if self.spool is not None else 0)
+        return len(self.queue) + len(self._pending) + (self.spool.waiting if self.spool is not None else 0)
 
     # ---- one batch
 
@@ -366,13 +366,13 @@ class Sender:
     def _settle(self, events: list[bytes], verdict: Verdict) -> None:
         """Count, log and hand on what the server has decided."""
         refused = len(verdict.refused)
-        with self.outbox.lock:
-            self.outbox.requests += 1
-            self.outbox.foreign += verdict.foreign
+        with self.queue.lock:
+            self.queue.requests += 1
+            self.queue.foreign += verdict.foreign
             if verdict.divide:
                 return
-            self.outbox.refused += refused
-            self.outbox.accepted += len(events) - refused - len(verdict.again)
+            self.queue.refused += refused
+            self.queue.accepted += len(events) - refused - len(verdict.again)
         for index, problem, _ in verdict.refused:
             event = _read(events[index])
             log.error(
@@ -390,22 +390,22 @@ class Sender:
             again = self._postpone_spooled(again, batch, count, verdict)
         elif again and self.spool is not None:
             again = again[self.spool.append(again) :]
-        outbox = self.outbox
+        queue = self.queue
         failed = bool(verdict.again) or verdict.away or verdict.foreign
         # Never under the lock: the product's log handlers may be slow, or speak through this client.
         if failed:
             self._remind(verdict)
-        with outbox.lock:
+        with queue.lock:
             self._pending = again + self._pending
             self._in_flight = []
             if failed:
                 self._backoff.failed(time.monotonic(), verdict.wait_s)
                 self._hurried = False
-                outbox.failures += 1
+                queue.failures += 1
             else:
                 self._backoff.succeeded()
-            outbox.away = verdict.away
-            outbox.settled.notify_all()
+            queue.away = verdict.away
+            queue.settled.notify_all()
 
     def _postpone_spooled(
         self, again: list[bytes], batch: Batch, count: int, verdict: Verdict
@@ -431,7 +431,7 @@ class Sender:
         log.log(level, "%d events wait, will try again: %s", self.unfinished(), verdict.why)
 
     def _report_drops(self) -> None:
-        dropped = self.outbox.dropped
+        dropped = self.queue.dropped
         moment = time.monotonic()
         if dropped > self._reported and moment >= self._report_at:
             log.warning("%d events dropped because the queue was full", dropped - self._reported)

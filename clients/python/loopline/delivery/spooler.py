@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from loopline.delivery.queue import BATCH_BYTES, BATCH_ITEMS, Outbox
+from loopline.delivery.queue import BATCH_BYTES, BATCH_ITEMS, EventQueue
 
 if TYPE_CHECKING:
     from loopline.delivery.spool import Spool
@@ -22,13 +22,13 @@ _BREATH_S = 0.1
 
 
 class Spooler:
-    """Moves events from one outbox to one spool. ``moving`` counts those that are in neither right now.
+    """Moves events from one queue to one spool. ``moving`` counts those that are in neither right now.
 
     ``sync_every_s``: a power cut loses no more than was written in that time, a killed process nothing.
     """
 
-    def __init__(self, outbox: Outbox, spool: Spool, sync_every_s: float) -> None:
-        self._outbox = outbox
+    def __init__(self, queue: EventQueue, spool: Spool, sync_every_s: float) -> None:
+        self._queue = queue
         self._spool = spool
         self._sync_every_s = sync_every_s
         self._stopping = False
@@ -37,15 +37,15 @@ class Spooler:
         self.thread = threading.Thread(target=self._run, name="loopline-spooler", daemon=True)
 
     def stop(self) -> None:
-        """End after the move under way; the caller holds the outbox's lock."""
+        """End after the move under way; the caller holds the queue's lock."""
         self._stopping = True
-        self._outbox.overflow.notify_all()
+        self._queue.overflow.notify_all()
 
     def look(self) -> None:
-        """Something was written that will want a sync; the caller holds the outbox's lock."""
+        """Something was written that will want a sync; the caller holds the queue's lock."""
         if self._idle:
             self._idle = False
-            self._outbox.overflow.notify_all()
+            self._queue.overflow.notify_all()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -58,26 +58,26 @@ class Spooler:
 
     def _turn(self) -> bool:
         """Wait for something to do and do it; False when the disk would not take what memory holds."""
-        outbox = self._outbox
+        queue = self._queue
         due = True
-        with outbox.lock:
-            if not len(outbox):
+        with queue.lock:
+            if not len(queue):
                 # What was written gets a second to be answered for: then it needs no sync.
                 self._idle = not self._spool.unsynced
-                outbox.spooler_waits = True
-                due = not outbox.overflow.wait(None if self._idle else self._sync_every_s)
-                outbox.spooler_waits = self._idle = False
-            events = outbox.take(2 * BATCH_ITEMS, 2 * BATCH_BYTES)
+                queue.spooler_waits = True
+                due = not queue.overflow.wait(None if self._idle else self._sync_every_s)
+                queue.spooler_waits = self._idle = False
+            events = queue.take(2 * BATCH_ITEMS, 2 * BATCH_BYTES)
             self.moving = len(events)
         stored = 0
         try:
             stored = self._spool.append(events) if events else 0
         finally:
-            with outbox.lock:
+            with queue.lock:
                 self.moving = 0
-                outbox.put_back(events[stored:])
+                queue.put_back(events[stored:])
                 if stored:
-                    outbox.work.notify()
+                    queue.work.notify()
         if due and self._spool.unsynced:
             self._spool.sync(self._sync_every_s)
         return stored == len(events)

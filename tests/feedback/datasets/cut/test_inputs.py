@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from feedback.datasets.cut.inputs import Inputs
 from schemas.catalog import CATALOG, Catalog
 from schemas.kinds import KINDS, PREDICTION_MADE, UnreadableTypes
-from schemas.normal_json import canonical
+from schemas.normal_json import normal_json
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 
@@ -79,7 +79,7 @@ def test_every_place_gives_its_own_input(data: st.DataObject) -> None:
     asked = data.draw(st.lists(st.sampled_from(sorted(everything)), unique=True)) if everything else []
     found, inputs = texts(log_of(blocks), asked)
     expected = [everything[place] for place in asked]
-    assert found == [None if value is None else canonical(value).encode() for value in expected]
+    assert found == [None if value is None else normal_json(value).encode() for value in expected]
     there = [value for value in expected if value is not None]
     assert inputs.found == len(there)
     assert inputs.all_strings is all(isinstance(value, str) for value in there)
