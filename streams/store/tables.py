@@ -412,8 +412,10 @@ def columns_of(columns: Sequence[str], names: Sequence[str]) -> Callable[[Row], 
     """From a tuple of values in these columns to the tuple of those in some of them."""
     if len(names) > 1:
         return itemgetter(*map(columns.index, names))
-    picks = [column_of(columns, name) for name in names]
-    return lambda row: tuple(pick(row) for pick in picks)
+    if not names:
+        return lambda row: ()
+    index = columns.index(names[0])
+    return lambda row: (row[index],)
 
 
 @cache

@@ -52,9 +52,8 @@ class Counts(View):
         super().__init__(agenda)
         # By the same columns as a plain tuple: one is made for every prediction.
         self._groups: dict[tuple[object, ...], Group] = {}
-        # The latest prediction: what is said about one comes one after the other.
-        self._prediction: Prediction | None = None
-        self._tally: Tally = defaultdict(list)
+        # By the prediction: its group is looked up once, and more is said about it.
+        self._tallies: dict[bytes, Tally] = {}
 
     def add_prediction(self, prediction: Prediction) -> None:
         sums = self._tally_of(prediction)[_MADE]
@@ -75,7 +74,8 @@ class Counts(View):
             return
         word = kind.name, fact.value if kind.by_word else None
         if prediction is not None and fact.joined is not None:
-            sums = (self._tally if prediction is self._prediction else self._tally_of(prediction))[word]
+            tally = self._tallies.get(prediction.pid)
+            sums = (self._tally_of(prediction) if tally is None else tally)[word]
         elif fact.key[:1] == SUBJECT:
             sums = self._tally_alone(fact)[word]
         else:
@@ -103,7 +103,7 @@ class Counts(View):
                 env=prediction.env,
                 tally=_tally(),
             )
-        self._prediction, self._tally = prediction, group.tally
+        self._tallies[prediction.pid] = group.tally
         return group.tally
 
     def _tally_alone(self, fact: Fact) -> Tally:
