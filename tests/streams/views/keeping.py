@@ -69,5 +69,5 @@ def check_rebuilt(open_store: Callable[[MemoryLog], Store]) -> None:
         transaction.put(COMMENTS, [(model, env, day, shard, comments + 1)])
     with again.snapshot() as rebuilt:
         [difference] = verify(log, rebuilt, MemoryStore(log.identity), views=WITH_COMMENTS)
-    assert (difference.table, difference.column) == ("comments", "comments")
+    assert (difference.table, difference.column) == (COMMENTS.name, "comments")
     again.close()

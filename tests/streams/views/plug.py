@@ -18,7 +18,7 @@ class DayOfComments(ViewRow, gc=False):
     comments: int
 
 
-COMMENTS = Table("comments", DayOfComments, ("model", "env", "day", "shard"), sums=("comments",))
+COMMENTS = Table("comments_in_tests", DayOfComments, ("model", "env", "day", "shard"), sums=("comments",))
 
 
 class Comments(View):
