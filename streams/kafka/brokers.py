@@ -140,7 +140,7 @@ class Brokers:
                     raise
             return self._client
 
-    def offsets(self, places: Iterable[TopicPartition], which: OffsetSpec) -> Offsets:
+    def offsets(self, topic_partitions: Iterable[TopicPartition], which: OffsetSpec) -> Offsets:
         """The first or the last offset of partitions, as far as their leaders tell."""
 
         def request(some: Mapping[TopicPartition, Leader]) -> Any:
@@ -170,9 +170,9 @@ class Brokers:
                 for each in topic.partitions:
                     yield TopicPartition(topic.name, each.partition_index), each.error_code, each.offset
 
-        return Offsets(*self._ask(places, request, told))
+        return Offsets(*self._ask(topic_partitions, request, told))
 
-    def fetch(self, place: TopicPartition, offset: int) -> list[Record]:
+    def fetch(self, topic_partition: TopicPartition, offset: int) -> list[Record]:
         """Some records of a partition from an offset on, that is known to have some there.
 
         Raises LogUnavailable, and OffsetOutOfRangeError when the leader does not have that offset.
@@ -180,8 +180,8 @@ class Brokers:
 
         def request(led: Mapping[TopicPartition, Leader]) -> Any:
             partition = FetchRequest.FetchTopic.FetchPartition(
-                partition=place.partition,
-                current_leader_epoch=led[place].epoch,
+                partition=topic_partition.partition,
+                current_leader_epoch=led[topic_partition].epoch,
                 fetch_offset=offset,
                 last_fetched_epoch=-1,
                 log_start_offset=-1,
@@ -194,7 +194,7 @@ class Brokers:
                 isolation_level=0,
                 session_id=0,
                 session_epoch=_NO_SESSION,
-                topics=[FetchRequest.FetchTopic(topic=place.topic, partitions=[partition])],
+                topics=[FetchRequest.FetchTopic(topic=topic_partition.topic, partitions=[partition])],
                 forgotten_topics_data=[],
                 rack_id="",
                 min_version=9,
@@ -203,19 +203,19 @@ class Brokers:
 
         def told(response: Any) -> Iterator[tuple[TopicPartition, int, bytes]]:
             if response.error_code:
-                yield place, response.error_code, b""
+                yield topic_partition, response.error_code, b""
             for topic in response.responses:
                 for each in topic.partitions:
                     # A new leader that has not heard yet how far the copies are gives nothing, for a moment.
                     code = each.error_code or (0 if each.records else LeaderNotAvailableError.errno)
-                    yield place, code, bytes(each.records or b"")
+                    yield topic_partition, code, bytes(each.records or b"")
 
-        found, missing = self._ask([place], request, told)
+        found, missing = self._ask([topic_partition], request, told)
         if missing is not None:
             if isinstance(missing.__cause__, OffsetOutOfRangeError):
                 raise missing.__cause__
             raise missing
-        return list(_records(place, found[place], offset))
+        return list(_records(topic_partition, found[topic_partition], offset))
 
     def close(self) -> None:
         """Close the connections."""
@@ -227,12 +227,12 @@ class Brokers:
 
     def _ask(
         self,
-        places: Iterable[TopicPartition],
+        topic_partitions: Iterable[TopicPartition],
         request: Callable[[Mapping[TopicPartition, Leader]], Any],
         told: Callable[[Any], Iterator[tuple[TopicPartition, int, T]]],
     ) -> tuple[dict[TopicPartition, T], LogUnavailable | None]:
         """What the leaders answer of each partition, and why some did not."""
-        left, found = set(places), dict[TopicPartition, T]()
+        left, found = set(topic_partitions), dict[TopicPartition, T]()
         began, backoff = time.monotonic(), Backoff(self._retry)
         while True:
             failures = dict[TopicPartition, Exception].fromkeys(left, LeaderNotAvailableError())
@@ -249,10 +249,10 @@ class Brokers:
             left -= set(found)
             if not left:
                 return found, None
-            for place in left:
-                self._leaders.pop(place, None)
-                if said := denied(failures[place], self.address.security):
-                    raise KafkaRefused(said) from failures[place]
+            for topic_partition in left:
+                self._leaders.pop(topic_partition, None)
+                if said := denied(failures[topic_partition], self.address.security):
+                    raise KafkaRefused(said) from failures[topic_partition]
             pause_s = backoff.next_pause_s()
             if max(time.monotonic() + pause_s, _no_use_before(failures, left)) > began + self._patience(
                 failures, left
@@ -264,7 +264,7 @@ class Brokers:
         self, failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]
     ) -> float:
         # Who leads no more may not know it yet, nor have what came since; who leads says the same again.
-        sure = all(isinstance(failures[place], OffsetOutOfRangeError) for place in left)
+        sure = all(isinstance(failures[topic_partition], OffsetOutOfRangeError) for topic_partition in left)
         return min(self._patience_s, _SURE_S) if sure else self._patience_s
 
     def _missing(
@@ -273,12 +273,12 @@ class Brokers:
         for each in left:
             # Brokers that come back from an older copy know of fewer elections: the next call believes them.
             self._newest.pop(each, None)
-        place = min(left)
-        error = failures[place]
+        topic_partition = min(left)
+        error = failures[topic_partition]
         unavailable = LogUnavailable(
-            f"the leader of {place.topic} partition {place.partition} does not answer, at {self.address}:"
-            f" {str(error) or type(error).__name__}. Look whether all brokers run; it goes on when it is"
-            " back, or another one leads."
+            f"the leader of {partition_text(topic_partition)} does not answer, at {self.address}:"
+            f" {str(error) or type(error).__name__}. Look whether all brokers run; reading goes on when the"
+            " leader is back or another broker leads."
         )
         unavailable.__cause__ = error
         return unavailable
@@ -297,20 +297,20 @@ class Brokers:
     async def _ask_leaders(
         self,
         manager: Any,
-        places: Collection[TopicPartition],
+        topic_partitions: Collection[TopicPartition],
         request: Callable[[Mapping[TopicPartition, Leader]], Any],
         told: Callable[[Any], Iterator[tuple[TopicPartition, int, T]]],
         found: dict[TopicPartition, T],
         failures: dict[TopicPartition, Exception],
     ) -> None:
         """Steps 1 and 2, once; raises only when no broker tells who leads."""
-        if not all(place in self._leaders for place in places):
-            await self._look_up(manager, places, failures)
+        if not all(topic_partition in self._leaders for topic_partition in topic_partitions):
+            await self._look_up(manager, topic_partitions, failures)
         groups = dict[int, dict[TopicPartition, Leader]]()
-        for place in places:
+        for topic_partition in topic_partitions:
             # Other threads forget leaders meanwhile, so each is taken from there once.
-            if (leader := self._leaders.get(place)) is not None:
-                groups.setdefault(leader.node, {})[place] = leader
+            if (leader := self._leaders.get(topic_partition)) is not None:
+                groups.setdefault(leader.node, {})[topic_partition] = leader
         sent = [
             (group, manager.call_soon(self._send, manager, node, request(group)))
             for node, group in groups.items()
@@ -321,30 +321,37 @@ class Brokers:
             except _AWAY as error:
                 failures |= dict.fromkeys(group, error)
                 continue
-            for place, code, result in answers:
+            for topic_partition, code, result in answers:
                 if code:
-                    failures[place] = for_code(code)()
+                    failures[topic_partition] = for_code(code)()
                 else:
-                    found[place] = result
+                    found[topic_partition] = result
 
     async def _look_up(
-        self, manager: Any, places: Collection[TopicPartition], failures: dict[TopicPartition, Exception]
+        self,
+        manager: Any,
+        topic_partitions: Collection[TopicPartition],
+        failures: dict[TopicPartition, Exception],
     ) -> None:
         """Step 1: who leads these partitions."""
-        topics = sorted({place.topic for place in places})
-        failures |= dict.fromkeys(places, LeaderNotAvailableError())
+        topics = sorted({topic_partition.topic for topic_partition in topic_partitions})
+        failures |= dict.fromkeys(topic_partitions, LeaderNotAvailableError())
         for topic in (await self._metadata(manager, topics)).topics:
             if topic.error_code:
                 error = for_code(topic.error_code)()
-                failures |= {place: error for place in places if place.topic == topic.name}
+                failures |= {
+                    topic_partition: error
+                    for topic_partition in topic_partitions
+                    if topic_partition.topic == topic.name
+                }
             for each in topic.partitions:
-                place = TopicPartition(topic.name, each.partition_index)
+                topic_partition = TopicPartition(topic.name, each.partition_index)
                 leader = Leader(topic.topic_id, each.leader_epoch, each.leader_id)
-                newest = self._newest.get(place)
+                newest = self._newest.get(topic_partition)
                 # Who was away may still name the leader of before, and be it, in its own eyes.
                 outdated = newest is not None and newest.topic == leader.topic and newest.epoch > leader.epoch
                 if leader.node >= 0 and not outdated:
-                    self._leaders[place] = self._newest[place] = leader
+                    self._leaders[topic_partition] = self._newest[topic_partition] = leader
 
     async def _metadata(self, manager: Any, topics: list[str]) -> Any:
         nodes = [broker.node_id for broker in manager.cluster.brokers()]
@@ -380,9 +387,14 @@ class Brokers:
 _OffsetsPartition = ListOffsetsRequest.ListOffsetsTopic.ListOffsetsPartition
 
 
+def partition_text(topic_partition: TopicPartition) -> str:
+    """A partition of a topic as messages name it."""
+    return f"{topic_partition.topic} partition {topic_partition.partition}"
+
+
 def _no_use_before(failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]) -> float:
     """The instant before which asking again is of no use: all that is left is led by who is set aside."""
-    errors = [failures[place] for place in left]
+    errors = [failures[topic_partition] for topic_partition in left]
     return min(error.until if isinstance(error, _SetAside) else 0.0 for error in errors)
 
 
@@ -391,13 +403,13 @@ def _open(manager: Any, node: int) -> bool:
     return connection is not None and connection.connected
 
 
-def _records(place: TopicPartition, data: bytes, offset: int) -> Iterator[Record]:
+def _records(topic_partition: TopicPartition, data: bytes, offset: int) -> Iterator[Record]:
     """The records of whole batches from an offset on. Raises CorruptRecordError."""
     batches = MemoryRecords(data)
     while batches.has_next():
         batch = batches.next_batch()
         if not batch.validate_crc():
-            raise CorruptRecordError(f"{place.topic} partition {place.partition} is damaged after {offset}")
+            raise CorruptRecordError(f"{partition_text(topic_partition)} is damaged after offset {offset}")
         if not batch.is_control_batch:
             for each in batch:
                 if each.offset >= offset:

@@ -54,7 +54,7 @@ class Epochs(NamedTuple):
     """A log's identity, and the topic partition that each of its partitions is."""
 
     identity: LogIdentity
-    places: dict[int, TopicPartition]
+    topic_partitions: dict[int, TopicPartition]
 
 
 @contextlib.contextmanager
@@ -221,7 +221,7 @@ def epoch_topics(client: Any, address: Address) -> list[Any]:
         numbers = range(len(found) + 1, len(found) + 1 + _EPOCHS_AT_ONCE)
         topics = described(client, [address.log_topic(number) for number in numbers])
         present = [topics.get(address.log_topic(number)) for number in numbers]
-        count = next((place for place, topic in enumerate(present) if topic is None), len(present))
+        count = next((index for index, topic in enumerate(present) if topic is None), len(present))
         if any(topic is not None for topic in present[count:]):
             gone = address.log_topic(numbers[count])
             raise LogRefused(
@@ -245,9 +245,9 @@ def look_up(client: Any, address: Address) -> Epochs:
         raise LogMissing(f"there is no topic {address.dead_letters}: run `loopline topics ensure`")
     counts = [len(topic["partitions"]) for topic in topics]
     identity = LogIdentity(str(topics[0]["topic_id"]), len(counts), counts[-1], tuple(counts[:-1]))
-    places = {
+    topic_partitions = {
         partition: TopicPartition(address.log_topic(epoch), partition - span.start)
         for epoch, span in enumerate(identity.epochs(), 1)
         for partition in span
     }
-    return Epochs(identity, {**places, DEAD: TopicPartition(address.dead_letters, 0)})
+    return Epochs(identity, {**topic_partitions, DEAD: TopicPartition(address.dead_letters, 0)})

@@ -30,8 +30,8 @@ def test_a_collector_killed_at_a_step_of_deciding_decides_once(loopline: Deploym
     """One of four has the lock; it dies at its step, and the next one finds what is missing."""
     shelf = Path(loopline.variables["LOOPLINE_DATASETS"])
     versions = count(1)
-    place = Cluster(loopline.variables["LOOPLINE_LOG"], loopline.variables["LOOPLINE_STORE"], shelf)
-    with contextlib.closing(place), contextlib.closing(place.open_log()) as log:
+    installation = Cluster(loopline.variables["LOOPLINE_LOG"], loopline.variables["LOOPLINE_STORE"], shelf)
+    with contextlib.closing(installation), contextlib.closing(installation.open_log()) as log:
         left = [_doomed(loopline, step) for step in STEPS]
         loopline.work()
         while left:
@@ -42,8 +42,8 @@ def test_a_collector_killed_at_a_step_of_deciding_decides_once(loopline: Deploym
         put = next(versions)
         put_release(shelf, log.identity.id, put)
         loopline.member("collector").start()
-        until(lambda: announced(place.current_store()) == put, "the events in the views")
+        until(lambda: announced(installation.current_store()) == put, "the events in the views")
         before = copies(log)
         put_release(shelf, log.identity.id, put + 1)
-        until(lambda: announced(place.current_store()) == put + 1, "the last event in the views")
+        until(lambda: announced(installation.current_store()) == put + 1, "the last event in the views")
         assert copies(log) == before + 1

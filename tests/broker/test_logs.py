@@ -16,7 +16,7 @@ from kafka.structs import TopicPartition
 
 from feedback.datasets.release import release
 from feedback.datasets.shelf.address import shelf_of
-from feedback.installation import cluster as place
+from feedback.installation import cluster
 from streams.log.block import write_block
 from streams.log.port import parse_positions
 from tests.broker.counting import check_identical, check_promise, counts
@@ -302,12 +302,12 @@ def _release(loopline: Deployment, as_of: str | None = None) -> Any:
     """The manifest of a release of what was labelled, cut in this process."""
     log, store, shelf = (loopline.variables[f"LOOPLINE_{name}"] for name in ("LOG", "STORE", "DATASETS"))
     with (
-        contextlib.closing(place.Cluster(log, store, shelf)) as cluster,
-        contextlib.closing(cluster.open_log()) as opened,
+        contextlib.closing(cluster.Cluster(log, store, shelf)) as installation,
+        contextlib.closing(installation.open_log()) as opened,
     ):
         return release(
             opened,
-            cluster.current_store,
+            installation.current_store,
             shelf_of(shelf),
             "reader",
             "exam",

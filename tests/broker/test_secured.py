@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 
 from feedback.datasets.release import release
 from feedback.datasets.shelf.address import shelf_of
-from feedback.installation import cluster as place
+from feedback.installation import cluster
 from streams.kafka.address import Address
 from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import KafkaRefused, Security
@@ -101,12 +101,12 @@ def _released(loopline: Deployment, user: Security) -> int:
     """Cut a dataset of what came by the intake: its number of rows."""
     log, store, shelf = (loopline.variables[f"LOOPLINE_{name}"] for name in ("LOG", "STORE", "DATASETS"))
     with (
-        contextlib.closing(place.Cluster(log, store, shelf, user)) as cluster,
-        contextlib.closing(cluster.open_log()) as opened,
+        contextlib.closing(cluster.Cluster(log, store, shelf, user)) as installation,
+        contextlib.closing(installation.open_log()) as opened,
     ):
         cut = release(
             opened,
-            cluster.current_store,
+            installation.current_store,
             shelf_of(shelf),
             "shop",
             force=True,

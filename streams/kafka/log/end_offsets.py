@@ -33,7 +33,7 @@ class Covering:
 
     Args:
         address: the brokers.
-        places: the topic and its partition for each of the log's partitions that are appended to.
+        topic_partitions: the topic and its partition for each of the log's partitions that are appended to.
         learn: called with the ends, before those who asked are.
         pause_s: between two questions.
 
@@ -44,12 +44,15 @@ class Covering:
     def __init__(
         self,
         address: Address,
-        places: Mapping[int, tuple[str, int]],
+        topic_partitions: Mapping[int, tuple[str, int]],
         learn: Callable[[Mapping[int, int]], None],
         pause_s: float = PAUSE_S,
     ) -> None:
         self._address = address
-        self._places = {TopicPartition(*place): partition for partition, place in places.items()}
+        self._topic_partitions = {
+            TopicPartition(*topic_partition): partition
+            for partition, topic_partition in topic_partitions.items()
+        }
         self._learn = learn
         self._pause_s = pause_s
         self._waiting: list[Callable[[], None]] = []
@@ -87,14 +90,16 @@ class Covering:
             return
         try:
             async with asyncio.timeout(_ANSWER_S):
-                found = await (await self._connected()).end_offsets(list(self._places))
+                found = await (await self._connected()).end_offsets(list(self._topic_partitions))
         except Exception as error:
             # Whatever it was: those who asked meanwhile wait for the next question.
             self._silent_until = time.monotonic() + _AWAY_S
             _log.warning("positions cover this collector's own appends only", reason=repr(error))
             await self._close()
         else:
-            self._learn({self._places[place]: end for place, end in found.items()})
+            self._learn(
+                {self._topic_partitions[topic_partition]: end for topic_partition, end in found.items()}
+            )
 
     async def _connected(self) -> Any:
         if self._consumer is None:
@@ -107,8 +112,8 @@ class Covering:
                 )
             )
             # Paused: it is told of the topics, and fetches nothing.
-            consumer.assign(list(self._places))
-            consumer.pause(*self._places)
+            consumer.assign(list(self._topic_partitions))
+            consumer.pause(*self._topic_partitions)
             try:
                 await consumer.start()
             except BaseException:

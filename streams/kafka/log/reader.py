@@ -31,7 +31,7 @@ from kafka.protocol.consumer import OffsetSpec
 
 from streams.daemon_pool import ask_beside
 from streams.kafka.address import Address
-from streams.kafka.brokers import Brokers, Record
+from streams.kafka.brokers import Brokers, Record, partition_text
 from streams.kafka.connect import CLIENT, Epochs, answering, failed, look_up
 from streams.kafka.log.dead_letters import block_of, letters_of
 from streams.log.port import KnownEnds, LogIdentity, LogRefused, LogUnavailable, NotDurable
@@ -108,12 +108,12 @@ class KafkaLog:
         self._looking: Future[None] | None = None
         try:
             self._epochs = self._look()
-            starts = self._brokers.offsets(self._epochs.places.values(), OffsetSpec.EARLIEST)
-            for place, start in starts.found.items():
-                _refuse_truncated(place, start)
+            starts = self._brokers.offsets(self._epochs.topic_partitions.values(), OffsetSpec.EARLIEST)
+            for topic_partition, start in starts.found.items():
+                _refuse_truncated(topic_partition, start)
             if starts.missing is not None:
                 raise starts.missing
-            self._see(self._epochs.places)
+            self._see(self._epochs.topic_partitions)
         except BaseException:
             self._brokers.close()
             raise
@@ -133,7 +133,7 @@ class KafkaLog:
             self.look(_GLANCE_S)
         if self._refusal is not None:
             raise type(self._refusal)(*self._refusal.args)
-        return self._with_acknowledged(self._see(self._epochs.places))
+        return self._with_acknowledged(self._see(self._epochs.topic_partitions))
 
     def known_ends(self) -> KnownEnds:
         """The ends as they were seen last; whatever another thread waits for."""
@@ -159,7 +159,7 @@ class KafkaLog:
 
     def read(self, partition: int, offset: int, limit: int) -> list[bytes]:
         """Up to `limit` records from `offset` on; what a sequential reader asks for next comes along."""
-        place = self._epochs.places[partition]
+        topic_partition = self._epochs.topic_partitions[partition]
         with self._guard:
             ahead = self._ahead.setdefault(partition, _Ahead())
             self._ahead.move_to_end(partition)
@@ -168,8 +168,8 @@ class KafkaLog:
             if len(ahead.records) < limit:
                 wanted = min(limit, self._end_of(partition, ahead.offset + limit) - offset)
                 while len(ahead.records) < wanted:
-                    for record in self._fetched(place, ahead.end):
-                        ahead.put(self._block(place, record))
+                    for record in self._fetched(topic_partition, ahead.end):
+                        ahead.put(self._block(topic_partition, record))
             taken = [ahead.records[number] for number in range(min(limit, len(ahead.records)))]
         self._forget_some(ahead)
         return taken
@@ -177,16 +177,22 @@ class KafkaLog:
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
         """Append records and wait for the brokers; all `kept` is None when any of them is in doubt."""
         with self._writing:
-            places = self._epochs.places
-            sends = [send for partition, record in records for send in self._sends(places[partition], record)]
+            topic_partitions = self._epochs.topic_partitions
+            sends = [
+                send
+                for partition, record in records
+                for send in self._sends(topic_partitions[partition], record)
+            ]
             if not sends:
                 return
             failed: list[Exception] = []
             try:
                 producer = self._writer()
                 pending = [
-                    producer.send(place.topic, value, headers=headers, partition=place.partition)
-                    for place, value, headers in sends
+                    producer.send(
+                        topic_partition.topic, value, headers=headers, partition=topic_partition.partition
+                    )
+                    for topic_partition, value, headers in sends
                 ]
                 producer.flush(timeout=_ANSWER_S)
             except (KafkaError, OSError) as error:
@@ -244,13 +250,13 @@ class KafkaLog:
     # ----------------------------------------------------------------------------------------- the writing
 
     def _sends(
-        self, place: TopicPartition, record: bytes
+        self, topic_partition: TopicPartition, record: bytes
     ) -> Iterator[tuple[TopicPartition, bytes, list[tuple[str, bytes]]]]:
-        if place.topic == self.address.dead_letters:
+        if topic_partition.topic == self.address.dead_letters:
             for value, headers in letters_of(record, self.address.prefix):
-                yield place, value, headers
+                yield topic_partition, value, headers
         else:
-            yield place, record, []
+            yield topic_partition, record, []
 
     def _close_writer(self) -> None:
         if self._producer is not None:
@@ -270,11 +276,15 @@ class KafkaLog:
 
     # ------------------------------------------------------------------------------------------ the reading
 
-    def _see(self, places: Mapping[int, TopicPartition]) -> dict[int, int]:
+    def _see(self, topic_partitions: Mapping[int, TopicPartition]) -> dict[int, int]:
         """Where these partitions end. Raises LogUnavailable, and remembers what was told nevertheless."""
         asked = time.monotonic()
-        told = self._brokers.offsets(places.values(), OffsetSpec.LATEST)
-        ends = {partition: told.found[place] for partition, place in places.items() if place in told.found}
+        told = self._brokers.offsets(topic_partitions.values(), OffsetSpec.LATEST)
+        ends = {
+            partition: told.found[topic_partition]
+            for partition, topic_partition in topic_partitions.items()
+            if topic_partition in told.found
+        }
         for partition, end in ends.items():
             self._seen[partition] = asked, end
         if told.missing is not None:
@@ -289,16 +299,16 @@ class KafkaLog:
         _, known = self._seen.get(partition, (0.0, 0))
         if known >= wanted:
             return known
-        return self._see({partition: self._epochs.places[partition]})[partition]
+        return self._see({partition: self._epochs.topic_partitions[partition]})[partition]
 
-    def _fetched(self, place: TopicPartition, offset: int) -> list[Record]:
+    def _fetched(self, topic_partition: TopicPartition, offset: int) -> list[Record]:
         """Records from an offset on that is before the end."""
         try:
-            records = self._brokers.fetch(place, offset)
+            records = self._brokers.fetch(topic_partition, offset)
         except OffsetOutOfRangeError as error:
             raise LogTruncated(
-                f"the log does not have offset {offset} of {place.topic} partition {place.partition} any"
-                " more: blocks were removed from it. Bring back the whole log, or restore a backup of it."
+                f"the log does not have offset {offset} of {partition_text(topic_partition)} any more: blocks"
+                " were removed from it. Bring back the whole log, or restore a backup of it."
             ) from error
         except CorruptRecordError as error:
             raise LogRefused(
@@ -307,13 +317,13 @@ class KafkaLog:
         found = next(iter(records), None)
         if found is None or [each.offset for each in records] != list(range(offset, offset + len(records))):
             raise LogTruncated(
-                f"{place.topic} partition {place.partition} has a hole at or after offset {offset}: was it"
-                " compacted, or written to in transactions? Restore a backup of it."
+                f"{partition_text(topic_partition)} has a hole at or after offset {offset}: was it compacted,"
+                " or written to in transactions? Restore a backup of it."
             )
         return records
 
-    def _block(self, place: TopicPartition, record: Record) -> bytes:
-        if place.topic == self.address.dead_letters:
+    def _block(self, topic_partition: TopicPartition, record: Record) -> bytes:
+        if topic_partition.topic == self.address.dead_letters:
             return block_of(record.value, record.headers, record.timestamp)
         return b"" if record.value is None else bytes(record.value)
 
@@ -328,11 +338,11 @@ class KafkaLog:
                     ahead.reading.release()
 
 
-def _refuse_truncated(place: TopicPartition, start: int) -> None:
+def _refuse_truncated(topic_partition: TopicPartition, start: int) -> None:
     if start > 0:
         raise LogTruncated(
-            f"{place.topic} partition {place.partition} begins at offset {start}: blocks were removed from"
-            " the log, which is kept whole. Take off its retention (`loopline topics show` says which) and"
+            f"{partition_text(topic_partition)} begins at offset {start}: blocks were removed from the log,"
+            " which is kept whole. Take off its retention (`loopline topics show` says which) and"
             " restore a backup of it."
         )
 

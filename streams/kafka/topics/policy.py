@@ -295,14 +295,14 @@ def as_remembered(
 
 def other_log(address: Address, epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
     """The finding that a store was built from another log, or from epochs that are not there any more."""
-    place = address.log_topic(1)
+    topic_name = address.log_topic(1)
     if not epochs:
         why = f"the store was built from the log {known.id}, and there is none at this address"
-        return (Finding(place, "topic", "missing", "there", why, _BRING_BACK),)
+        return (Finding(topic_name, "topic", "missing", "there", why, _BRING_BACK),)
     if epochs[0].id != known.id:
         why = "the store was built from another log"
         remedy = f"{_BRING_BACK}; if this is the right log, build its views anew with `loopline replay`"
-        return (Finding(place, "id", epochs[0].id, known.id, why, remedy),)
+        return (Finding(topic_name, "id", epochs[0].id, known.id, why, remedy),)
     for number, partitions in enumerate((*known.before, known.partitions), 1):
         if number > len(epochs):
             found = "topic", "missing", "there"

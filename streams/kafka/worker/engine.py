@@ -34,7 +34,7 @@ from streams.kafka.worker.session import (
     EngineStuck,
     EpochDone,
     GaveUp,
-    Place,
+    Membership,
     Recovery,
     Session,
     Stopped,
@@ -123,14 +123,14 @@ class Engine:
         self.progress.says(STARTING)
         turning = asyncio.create_task(_turning(self.progress))
         try:
-            await self._memberships(stop, recovery)
+            await self._run_sessions(stop, recovery)
         finally:
             turning.cancel()
 
-    async def _memberships(self, stop: threading.Event, recovery: Recovery) -> None:
+    async def _run_sessions(self, stop: threading.Event, recovery: Recovery) -> None:
         while not stop.is_set():
             try:
-                await self._membership(stop, recovery)
+                await self._run_session(stop, recovery)
             except EpochDone:
                 self.progress.says(STARTING)
                 _log.info("an epoch is applied; going on with the next one")
@@ -148,7 +148,7 @@ class Engine:
                 recovery.outage.failed(error)
                 await recovery.wait()
 
-    async def _membership(self, stop: threading.Event, recovery: Recovery) -> None:
+    async def _run_session(self, stop: threading.Event, recovery: Recovery) -> None:
         """Look at log and store, and join the group only when they are there and belong together."""
         thread = DaemonPool(1, "apply")
         log = None
@@ -161,8 +161,8 @@ class Engine:
             self.progress.says(STARTING)
             self._gave_up = ""
             recovery.outage.over()
-            place = Place(self._address, self._group, log, assignment)
-            session = Session(place, self._applier, self.progress, thread, stop, recovery)
+            membership = Membership(self._address, self._group, log, assignment)
+            session = Session(membership, self._applier, self.progress, thread, stop, recovery)
             with (
                 _watching(log, self.progress, self._silence, session.refuse),
                 _looking_for_coordinator(self._address, self.progress),

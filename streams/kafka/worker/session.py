@@ -105,7 +105,7 @@ class Recovery:
             await asyncio.sleep(min(left, _TURN_S))
 
 
-class Place(NamedTuple):
+class Membership(NamedTuple):
     """Where a session works: the log, its topics, and the group that shares them."""
 
     address: Address
@@ -119,7 +119,7 @@ class Session:
 
     def __init__(
         self,
-        place: Place,
+        membership: Membership,
         applier: Applier,
         progress: Progress,
         thread: DaemonPool,
@@ -129,8 +129,8 @@ class Session:
         seek_s: float = 60.0,
     ) -> None:
         self._seek_s = seek_s
-        self._place = place
-        self._topics = place.assignment
+        self._membership = membership
+        self._topics = membership.assignment
         self._applier = applier
         self._progress = progress
         self._thread = thread
@@ -145,7 +145,7 @@ class Session:
 
     async def run(self) -> None:
         """Join, apply until told to stop, and leave."""
-        app = self._app = App(self._place.address, self._place.group, self)
+        app = self._app = App(self._membership.address, self._membership.group, self)
         app.reads(self._topics.log_topic, self._log_block, self._take)
         app.reads(self._topics.dead_letters, self._letter_block, self._take)
         try:
@@ -199,7 +199,7 @@ class Session:
         try:
             # What waits there is not known yet: it is given as long as blocks that are known to wait.
             most_s = self._recovery.patience_s(self._progress.stuck_after_s)
-            standing = await self._asking_store(lambda: self._applier.check(self._place.log), most_s)
+            standing = await self._asking_store(lambda: self._applier.check(self._membership.log), most_s)
         except (Halt, GaveUp) as error:
             self.refuse(error)
             raise
@@ -317,7 +317,7 @@ class Session:
 
     async def _look_further(self) -> None:
         """Now and then: are the views complete, and has the log a newer epoch?"""
-        log = self._place.log
+        log = self._membership.log
         try:
             await self._on_thread(lambda: self._applier.look_if_caught_up(log))
             if self._progress.behind() == 0:
@@ -352,7 +352,7 @@ class Session:
         if not at_once and time.monotonic() - self._sought < _LOST_S:
             # What was under way when it was done last still comes in.
             return
-        standing = await self._asking_store(lambda: self._applier.check(self._place.log))
+        standing = await self._asking_store(lambda: self._applier.check(self._membership.log))
         positions = {each: standing.get(each, 0) for each in self._gathering.expected}
         self._restart(positions)
         try:

@@ -76,7 +76,7 @@ class Producing:
         except Exception as error:
             self.replace(await diagnosis.reason(self._address, error))
 
-    def send(self, place: tuple[str, int], records: Sequence[Letter]) -> asyncio.Task[Ack]:
+    def send(self, topic_partition: tuple[str, int], records: Sequence[Letter]) -> asyncio.Task[Ack]:
         """Hand records of one partition to the producer, in order. Raises NotDurable when there is none.
 
         What is handed over together has offsets without another's between them, and is acknowledged before
@@ -84,7 +84,9 @@ class Producing:
         """
         if self._producer is None or self.down:
             raise NotDurable(self.down)
-        task = asyncio.create_task(_send(self._producer, place, records, self._orders[place]))
+        task = asyncio.create_task(
+            _send(self._producer, topic_partition, records, self._orders[topic_partition])
+        )
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         return task
@@ -154,9 +156,11 @@ class Producing:
                 task.cancel()
 
 
-async def _send(producer: Any, place: tuple[str, int], records: Sequence[Letter], order: asyncio.Lock) -> Ack:
-    topic, partition = place
-    leader = _leader(producer, place)
+async def _send(
+    producer: Any, topic_partition: tuple[str, int], records: Sequence[Letter], order: asyncio.Lock
+) -> Ack:
+    topic, partition = topic_partition
+    leader = _leader(producer, topic_partition)
     # A full batch makes the producer wait, and a smaller record of somebody else's might still fit.
     async with order:
         futures = [
@@ -166,14 +170,18 @@ async def _send(producer: Any, place: tuple[str, int], records: Sequence[Letter]
     said = [await future for future in futures]
     offsets = [each.offset for each in said]
     # One that was led by another broker meanwhile may have been appended by either.
-    told = said[-1].timestamp_type == _LOG_APPEND_TIME and leader and leader == _leader(producer, place)
+    told = (
+        said[-1].timestamp_type == _LOG_APPEND_TIME
+        and leader
+        and leader == _leader(producer, topic_partition)
+    )
     return Ack(min(offsets), offsets[-1], said[-1].timestamp if told else None, leader)
 
 
-def _leader(producer: Any, place: tuple[str, int]) -> str:
+def _leader(producer: Any, topic_partition: tuple[str, int]) -> str:
     """Who leads a partition, as far as the producer knows; empty when it does not."""
     cluster = producer.client.cluster
-    node = cluster.leader_for_partition(TopicPartition(*place))
+    node = cluster.leader_for_partition(TopicPartition(*topic_partition))
     broker = None if node is None else cluster.broker_metadata(node)
     return "" if broker is None else f"broker {node} ({broker.host}:{broker.port})"
 

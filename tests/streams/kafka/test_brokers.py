@@ -38,15 +38,15 @@ BLOCKS = [b"%d" % number for number in range(20)]
 class Forgotten(dict[TopicPartition, Leader]):
     """Leaders that another thread forgets as soon as one of them was looked at."""
 
-    def __contains__(self, place: object) -> bool:
-        return self.pop(cast(Any, place), None) is not None
+    def __contains__(self, topic_partition: object) -> bool:
+        return self.pop(cast(Any, topic_partition), None) is not None
 
-    def __getitem__(self, place: TopicPartition) -> Leader:
-        return self.pop(place)
+    def __getitem__(self, topic_partition: TopicPartition) -> Leader:
+        return self.pop(topic_partition)
 
-    def get(self, place: TopicPartition, default: Any = None) -> Any:
+    def get(self, topic_partition: TopicPartition, default: Any = None) -> Any:
         """Its leader, once."""
-        return self.pop(place, default)
+        return self.pop(topic_partition, default)
 
 
 class Manager:

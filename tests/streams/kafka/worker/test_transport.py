@@ -15,7 +15,7 @@ from streams.kafka.address import Address
 from streams.kafka.worker import engine as engine
 from streams.kafka.worker.assignment import Assignment
 from streams.kafka.worker.progress import Progress
-from streams.kafka.worker.session import EngineStuck, Place, Recovery, Session
+from streams.kafka.worker.session import EngineStuck, Membership, Recovery, Session
 from streams.log.memory import MemoryLog
 
 
@@ -28,10 +28,10 @@ def test_a_consumer_that_never_seeks_ends_the_worker() -> None:
     async def goes_back() -> None:
         log, stop = MemoryLog(1), threading.Event()
         address = Address.parse("kafka://127.0.0.1:9092")
-        place = Place(address, "group", log, Assignment(address, log.identity, {}, log.ends()))
+        membership = Membership(address, "group", log, Assignment(address, log.identity, {}, log.ends()))
         applier: Any = SimpleNamespace(check=lambda _: {})
         thread = DaemonPool(1, "apply")
-        session = Session(place, applier, Progress(), thread, stop, Recovery(stop), seek_s=0.05)
+        session = Session(membership, applier, Progress(), thread, stop, Recovery(stop), seek_s=0.05)
         session._app = cast(Any, SimpleNamespace(consumer=SimpleNamespace(seek_wait=never)))
         try:
             async with asyncio.timeout(5):

@@ -145,8 +145,8 @@ def test_leaving_is_quick_and_what_was_applied_is_committed(address: Address, lo
     finally:
         admin.close()
     # One group was asked for; some versions of the client answer by group.
-    said = next(iter(offsets.values())) if group in offsets else offsets
-    committed = {(place.topic, place.partition): at.offset for place, at in said.items()}
+    listed = next(iter(offsets.values())) if group in offsets else offsets
+    committed = {(each.topic, each.partition): at.offset for each, at in listed.items()}
     ends = log.ends()
     assert committed[address.log_topic(1), 0] == ends[0]
     assert committed[address.log_topic(1), 1] == ends[1]
@@ -162,9 +162,9 @@ def test_the_position_of_the_store_wins_over_a_committed_offset(address: Address
     group = f"{address.prefix}-workers-v{store.views_version}"
     consumer = KafkaConsumer(bootstrap_servers=address.bootstrap, group_id=group, enable_auto_commit=False)
     try:
-        places = {TopicPartition(address.log_topic(1), each): log.ends()[each] for each in (0, 1)}
-        consumer.assign(list(places))
-        consumer.commit({place: OffsetAndMetadata(end, "", -1) for place, end in places.items()})
+        ends = {TopicPartition(address.log_topic(1), each): log.ends()[each] for each in (0, 1)}
+        consumer.assign(list(ends))
+        consumer.commit({each: OffsetAndMetadata(end, "", -1) for each, end in ends.items()})
     finally:
         consumer.close()
     with Working(address, store):

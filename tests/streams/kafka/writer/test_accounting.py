@@ -44,9 +44,9 @@ class Held:
     def __init__(self, _: Address) -> None:
         self.sent: dict[int, asyncio.Future[Ack]] = {}
 
-    def send(self, place: tuple[str, int], records: Sequence[Letter]) -> asyncio.Future[Ack]:
+    def send(self, topic_partition: tuple[str, int], records: Sequence[Letter]) -> asyncio.Future[Ack]:
         """Keep it on its way."""
-        answer = self.sent[place[1]] = asyncio.get_running_loop().create_future()
+        answer = self.sent[topic_partition[1]] = asyncio.get_running_loop().create_future()
         return answer
 
 
