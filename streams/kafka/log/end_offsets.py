@@ -28,7 +28,7 @@ _AWAY_S = 2.0
 _log = structlog.get_logger("loopline.appender")
 
 
-class Covering:
+class EndOffsets:
     """Asks where partitions end.
 
     Args:
@@ -55,14 +55,14 @@ class Covering:
         }
         self._learn = learn
         self._pause_s = pause_s
-        self._waiting: list[Callable[[], None]] = []
+        self._pending: list[Callable[[], None]] = []
         self._asking: asyncio.Task[None] | None = None
         self._consumer: Any = None
         self._silent_until = 0.0
 
     def ask(self, then: Callable[[], None]) -> None:
         """Call `then` on this event loop once the ends are known as they are after now, or cannot be."""
-        self._waiting.append(then)
+        self._pending.append(then)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
 
@@ -76,11 +76,11 @@ class Covering:
 
     async def _ask(self) -> None:
         try:
-            while waiting := self._taken():
+            while pending := self._taken():
                 try:
                     await self._look()
                 finally:
-                    self._tell(waiting)
+                    self._tell(pending)
                 await asyncio.sleep(self._pause_s)
         finally:
             self._asking = None
@@ -130,10 +130,10 @@ class Covering:
                     await consumer.stop()
 
     def _taken(self) -> list[Callable[[], None]]:
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        pending, self._pending = self._pending, []
+        return pending
 
     @staticmethod
-    def _tell(waiting: list[Callable[[], None]]) -> None:
-        for then in waiting:
+    def _tell(pending: list[Callable[[], None]]) -> None:
+        for then in pending:
             then()

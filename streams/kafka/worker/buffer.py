@@ -32,12 +32,12 @@ class Verdict(Enum):
     """Its partition is not this worker's any more."""
 
 
-class Gathering:
+class Buffer:
     """The blocks of the partitions that a worker has been given. Used from one thread."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._waiting: deque[Block] = deque()
+        self._pending: deque[Block] = deque()
         self._bytes = 0
         self._next: dict[int, int] = {}
 
@@ -52,20 +52,20 @@ class Gathering:
         return self._next
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
     def restart(self, positions: Mapping[int, int]) -> None:
         """These are the partitions, and blocks are taken from there on; what waited is dropped."""
         self._next = dict(positions)
-        self._waiting.clear()
+        self._pending.clear()
         self._bytes = 0
 
     def leave(self, partitions: Iterable[int]) -> None:
         """These partitions are somebody else's now, with what waited."""
         for partition in partitions:
             self._next.pop(partition, None)
-        self._waiting = deque(block for block in self._waiting if block.partition in self._next)
-        self._bytes = sum(len(block.record) for block in self._waiting)
+        self._pending = deque(block for block in self._pending if block.partition in self._next)
+        self._bytes = sum(len(block.record) for block in self._pending)
 
     def offer(self, block: Block) -> Verdict:
         """Take a block if it is the next one of its partition."""
@@ -75,17 +75,17 @@ class Gathering:
         if block.offset != expected:
             return Verdict.KNOWN if block.offset < expected else Verdict.AHEAD
         self._next[block.partition] = expected + 1
-        self._waiting.append(block)
+        self._pending.append(block)
         self._bytes += len(block.record)
         return Verdict.TAKEN
 
     def first(self) -> list[Block]:
         """The blocks that have waited longest, to be applied; they stay until `done`."""
-        return list(islice(self._waiting, _AT_ONCE))
+        return list(islice(self._pending, _AT_ONCE))
 
     def done(self, blocks: Sequence[Block]) -> None:
         """These, the first ones, are in the store. What was dropped meanwhile is no matter."""
         for block in blocks:
-            if self._waiting and self._waiting[0] is block:
-                self._waiting.popleft()
+            if self._pending and self._pending[0] is block:
+                self._pending.popleft()
                 self._bytes -= len(block.record)

@@ -4,7 +4,7 @@ Any number of workers share the partitions. Whatever a partition's committed off
 from where the store stands, and what it applies it applies with `streams.projection.apply`, which drops what
 the store has. So workers may be killed, replaced or late: nothing is lost and nothing counts twice.
 
-Three threads: the event loop fetches and keeps the worker in its group (`session`); one applies (`applying`),
+Three threads: the event loop fetches and keeps the worker in its group (`session`); one applies (`applier`),
 so that a slow store never costs the membership; one asks the log for its ends, so that a stuck worker is
 seen. Choosing adapters, serving health and starting the process again are left to `feedback`.
 """
@@ -176,16 +176,16 @@ class Engine:
 
 async def _answer(asked: Awaitable[R], stop: threading.Event) -> R:
     """What is answered before the group is joined. Raises Stopped, or EngineStuck when it takes too long."""
-    waiting = asyncio.ensure_future(asked)
+    pending = asyncio.ensure_future(asked)
     # Nobody may be left to hear what it raises.
-    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    pending.add_done_callback(lambda done: done.cancelled() or done.exception())
     until = time.monotonic() + _HUNG_S
-    while not (await asyncio.wait((waiting,), timeout=_LOOK_S))[0]:
+    while not (await asyncio.wait((pending,), timeout=_LOOK_S))[0]:
         if stop.is_set():
             raise Stopped
         if time.monotonic() >= until:
             raise EngineStuck("neither the log nor the store says that it cannot answer")
-    return waiting.result()
+    return pending.result()
 
 
 async def let_go(

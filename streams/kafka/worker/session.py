@@ -24,7 +24,7 @@ from streams.kafka.address import Address
 from streams.kafka.log.dead_letters import block_of
 from streams.kafka.worker.applier import Applier
 from streams.kafka.worker.assignment import Assignment
-from streams.kafka.worker.buffer import Gathering, Verdict
+from streams.kafka.worker.buffer import Buffer, Verdict
 from streams.kafka.worker.progress import RUNNING, WAITING, Progress
 from streams.kafka.worker.transport import App
 from streams.log.port import DEAD, Log
@@ -136,7 +136,7 @@ class Session:
         self._thread = thread
         self._stop = stop
         self._recovery = recovery
-        self._gathering = Gathering()
+        self._buffer = Buffer()
         self._came, self._room = asyncio.Event(), asyncio.Event()
         self._app: App
         self._refusal: BaseException | None = None
@@ -149,7 +149,7 @@ class Session:
         app.reads(self._topics.log_topic, self._log_block, self._take)
         app.reads(self._topics.dead_letters, self._letter_block, self._take)
         try:
-            await self._waiting_for(app.start(), "the brokers")
+            await self._answer_of(app.start(), "the brokers")
             await self._work()
         except GaveUp as error:
             self._recovery.gave_up()
@@ -183,7 +183,7 @@ class Session:
         return Block(DEAD, message.offset, record)
 
     async def _take(self, block: Block) -> None:
-        verdict = self._gathering.offer(block)
+        verdict = self._buffer.offer(block)
         if verdict is Verdict.TAKEN:
             self._took = time.monotonic()
             self._came.set()
@@ -212,13 +212,13 @@ class Session:
 
     def revoked(self, partitions: Iterable[TP]) -> None:
         """These partitions are somebody else's; who comes next waits for a transaction in hand."""
-        self._gathering.leave(map(self._topics.partition, partitions))
-        self._progress.keeps(self._gathering.expected)
+        self._buffer.leave(map(self._topics.partition, partitions))
+        self._progress.keeps(self._buffer.expected)
         self._room.set()
 
     async def room(self) -> None:
         """Wait while enough blocks wait to be applied."""
-        while self._gathering.full:
+        while self._buffer.full:
             self._room.clear()
             await self._room.wait()
 
@@ -227,7 +227,7 @@ class Session:
         return self._topics.offsets(self._progress.positions)
 
     def _restart(self, positions: Mapping[int, int]) -> None:
-        self._gathering.restart(positions)
+        self._buffer.restart(positions)
         self._progress.assigned(positions)
         self._missing = False
         self._sought = self._took = time.monotonic()
@@ -246,13 +246,13 @@ class Session:
             said = [self._progress.still(), self._recovery.outage.reason or waits_for]
             raise GaveUp("; ".join(filter(None, said)))
 
-    async def _waiting_for(self, work: Awaitable[R], whom: str = "the store", most_s: float = math.inf) -> R:
+    async def _answer_of(self, work: Awaitable[R], whom: str = "the store", most_s: float = math.inf) -> R:
         """What this gives, as long as the membership lasts; after `stop` not for much longer."""
-        waiting = asyncio.ensure_future(work)
+        pending = asyncio.ensure_future(work)
         # Nobody may be left to hear what it raises.
-        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        pending.add_done_callback(lambda done: done.cancelled() or done.exception())
         began, stop_s = time.monotonic(), _STOP_S
-        while not (await asyncio.wait((waiting,), timeout=_TURN_S))[0]:
+        while not (await asyncio.wait((pending,), timeout=_TURN_S))[0]:
             waited_s = time.monotonic() - began
             waits_for = f"{whom} has not answered for {waited_s:.0f} s"
             self._may_go_on(waits_for)
@@ -260,7 +260,7 @@ class Session:
                 raise GaveUp(waits_for)
             if self._stop.is_set() and (stop_s := stop_s - _TURN_S) <= 0:
                 raise Stopped
-        return waiting.result()
+        return pending.result()
 
     # --------------------------------------------------------------------------------- applying
 
@@ -274,13 +274,13 @@ class Session:
             if time.monotonic() - self._looked >= _LOOK_S and self._progress.state.name == RUNNING:
                 self._looked = time.monotonic()
                 await self._look_further()
-            if len(self._gathering):
+            if len(self._buffer):
                 await self._apply()
             else:
                 await self._idle()
 
     async def _apply(self) -> None:
-        blocks = self._gathering.first()
+        blocks = self._buffer.first()
         began = time.monotonic()
         try:
             done = await self._on_thread(lambda: self._applier.apply(blocks))
@@ -295,7 +295,7 @@ class Session:
             await self._recovery.wait()
             await self._go_back(at_once=True)
         else:
-            self._gathering.done(done)
+            self._buffer.done(done)
             self._progress.applied({block.partition: block.offset + 1 for block in done})
             self._room.set()
             self._moved(time.monotonic() - began)
@@ -338,11 +338,11 @@ class Session:
 
     def _lost(self) -> bool:
         """Whether the log has blocks that should have come and did not, for whatever reason."""
-        expected, ends = self._gathering.expected, self._progress.ends
+        expected, ends = self._buffer.expected, self._progress.ends
         still = time.monotonic() - max(self._sought, self._took)
         return (
             still >= _LOST_S
-            and not len(self._gathering)
+            and not len(self._buffer)
             and any(offset < ends.get(partition, 0) for partition, offset in expected.items())
         )
 
@@ -353,7 +353,7 @@ class Session:
             # What was under way when it was done last still comes in.
             return
         standing = await self._asking_store(lambda: self._applier.check(self._membership.log))
-        positions = {each: standing.get(each, 0) for each in self._gathering.expected}
+        positions = {each: standing.get(each, 0) for each in self._buffer.expected}
         self._restart(positions)
         try:
             async with asyncio.timeout(self._seek_s):
@@ -393,4 +393,4 @@ class Session:
 
     async def _on_thread(self, ask: Callable[[], R], most_s: float = math.inf) -> R:
         """A call on the applying thread."""
-        return await self._waiting_for(self._thread.call(ask), most_s=most_s)
+        return await self._answer_of(self._thread.call(ask), most_s=most_s)

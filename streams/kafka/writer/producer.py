@@ -53,7 +53,7 @@ class Ack(NamedTuple):
     broker: str = ""
 
 
-class Producing:
+class Producer:
     """Sends records, and keeps a producer that works, made anew by `retry`.
 
     `down` says why there is none, else it is empty.

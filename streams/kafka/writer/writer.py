@@ -28,11 +28,11 @@ from aiokafka.errors import MessageSizeTooLargeError
 from streams.clocks import ClockWatch
 from streams.crash_points import reached
 from streams.kafka.log.dead_letters import Letter, letter_of
-from streams.kafka.log.end_offsets import Covering
+from streams.kafka.log.end_offsets import EndOffsets
 from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import denied
 from streams.kafka.writer.pending import Waiter
-from streams.kafka.writer.producer import Ack, Producing
+from streams.kafka.writer.producer import Ack, Producer
 from streams.log.block import MAX_BLOCK_BYTES, read_letter
 from streams.log.port import DEAD, Batch, NotDurable, Overloaded, format_positions
 from streams.log.writer import MAX_BLOCK_ITEMS, MAX_PENDING_BYTES, STOPPING, Filling
@@ -98,10 +98,12 @@ class KafkaAppender:
         self._held: dict[int, _Held] = {}
         self._under_way: set[_Sent] = set()
         self._stalled: dict[int, int] = {}
-        self._producing = Producing(log.address)
+        self._producer = Producer(log.address)
         appended = (*self._identity.epochs()[-1], DEAD)
         self._covered: dict[int, int] = {}
-        self._covering = Covering(log.address, {each: self._topic(each) for each in appended}, self._learn)
+        self._end_offsets = EndOffsets(
+            log.address, {each: self._topic(each) for each in appended}, self._learn
+        )
         self._stopping = False
 
     @property
@@ -119,7 +121,7 @@ class KafkaAppender:
     @property
     def failure(self) -> str:
         """Why it failed."""
-        return self.ended or self._producing.down or self._failure
+        return self.ended or self._producer.down or self._failure
 
     @property
     def stalled(self) -> str:
@@ -128,7 +130,7 @@ class KafkaAppender:
         return f"not acknowledged now, and refused: appends to {partitions}" if partitions else ""
 
     def _refuses_all(self) -> bool:
-        return bool(self.ended or self._producing.down) or self._stalled.keys() >= set(
+        return bool(self.ended or self._producer.down) or self._stalled.keys() >= set(
             self._identity.epochs()[-1]
         )
 
@@ -139,7 +141,7 @@ class KafkaAppender:
 
     def cover(self, then: Callable[[], None]) -> None:
         """Call `then` once `position` covers what anybody has acknowledged by now."""
-        self._covering.ask(then)
+        self._end_offsets.ask(then)
 
     def _learn(self, ends: Mapping[int, int]) -> None:
         """Where the log ends; apart from what this writer knows by its own acknowledgements."""
@@ -150,7 +152,7 @@ class KafkaAppender:
 
     async def start(self) -> None:
         """Connect; if no broker answers, batches are refused until one does."""
-        await self._producing.start()
+        await self._producer.start()
 
     def write(self, batch: Batch) -> asyncio.Future[str]:
         """Hand over a batch on the event loop; the future's result is the position that covers it."""
@@ -159,7 +161,7 @@ class KafkaAppender:
         if self._pending_bytes + size > self._max_pending_bytes:
             raise Overloaded("too much is waiting to be written; send it again in a moment")
         waiter = Waiter(asyncio.get_running_loop().create_future(), self)
-        down = self._producing.down
+        down = self._producer.down
         for partition, types, items in batch.parts:
             if down or partition in self._stalled:
                 reason = down or f"{_called(partition)} does not acknowledge"
@@ -178,8 +180,8 @@ class KafkaAppender:
         under_way = [sent.answer for sent in self._under_way if sent.answer is not None and not sent.overdue]
         if under_way:
             await asyncio.wait(under_way, timeout=self._ack_s)
-        await self._covering.stop()
-        await self._producing.stop()
+        await self._end_offsets.stop()
+        await self._producer.stop()
 
     # ---------------------------------------------------------------------------------- 1. a block is held
 
@@ -249,7 +251,7 @@ class KafkaAppender:
             if partition in self._stalled:
                 raise NotDurable(f"{_called(partition)} does not acknowledge; it is tried again")
             reached("append.1")
-            answer = self._producing.send(self._topic(partition), self._records(partition, held.block))
+            answer = self._producer.send(self._topic(partition), self._records(partition, held.block))
         except NotDurable as refusal:
             self._done(sent)
             self._fail(sent, refusal)
@@ -330,7 +332,7 @@ class KafkaAppender:
         refusal.kept = None
         self._fail(sent, refusal)
         if not self._stopping:
-            self._producing.replace(f"the brokers refused a block: {why}")
+            self._producer.replace(f"the brokers refused a block: {why}")
 
     def _done(self, sent: _Sent) -> None:
         self._under_way.discard(sent)

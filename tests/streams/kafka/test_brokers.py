@@ -19,7 +19,7 @@ from kafka.protocol.consumer import OffsetSpec
 
 from loopline.backoff import RetryPolicy
 from streams.kafka import brokers as module
-from streams.kafka import connect as connecting
+from streams.kafka import connect
 from streams.kafka.address import Address
 from streams.kafka.brokers import Brokers, Leader
 from streams.kafka.connect import answering
@@ -187,7 +187,7 @@ def test_servers_that_are_silent_are_not_connected_to() -> None:
 
 def test_a_client_that_cannot_be_made_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody asks again every few seconds, for as long as the brokers are away."""
-    monkeypatch.setattr(connecting, "CLIENT", {**connecting.CLIENT, "bootstrap_timeout_ms": 200})
+    monkeypatch.setattr(connect, "CLIENT", {**connect.CLIENT, "bootstrap_timeout_ms": 200})
     with socket.create_server(("127.0.0.1", 0)) as rude:
 
         def hang_up() -> None:

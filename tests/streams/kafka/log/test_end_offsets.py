@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from streams.kafka.address import Address
-from streams.kafka.log import end_offsets as covering
-from streams.kafka.log.end_offsets import Covering
+from streams.kafka.log import end_offsets
+from streams.kafka.log.end_offsets import EndOffsets
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,8 @@ def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     async def options(_: Address) -> dict[str, Any]:
         return {}
 
-    monkeypatch.setattr(covering, "options", options)
-    monkeypatch.setattr(covering, "steady", lambda made: made)
+    monkeypatch.setattr(end_offsets, "options", options)
+    monkeypatch.setattr(end_offsets, "steady", lambda made: made)
 
 
 class Failing:
@@ -49,11 +49,11 @@ class Failing:
 
 def test_everybody_who_asked_is_told_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks while a question fails is told after the next one, though nobody asks again."""
-    monkeypatch.setattr(covering, "AIOKafkaConsumer", Failing)
+    monkeypatch.setattr(end_offsets, "AIOKafkaConsumer", Failing)
 
     async def asked() -> None:
         address = Address.parse("kafka://127.0.0.1:9092")
-        asking = Covering(address, {0: ("t", 0)}, lambda _: None)
+        asking = EndOffsets(address, {0: ("t", 0)}, lambda _: None)
         first, second = asyncio.Event(), asyncio.Event()
         asking.ask(first.set)
         await asyncio.sleep(0.01)

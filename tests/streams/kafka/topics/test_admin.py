@@ -13,7 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from streams.kafka.address import Address
 from streams.kafka.log.reader import KafkaLog
-from streams.kafka.topics import admin as topics
+from streams.kafka.topics import admin as module
 from streams.kafka.topics.admin import UnsafeTopics, check, ensure, newest_appends, show
 from streams.kafka.topics.policy import (
     NOTE,
@@ -116,13 +116,13 @@ def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Made, and not known to the broker that is asked next: it is waited for, as in a cluster of several."""
-    look = topics._look
-    after: list[Exception | Callable[[topics.Topics], topics.Topics]] = [
+    look = module._look
+    after: list[Exception | Callable[[module.Topics], module.Topics]] = [
         LogUnavailable("not heard of it yet"),
         lambda found: found._replace(topics=()),
     ]
 
-    def lagging(client: Any, at: Address) -> topics.Topics:
+    def lagging(client: Any, at: Address) -> module.Topics:
         found = look(client, at)
         if not found.topics or not after:
             return found
@@ -131,7 +131,7 @@ def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
             raise lag
         return lag(found)
 
-    monkeypatch.setattr(topics, "_look", lagging)
+    monkeypatch.setattr(module, "_look", lagging)
     assert len(ensure(address, 2).topics) == 3
     assert not after
     after += [lambda found: found._replace(topics=())] * 9
@@ -205,14 +205,14 @@ def test_who_did_not_get_its_number_of_partitions_is_told(
 ) -> None:
     """Two new epochs at once with different numbers: one is made, and the other command is refused."""
     ensure(address, 2)
-    seal = topics._seal
+    seal = module._seal
 
     def meanwhile(client: Any, at: Address, topic: Topic) -> None:
-        monkeypatch.setattr(topics, "_seal", seal)
+        monkeypatch.setattr(module, "_seal", seal)
         ensure(address, 3, new_epoch=True)
         seal(client, at, topic)
 
-    monkeypatch.setattr(topics, "_seal", meanwhile)
+    monkeypatch.setattr(module, "_seal", meanwhile)
     with pytest.raises(UnsafeTopics, match="partitions is 3 and has to be 4"):
         ensure(address, 4, new_epoch=True)
     assert [topic.partitions for topic in show(address).epochs] == [2, 3]

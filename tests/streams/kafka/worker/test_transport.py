@@ -12,7 +12,7 @@ import pytest
 
 from streams.daemon_pool import DaemonPool
 from streams.kafka.address import Address
-from streams.kafka.worker import engine as engine
+from streams.kafka.worker import engine
 from streams.kafka.worker.assignment import Assignment
 from streams.kafka.worker.progress import Progress
 from streams.kafka.worker.session import EngineStuck, Membership, Recovery, Session

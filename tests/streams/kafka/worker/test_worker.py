@@ -15,7 +15,7 @@ from kafka.structs import OffsetAndMetadata
 
 from streams.kafka.address import Address
 from streams.kafka.log.reader import KafkaLog
-from streams.kafka.topics import admin as topics
+from streams.kafka.topics.admin import ensure
 from streams.log.block import UnreadableBlock
 from streams.log.port import DEAD, LogRefused
 from streams.projection.apply import LogOlderThanStore, advance
@@ -26,7 +26,7 @@ from tests.services.kafka.fixtures import unique_prefix
 from tests.services.kafka.jars import KafkaMissing
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of
-from tests.streams.fold import faulty as faulty
+from tests.streams.fold import faulty
 from tests.streams.kafka.worker.working import (
     Working,
     assert_folded_once,
@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 def address(kafka: Cluster) -> Address:
     """A log of its own with two partitions."""
     made = Address.parse(kafka.address(unique_prefix()))
-    topics.ensure(made, partitions=2)
+    ensure(made, partitions=2)
     return made
 
 
@@ -272,7 +272,7 @@ def test_a_topic_made_anew_under_a_running_worker_is_refused(address: Address, l
         admin.delete_topics([address.log_topic(1)])
         until(lambda: address.log_topic(1) not in admin.list_topics(), "the topic to be gone")
         admin.close()
-        topics.ensure(address, partitions=2)
+        ensure(address, partitions=2)
         with opened(address) as fresh:
             put(fresh, 2, events=400)
         failure = worker.ended()
@@ -286,7 +286,7 @@ def test_the_older_epoch_is_finished_before_the_next_one(address: Address, log: 
     store = MemoryStore(log.identity)
     with Working(address, store) as worker:
         caught_up(log, store)
-        topics.ensure(address, partitions=3, new_epoch=True)
+        ensure(address, partitions=3, new_epoch=True)
         with opened(address) as wider:
             assert wider.identity.partitions == 3
             put(wider, 2)
@@ -369,7 +369,7 @@ def test_a_broker_that_goes_away_and_comes_back_is_waited_for() -> None:
         pytest.skip(str(missing))
     with cluster:
         address = Address.parse(cluster.address(unique_prefix()))
-        topics.ensure(address, partitions=2)
+        ensure(address, partitions=2)
         with opened(address) as log:
             put(log, 1)
             store = MemoryStore(log.identity)

@@ -62,10 +62,10 @@ class AtOnce:
 
 def appending(monkeypatch: pytest.MonkeyPatch, **how: Any) -> tuple[KafkaAppender, dict[int, Any]]:
     """An appender without brokers, and what it has under way in each partition."""
-    monkeypatch.setattr(module, "Producing", Held)
-    monkeypatch.setattr(module, "Covering", AtOnce)
+    monkeypatch.setattr(module, "Producer", Held)
+    monkeypatch.setattr(module, "EndOffsets", AtOnce)
     appender = KafkaAppender(cast(KafkaLog, EmptyLog()), **how)
-    return appender, cast(Held, appender._producing).sent
+    return appender, cast(Held, appender._producer).sent
 
 
 def stand_still(seconds: float) -> None:

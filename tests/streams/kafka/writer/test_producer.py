@@ -12,8 +12,8 @@ from loopline.backoff import RetryPolicy
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
 from streams.kafka.log.dead_letters import Letter
-from streams.kafka.writer import producer as producing
-from streams.kafka.writer.producer import Ack, Producing
+from streams.kafka.writer import producer as module
+from streams.kafka.writer.producer import Ack, Producer
 
 ADDRESS = Address.parse("kafka://127.0.0.1:9092")
 
@@ -25,8 +25,8 @@ def unconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     async def options(_: Address) -> dict[str, Any]:
         return {}
 
-    monkeypatch.setattr(producing, "options", options)
-    monkeypatch.setattr(producing, "steady", lambda made: made)
+    monkeypatch.setattr(module, "options", options)
+    monkeypatch.setattr(module, "steady", lambda made: made)
 
 
 class Metadata(NamedTuple):
@@ -75,10 +75,10 @@ class FullProducer:
 
 def test_records_sent_together_have_neighbouring_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that the producer has room for at once does not come between two that had to wait."""
-    monkeypatch.setattr(producing, "AIOKafkaProducer", FullProducer)
+    monkeypatch.setattr(module, "AIOKafkaProducer", FullProducer)
 
     async def sent() -> list[Ack]:
-        sender = Producing(ADDRESS)
+        sender = Producer(ADDRESS)
         await sender.start()
         large, small = [Letter(b"large", [])] * 3, [Letter(b"s", [])]
         return await asyncio.gather(*(sender.send(("t", 0), each) for each in (large, small, large)))
@@ -109,10 +109,10 @@ def test_the_time_of_an_append_is_that_of_the_broker_that_led(
         async def start(self) -> None:
             self.leaders = list(leaders)
 
-    monkeypatch.setattr(producing, "AIOKafkaProducer", Stamping)
+    monkeypatch.setattr(module, "AIOKafkaProducer", Stamping)
 
     async def sent() -> Ack:
-        sender = Producing(ADDRESS)
+        sender = Producer(ADDRESS)
         await sender.start()
         return await sender.send(("t", 0), [Letter(b"l", [])])
 
@@ -132,10 +132,10 @@ def test_an_offset_that_the_broker_does_not_remember_is_said_of_all(monkeypatch:
             unknown.set_result(Metadata(-1))
             return unknown
 
-    monkeypatch.setattr(producing, "AIOKafkaProducer", Forgetful)
+    monkeypatch.setattr(module, "AIOKafkaProducer", Forgetful)
 
     async def sent() -> Ack:
-        sender = Producing(ADDRESS)
+        sender = Producer(ADDRESS)
         await sender.start()
         return await sender.send(("t", 0), [Letter(b"l", [])] * 2)
 
@@ -159,10 +159,10 @@ def test_a_producer_is_replaced_whatever_keeps_it_from_starting(monkeypatch: pyt
         raise TypeError("that is no answer")
 
     monkeypatch.setattr(diagnosis, "refusal", refusal)
-    monkeypatch.setattr(producing, "AIOKafkaProducer", Failing)
+    monkeypatch.setattr(module, "AIOKafkaProducer", Failing)
 
     async def replaced() -> None:
-        sender = Producing(ADDRESS, RetryPolicy(0.01, 1.0))
+        sender = Producer(ADDRESS, RetryPolicy(0.01, 1.0))
         await sender.start()
         sender.replace("the brokers refused a block")
         async with asyncio.timeout(5):
