@@ -40,7 +40,7 @@ class DaemonPool(Executor):
         name: of the threads.
         what: what they wait for, as it is called in an error.
         patience_s: after so long a call is taken to hang, and nobody waits for it any more.
-        waiting: so many calls wait for a thread at most.
+        max_pending: how many calls may wait for a thread; more are refused.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class DaemonPool(Executor):
         what: str = "",
         *,
         patience_s: float = math.inf,
-        waiting: int = 256,
+        max_pending: int = 256,
     ) -> None:
         self.patience_s = patience_s
         self._what = what or name
-        self._waiting = waiting
+        self._max_pending = max_pending
         self._calls: _Calls = queue.SimpleQueue()
         # Since when each thread has been at its call; 0 for one that waits.
         self._since = [0.0] * threads
@@ -72,7 +72,7 @@ class DaemonPool(Executor):
         """Run a call as soon as a thread is free. Raises Unanswered when that would be too long."""
         if self.hangs():
             raise self.silence()
-        if self._calls.qsize() >= self._waiting:
+        if self._calls.qsize() >= self._max_pending:
             raise Unanswered(f"too many ask {self._what} at once")
         answer: Future[R] = Future()
         self.start()
@@ -110,7 +110,7 @@ class DaemonPool(Executor):
             raise self.silence(within_s) from None
 
     async def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What a call gives, for a coroutine; that may stop waiting, and the call goes on."""
+        """What a call gives, for a coroutine; one that stops waiting leaves the call running."""
         return await asyncio.shield(asyncio.wrap_future(self.submit(fn, *args, **kwargs)))
 
     def cpu_s(self) -> float:
@@ -160,7 +160,7 @@ def start_daemon(name: str, work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def ask_beside(name: str, call: Callable[[], R]) -> Future[R]:
+def run_in_background(name: str, call: Callable[[], R]) -> Future[R]:
     """What a call gives, on a daemon thread of its own; whoever asks waits as long as it likes."""
     answer: Future[R] = Future()
     start_daemon(name, partial(_call, answer, call))

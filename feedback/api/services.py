@@ -80,7 +80,7 @@ class Threads(NamedTuple):
             DaemonPool(2, "overrides", "the views", patience_s=waits.overrides),
             DaemonPool(4, "views", "the views", patience_s=waits.views),
             DaemonPool(3, "blocks", "the log or the views", patience_s=waits.blocks),
-            DaemonPool(3, "datasets", datasets, patience_s=waits.datasets, waiting=32),
+            DaemonPool(3, "datasets", datasets, patience_s=waits.datasets, max_pending=32),
             DaemonPool(2, "lineage", datasets, patience_s=waits.lineage),
             DaemonPool(2, "timelines", "the log or the views", patience_s=waits.blocks),
             DaemonPool(1, "own"),

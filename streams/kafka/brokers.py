@@ -85,7 +85,7 @@ class Offsets(NamedTuple):
     missing: LogUnavailable | None
 
 
-class Record(NamedTuple):
+class FetchedRecord(NamedTuple):
     """A record as it lies in a partition; the timestamp is in milliseconds."""
 
     offset: int
@@ -172,7 +172,7 @@ class Brokers:
 
         return Offsets(*self._ask(topic_partitions, request, told))
 
-    def fetch(self, topic_partition: TopicPartition, offset: int) -> list[Record]:
+    def fetch(self, topic_partition: TopicPartition, offset: int) -> list[FetchedRecord]:
         """Some records of a partition from an offset on, that is known to have some there.
 
         Raises LogUnavailable, and OffsetOutOfRangeError when the leader does not have that offset.
@@ -403,7 +403,7 @@ def _open(manager: Any, node: int) -> bool:
     return connection is not None and connection.connected
 
 
-def _records(topic_partition: TopicPartition, data: bytes, offset: int) -> Iterator[Record]:
+def _records(topic_partition: TopicPartition, data: bytes, offset: int) -> Iterator[FetchedRecord]:
     """The records of whole batches from an offset on. Raises CorruptRecordError."""
     batches = MemoryRecords(data)
     while batches.has_next():
@@ -413,7 +413,7 @@ def _records(topic_partition: TopicPartition, data: bytes, offset: int) -> Itera
         if not batch.is_control_batch:
             for each in batch:
                 if each.offset >= offset:
-                    yield Record(each.offset, each.timestamp, each.value, each.headers)
+                    yield FetchedRecord(each.offset, each.timestamp, each.value, each.headers)
 
 
 def _close(client: Any) -> None:

@@ -236,12 +236,12 @@ def epoch_topics(client: Any, address: Address) -> list[Any]:
 def look_up(client: Any, address: Address) -> Epochs:
     """Which log lies at an address. Raises KafkaError, LogUnavailable, LogMissing or LogRefused."""
     topics = epoch_topics(client, address)
-    letters = described(client, [address.dead_letters])
+    dead_letters = described(client, [address.dead_letters])
     if not topics:
         raise LogMissing(
             f"there is no topic {address.log_topic(1)} at {address.bootstrap}: run `loopline topics ensure`"
         )
-    if not letters:
+    if not dead_letters:
         raise LogMissing(f"there is no topic {address.dead_letters}: run `loopline topics ensure`")
     counts = [len(topic["partitions"]) for topic in topics]
     identity = LogIdentity(str(topics[0]["topic_id"]), len(counts), counts[-1], tuple(counts[:-1]))

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import SaslHandShakeRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from streams.daemon_pool import ask_beside
+from streams.daemon_pool import run_in_background
 from streams.kafka.address import Address
 from streams.kafka.security import (
     PLAINTEXT,
@@ -84,7 +84,7 @@ async def reason(address: Address, error: BaseException) -> str:
 def refuse(address: Address) -> None:
     """Raises KafkaRefused when no broker lets this client in. Waits for them, on a thread of its own."""
     # The caller may be a coroutine's thread, which has a loop already.
-    found = ask_beside("diagnosis", lambda: asyncio.run(refusal(address))).result()
+    found = run_in_background("diagnosis", lambda: asyncio.run(refusal(address))).result()
     if found is not None:
         raise KafkaRefused(found)
 

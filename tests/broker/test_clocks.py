@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.request
 from pathlib import Path
 
-from tests.broker.counting import check_promise
+from tests.broker.checks import check_promise
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
 from tests.services.deployment import Deployment, Member

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
+from tests.broker.checks import check_promise
 from tests.broker.conftest import ROUNDS
-from tests.broker.counting import check_promise
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
 from tests.services.deployment import Deployment

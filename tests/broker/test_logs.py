@@ -19,7 +19,7 @@ from feedback.datasets.shelf.address import shelf_of
 from feedback.installation import cluster
 from streams.log.block import write_block
 from streams.log.port import parse_positions
-from tests.broker.counting import check_identical, check_promise, counts
+from tests.broker.checks import check_identical, check_promise, counts
 from tests.crash.load import Load, crossing
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, lines, until

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker.counting import check_identical
+from tests.broker.checks import check_identical
 from tests.feedback.running import event, lines, prediction, until
 from tests.services.deployment import Deployment, Member
 from tests.services.kafka.broker import Cluster

@@ -19,7 +19,7 @@ from streams.kafka.address import Address
 from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import KafkaRefused, Security
 from streams.kafka.topics.admin import show
-from tests.broker.counting import check_identical, counts
+from tests.broker.checks import check_identical, counts
 from tests.crash.load import Load, crossing
 from tests.feedback.datasets.conftest import open_gate
 from tests.feedback.running import event, until

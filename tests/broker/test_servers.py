@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.broker.counting import check_promise, counts
+from tests.broker.checks import check_promise, counts
 from tests.crash.load import Load, crossing
 from tests.feedback.running import until
 from tests.services.deployment import Deployment, Member

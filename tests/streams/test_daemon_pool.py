@@ -8,15 +8,17 @@ import time
 
 import pytest
 
-from streams.daemon_pool import DaemonPool, ask_beside, each, start_daemon
+from streams.daemon_pool import DaemonPool, each, run_in_background, start_daemon
 
 
 def test_a_call_beside_gives_its_answer_or_its_error() -> None:
     """Each has a thread of its own that keeps no process from ending."""
-    answer = ask_beside("look", lambda: (threading.current_thread().daemon, threading.current_thread().name))
+    answer = run_in_background(
+        "look", lambda: (threading.current_thread().daemon, threading.current_thread().name)
+    )
     assert answer.result(10) == (True, "look")
     with pytest.raises(ZeroDivisionError):
-        ask_beside("fails", lambda: 1 // 0).result(10)
+        run_in_background("fails", lambda: 1 // 0).result(10)
 
 
 def test_a_coroutine_that_waits_no_longer_leaves_the_call_alone() -> None:

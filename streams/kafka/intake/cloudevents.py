@@ -49,7 +49,7 @@ class Found(NamedTuple):
     problem: Problem | None = None
 
 
-class Record(NamedTuple):
+class EventRecord(NamedTuple):
     """A Kafka record's headers and value."""
 
     headers: list[tuple[str, bytes]]
@@ -89,7 +89,7 @@ def items_of(headers: Headers, value: bytes | None) -> list[Found]:
         return [Found(as_json(headers, value), refusal.problem)]
 
 
-def record_of(item: bytes) -> Record:
+def record_of(item: bytes) -> EventRecord:
     """An event in structured JSON as a record in binary mode; the inverse of `items_of` for texts.
 
     Attributes that are no texts become texts, as the CloudEvents type system writes them.
@@ -107,8 +107,8 @@ def record_of(item: bytes) -> Record:
         key = CONTENT_TYPE if name == "datacontenttype" else PREFIX + name
         headers.append((key, text.encode()))
     if encoded is not None:
-        return Record(headers, base64.b64decode(msgspec.json.decode(encoded, type=str), validate=True))
-    return Record(headers, None if data is None else bytes(data))
+        return EventRecord(headers, base64.b64decode(msgspec.json.decode(encoded, type=str), validate=True))
+    return EventRecord(headers, None if data is None else bytes(data))
 
 
 def as_json(headers: Headers, value: bytes | None) -> bytes:

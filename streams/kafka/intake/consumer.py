@@ -64,7 +64,7 @@ _JOIN_S = 5.0
 RETRY = RetryPolicy(first_s=0.1, longest_s=5.0, jitter=0.5)
 """Several collectors read the intake: they do not all come back at once."""
 
-Record: TypeAlias = ConsumerRecord | PlainRecord
+IntakeRecord: TypeAlias = ConsumerRecord | PlainRecord
 
 _log = structlog.get_logger("loopline.intake")
 
@@ -82,7 +82,7 @@ class Judged(NamedTuple):
 
     accepted: list[Verdict]
     refused: list[Verdict]
-    letters: list[DeadLetter]
+    dead_letters: list[DeadLetter]
 
 
 class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library says no types
@@ -266,7 +266,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
                 raise _Abandoned
             self._consumer.seek(partition, after)
 
-    async def _take(self, records: Sequence[Record], seen: int) -> None:
+    async def _take(self, records: Sequence[IntakeRecord], seen: int) -> None:
         if seen != self._assignments:
             raise _Abandoned
         self._idle.clear()
@@ -391,7 +391,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         self._metrics.intake_lag.set(lag)
 
 
-def judge(records: Sequence[Record], catalog: Catalog, judged: Judged) -> None:
+def judge(records: Sequence[IntakeRecord], catalog: Catalog, judged: Judged) -> None:
     """Judge what records hold, and add it to what was judged before."""
     for record in records:
         for item, problem in items_of(record.headers, record.value):
@@ -402,10 +402,12 @@ def judge(records: Sequence[Record], catalog: Catalog, judged: Judged) -> None:
                 judged.accepted.append(verdict)
             else:
                 judged.refused.append(verdict)
-                judged.letters.append(_letter(verdict, (record.topic, record.partition, record.offset)))
+                judged.dead_letters.append(
+                    _dead_letter(verdict, (record.topic, record.partition, record.offset))
+                )
 
 
-def _letter(verdict: Verdict, origin: tuple[str, int, int]) -> DeadLetter:
+def _dead_letter(verdict: Verdict, origin: tuple[str, int, int]) -> DeadLetter:
     assert verdict.problem is not None
     detail, item = verdict.problem.detail, verdict.item
     if len(item) > MAX_KEPT_BYTES:
@@ -414,9 +416,9 @@ def _letter(verdict: Verdict, origin: tuple[str, int, int]) -> DeadLetter:
     return DeadLetter(verdict.problem.code, detail, verdict.id, verdict.source, item, origin)
 
 
-def _chunks(fetched: Iterable[Sequence[Record]]) -> Iterator[list[Record]]:
+def _chunks(fetched: Iterable[Sequence[IntakeRecord]]) -> Iterator[list[IntakeRecord]]:
     """Records in their order, no more bytes at a time than one append should carry."""
-    chunk: list[Record] = []
+    chunk: list[IntakeRecord] = []
     size = 0
     for records in fetched:
         for record in records:

@@ -23,14 +23,14 @@ _MOST_BYTES = 2048
 _INSTANTS = 2**63
 
 
-class Letter(NamedTuple):
+class ProducedRecord(NamedTuple):
     """A record of the dead-letter topic."""
 
     value: bytes
     headers: Headers
 
 
-def letter_of(received: int, letter: DeadLetter, prefix: str) -> Letter:
+def dead_letter_record(received: int, letter: DeadLetter, prefix: str) -> ProducedRecord:
     """The record of a refused item that was received at this instant (ns since 1970)."""
     fields = {
         _CONNECT + "stage": _STAGE,
@@ -48,12 +48,12 @@ def letter_of(received: int, letter: DeadLetter, prefix: str) -> Letter:
     if letter.origin is not None:
         for name, value in zip(("topic", "partition", "offset"), letter.origin, strict=True):
             fields[_CONNECT + name] = str(value)
-    return Letter(letter.bytes, [(name, value.encode()) for name, value in fields.items()])
+    return ProducedRecord(letter.bytes, [(name, value.encode()) for name, value in fields.items()])
 
 
-def letters_of(record: bytes, prefix: str) -> list[Letter]:
+def dead_letter_records(record: bytes, prefix: str) -> list[ProducedRecord]:
     """The records of a block of refused items. Raises UnreadableBlock."""
-    return [letter_of(received, letter, prefix) for received, letter in read_dead_letters(record)]
+    return [dead_letter_record(received, letter, prefix) for received, letter in read_dead_letters(record)]
 
 
 def block_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], timestamp_ms: int) -> bytes:

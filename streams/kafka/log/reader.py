@@ -29,11 +29,11 @@ from kafka.errors import (
 )
 from kafka.protocol.consumer import OffsetSpec
 
-from streams.daemon_pool import ask_beside
+from streams.daemon_pool import run_in_background
 from streams.kafka.address import Address
-from streams.kafka.brokers import Brokers, Record, partition_text
+from streams.kafka.brokers import Brokers, FetchedRecord, partition_text
 from streams.kafka.connect import CLIENT, Epochs, answering, failed, look_up
-from streams.kafka.log.dead_letters import block_of, letters_of
+from streams.kafka.log.dead_letters import block_of, dead_letter_records
 from streams.log.port import KnownEnds, LogIdentity, LogRefused, LogUnavailable, NotDurable
 
 PATIENCE_S = 10.0
@@ -153,7 +153,7 @@ class KafkaLog:
         with self._guard:
             look = self._looking
             if look is None or look.done():
-                look = self._looking = ask_beside("look", self._look_aside)
+                look = self._looking = run_in_background("look", self._look_aside)
                 self._looked = time.monotonic()
         wait([look], within_s)
 
@@ -253,7 +253,7 @@ class KafkaLog:
         self, topic_partition: TopicPartition, record: bytes
     ) -> Iterator[tuple[TopicPartition, bytes, list[tuple[str, bytes]]]]:
         if topic_partition.topic == self.address.dead_letters:
-            for value, headers in letters_of(record, self.address.prefix):
+            for value, headers in dead_letter_records(record, self.address.prefix):
                 yield topic_partition, value, headers
         else:
             yield topic_partition, record, []
@@ -301,7 +301,7 @@ class KafkaLog:
             return known
         return self._see({partition: self._epochs.topic_partitions[partition]})[partition]
 
-    def _fetched(self, topic_partition: TopicPartition, offset: int) -> list[Record]:
+    def _fetched(self, topic_partition: TopicPartition, offset: int) -> list[FetchedRecord]:
         """Records from an offset on that is before the end."""
         try:
             records = self._brokers.fetch(topic_partition, offset)
@@ -322,7 +322,7 @@ class KafkaLog:
             )
         return records
 
-    def _block(self, topic_partition: TopicPartition, record: Record) -> bytes:
+    def _block(self, topic_partition: TopicPartition, record: FetchedRecord) -> bytes:
         if topic_partition.topic == self.address.dead_letters:
             return block_of(record.value, record.headers, record.timestamp)
         return b"" if record.value is None else bytes(record.value)

@@ -1,1 +1,1 @@
-"""The topics of a log: made, checked, and what the promise demands of them."""
+"""The topics of a log: made, checked, and what the promise requires of them."""

@@ -31,7 +31,7 @@ from streams.kafka.connect import CLIENT, admin, answering, described, epoch_top
 from streams.kafka.topics.availability import (
     BROKER_SETTINGS,
     OFFSETS,
-    Brokers,
+    BrokerState,
     findings_of_brokers,
     group_findings,
 )
@@ -313,7 +313,7 @@ def _topic(role: Role, topic: Mapping[str, Any], settings: Mapping[str, Any] | N
     )
 
 
-def _brokers(client: Any) -> Brokers:
+def _brokers(client: Any) -> BrokerState:
     """What the brokers say of themselves and of their groups, as far as this client may ask."""
     alive = [each["broker_id"] for each in client.describe_cluster()["brokers"] if not each.get("is_fenced")]
     told: Mapping[str, Any] = {}
@@ -325,7 +325,7 @@ def _brokers(client: Any) -> Brokers:
         may_see = True
     except TopicAuthorizationFailedError:
         groups, may_see = None, False
-    return Brokers(
+    return BrokerState(
         len(alive),
         {name: str(entry["value"]) for name, entry in told.items()},
         None if groups is None else _topic(Role.GROUPS, groups, _settings(client, [groups])[OFFSETS]),

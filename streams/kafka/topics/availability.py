@@ -25,7 +25,7 @@ _GROUPS = "without it no worker gets partitions, and no collector reads the inta
 _RIGHTS = "see docs/how-to/secure-kafka.md"
 
 
-class Brokers(NamedTuple):
+class BrokerState(NamedTuple):
     """The brokers, apart from the log's own topics.
 
     Args:
@@ -44,7 +44,7 @@ class Brokers(NamedTuple):
 
 
 def findings_of_brokers(
-    address: Address, topics: Sequence[Topic], brokers: Brokers, copies: int
+    address: Address, topics: Sequence[Topic], brokers: BrokerState, copies: int
 ) -> Iterator[Finding]:
     """What stops, or would; `copies` is how many the log has, or will have."""
     for topic in topics:
@@ -66,7 +66,7 @@ def findings_of_brokers(
         )
 
 
-def group_findings(brokers: Brokers, copies: int) -> tuple[Finding, ...]:
+def group_findings(brokers: BrokerState, copies: int) -> tuple[Finding, ...]:
     """Why no group gets a coordinator, or would not once a broker goes."""
     return tuple(_groups(brokers, copies))
 
@@ -135,7 +135,7 @@ def _made_by_itself(topic: Topic) -> Iterator[Finding]:
     )
 
 
-def _groups(brokers: Brokers, copies: int) -> Iterator[Finding]:
+def _groups(brokers: BrokerState, copies: int) -> Iterator[Finding]:
     if not brokers.may_see_groups:
         yield _untold(OFFSETS, "Describe on it")
         return
@@ -156,7 +156,7 @@ def _groups(brokers: Brokers, copies: int) -> Iterator[Finding]:
         )
 
 
-def _groups_to_come(brokers: Brokers, copies: int) -> Iterator[Finding]:
+def _groups_to_come(brokers: BrokerState, copies: int) -> Iterator[Finding]:
     """It is made when the first group joins, as the brokers' setting says, or not at all."""
     asked = brokers.settings.get("offsets.topic.replication.factor")
     if asked is None:
@@ -183,7 +183,7 @@ def _groups_to_come(brokers: Brokers, copies: int) -> Iterator[Finding]:
         )
 
 
-def _settings(brokers: Brokers) -> Iterator[Finding]:
+def _settings(brokers: BrokerState) -> Iterator[Finding]:
     if not brokers.settings:
         yield _untold("brokers", "DescribeConfigs on the cluster")
         return

@@ -1,4 +1,4 @@
-"""What the promise demands of each topic, and what to do where a topic does not meet it.
+"""What the promise requires of each topic, and what to do where a topic does not meet it.
 
 Pure: the brokers are asked by `streams.kafka.topics.admin`.
 """
@@ -112,7 +112,7 @@ def settings_for(role: Role, copies: int) -> dict[str, str]:
     return settings
 
 
-class _Demand(NamedTuple):
+class _Requirement(NamedTuple):
     setting: str
     wanted: str
     holds: Callable[[str], bool]
@@ -120,20 +120,22 @@ class _Demand(NamedTuple):
     value: str
 
 
-def _demands(role: Role, copies: int) -> Iterator[_Demand]:
+def _requirements(role: Role, copies: int) -> Iterator[_Requirement]:
     kept = "what is deleted is gone from the log, and with it from every view that is built anew"
-    yield _Demand("cleanup.policy", "delete", "delete".__eq__, "compaction makes holes in the log", "delete")
+    yield _Requirement(
+        "cleanup.policy", "delete", "delete".__eq__, "compaction makes holes in the log", "delete"
+    )
     if role is Role.INTAKE:
         late = "events that no collector has read yet would be deleted"
-        yield _Demand("retention.ms", "-1 or a week at least", _long_enough, late, str(_WEEK_MS))
-        yield _Demand("retention.bytes", "-1", "-1".__eq__, late, "-1")
+        yield _Requirement("retention.ms", "-1 or a week at least", _long_enough, late, str(_WEEK_MS))
+        yield _Requirement("retention.bytes", "-1", "-1".__eq__, late, "-1")
     else:
-        yield _Demand("retention.ms", "-1", "-1".__eq__, kept, "-1")
-        yield _Demand("retention.bytes", "-1", "-1".__eq__, kept, "-1")
+        yield _Requirement("retention.ms", "-1", "-1".__eq__, kept, "-1")
+        yield _Requirement("retention.bytes", "-1", "-1".__eq__, kept, "-1")
     unclean = "a replica that lags could become leader, and drop what was acknowledged"
-    yield _Demand("unclean.leader.election.enable", "false", "false".__eq__, unclean, "false")
+    yield _Requirement("unclean.leader.election.enable", "false", "false".__eq__, unclean, "false")
     room = "a block or a refused body would not fit"
-    yield _Demand(
+    yield _Requirement(
         "max.message.bytes",
         f"{_LEAST_RECORD_BYTES} at least",
         lambda found: int(found) >= _LEAST_RECORD_BYTES,
@@ -144,15 +146,17 @@ def _demands(role: Role, copies: int) -> Iterator[_Demand]:
         "a record that a producer with a wrong clock sends would be refused, and no acknowledgement would"
         " tell the broker's time, by which a wrong clock is found"
     )
-    yield _Demand(TIMESTAMPS, BROKERS_CLOCK, BROKERS_CLOCK.__eq__, clock, BROKERS_CLOCK)
+    yield _Requirement(TIMESTAMPS, BROKERS_CLOCK, BROKERS_CLOCK.__eq__, clock, BROKERS_CLOCK)
     if copies >= REPLICAS:
         alone = "an acknowledged block could lie on one disk only"
-        yield _Demand("min.insync.replicas", "2", lambda found: 2 <= int(found) < copies, alone, str(IN_SYNC))
+        yield _Requirement(
+            "min.insync.replicas", "2", lambda found: 2 <= int(found) < copies, alone, str(IN_SYNC)
+        )
     else:
         many = "with fewer copies than that the brokers refuse every append"
-        yield _Demand("min.insync.replicas", "1", "1".__eq__, many, "1")
+        yield _Requirement("min.insync.replicas", "1", "1".__eq__, many, "1")
         memory = "a single broker acknowledges from memory, and a loss of power would take it back"
-        yield _Demand("flush.messages", "1", "1".__eq__, memory, "1")
+        yield _Requirement("flush.messages", "1", "1".__eq__, memory, "1")
 
 
 def _long_enough(found: str) -> bool:
@@ -188,20 +192,20 @@ def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tupl
 def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
     if not topic.told:
         return
-    for demand in _demands(topic.role, topic.replication):
-        if demand.setting == "max.message.bytes" and (past or topic.sealed):
+    for requirement in _requirements(topic.role, topic.replication):
+        if requirement.setting == "max.message.bytes" and (past or topic.sealed):
             continue
-        found = topic.settings.get(demand.setting)
-        if found is None or not demand.holds(found):
+        found = topic.settings.get(requirement.setting)
+        if found is None or not requirement.holds(found):
             yield Finding(
                 topic.name,
-                demand.setting,
+                requirement.setting,
                 found or "unknown",
-                demand.wanted,
-                demand.why,
-                ("`loopline topics ensure`, or " if demand.setting == TIMESTAMPS else "")
+                requirement.wanted,
+                requirement.why,
+                ("`loopline topics ensure`, or " if requirement.setting == TIMESTAMPS else "")
                 + f"kafka-configs --alter --entity-type topics --entity-name {topic.name}"
-                f" --add-config {demand.setting}={demand.value}",
+                f" --add-config {requirement.setting}={requirement.value}",
             )
 
 

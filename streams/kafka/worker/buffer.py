@@ -20,7 +20,7 @@ MOST_BYTES = 32 * 1024 * 1024
 _AT_ONCE = 2_000
 
 
-class Verdict(Enum):
+class Offered(Enum):
     """What became of a block that was offered."""
 
     TAKEN = "taken"
@@ -67,17 +67,17 @@ class Buffer:
         self._pending = deque(block for block in self._pending if block.partition in self._next)
         self._bytes = sum(len(block.record) for block in self._pending)
 
-    def offer(self, block: Block) -> Verdict:
+    def offer(self, block: Block) -> Offered:
         """Take a block if it is the next one of its partition."""
         expected = self._next.get(block.partition)
         if expected is None:
-            return Verdict.FOREIGN
+            return Offered.FOREIGN
         if block.offset != expected:
-            return Verdict.KNOWN if block.offset < expected else Verdict.AHEAD
+            return Offered.KNOWN if block.offset < expected else Offered.AHEAD
         self._next[block.partition] = expected + 1
         self._pending.append(block)
         self._bytes += len(block.record)
-        return Verdict.TAKEN
+        return Offered.TAKEN
 
     def first(self) -> list[Block]:
         """The blocks that have waited longest, to be applied; they stay until `done`."""

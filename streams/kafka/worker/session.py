@@ -24,7 +24,7 @@ from streams.kafka.address import Address
 from streams.kafka.log.dead_letters import block_of
 from streams.kafka.worker.applier import Applier
 from streams.kafka.worker.assignment import Assignment
-from streams.kafka.worker.buffer import Buffer, Verdict
+from streams.kafka.worker.buffer import Buffer, Offered
 from streams.kafka.worker.progress import RUNNING, WAITING, Progress
 from streams.kafka.worker.transport import App
 from streams.log.port import DEAD, Log
@@ -147,7 +147,7 @@ class Session:
         """Join, apply until told to stop, and leave."""
         app = self._app = App(self._membership.address, self._membership.group, self)
         app.reads(self._topics.log_topic, self._log_block, self._take)
-        app.reads(self._topics.dead_letters, self._letter_block, self._take)
+        app.reads(self._topics.dead_letters, self._dead_letter_block, self._take)
         try:
             await self._answer_of(app.start(), "the brokers")
             await self._work()
@@ -178,16 +178,16 @@ class Session:
         # A record without a value is no block, and whoever applies it says so.
         return Block(self._topics.partitions.start + message.partition, message.offset, message.value or b"")
 
-    def _letter_block(self, message: Any) -> Block:
+    def _dead_letter_block(self, message: Any) -> Block:
         record = block_of(message.value, message.headers or (), round(message.timestamp * 1000))
         return Block(DEAD, message.offset, record)
 
     async def _take(self, block: Block) -> None:
-        verdict = self._buffer.offer(block)
-        if verdict is Verdict.TAKEN:
+        offered = self._buffer.offer(block)
+        if offered is Offered.TAKEN:
             self._took = time.monotonic()
             self._came.set()
-        elif verdict is Verdict.AHEAD:
+        elif offered is Offered.AHEAD:
             self._missing = True
             self._came.set()
 

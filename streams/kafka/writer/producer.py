@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 from loopline.backoff import Backoff, RetryPolicy
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
-from streams.kafka.log.dead_letters import Letter
+from streams.kafka.log.dead_letters import ProducedRecord
 from streams.kafka.steady_client import METADATA_MS, options, steady
 from streams.log.port import NotDurable
 
@@ -76,7 +76,7 @@ class Producer:
         except Exception as error:
             self.replace(await diagnosis.reason(self._address, error))
 
-    def send(self, topic_partition: tuple[str, int], records: Sequence[Letter]) -> asyncio.Task[Ack]:
+    def send(self, topic_partition: tuple[str, int], records: Sequence[ProducedRecord]) -> asyncio.Task[Ack]:
         """Hand records of one partition to the producer, in order. Raises NotDurable when there is none.
 
         What is handed over together has offsets without another's between them, and is acknowledged before
@@ -157,7 +157,7 @@ class Producer:
 
 
 async def _send(
-    producer: Any, topic_partition: tuple[str, int], records: Sequence[Letter], order: asyncio.Lock
+    producer: Any, topic_partition: tuple[str, int], records: Sequence[ProducedRecord], order: asyncio.Lock
 ) -> Ack:
     topic, partition = topic_partition
     leader = _leader(producer, topic_partition)

@@ -27,7 +27,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.clocks import ClockWatch
 from streams.crash_points import reached
-from streams.kafka.log.dead_letters import Letter, letter_of
+from streams.kafka.log.dead_letters import ProducedRecord, dead_letter_record
 from streams.kafka.log.end_offsets import EndOffsets
 from streams.kafka.log.reader import KafkaLog
 from streams.kafka.security import denied
@@ -269,13 +269,13 @@ class KafkaAppender:
             return self._log.address.dead_letters, 0
         return self._log.address.log_topic(self._identity.epoch), partition - self._identity.first
 
-    def _records(self, partition: int, block: Filling) -> list[Letter]:
+    def _records(self, partition: int, block: Filling) -> list[ProducedRecord]:
         if partition != DEAD:
-            return [Letter(block.record(), [])]
+            return [ProducedRecord(block.record(), [])]
         instants = (instant for instant, count in block.received for _ in range(count))
         prefix = self._log.address.prefix
         pairs = zip(instants, block.items, strict=True)
-        return [letter_of(instant, read_letter(item), prefix) for instant, item in pairs]
+        return [dead_letter_record(instant, read_letter(item), prefix) for instant, item in pairs]
 
     def _overdue(self, sent: _Sent) -> None:
         """It may be there, or get there: nobody can know."""

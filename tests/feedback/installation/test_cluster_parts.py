@@ -278,7 +278,7 @@ def test_readers_bound_who_waits() -> None:
     """More calls than may wait are refused, and what was given up is not run later."""
     over = threading.Event()
     ran: list[str] = []
-    readers = DaemonPool(1, "bound", patience_s=60, waiting=2)
+    readers = DaemonPool(1, "bound", patience_s=60, max_pending=2)
     first = readers.submit(over.wait)
     until(first.running, "the first call to run")
     given_up = readers.submit(ran.append, "given up")

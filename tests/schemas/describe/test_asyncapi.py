@@ -21,7 +21,7 @@ from schemas.kinds import PREFIX
 from schemas.problems import COLLECTOR_CODES
 from streams.kafka.address import DEFAULT_PREFIX, Address
 from streams.kafka.intake import cloudevents as cloudevents
-from streams.kafka.log.dead_letters import letter_of
+from streams.kafka.log.dead_letters import dead_letter_record
 from streams.log.block import DeadLetter, Header, read_block, write_block, write_dead_letters
 
 ADDRESS = Address(("127.0.0.1:9092",))
@@ -182,7 +182,9 @@ def test_the_headers_of_dead_letters_are_those_that_are_written(origin: tuple[st
     schema = DOCUMENT["components"]["schemas"]["DeadLetterHeaders"]
     for code in COLLECTOR_CODES:
         letter = DeadLetter(code, "why", "e-1" if origin else None, "/shop" if origin else None, b"x", origin)
-        headers = {name: text.decode() for name, text in letter_of(5, letter, ADDRESS.prefix).headers}
+        headers = {
+            name: text.decode() for name, text in dead_letter_record(5, letter, ADDRESS.prefix).headers
+        }
         check(schema, headers)
         assert set(headers) == set(schema["properties"] if origin else schema["required"])
 

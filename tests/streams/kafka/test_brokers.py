@@ -30,7 +30,7 @@ from streams.log.port import DEAD, LogUnavailable
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
 from tests.services.kafka.leaders import leaders_of, move_leaders
-from tests.streams.kafka.worker.working import until
+from tests.streams.kafka.worker.workers import until
 
 BLOCKS = [b"%d" % number for number in range(20)]
 

@@ -13,7 +13,7 @@ from streams.log.sqlite import SqliteLog, create_log
 from streams.log.writer import Appender
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
-from tests.streams.kafka.intake.taking import make_topic
+from tests.streams.kafka.intake.intakes import make_topic
 
 
 @pytest.fixture

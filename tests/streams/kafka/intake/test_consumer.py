@@ -22,7 +22,7 @@ from streams.log.writer import Appender
 from streams.metrics import Metrics
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
-from tests.streams.kafka.intake.taking import (
+from tests.streams.kafka.intake.intakes import (
     POISON,
     POISON_CODES,
     Sent,
@@ -72,10 +72,10 @@ def test_a_thousand_records_in_both_modes(address: Address, log: SqliteLog, appe
     expected = Counter({code: 10 * count for code, count in POISON_CODES.items()})
     expected.update({problems.UNKNOWN_TYPE: 27, problems.INVALID_JSON: 1})
     assert views.codes == expected
-    origins = {letter.origin for letter in views.letters}
+    origins = {letter.origin for letter in views.dead_letters}
     assert len(origins) == 98
     assert {origin and origin[0] for origin in origins} == {address.intake}
-    for letter in views.letters:
+    for letter in views.dead_letters:
         assert letter.origin is not None
         _, partition, offset = letter.origin
         sent = records[offset * 4 + partition]
@@ -118,9 +118,9 @@ def test_a_header_whose_name_is_not_utf8(
     asyncio.run(run())
     views = Views(log)
     assert (views.facts, views.items) == (194, 194)
-    assert len({letter.origin for letter in views.letters}) == len(views.letters) == 6
+    assert len({letter.origin for letter in views.dead_letters}) == len(views.dead_letters) == 6
     assert views.codes == {problems.INVALID_VALUE: 5, problems.INVALID_JSON: 1}
-    assert {letter.id for letter in views.letters} == {"e-1000", None}
+    assert {letter.id for letter in views.dead_letters} == {"e-1000", None}
 
 
 @pytest.mark.parametrize("poison", [[], [(NotText("ce_x"), b"1")]], ids=["read", "read tolerantly"])
@@ -153,7 +153,7 @@ def test_an_aborted_transaction_was_never_said(
         transaction(3, 4, kept=False)
         transaction(5, kept=True)
         asyncio.run(run())
-    assert (Views(log).facts, Views(log).letters) == (4, [])
+    assert (Views(log).facts, Views(log).dead_letters) == (4, [])
 
 
 def test_what_was_received_when(address: Address, log: SqliteLog, appender: Appender) -> None:
@@ -211,6 +211,6 @@ def test_replaying_an_intake_letter(address: Address, log: SqliteLog, appender: 
             await settled(address, 1)
 
     asyncio.run(run())
-    [letter] = Views(log).letters
+    [letter] = Views(log).dead_letters
     assert (letter.code, letter.id, letter.source) == (problems.INVALID_VALUE, "e-2", "/shop")
     assert json.loads(marked("dead:0:0", letter.bytes)) == {**wrong, "looplinereplay": "dead:0:0"}

@@ -26,7 +26,7 @@ from streams.log.writer import Appender
 from streams.metrics import Metrics
 from tests.services.kafka.broker import Cluster
 from tests.services.kafka.fixtures import unique_prefix
-from tests.streams.kafka.intake.taking import (
+from tests.streams.kafka.intake.intakes import (
     POISON,
     Views,
     make_topic,
@@ -52,7 +52,7 @@ def test_killed_between_append_and_commit(address: Address, tmp_path: Path) -> N
     create_log(path, 2)
     produce(address, [*mixed(400), *POISON])
     plan.write_text("intake.3:1")
-    command = [sys.executable, "-m", "tests.streams.kafka.intake.taking", str(address), str(path)]
+    command = [sys.executable, "-m", "tests.streams.kafka.intake.intakes", str(address), str(path)]
     killed = subprocess.run(
         command, env={**os.environ, "LOOPLINE_CRASH_PLAN": str(plan)}, cwd=ROOT, timeout=60, check=False
     )
@@ -71,7 +71,7 @@ def test_killed_between_append_and_commit(address: Address, tmp_path: Path) -> N
         views = Views(log)
     assert views.facts == 400
     assert views.items == 400 + before.items
-    assert len({letter.origin for letter in views.letters}) == len(POISON)
+    assert len({letter.origin for letter in views.dead_letters}) == len(POISON)
 
 
 def test_a_rebalance_between_two(address: Address, log: SqliteLog, appender: Appender) -> None:
@@ -93,7 +93,7 @@ def test_a_rebalance_between_two(address: Address, log: SqliteLog, appender: App
     views = Views(log)
     assert views.facts == 2000
     assert 2000 <= views.items < 2500
-    assert views.letters == []
+    assert views.dead_letters == []
 
 
 def produce_slowly(address: Address, count: int) -> None:

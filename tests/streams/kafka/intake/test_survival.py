@@ -17,7 +17,7 @@ from streams.kafka.intake.consumer import Intake
 from streams.kafka.intake.record_batches import PlainRecord
 from streams.log.port import Batch
 from streams.metrics import Metrics
-from tests.streams.kafka.intake.taking import until
+from tests.streams.kafka.intake.intakes import until
 from tests.streams.log.writer_contract import StubWriter
 
 ADDRESS = Address.parse("kafka://127.0.0.1:9092")

@@ -9,7 +9,7 @@ import pytest
 from streams.kafka.address import Address
 from streams.kafka.topics.availability import (
     OFFSETS,
-    Brokers,
+    BrokerState,
     findings_of_brokers,
     group_findings,
     strays_among,
@@ -42,10 +42,10 @@ def topic(*copies: Copies, name: str = "p.log.1", role: Role = Role.LOG, **more:
 
 
 GROUPS = topic(name=OFFSETS, role=Role.GROUPS, settings={"min.insync.replicas": "1"})
-BROKERS = Brokers(3, WELL, GROUPS, True, ("p.log.1", OFFSETS, "other"))
+BROKERS = BrokerState(3, WELL, GROUPS, True, ("p.log.1", OFFSETS, "other"))
 
 
-def found(brokers: Brokers, *topics: Topic) -> list[Finding]:
+def found(brokers: BrokerState, *topics: Topic) -> list[Finding]:
     """What is found on three brokers."""
     return list(findings_of_brokers(ADDRESS, topics, brokers, 3))
 

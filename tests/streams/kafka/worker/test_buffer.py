@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from streams.kafka.worker.buffer import Buffer, Verdict
+from streams.kafka.worker.buffer import Buffer, Offered
 from streams.projection.apply import Block
 
 
@@ -17,11 +17,11 @@ def test_the_next_block_is_taken_and_others_are_not() -> None:
     """A block is taken at its partition's position; before, behind, or in another partition it is not."""
     buffer = Buffer()
     buffer.restart({0: 3, 1: 0})
-    assert buffer.offer(block(0, 2)) is Verdict.KNOWN
-    assert buffer.offer(block(0, 4)) is Verdict.AHEAD
-    assert buffer.offer(block(2, 0)) is Verdict.FOREIGN
-    assert buffer.offer(block(0, 3)) is Verdict.TAKEN
-    assert buffer.offer(block(0, 4)) is Verdict.TAKEN
+    assert buffer.offer(block(0, 2)) is Offered.KNOWN
+    assert buffer.offer(block(0, 4)) is Offered.AHEAD
+    assert buffer.offer(block(2, 0)) is Offered.FOREIGN
+    assert buffer.offer(block(0, 3)) is Offered.TAKEN
+    assert buffer.offer(block(0, 4)) is Offered.TAKEN
     assert [(each.partition, each.offset) for each in buffer.first()] == [(0, 3), (0, 4)]
 
 
@@ -46,7 +46,7 @@ def test_a_revoked_partition_takes_its_blocks_along() -> None:
         buffer.offer(block(1, offset))
     buffer.leave([0])
     assert [(each.partition, each.offset) for each in buffer.first()] == [(1, 0), (1, 1)]
-    assert buffer.offer(block(0, 2)) is Verdict.FOREIGN
+    assert buffer.offer(block(0, 2)) is Offered.FOREIGN
 
 
 def test_a_batch_that_ends_after_a_restart_removes_nothing_new() -> None:

@@ -27,8 +27,8 @@ from tests.services.kafka.jars import KafkaMissing
 from tests.streams.dense import dense_history
 from tests.streams.drawn import log_of
 from tests.streams.fold import faulty
-from tests.streams.kafka.worker.working import (
-    Working,
+from tests.streams.kafka.worker.workers import (
+    RunningWorker,
     assert_folded_once,
     caught_up,
     fill,
@@ -64,7 +64,7 @@ def test_what_is_appended_is_applied_once(address: Address, log: KafkaLog) -> No
     """Blocks from before and after the worker started are in the views, number for number as a fold."""
     put(log, 1)
     store = MemoryStore(log.identity)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         caught_up(log, store)
         put(log, 2)
         caught_up(log, store)
@@ -81,7 +81,7 @@ def test_an_event_that_cannot_be_folded_is_set_aside_and_told(
     faulty.put_in(monkeypatch)
     fill(log, faulty.log_in_blocks(3))
     store = MemoryStore(log.identity)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         caught_up(log, store)
         until(lambda: not worker.engine.progress.reasons(), "the worker to be ready")
         assert "2 events could not be folded" in worker.engine.progress.lacking()[0]
@@ -93,7 +93,7 @@ def test_an_event_that_cannot_be_folded_is_set_aside_and_told(
 def test_a_new_block_is_applied_within_a_second(address: Address, log: KafkaLog) -> None:
     """A worker that is caught up does not sleep: a block is in the views soon after it is appended."""
     store = MemoryStore(log.identity)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         until(lambda: bool(worker.partitions), "the worker to join")
         took = []
         for seed in range(5):
@@ -110,7 +110,7 @@ def test_two_workers_share_the_partitions_and_a_third_one_comes_and_goes(
 ) -> None:
     """Each partition has one worker, whoever joins or leaves, and no block is missed or counted twice."""
     store = MemoryStore(log.identity)
-    with Working(address, store) as first, Working(address, store) as second:
+    with RunningWorker(address, store) as first, RunningWorker(address, store) as second:
         workers = [first, second]
 
         def shared() -> bool:
@@ -119,7 +119,7 @@ def test_two_workers_share_the_partitions_and_a_third_one_comes_and_goes(
 
         until(shared, "both workers to have partitions")
         put(log, 1)
-        with Working(address, store) as third:
+        with RunningWorker(address, store) as third:
             workers.append(third)
             until(shared, "three workers to have a partition each")
             put(log, 2)
@@ -135,7 +135,7 @@ def test_leaving_is_quick_and_what_was_applied_is_committed(address: Address, lo
     """A worker that is told to stop leaves within seconds, with the store's positions committed."""
     put(log, 1)
     store = MemoryStore(log.identity)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         caught_up(log, store)
         assert worker.stop() < 5.0
     group = f"{address.prefix}-workers-v{store.views_version}"
@@ -167,7 +167,7 @@ def test_the_position_of_the_store_wins_over_a_committed_offset(address: Address
         consumer.commit({each: OffsetAndMetadata(end, "", -1) for each, end in ends.items()})
     finally:
         consumer.close()
-    with Working(address, store):
+    with RunningWorker(address, store):
         caught_up(log, store)
     assert_folded_once(log, store)
 
@@ -191,7 +191,7 @@ def test_a_store_that_was_away_is_waited_for(address: Address, log: KafkaLog) ->
     """While the store is away the worker says so, stays in its group, asks seldom, and then goes on."""
     put(log, 1)
     stores = Failing(MemoryStore(log.identity))
-    with Working(address, stores) as worker:
+    with RunningWorker(address, stores) as worker:
         caught_up(log, stores.store)
         assigned = worker.engine.progress.rebalances
         before = assigned._value.get()
@@ -211,7 +211,7 @@ def test_another_store_is_taken_from_where_it_stands(address: Address, log: Kafk
     """Views that were built anew, or restored, take the place of the store while the worker runs."""
     put(log, 1)
     stores = Failing(MemoryStore(log.identity))
-    with Working(address, stores):
+    with RunningWorker(address, stores):
         caught_up(log, stores.store)
         older = MemoryStore(log.identity)
         advance(log, older, most_events=30)
@@ -230,7 +230,7 @@ def test_a_block_of_a_newer_format_stops_the_worker_behind_what_lies_before(
     log.append([(0, b"LLB\x09" + bytes(20))])
     put(log, 2, events=200)
     store = MemoryStore(log.identity)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         failure = worker.ended()
     assert isinstance(failure, UnreadableBlock)
     assert "newer version" in str(failure)
@@ -242,7 +242,7 @@ def test_a_store_of_another_log_is_refused(address: Address, log: KafkaLog) -> N
     """A topic that was made anew is another log: the worker applies nothing, and says what to do."""
     put(log, 1, events=50)
     store = MemoryStore(log.identity._replace(id="another"))
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         failure = worker.ended()
     assert isinstance(failure, StoreRefused)
     assert "built from log another" in str(failure)
@@ -256,7 +256,7 @@ def test_a_log_that_is_older_than_its_store_is_refused(address: Address, log: Ka
     while advance(log, store):
         pass
     store.applied[0] = store.applied[0]._replace(offset=store.applied[0].offset + 5)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         failure = worker.ended()
     assert isinstance(failure, LogOlderThanStore)
 
@@ -265,7 +265,7 @@ def test_a_topic_made_anew_under_a_running_worker_is_refused(address: Address, l
     """A worker notices that the topic is another one, and does not apply its blocks to the old views."""
     put(log, 1, events=50)
     store = MemoryStore(log.identity)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         caught_up(log, store)
         before = standing(store)
         admin = KafkaAdminClient(bootstrap_servers=address.bootstrap)
@@ -284,7 +284,7 @@ def test_the_older_epoch_is_finished_before_the_next_one(address: Address, log: 
     """Workers apply the sealed epoch to its end, go on with the new one by themselves, and count all once."""
     put(log, 1)
     store = MemoryStore(log.identity)
-    with Working(address, store) as worker:
+    with RunningWorker(address, store) as worker:
         caught_up(log, store)
         ensure(address, partitions=3, new_epoch=True)
         with opened(address) as wider:
@@ -302,7 +302,7 @@ def test_whoever_wants_to_know_is_told_once_that_the_views_are_complete(
     put(log, 1)
     store = MemoryStore(log.identity)
     told: list[dict[int, int]] = []
-    with Working(address, store, on_caught_up=lambda which: told.append(standing(which))):
+    with RunningWorker(address, store, on_caught_up=lambda which: told.append(standing(which))):
         until(lambda: bool(told), "the hook")
         assert told == [log.ends()]
         put(log, 2)
@@ -330,7 +330,7 @@ def test_a_worker_whose_transaction_hangs_gives_its_partitions_up(address: Addre
     """Another worker has them while it hangs; what it still commits counts once, and it joins again."""
     store = MemoryStore(log.identity)
     stuck = Stuck(store)
-    with Working(address, lambda: cast(Store, stuck)) as first, Working(address, store) as second:
+    with RunningWorker(address, lambda: cast(Store, stuck)) as first, RunningWorker(address, store) as second:
         until(lambda: bool(first.partitions and second.partitions), "both workers to have partitions")
         first.engine.progress.stuck_after_s = 2.0
         put(log, 1)
@@ -351,7 +351,7 @@ def test_views_are_complete_under_a_load_that_never_pauses(address: Address, log
     """The hook is called though new blocks come in all the time: a second behind is caught up."""
     store = MemoryStore(log.identity)
     told = threading.Event()
-    with Working(address, store, on_caught_up=lambda _: told.set()):
+    with RunningWorker(address, store, on_caught_up=lambda _: told.set()):
         deadline = time.monotonic() + 20
         seed = 0
         while not told.is_set():
@@ -373,7 +373,7 @@ def test_a_broker_that_goes_away_and_comes_back_is_waited_for() -> None:
         with opened(address) as log:
             put(log, 1)
             store = MemoryStore(log.identity)
-            with Working(address, store) as worker:
+            with RunningWorker(address, store) as worker:
                 worker.engine.progress.stuck_after_s = 2.0
                 caught_up(log, store)
                 cluster.stop()

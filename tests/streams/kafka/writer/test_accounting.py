@@ -11,7 +11,7 @@ import pytest
 
 from streams.clocks import ClockWatch
 from streams.kafka.address import Address
-from streams.kafka.log.dead_letters import Letter
+from streams.kafka.log.dead_letters import ProducedRecord
 from streams.kafka.log.reader import KafkaLog
 from streams.kafka.writer import writer as module
 from streams.kafka.writer.producer import Ack
@@ -44,7 +44,9 @@ class Held:
     def __init__(self, _: Address) -> None:
         self.sent: dict[int, asyncio.Future[Ack]] = {}
 
-    def send(self, topic_partition: tuple[str, int], records: Sequence[Letter]) -> asyncio.Future[Ack]:
+    def send(
+        self, topic_partition: tuple[str, int], records: Sequence[ProducedRecord]
+    ) -> asyncio.Future[Ack]:
         """Keep it on its way."""
         answer = self.sent[topic_partition[1]] = asyncio.get_running_loop().create_future()
         return answer

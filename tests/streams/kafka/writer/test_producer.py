@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from loopline.backoff import RetryPolicy
 from streams.kafka import diagnosis
 from streams.kafka.address import Address
-from streams.kafka.log.dead_letters import Letter
+from streams.kafka.log.dead_letters import ProducedRecord
 from streams.kafka.writer import producer as module
 from streams.kafka.writer.producer import Ack, Producer
 
@@ -80,7 +80,7 @@ def test_records_sent_together_have_neighbouring_offsets(monkeypatch: pytest.Mon
     async def sent() -> list[Ack]:
         sender = Producer(ADDRESS)
         await sender.start()
-        large, small = [Letter(b"large", [])] * 3, [Letter(b"s", [])]
+        large, small = [ProducedRecord(b"large", [])] * 3, [ProducedRecord(b"s", [])]
         return await asyncio.gather(*(sender.send(("t", 0), each) for each in (large, small, large)))
 
     assert [(ack.first, ack.last) for ack in asyncio.run(sent())] == [(0, 2), (3, 3), (4, 6)]
@@ -114,7 +114,7 @@ def test_the_time_of_an_append_is_that_of_the_broker_that_led(
     async def sent() -> Ack:
         sender = Producer(ADDRESS)
         await sender.start()
-        return await sender.send(("t", 0), [Letter(b"l", [])])
+        return await sender.send(("t", 0), [ProducedRecord(b"l", [])])
 
     ack = asyncio.run(sent())
     assert (ack.appended_ms, ack.broker) == told
@@ -137,7 +137,7 @@ def test_an_offset_that_the_broker_does_not_remember_is_said_of_all(monkeypatch:
     async def sent() -> Ack:
         sender = Producer(ADDRESS)
         await sender.start()
-        return await sender.send(("t", 0), [Letter(b"l", [])] * 2)
+        return await sender.send(("t", 0), [ProducedRecord(b"l", [])] * 2)
 
     assert asyncio.run(sent()).first == -1
 

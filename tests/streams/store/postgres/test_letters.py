@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.kafka.intake.cloudevents import items_of
-from streams.kafka.log.dead_letters import Headers, block_of, letter_of
+from streams.kafka.log.dead_letters import Headers, block_of, dead_letter_record
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD
 from streams.projection.apply import Batch, Block, apply
@@ -20,7 +20,9 @@ def from_the_intake(*headers: tuple[str, bytes]) -> Headers:
     """The headers of the dead letter that a record of the intake topic becomes."""
     [(item, problem)] = items_of(headers, b"{}")
     assert problem is not None
-    return letter_of(1, DeadLetter(problem.code, problem.detail, None, None, item), "loopline").headers
+    return dead_letter_record(
+        1, DeadLetter(problem.code, problem.detail, None, None, item), "loopline"
+    ).headers
 
 
 def test_a_foreign_record_from_any_time_can_be_written(store: PostgresStore) -> None:

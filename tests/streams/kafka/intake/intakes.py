@@ -1,6 +1,6 @@
 """An intake topic with a log behind it: what a test produces, what is read of it, and what the views say.
 
-As a program it is a collector without HTTP: `python -m tests.streams.kafka.intake.taking ADDRESS LOG`.
+As a program it is a collector without HTTP: `python -m tests.streams.kafka.intake.intakes ADDRESS LOG`.
 """
 
 from __future__ import annotations
@@ -183,19 +183,19 @@ class Views:
             self.facts = len(list(snapshot.scan(FACTS)))
             self.predictions = len(list(snapshot.scan(PREDICTIONS)))
         ends = log.ends()
-        self.letters: list[DeadLetter] = []
+        self.dead_letters: list[DeadLetter] = []
         self.items = 0
         for partition, end in ends.items():
             for record in log.read(partition, 0, end):
                 if partition == DEAD:
-                    self.letters += [letter for _, letter in read_dead_letters(record)]
+                    self.dead_letters += [letter for _, letter in read_dead_letters(record)]
                 else:
                     self.items += len(raw_items(record))
 
     @property
     def codes(self) -> Counter[str]:
         """How many dead letters there are of each code."""
-        return Counter(letter.code for letter in self.letters)
+        return Counter(letter.code for letter in self.dead_letters)
 
 
 async def _main(address: Address, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from streams.kafka.topics.availability import OFFSETS
-from tests.broker.counting import check_identical, counts
+from tests.broker.checks import check_identical, counts
 from tests.feedback.running import lines, prediction, until
 from tests.services.deployment import Deployment, Member
 from tests.services.kafka.broker import Cluster

@@ -21,7 +21,7 @@ from streams.views.registry import TABLES
 PATIENCE_S = 30.0
 
 
-class Working:
+class RunningWorker:
     """One engine, running on a thread of its own until the context ends. `failure` is what it raised."""
 
     def __init__(self, address: Address, store: Callable[[], Store] | Store, **options: Any) -> None:
