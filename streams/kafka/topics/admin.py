@@ -127,13 +127,9 @@ def newest_appends(address: Address) -> dict[str, int]:
             each["broker_id"]: f"broker {each['broker_id']} ({each['host']}:{each['port']})"
             for each in client.describe_cluster()["brokers"]
         }
-        asked = {
-            topic_partition: OffsetSpec.MAX_TIMESTAMP
-            for topic_partition, leader in leaders.items()
-            if leader in brokers
-        }
+        queries = {each: OffsetSpec.MAX_TIMESTAMP for each, leader in leaders.items() if leader in brokers}
         newest: dict[str, int] = {}
-        for topic_partition, found in client.list_partition_offsets(asked).items():
+        for topic_partition, found in client.list_partition_offsets(queries).items():
             broker = brokers[leaders[topic_partition]]
             if found.timestamp > 0:
                 newest[broker] = max(newest.get(broker, 0), found.timestamp * 1_000_000)
