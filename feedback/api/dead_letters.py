@@ -15,7 +15,7 @@ CODES = (*COLLECTOR_CODES, *WORKER_CODES)
 
 def _query(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
     code = parameters.word("code", CODES)
-    return dead_letters(view.snapshot, view.originals, parameters.page(TOKEN), code)
+    return dead_letters(view.snapshot, view.payloads, parameters.page(TOKEN), code)
 
 
 endpoint = route("dead_letters", _query, ("code", *PAGING), threads="blocks")

@@ -24,12 +24,12 @@ def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str,
         last_day=parameters.day("to"),
         env=parameters.environment(),
     )
-    return feedback_list(view.snapshot, view.originals, wanted, parameters.page(TOKEN))
+    return feedback_list(view.snapshot, view.payloads, wanted, parameters.page(TOKEN))
 
 
 def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
     source = parameters.text("source")
-    items = feedback(view.snapshot, view.originals, path["id"], source, view.services.lineage)
+    items = feedback(view.snapshot, view.payloads, path["id"], source, view.services.lineage)
     return {"items": items}
 
 

@@ -28,7 +28,7 @@ def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str,
         last_day=parameters.day("to"),
         env=parameters.environment(),
     )
-    return prediction_list(view.snapshot, view.originals, wanted, parameters.page(TOKEN))
+    return prediction_list(view.snapshot, view.payloads, wanted, parameters.page(TOKEN))
 
 
 def _said(parameters: Parameters) -> tuple[str, str | None] | None:
@@ -45,7 +45,7 @@ def _said(parameters: Parameters) -> tuple[str, str | None] | None:
 
 def _one(view: View, path: dict[str, str], parameters: Parameters) -> dict[str, Any]:
     page = parameters.page(FEEDBACK_TOKEN, default=MOST_FEEDBACK)
-    found = prediction(view.snapshot, view.originals, path["id"], page)
+    found = prediction(view.snapshot, view.payloads, path["id"], page)
     if found is None:
         raise NotFound(
             "this prediction is unknown; what was said about it waits, see /v1/waiting. If it was sent"

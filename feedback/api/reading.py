@@ -128,7 +128,7 @@ def view_of(services: Services, *, dated: bool = False) -> Iterator[View]:
     try:
         ends = services.ends() if dated else None
         with services.store().snapshot() as snapshot:
-            yield View(snapshot, services.originals, services.clock(), ends, services)
+            yield View(snapshot, services.payloads, services.clock(), ends, services)
     except RouteError:
         raise
     except (Unavailable, Refused) as error:

@@ -17,7 +17,7 @@ from streams.log.port import DEAD, Log, LogWriter
 from streams.metrics import Metrics
 from streams.queries.feedback import Lineage
 from streams.queries.freshness import freshness
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import Snapshot, Store
 
 
@@ -101,7 +101,7 @@ class Services(NamedTuple):
     datasets: Shelf
     clock: Callable[[], int]
     metrics: Metrics
-    originals: Originals
+    payloads: Payloads
     lineage: Lineage
     worker: Callable[[], WorkerSays]
     threads: Threads
@@ -121,7 +121,7 @@ class View(NamedTuple):
     """
 
     snapshot: Snapshot
-    originals: Originals
+    payloads: Payloads
     now: int
     ends: Known | None
     services: Services

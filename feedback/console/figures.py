@@ -56,8 +56,8 @@ def from_log(view: View, shown: int) -> dict[str, Any]:
     end = 0 if refused is None else refused.offset
     return {
         "latest": _latest(view, shown),
-        "settled": settled_counts(view.snapshot, view.originals),
-        "dead_letters": recent_dead_letters(view.snapshot, view.originals, end, shown),
+        "settled": settled_counts(view.snapshot, view.payloads),
+        "dead_letters": recent_dead_letters(view.snapshot, view.payloads, end, shown),
     }
 
 
@@ -96,11 +96,11 @@ def _latest(view: View, shown: int) -> list[dict[str, Any]]:
     lineage = view.services.lineage
     for arrived in latest(view.services.log, kinds.PREFIX + kinds.FEEDBACK, shown):
         try:
-            known = feedback(view.snapshot, view.originals, arrived.id, arrived.source, lineage)
+            known = feedback(view.snapshot, view.payloads, arrived.id, arrived.source, lineage)
         except ShelfUnreachable:
             # The page says so where the datasets are; each stage before them is true.
             lineage = no_lineage
-            known = feedback(view.snapshot, view.originals, arrived.id, arrived.source, lineage)
+            known = feedback(view.snapshot, view.payloads, arrived.id, arrived.source, lineage)
         age_s = (view.now - arrived.received) / 1e9
         shown_as = [_chip(stage) for stage in known[0]["timeline"]] if known else []
         items.append(

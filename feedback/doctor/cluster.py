@@ -23,7 +23,7 @@ from streams.kafka.topics.policy import NOTE, as_remembered
 from streams.log.port import LogRefused, LogUnavailable, format_positions
 from streams.projection.apply import check
 from streams.queries.freshness import lag
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import StoreRefused, StoreUnavailable
 from streams.store.tables import VIEWS_VERSION
 
@@ -114,7 +114,7 @@ def _views(cluster: Cluster) -> Findings:
             state = WARN if behind > _MANY_BEHIND else OK
             yield Finding("lag", state, f"{many(behind, 'block')} behind the log", do if state != OK else "")
             cluster.clocks.stamped(max((applied.received for applied in positions.values()), default=0))
-            yield from contents(snapshot, Originals(log))
+            yield from contents(snapshot, Payloads(log))
 
 
 def _clock(cluster: Cluster) -> Findings:

@@ -17,7 +17,7 @@ from feedback.settings import without_password
 from loopline.errors import NotLoopline
 from streams.queries.dead_letters import settled_counts
 from streams.queries.parked import parked
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import Snapshot, Store
 from streams.store.tables import DEAD_LETTERS
 
@@ -49,7 +49,7 @@ def checked(subject: str, look: Callable[P, Findings], *args: P.args, **kwargs: 
         yield Finding(subject, FAIL, without_password(f"{type(error).__name__}: {error}"))
 
 
-def contents(snapshot: Snapshot, originals: Originals) -> Findings:
+def contents(snapshot: Snapshot, payloads: Payloads) -> Findings:
     """What waits, and what was refused."""
     groups = parked(snapshot)
     over = "over " if any(group["more"] for group in groups) else ""
@@ -58,7 +58,7 @@ def contents(snapshot: Snapshot, originals: Originals) -> Findings:
     for each in remedies(groups):
         yield Finding("waits for", WARN if each.urgent else OK, each.said, each.do)
     codes = Counter(map(DEAD_LETTERS.column("code"), snapshot.scan(DEAD_LETTERS)))
-    settled = settled_counts(snapshot, originals)
+    settled = settled_counts(snapshot, payloads)
     if not codes:
         yield Finding("dead letters", OK, "none")
         return

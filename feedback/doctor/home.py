@@ -45,7 +45,7 @@ from feedback.settings import value
 from streams.log.port import format_positions
 from streams.projection.apply import OtherViews, check
 from streams.queries.freshness import lag
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import StoreRefused
 from streams.store.sqlite.store import SqliteStore
 
@@ -240,7 +240,7 @@ def _views(home: Home) -> Findings:
             at = format_positions({partition: applied.offset for partition, applied in positions.items()})
             yield Finding("views", OK, f"version {store.views_version}, at {at or 'the beginning'}")
             yield from _progress(home, lag(positions, ends))
-            yield from contents(snapshot, Originals(log))
+            yield from contents(snapshot, Payloads(log))
 
 
 def _progress(home: Home, behind: int) -> Findings:

@@ -50,7 +50,7 @@ from streams.metrics import Metrics
 from streams.queries.feedback import Lineage, no_lineage
 from streams.queries.freshness import MATURITY_DAYS
 from streams.queries.outcomes import WINDOW_DAYS
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import Store
 
 EVENTS = "/v1/events"
@@ -164,7 +164,7 @@ def build_app(
         datasets,
         clock,
         metrics,
-        Originals(log),
+        Payloads(log),
         bounded(lineage, threads.lineage),
         worker,
         threads,
@@ -213,7 +213,7 @@ def _collector(log: LogIdentity, services: Services, receipts: Receipts) -> Coll
         log.partitions,
         first=log.first,
         metrics=services.metrics,
-        letter=services.originals.dead_letter,
+        letter=services.payloads.dead_letter,
         receipts=receipts,
     )
 

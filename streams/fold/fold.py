@@ -26,7 +26,7 @@ from schemas.identity import PREDICTION, join_key, pack, unpack
 from schemas.kinds import KINDS
 from schemas.logged_data import LoggedDeclaration
 from streams.fold.declarations import rank
-from streams.fold.join_key_locks import hold_what_changes
+from streams.fold.join_key_locks import lock_what_changes
 from streams.fold.settlement import Settlement
 from streams.processors.arrivals import Arrival, Identity, declaration_of, model_event_row, second_prediction
 from streams.store.port import Transaction
@@ -75,7 +75,7 @@ class Fold:
         """Enter the rows of a batch's events, in the order of the log within each partition."""
         made = [row for row in rows if isinstance(row, Prediction)]
         facts = [row for row in rows if isinstance(row, Fact)]
-        hold_what_changes(self._tx, made, facts)
+        lock_what_changes(self._tx, made, facts)
         keys = {row.pid for row in made}
         keys.update(fact.key for fact in facts if fact.key[:1] == PREDICTION)
         self._loaded.load_keys(keys)

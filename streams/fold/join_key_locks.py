@@ -1,7 +1,8 @@
-"""Holding what a batch changes: join keys, then predictions, so that several writers follow each other.
+"""Locks on what a batch changes: join keys, then predictions, so that several writers follow each other.
 
-Facts by join key are changed by whoever holds the key and the prediction that they are joined to. Which one
-that is can be read as soon as the key is held; everything else is read when the predictions are held too.
+A writer changes facts by join key while it holds the locks of the key and of the prediction that they are
+joined to. It reads which prediction that is once it holds the key, and everything else once it holds the
+predictions.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _case_pid = CASES.column("pid")
 _pid = FACTS.column("pid")
 
 
-def hold_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequence[Fact]) -> None:
+def lock_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequence[Fact]) -> None:
     """Hold the join keys of a batch's events, and the predictions of which something may change."""
     by_case = [fact for fact in facts if fact.key[:1] == JOIN_KEY]
     entries = [(join_key(row.model, row.join_key), row.at) for row in made if row.join_key is not None]
-    tx.meet(sorted({fact.key for fact in by_case} | {key for key, _ in entries}))
+    tx.lock_join_keys(sorted({fact.key for fact in by_case} | {key for key, _ in entries}))
     pids = {row.pid for row in made}
     pids.update(fact.key for fact in facts if fact.key[:1] == PREDICTION)
     instants = {(key, at + 1) for key, at in entries}
@@ -42,7 +43,7 @@ def hold_what_changes(tx: Transaction, made: Sequence[Prediction], facts: Sequen
     before = tx.along(CASES, CASES_BY_TIME, sorted(instants), fixed=1, limit=1, descending=True)
     pids.update(map(_case_pid, before))
     pids.update(_retracted(tx, by_case))
-    tx.hold(sorted(pids))
+    tx.lock_predictions(sorted(pids))
 
 
 def _retracted(tx: Transaction, facts: Sequence[Fact]) -> Iterable[bytes]:

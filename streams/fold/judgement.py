@@ -137,8 +137,8 @@ def _said_of(snapshot: Snapshot, rows: list[Row], model: str, versions: Collecti
     """Those of some facts that count as events of the predictions of some versions, and so are judged."""
     facts = list(Fact.read_all(rows))
     pids = {fact.pid for fact in facts if fact.pid is not None}
-    homes = Prediction.read_all(snapshot.get(PREDICTIONS, [(pid,) for pid in pids]))
-    theirs = {home.pid for home in homes if home.model == model and home.model_version in versions}
+    predictions = Prediction.read_all(snapshot.get(PREDICTIONS, [(pid,) for pid in pids]))
+    theirs = {each.pid for each in predictions if each.model == model and each.model_version in versions}
     return [
         row
         for row, fact in zip(rows, facts, strict=True)

@@ -171,8 +171,8 @@ class Settlement:
 
     def _load_shapes(self) -> None:
         """Load what the versions of the predictions at hand declared: shapes are looked up here only."""
-        homes = self._loaded.predictions.values()
-        versions = {(home.model, home.model_version) for home in homes if home is not None}
+        predictions = self._loaded.predictions.values()
+        versions = {(each.model, each.model_version) for each in predictions if each is not None}
         declared = serving(self._tx, versions)
         self._shapes = {version: fits(declaration.shape) for version, declaration in declared.items()}
 
@@ -281,22 +281,22 @@ class Settlement:
 
     def _write_facts(self, changes: Changes, audience: Audience) -> None:
         """Write the facts that are new or changed, and tell of each of them."""
-        known, home_of, told = self._loaded.before, self._loaded.home_of, audience.of_facts
+        known, prediction_of, told = self._loaded.before, self._loaded.prediction_of, audience.of_facts
         new: list[Row] = []
         for key, fact in (self.agenda | self._touched).items():
             before, row = known.get(key), as_row(fact)
             if before == row:
                 continue
             if before is None:
-                old = old_home = None
+                old = old_prediction = None
                 new.append(row)
             else:
                 old = Fact.read(before)
-                old_home = home_of(old)
+                old_prediction = prediction_of(old)
                 changes.put(FACTS, row)
-            home = home_of(fact)
+            prediction = prediction_of(fact)
             for change_fact in told[fact.kind]:
-                change_fact(old, old_home, fact, home)
+                change_fact(old, old_prediction, fact, prediction)
         changes.insert(FACTS, new)
 
 

@@ -13,7 +13,7 @@ What other rooms import:
   have come
 - `streams.queries.labels`: `labels`, `override`, `refused`, `TOKEN`
 - `streams.queries.models`: `model`, `models`, `TOKEN`
-- `streams.queries.payloads`: `Originals`, `latest`: events as they were sent
+- `streams.queries.payloads`: `Payloads`, `latest`: events as they were sent
 - `streams.queries.outcomes`: `outcomes`, `TOKEN`, `WINDOW_DAYS`
 - `streams.queries.pages`: `Page`, `listing`, `token`, `parse_token`, `Int64`, and its error
   `MalformedToken`

@@ -17,7 +17,7 @@ from schemas.problems import CANNOT_FOLD, problem
 from streams.ingest.replay import Name, claim_of_bytes, claim_of_identity, parse_name
 from streams.log.port import DEAD
 from streams.queries.pages import Int64, Page, listing
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import Snapshot
 from streams.store.tables import DEAD_LETTERS, REPLAYED, DeadLetterRow, Replayed
 
@@ -34,7 +34,7 @@ def dead_letter_name(partition: int, offset: int, place: int) -> str:
 
 
 def dead_letters(
-    snapshot: Snapshot, originals: Originals, page: Page, code: str | None = None
+    snapshot: Snapshot, payloads: Payloads, page: Page, code: str | None = None
 ) -> dict[str, Any]:
     """A page of what was refused, in the order of the log; with `code` only that."""
     where = {} if code is None else {"code": code}
@@ -46,15 +46,13 @@ def dead_letters(
     ):
         if last is not None and (len(items) == page.limit or size > _MOST_BYTES):
             return listing(items, (last.partition, last.offset, last.place))
-        items.append(_item(snapshot, letter, sent := _bytes(letter, originals)))
+        items.append(_item(snapshot, letter, sent := _bytes(letter, payloads)))
         size += len(sent)
         last = letter
     return listing(items, None)
 
 
-def recent_dead_letters(
-    snapshot: Snapshot, originals: Originals, end: int, most: int
-) -> list[dict[str, Any]]:
+def recent_dead_letters(snapshot: Snapshot, payloads: Payloads, end: int, most: int) -> list[dict[str, Any]]:
     """The latest of what the collector refused and nobody put back, newest first.
 
     Args:
@@ -63,7 +61,7 @@ def recent_dead_letters(
     """
     after = (DEAD, end - most * _LOOKED_BACK - 1, 2**62)
     rows = list(snapshot.scan(DEAD_LETTERS, {"partition": DEAD}, after=after))
-    items = (_item(snapshot, letter, _bytes(letter, originals)) for letter in _newest_first(rows))
+    items = (_item(snapshot, letter, _bytes(letter, payloads)) for letter in _newest_first(rows))
     return list(islice((item for item in items if not item["settled"]), most))
 
 
@@ -71,10 +69,10 @@ def _newest_first(rows: Sequence[tuple[Any, ...]]) -> Iterator[DeadLetterRow]:
     return DeadLetterRow.read_all(reversed(rows))
 
 
-def _bytes(letter: DeadLetterRow, originals: Originals) -> bytes:
+def _bytes(letter: DeadLetterRow, payloads: Payloads) -> bytes:
     if letter.partition == DEAD:
-        return originals.dead_letter(letter.offset, letter.place).bytes
-    return originals.item(letter.partition, letter.offset, letter.place)
+        return payloads.dead_letter(letter.offset, letter.place).bytes
+    return payloads.item(letter.partition, letter.offset, letter.place)
 
 
 def _is_settled(snapshot: Snapshot, name: str, letter: DeadLetterRow, sent: bytes) -> bool:
@@ -91,7 +89,7 @@ def set_aside_count(snapshot: Snapshot) -> int:
     return snapshot.count(DEAD_LETTERS, {"code": CANNOT_FOLD})
 
 
-def settled_counts(snapshot: Snapshot, originals: Originals) -> Counter[str]:
+def settled_counts(snapshot: Snapshot, payloads: Payloads) -> Counter[str]:
     """How many letters were put back and accepted, by their code: those that `dead_letters` calls settled."""
     latest: dict[Name, dict[bytes, int]] = {}
     for replayed in Replayed.read_all(snapshot.scan(REPLAYED)):
@@ -106,7 +104,7 @@ def settled_counts(snapshot: Snapshot, originals: Originals) -> Counter[str]:
             came = claims.get(claim_of_identity(letter.source, letter.id), -1)
         if came < letter.received:
             # Perhaps it was put back as it was; only for these the log is opened.
-            came = claims.get(claim_of_bytes(_bytes(letter, originals)), -1)
+            came = claims.get(claim_of_bytes(_bytes(letter, payloads)), -1)
         found[letter.code] += came >= letter.received
     return found
 

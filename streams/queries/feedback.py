@@ -20,7 +20,7 @@ from schemas.stages import Stage
 from streams.fold.declarations import serving
 from streams.log.port import DEAD
 from streams.queries.models import SERVING
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import Snapshot
 from streams.store.tables import (
     DEAD_LETTERS,
@@ -47,7 +47,7 @@ def no_lineage(model: str, event_id: str, source: str) -> Sequence[str]:
 
 def feedback(
     snapshot: Snapshot,
-    originals: Originals,
+    payloads: Payloads,
     event_id: str,
     source: str | None = None,
     lineage: Lineage = no_lineage,
@@ -69,13 +69,13 @@ def feedback(
     judged = {(fact.partition, fact.offset, fact.place) for fact in facts}
     refused = [letter for letter in letters if (letter.partition, letter.offset, letter.place) not in judged]
     return [_fact_item(snapshot, fact, lineage) for fact in facts] + [
-        _letter_item(letter, originals) for letter in refused
+        _letter_item(letter, payloads) for letter in refused
     ]
 
 
 def _fact_item(snapshot: Snapshot, fact: Fact, lineage: Lineage) -> dict[str, Any]:
-    home = _home(snapshot, fact)
-    model = fact.model if home is None else home.model
+    prediction = _prediction_of(snapshot, fact)
+    model = fact.model if prediction is None else prediction.model
     return {
         "id": unpack(fact.id),
         "source": fact.source,
@@ -83,18 +83,18 @@ def _fact_item(snapshot: Snapshot, fact: Fact, lineage: Lineage) -> dict[str, An
         "at": rfc3339(fact.at),
         "received": rfc3339(fact.received),
         "person": fact.person,
-        "prediction_id": None if home is None else home.id_text,
+        "prediction_id": None if prediction is None else prediction.id_text,
         "effective": bool(fact.effective),
         "waits_for": fact.waits_for,
         "timeline": [
-            *_own_stages(snapshot, fact, home),
+            *_own_stages(snapshot, fact, prediction),
             *([] if model is None else _further_stages(snapshot, fact, model, lineage)),
             *_ended(fact, _retracted_at(snapshot, fact)),
         ],
     }
 
 
-class _Home:
+class _JoinedTo:
     """The prediction that a fact is joined to."""
 
     def __init__(self, row: Prediction) -> None:
@@ -103,29 +103,29 @@ class _Home:
         self.id_text = unpack(row.pid[1:])
 
 
-def _home(snapshot: Snapshot, fact: Fact) -> _Home | None:
+def _prediction_of(snapshot: Snapshot, fact: Fact) -> _JoinedTo | None:
     if fact.joined is None:
         return None
-    rows = snapshot.get(PREDICTIONS, [(fact.pid or fact.key,)])
-    return _Home(Prediction.read(rows[0])) if rows else None
+    rows = snapshot.get(PREDICTIONS, [(fact.prediction_key,)])
+    return _JoinedTo(Prediction.read(rows[0])) if rows else None
 
 
 def _entry(stage: Stage, at: int, **extras: Any) -> Entry:
     return {"stage": stage.value, "at": rfc3339(at), **extras}
 
 
-def _own_stages(snapshot: Snapshot, fact: Fact, home: _Home | None) -> list[Entry]:
+def _own_stages(snapshot: Snapshot, fact: Fact, prediction: _JoinedTo | None) -> list[Entry]:
     stages = [_entry(Stage.RECEIVED, fact.received)]
     if fact.waits_for is not None:
         stages.append(_entry(Stage.WAITING, fact.received, **{"for": fact.waits_for}))
-    if home is not None and fact.joined is not None:
-        stages.append(_entry(Stage.JOINED, fact.joined, prediction_id=home.id_text))
+    if prediction is not None and fact.joined is not None:
+        stages.append(_entry(Stage.JOINED, fact.joined, prediction_id=prediction.id_text))
     # A person's earlier correction is in effect as a label while the latest one's label is refused.
     if fact.effective or fact.vote is not None:
         since = fact.received if fact.joined is None else fact.joined
-        if fact.vote is not None and home is not None:
+        if fact.vote is not None and prediction is not None:
             # A label can stand only once the version's output was declared.
-            for declaration in serving(snapshot, [(home.model, home.model_version)]).values():
+            for declaration in serving(snapshot, [(prediction.model, prediction.model_version)]).values():
                 since = max(since, declaration.received)
         stages.append(_entry(Stage.IN_EFFECT, since))
     return stages
@@ -174,10 +174,10 @@ def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage
     return released + trained + deployed
 
 
-def _letter_item(letter: DeadLetterRow, originals: Originals) -> dict[str, Any]:
+def _letter_item(letter: DeadLetterRow, payloads: Payloads) -> dict[str, Any]:
     at = letter.received
     if letter.partition != DEAD:
-        item = json.decode(originals.item(letter.partition, letter.offset, letter.place))
+        item = json.decode(payloads.item(letter.partition, letter.offset, letter.place))
         at = min(at, nanoseconds(item["time"]))
     return {
         "id": letter.id,

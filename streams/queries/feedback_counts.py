@@ -130,7 +130,7 @@ def _first_facts(snapshot: Snapshot, predictions: Sequence[Prediction]) -> Itera
             starts = [(each.pid,) for each in asked]
             found: defaultdict[bytes, list[Fact]] = defaultdict(list)
             for fact in Fact.read_all(snapshot.along(FACTS, index, starts, fixed=1, limit=_FACTS_OF_EACH)):
-                found[fact.key if index == FACTS.by_key else fact.pid or fact.key].append(fact)
+                found[fact.key if index == FACTS.by_key else fact.prediction_key].append(fact)
             for pid, its in found.items():
                 facts[pid] += its
                 if len(its) == _FACTS_OF_EACH:

@@ -14,7 +14,7 @@ from schemas.instants import rfc3339
 from schemas.kinds import FEEDBACK, FEEDBACK_KINDS
 from streams.queries.newest import Chosen, days, newest_first, page_of, position_of
 from streams.queries.pages import Int64, Page
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, FACTS_BY_TIME, PREDICTIONS, Fact, Prediction, Row
 
@@ -37,7 +37,7 @@ class FeedbackFilter(NamedTuple):
 
 
 def feedback_list(
-    snapshot: Snapshot, originals: Originals, wanted: FeedbackFilter, page: Page
+    snapshot: Snapshot, payloads: Payloads, wanted: FeedbackFilter, page: Page
 ) -> dict[str, Any]:
     """A page of what people said, newest first. `kind` is one of `FEEDBACK_KINDS`."""
     kinds = FEEDBACK_KINDS if wanted.kind is None else (wanted.kind,)
@@ -54,15 +54,15 @@ def feedback_list(
         return Chosen(list(_chosen(snapshot, wanted, some)))
 
     def shown(found: list[tuple[Row, Known]]) -> Iterator[tuple[dict[str, Any], int]]:
-        sent = originals.events((fact.partition, fact.offset, fact.place) for _, (fact, _) in found)
-        for (_, (fact, home)), original in zip(found, sent, strict=True):
+        sent = payloads.events((fact.partition, fact.offset, fact.place) for _, (fact, _) in found)
+        for (_, (fact, prediction)), original in zip(found, sent, strict=True):
             item = {
                 "id": unpack(fact.id),
                 "source": fact.source,
                 "type": original.type,
                 "at": rfc3339(fact.at),
                 "person": fact.person,
-                "prediction_id": None if home is None else unpack(home.pid[1:]),
+                "prediction_id": None if prediction is None else unpack(prediction.pid[1:]),
                 "effective": bool(fact.effective),
                 "data": original.data,
             }
@@ -81,13 +81,13 @@ def _chosen(snapshot: Snapshot, wanted: FeedbackFilter, rows: list[Row]) -> Iter
         and (wanted.person is None or fact.person == wanted.person)
         and (wanted.model is None or fact.model is None or fact.model == wanted.model)
     ]
-    homes = {fact.pid or fact.key for _, fact in facts if fact.joined is not None}
-    known = Prediction.read_all(snapshot.get(PREDICTIONS, [(pid,) for pid in homes]))
+    joined_to = {fact.prediction_key for _, fact in facts if fact.joined is not None}
+    known = Prediction.read_all(snapshot.get(PREDICTIONS, [(pid,) for pid in joined_to]))
     predictions = {prediction.pid: prediction for prediction in known}
     for row, fact in facts:
-        home = predictions.get(fact.pid or fact.key) if fact.joined is not None else None
-        model = fact.model if home is None else home.model
+        prediction = predictions.get(fact.prediction_key) if fact.joined is not None else None
+        model = fact.model if prediction is None else prediction.model
         # As in the counts: an environment is its prediction's.
-        env = fact.env if home is None else home.env
+        env = fact.env if prediction is None else prediction.env
         if env == wanted.env and wanted.model in (None, model):
-            yield row, (fact, home)
+            yield row, (fact, prediction)

@@ -37,7 +37,7 @@ class _Envelope(msgspec.Struct):
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-class Originals:
+class Payloads:
     """Reads items of a log by their place. Safe to use from several threads."""
 
     def __init__(self, log: Log) -> None:

@@ -9,7 +9,7 @@ from schemas.instants import rfc3339
 from streams.queries.feedback_counts import Counted, Word, counted, search
 from streams.queries.newest import ROW_BYTES, Chosen, days, newest_first, page_of, position_of
 from streams.queries.pages import Int64, Page
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.queries.predictions import FactPlace, label_of, sent_data
 from streams.store.port import Snapshot
 from streams.store.tables import LABELS, PREDICTIONS, PREDICTIONS_BY_TIME, Label, Prediction, Row, as_row
@@ -40,7 +40,7 @@ class PredictionFilter(NamedTuple):
 
 
 def prediction_list(
-    snapshot: Snapshot, originals: Originals, wanted: PredictionFilter, page: Page
+    snapshot: Snapshot, payloads: Payloads, wanted: PredictionFilter, page: Page
 ) -> dict[str, Any]:
     """A page of predictions, newest first, each with its label and how often what was said of it."""
     models = (
@@ -68,7 +68,7 @@ def prediction_list(
         return Chosen(list(map(_with_row, met)), read, (last.at, last.pid, place))
 
     def shown(found: list[tuple[Row, Prediction]]) -> Iterator[tuple[dict[str, Any], int]]:
-        return _shown(snapshot, originals, [each for _, each in found])
+        return _shown(snapshot, payloads, [each for _, each in found])
 
     return page_of(rows, lambda row: (*_position(row), None), chosen, shown, page)
 
@@ -88,11 +88,11 @@ def _meets(row: Prediction, wanted: PredictionFilter) -> bool:
 
 
 def _shown(
-    snapshot: Snapshot, originals: Originals, predictions: list[Prediction]
+    snapshot: Snapshot, payloads: Payloads, predictions: list[Prediction]
 ) -> Iterator[tuple[dict[str, Any], int]]:
     rows = snapshot.get(LABELS, [(each.model, each.pid) for each in predictions])
     labels = {label.pid: label for label in Label.read_all(rows)}
-    sent = originals.events((each.partition, each.offset, each.place) for each in predictions)
+    sent = payloads.events((each.partition, each.offset, each.place) for each in predictions)
     for each, said, original in zip(predictions, counted(snapshot, predictions), sent, strict=True):
         item: dict[str, Any] = {
             "prediction": sent_data(each, original),

@@ -10,7 +10,7 @@ from schemas.identity import prediction_key, unpack
 from schemas.instants import rfc3339
 from schemas.kinds import KINDS
 from streams.queries.pages import Int64, Page, token
-from streams.queries.payloads import Original, Originals
+from streams.queries.payloads import Original, Payloads
 from streams.store.port import Snapshot
 from streams.store.tables import FACTS, FACTS_FROM_CASES, LABELS, PREDICTIONS, Fact, Label, Prediction
 
@@ -32,7 +32,7 @@ MOST_FEEDBACK = 1000
 
 
 def prediction(
-    snapshot: Snapshot, originals: Originals, prediction_id: str, page: Page | None = None
+    snapshot: Snapshot, payloads: Payloads, prediction_id: str, page: Page | None = None
 ) -> dict[str, Any] | None:
     """What `GET /v1/predictions/{id}` answers; None while the prediction is unknown.
 
@@ -50,8 +50,8 @@ def prediction(
     attached = [fact for fact in shown if fact.joined is not None and KINDS[fact.kind].is_feedback]
     attached.sort(key=lambda fact: (fact.at, unpack(fact.id), fact.source, fact.key))
     answer: dict[str, Any] = {
-        "prediction": sent_data(row, originals.event(row.partition, row.offset, row.place)),
-        "feedback": [_feedback(fact, originals) for fact in attached],
+        "prediction": sent_data(row, payloads.event(row.partition, row.offset, row.place)),
+        "feedback": [_feedback(fact, payloads) for fact in attached],
         "label": next(map(label_of, Label.read_all(snapshot.get(LABELS, [(row.model, pid)]))), None),
     }
     if len(facts) > page.limit:
@@ -87,8 +87,8 @@ def sent_data(row: Prediction, original: Original) -> dict[str, Any]:
     return data
 
 
-def _feedback(fact: Fact, originals: Originals) -> dict[str, Any]:
-    original = originals.event(fact.partition, fact.offset, fact.place)
+def _feedback(fact: Fact, payloads: Payloads) -> dict[str, Any]:
+    original = payloads.event(fact.partition, fact.offset, fact.place)
     return {
         "id": unpack(fact.id),
         "source": fact.source,

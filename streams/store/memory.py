@@ -274,10 +274,10 @@ class MemoryTransaction(MemorySnapshot):
 
     shard = 0
 
-    def meet(self, keys: Sequence[bytes]) -> None:
+    def lock_join_keys(self, keys: Sequence[bytes]) -> None:
         """Nobody else writes."""
 
-    def hold(self, pids: Sequence[bytes]) -> None:
+    def lock_predictions(self, pids: Sequence[bytes]) -> None:
         """Nobody else writes."""
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:

@@ -170,8 +170,8 @@ class Transaction(Snapshot, Protocol):
     """A snapshot that can be written to, and that sees what others committed before each read.
 
     Several writers may be at work, each on partitions of its own; what they share they hold, always in
-    this order: partitions, join keys (`meet`), predictions (`hold`). Whoever comes second waits, and then
-    reads what the first one wrote.
+    this order: partitions, join keys (`lock_join_keys`), predictions (`lock_predictions`). Whoever comes
+    second waits, and then reads what the first one wrote.
     """
 
     @property
@@ -179,12 +179,12 @@ class Transaction(Snapshot, Protocol):
         """The shard of the counters to add to: no other transaction adds to it meanwhile."""
         ...
 
-    def meet(self, keys: Sequence[bytes]) -> None:
-        """Hold join keys, until the end. Once in a transaction, and before `hold`, unless it is alone."""
+    def lock_join_keys(self, keys: Sequence[bytes]) -> None:
+        """Lock join keys until the end. Once in a transaction, before `lock_predictions`, unless it is alone."""
         ...
 
-    def hold(self, pids: Sequence[bytes]) -> None:
-        """Hold those of these predictions that are there and have a join key, until the end.
+    def lock_predictions(self, pids: Sequence[bytes]) -> None:
+        """Lock those of these predictions that are there and have a join key, until the end.
 
         The others are only ever touched by the writer that holds their partition.
         """

@@ -174,6 +174,11 @@ class Fact(ViewRow, gc=False):
     code: str | None = None
     waits_for: str | None = None
 
+    @property
+    def prediction_key(self) -> bytes:
+        """The key of the prediction that it is joined to; before that, of the one that it names."""
+        return self.pid or self.key
+
 
 class CaseEntry(ViewRow, gc=False):
     """The rendezvous of a join key: one of the predictions that answer for it."""

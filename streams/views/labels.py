@@ -149,7 +149,7 @@ class Labels(View):
         touched: dict[bytes, set[bytes]] = {}
         for pid in pids:
             changed: list[tuple[Fact, Prediction]] = [*self._came.get(pid, ()), *self._went.get(pid, ())]
-            touched[pid] = {label_name(label_of(fact, home.output)) for fact, home in changed}
+            touched[pid] = {label_name(label_of(fact, prediction.output)) for fact, prediction in changed}
         keys = [(pid, name) for pid, names in touched.items() for name in names]
         candidates = Candidate.read_all(self.agenda.snapshot.get(CANDIDATES, keys))
         before = {(candidate.pid, candidate.name): candidate for candidate in candidates}
@@ -176,8 +176,8 @@ class Labels(View):
         tallies = {name: _tally(candidate) for name, candidate in known.items()}
         given, gold, rivals = label.votes, label.gold, label.rivals
         for changed, sign in ((self._came.get(pid, ()), 1), (self._went.get(pid, ()), -1)):
-            for fact, home in changed:
-                _count(tallies, fact, home, sign)
+            for fact, voted_on in changed:
+                _count(tallies, fact, voted_on, sign)
                 given += sign
                 gold += sign * fact.gold
         for name, tally in tallies.items():

@@ -173,9 +173,9 @@ class WorkingSet:
         for prediction in Prediction.read_all(self._tx.get(PREDICTIONS, [(pid,) for pid in wanted])):
             known[prediction.pid] = prediction
 
-    def home_of(self, fact: Fact) -> Prediction | None:
+    def prediction_of(self, fact: Fact) -> Prediction | None:
         """The prediction that a fact is joined to, or was judged by: the one that it names."""
-        return self.predictions.get(fact.pid or fact.key)
+        return self.predictions.get(fact.prediction_key)
 
     def cases(self, instants: Iterable[tuple[bytes, int]], *, following: bool = False) -> dict[bytes, Case]:
         """For each join key, of the predictions that answer for it those around the given instants.

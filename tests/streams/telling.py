@@ -101,7 +101,7 @@ class Views:
         fact = self.fact(event_id)
         if fact.joined is None:
             return None
-        return (fact.pid or fact.key)[2:].decode()
+        return fact.prediction_key[2:].decode()
 
 
 __all__ = ["MINUTE", "NOON", "Views", "declared", "join_key", "prediction", "told"]

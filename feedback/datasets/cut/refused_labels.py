@@ -110,7 +110,7 @@ def _judged(snapshot: Snapshot, letters: list[DeadLetterRow]) -> Iterator[Predic
     facts = list(Fact.read_all(snapshot.find(FACTS, "id", packed)))
     # An id may be another source's too: the place in the log is one fact's alone.
     refused = [
-        fact.pid or fact.key
+        fact.prediction_key
         for fact in facts
         if (fact.partition, fact.offset, fact.place) in places
         and fact.effective

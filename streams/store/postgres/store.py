@@ -7,8 +7,9 @@ and the crash tests stop the process at each of them (1 and 3 are in `streams.pr
 2. the transaction begins: it locks the rows of its positions, in order, so that a worker that lost a
    partition and the one that got it follow each other; then it shares the lock on declaring, or takes it
    alone;
-3. the blocks are folded, and the changes written: join keys are locked first (`meet`), then predictions
-   (`hold`), each kind in the order of its keys, so that workers wait for each other and never in a ring;
+3. the blocks are folded, and the changes written: join keys are locked first (`lock_join_keys`), then
+   predictions (`lock_predictions`), each kind in the order of its keys, so that workers wait for each other
+   and never in a ring;
 4. the positions are written;
 5. the transaction is committed.
 
@@ -95,11 +96,11 @@ class PostgresTransaction(PostgresSnapshot):
             self._rows(LOCK, [held])
         self._rows(_DECLARING[alone], [DECLARING, number])
 
-    def meet(self, keys: Sequence[bytes]) -> None:
+    def lock_join_keys(self, keys: Sequence[bytes]) -> None:
         if keys:
             self._cursor.execute(_MEET.encode(), [PACKERS[bytes](sorted(keys))])
 
-    def hold(self, pids: Sequence[bytes]) -> None:
+    def lock_predictions(self, pids: Sequence[bytes]) -> None:
         if pids:
             self._rows(HOLD, [PACKERS[bytes](pids)])
 

@@ -219,10 +219,10 @@ class SqliteTransaction(SqliteSnapshot):
         self.touched: set[str] = set()
         """The names of the tables that it wrote to."""
 
-    def meet(self, keys: Sequence[bytes]) -> None:
+    def lock_join_keys(self, keys: Sequence[bytes]) -> None:
         """The one writer holds everything."""
 
-    def hold(self, pids: Sequence[bytes]) -> None:
+    def lock_predictions(self, pids: Sequence[bytes]) -> None:
         """The one writer holds everything."""
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:

@@ -24,7 +24,7 @@ from streams.queries.feedback import feedback
 from streams.queries.labels import labels
 from streams.queries.outcomes import outcomes
 from streams.queries.pages import Page
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.queries.predictions import prediction
 from streams.queries.waiting import waiting
 from streams.store.memory import MemoryStore
@@ -60,16 +60,16 @@ def meeting(draw: st.DrawFn) -> bytes:
 
 def shown(store: Store, log: MemoryLog) -> list[Any]:
     """Every page that there is, as JSON."""
-    originals = Originals(log)
+    payloads = Payloads(log)
     with store.snapshot() as snapshot:
         pages = [
             counts(snapshot, COUNT_FIELDS, Page()),
-            dead_letters(snapshot, originals, Page()),
+            dead_letters(snapshot, payloads, Page()),
             waiting(snapshot, START, Page()),
             *(labels(snapshot, model, Page()) for model in ("m", "n")),
             *(outcomes(snapshot, "m", ["segment", "action"], Page()) for _ in range(1)),
-            *(prediction(snapshot, originals, name) for name in ("p", "q")),
-            *(feedback(snapshot, originals, name) for name in ("e1", "e2")),
+            *(prediction(snapshot, payloads, name) for name in ("p", "q")),
+            *(feedback(snapshot, payloads, name) for name in ("e1", "e2")),
         ]
     return [json.loads(msgspec.json.encode(page)) for page in pages]
 

@@ -10,7 +10,7 @@ from schemas import problems
 from streams.log.memory import MemoryLog
 from streams.projection.apply import advance
 from streams.queries.pages import Page, parse_token
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from streams.queries.predictions import TOKEN, prediction
 from streams.queries.votes import shown_candidates
 from streams.store.memory import MemoryStore
@@ -74,9 +74,9 @@ def test_much_feedback_is_read_page_by_page() -> None:
     store = MemoryStore(log.identity)
     while advance(log, store):
         pass
-    originals = Originals(log)
+    payloads = Payloads(log)
     with store.snapshot() as snapshot:
-        whole = prediction(snapshot, originals, "p")
+        whole = prediction(snapshot, payloads, "p")
         assert whole is not None
         assert len(whole["feedback"]) == 90
         assert "feedback_next" not in whole
@@ -84,7 +84,7 @@ def test_much_feedback_is_read_page_by_page() -> None:
             shown: list[str] = []
             after = None
             while True:
-                answer = prediction(snapshot, originals, "p", Page(size, after))
+                answer = prediction(snapshot, payloads, "p", Page(size, after))
                 assert answer is not None
                 assert len(answer["feedback"]) <= size
                 shown += [item["id"] for item in answer["feedback"]]

@@ -10,7 +10,7 @@ from streams.log.block import DeadLetter, raw_items, read_dead_letters
 from streams.log.port import DEAD
 from streams.log.writer import Appender
 from streams.metrics import Metrics
-from streams.queries.payloads import Originals
+from streams.queries.payloads import Payloads
 from tests.streams.asking import BATCH, Answer, ask_now
 from tests.streams.log.test_writer import GatedLog
 
@@ -28,7 +28,7 @@ class Served:
             self.appender,
             partitions,
             metrics=self.metrics,
-            letter=Originals(self.log).dead_letter,
+            letter=Payloads(self.log).dead_letter,
             receipts=Receipts(lambda: RECEIVED),
         )
 

@@ -1,4 +1,4 @@
-"""The parts of reading that are functions of their arguments: tokens, freshness, originals, outcomes."""
+"""The parts of reading that are functions of their arguments: tokens, freshness, payloads, outcomes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.log.port import DEAD
 from streams.queries.freshness import complete_up_to, freshness, lag, reached
 from streams.queries.outcomes import outcomes
 from streams.queries.pages import Int64, MalformedToken, Page, listing, parse_token, token
-from streams.queries.payloads import Originals, latest
+from streams.queries.payloads import Payloads, latest
 from streams.store.memory import MemoryStore
 from streams.store.port import Applied
 from streams.store.tables import EXPOSURES, OUTCOMES, Exposure, Outcome, as_row
@@ -124,7 +124,7 @@ def test_a_position_is_reached_when_every_part_of_it_is() -> None:
     assert not reached(standing, {0: 3, 1: 1})
 
 
-# ------------------------------------------------------------------------------------------------ originals
+# ------------------------------------------------------------------------------------------------ payloads
 
 
 class CountedLog(MemoryLog):
@@ -148,24 +148,24 @@ def test_originals_are_the_bytes_that_were_sent() -> None:
     letter = DeadLetter("invalid_json", "no", None, None, b"\xff{")
     log = CountedLog()
     log.append([_block(b"1", sent), (DEAD, write_dead_letters(1, [letter]))])
-    originals = Originals(log)
-    assert originals.item(0, 0, 1) == sent
-    assert originals.event(0, 0, 1).type == "loopline.feedback.thumb.v1"
-    assert bytes(originals.event(0, 0, 1).data) == b'{"value": "\\u0075p",  "b": 1}'
+    payloads = Payloads(log)
+    assert payloads.item(0, 0, 1) == sent
+    assert payloads.event(0, 0, 1).type == "loopline.feedback.thumb.v1"
+    assert bytes(payloads.event(0, 0, 1).data) == b'{"value": "\\u0075p",  "b": 1}'
     assert log.reads == 1
-    assert originals.dead_letter(0, 0) == letter
+    assert payloads.dead_letter(0, 0) == letter
 
 
 def test_only_the_last_blocks_are_kept() -> None:
     """Reading a long log does not fill the memory; what was let go is read again."""
     log = CountedLog()
     log.append([_block(b"%d" % number) for number in range(40)])
-    originals = Originals(log)
+    payloads = Payloads(log)
     for number in range(40):
-        assert originals.item(0, number, 0) == b"%d" % number
-    originals.item(0, 39, 0)
+        assert payloads.item(0, number, 0) == b"%d" % number
+    payloads.item(0, 39, 0)
     assert log.reads == 40
-    originals.item(0, 0, 0)
+    payloads.item(0, 0, 0)
     assert log.reads == 41
 
 
