@@ -23,7 +23,7 @@ def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str,
         segment=parameters.text("segment"),
         action=parameters.text("action"),
         person=parameters.text("person"),
-        said=_said(parameters),
+        word=_word(parameters),
         first_day=parameters.day("from"),
         last_day=parameters.day("to"),
         env=parameters.environment(),
@@ -31,7 +31,7 @@ def _list(view: View, path: dict[str, str], parameters: Parameters) -> dict[str,
     return prediction_list(view.snapshot, view.payloads, wanted, parameters.page(TOKEN))
 
 
-def _said(parameters: Parameters) -> tuple[str, str | None] | None:
+def _word(parameters: Parameters) -> tuple[str, str | None] | None:
     text = parameters.text("feedback")
     if text is None:
         return None

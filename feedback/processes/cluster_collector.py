@@ -198,7 +198,7 @@ class Collecting:
 
     @contextlib.asynccontextmanager
     async def _reading(self, recorder: Recorder) -> AsyncIterator[None]:
-        """The intake, as long as the server runs. That it is not to be had keeps no other way in shut."""
+        """The intake, as long as the server runs. That it is unavailable keeps no other way in shut."""
         from streams.kafka.intake.consumer import Intake
 
         intake = Intake(self._cluster.address, recorder, self._metrics)

@@ -71,20 +71,20 @@ def judge_again(
     # Nothing waits. What no declaration of its own serves was judged by the one for later versions.
     for kind in sorted(kinds.VOTING):
         rows = transaction.totals(COUNTS, ["model_version"], {"model": model, "kind": kind})
-        said = {version: events for version, _, events in rows if events}
-        changed = _taken_over(transaction, model, said, before, after)
-        _judge_said(transaction, views, model, kind, {version: said[version] for version in changed})
+        judged = {version: events for version, _, events in rows if events}
+        changed = _taken_over(transaction, model, judged, before, after)
+        _judge_again(transaction, views, model, kind, {version: judged[version] for version in changed})
 
 
 def _taken_over(
-    snapshot: Snapshot, model: str, said: Iterable[str], before: Declared, after: Declared
+    snapshot: Snapshot, model: str, judged: Iterable[str], before: Declared, after: Declared
 ) -> set[str]:
     """Those of some versions that another declaration serves now, with another shape."""
     arrived = after.own.keys() - before.own.keys()
-    changed = {version for version in arrived.intersection(said) if after.own[version] != before.others}
+    changed = {version for version in arrived.intersection(judged) if after.own[version] != before.others}
     if before.others == after.others:
         return changed
-    rest = sorted(set(said) - after.own.keys())
+    rest = sorted(set(judged) - after.own.keys())
     for start in range(0, len(rest), _VERSIONS_AT_ONCE):
         some = rest[start : start + _VERSIONS_AT_ONCE]
         rows = snapshot.get(DECLARATIONS, [(model, version) for version in some])
@@ -112,7 +112,7 @@ def _judge_waiting(transaction: Transaction, views: Views, waits_for: str) -> No
         _settle(transaction, views, rows)
 
 
-def _judge_said(
+def _judge_again(
     transaction: Transaction, views: Views, model: str, kind: str, versions: dict[str, int]
 ) -> None:
     """Settle what was said in one way of the predictions of some versions; a bounded number at a time.
@@ -127,13 +127,13 @@ def _judge_said(
         if not rows:
             return
         before = _behind(rows[-1])
-        found = _said_of(transaction, rows, model, versions)
+        found = _feedback_of(transaction, rows, model, versions)
         left -= len(found)
         if found:
             _settle(transaction, views, found)
 
 
-def _said_of(snapshot: Snapshot, rows: list[Row], model: str, versions: Collection[str]) -> list[Row]:
+def _feedback_of(snapshot: Snapshot, rows: list[Row], model: str, versions: Collection[str]) -> list[Row]:
     """Those of some facts that count as events of the predictions of some versions, and so are judged."""
     facts = list(Fact.read_all(rows))
     pids = {fact.pid for fact in facts if fact.pid is not None}

@@ -44,11 +44,11 @@ def one_by_one(content: Arrivals) -> list[Arrivals]:
         parts[row.place].rows.append(row)
     for arrival in content.models:
         parts[arrival.place].models.append(arrival)
-    for place, rows in content.replayed.items():
-        parts[place].replayed[place] = rows
+    for index, rows in content.replayed.items():
+        parts[index].replayed[index] = rows
     for letter in content.letters:
         parts[letter.place].letters.append(letter)
-    return [parts[place] for place in sorted(parts)]
+    return [parts[index] for index in sorted(parts)]
 
 
 def letter_of(part: Arrivals) -> DeadLetterRow:
@@ -68,7 +68,7 @@ def _id_of(row: Prediction | Fact) -> str:
 
 
 def _letter(at: Any, event_id: str | None, source: str | None, kind: str | None) -> DeadLetterRow:
-    """`at` has the place in the log."""
+    """`at` has the position in the log."""
     return DeadLetterRow(
         partition=at.partition,
         offset=at.offset,
@@ -94,7 +94,7 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 def read_one_by_one(
     catalog: Catalog,
     items: list[bytes],
-    place: tuple[int, int],
+    origin: tuple[int, int],
     received: Iterable[int],
     contents: ContentHash,
     failed: Callable[[Exception], None],
@@ -102,7 +102,7 @@ def read_one_by_one(
     """The events of a block of which some cannot even be read: those become dead letters.
 
     Args:
-        place: the block's partition and offset.
+        origin: the block's partition and offset.
         failed: called with each error, for the log.
 
     Raises UnreadableBlock when header and items do not fit together, UnreadableTypes for a type that this
@@ -116,12 +116,12 @@ def read_one_by_one(
         envelope = _envelope_of(item)
         try:
             events = catalog.read(b"[" + item + b"]", [envelope.type] if envelope else catalog.types)
-            one = arrivals(events, *place, [instant], contents, items.__getitem__, first=index)
+            one = arrivals(events, *origin, [instant], contents, items.__getitem__, first=index)
         except Exception as error:
             if not is_of_the_data(error):
                 raise
             failed(error)
-            one = Arrivals([], [], {}, [_unreadable(envelope, place, index, instant)])
+            one = Arrivals([], [], {}, [_unreadable(envelope, origin, index, instant)])
         come.rows += one.rows
         come.models += one.models
         come.replayed.update(one.replayed)
@@ -137,9 +137,9 @@ def _envelope_of(item: bytes) -> _Envelope | None:
 
 
 def _unreadable(
-    envelope: _Envelope | None, place: tuple[int, int], index: int, received: int
+    envelope: _Envelope | None, origin: tuple[int, int], index: int, received: int
 ) -> DeadLetterRow:
-    partition, offset = place
+    partition, offset = origin
     return DeadLetterRow(
         partition=partition,
         offset=offset,

@@ -119,7 +119,7 @@ class Retractions:
             marked.retracted_at = None
         # New ones are not in the store yet.
         naming = [fact for fact in self._agenda.values() if fact.kind == kinds.RETRACTION.name]
-        place = picking(FACTS, FACTS_BY_EXPLAINED.order)
+        order_of = picking(FACTS, FACTS_BY_EXPLAINED.order)
         start = picking(FACTS, FACTS_BY_EXPLAINED.columns[:4])
         starts: list[tuple[Any, ...]] = [
             (key, id_, kinds.RETRACTION.name, source) for key, id_, source in doubtful
@@ -134,7 +134,7 @@ class Retractions:
             most = 1 + _PAGE // len(starts)
             rows = self._tx.along(FACTS, FACTS_BY_EXPLAINED, starts, fixed=4, limit=most)
             naming = list(Fact.read_all(rows))
-            last: dict[Row, Row] = {start(row): place(row) for row in rows}
+            last: dict[Row, Row] = {start(row): order_of(row) for row in rows}
             counts = Counter(map(start, rows))
             starts = [last[fixed] for fixed, count in counts.items() if count == most]
         self._changed.update(doubtful)

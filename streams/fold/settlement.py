@@ -127,9 +127,9 @@ class Settlement:
             if case.at(entry.at) == entry.pid:
                 starts[entry.key, entry.at - 1] = case.after(entry.at)
         rows = self._tx.along(FACTS, FACTS_BY_CASE, list(starts), fixed=1, limit=FEW)
-        place = picking(FACTS, FACTS_BY_CASE.order)
+        order_of = picking(FACTS, FACTS_BY_CASE.order)
         by_key: defaultdict[bytes, list[Row]] = defaultdict(list)
-        for row in sorted(dict.fromkeys(rows), key=place):
+        for row in sorted(dict.fromkeys(rows), key=order_of):
             by_key[_key(row)].append(row)
         taken: list[Row] = []
         for (key, instant), before in starts.items():
@@ -137,7 +137,7 @@ class Settlement:
             mine = [row for row in behind if before is None or _case_at(row) < before]
             taken += mine
             if len(mine) == FEW:
-                self._walks.append(Walk(FACTS_BY_CASE, 1, place(mine[-1]), before))
+                self._walks.append(Walk(FACTS_BY_CASE, 1, order_of(mine[-1]), before))
         self._add(loaded.take(taken))
 
     def _join(self) -> None:

@@ -50,10 +50,10 @@ class Case:
 
     def at(self, instant: int) -> bytes | None:
         """The prediction that a fact of an instant belongs to: the greatest that is not later."""
-        place = bisect_right(self._instants, instant)
-        return self._entries[place - 1].pid if place else None
+        index = bisect_right(self._instants, instant)
+        return self._entries[index - 1].pid if index else None
 
     def after(self, instant: int) -> int | None:
         """The instant of the next prediction that is later."""
-        place = bisect_right(self._instants, instant)
-        return self._instants[place] if place < len(self._instants) else None
+        index = bisect_right(self._instants, instant)
+        return self._instants[index] if index < len(self._instants) else None

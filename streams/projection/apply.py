@@ -171,10 +171,10 @@ class Batch:
 
     def _events(self, block: Block, header: Header, body: bytes) -> Arrivals:
         """What is in a block of events; one that cannot be read is set aside."""
-        place = block.partition, block.offset
+        origin = block.partition, block.offset
         try:
             events = self._catalog.read(body, header.types)
-            return arrivals(events, *place, header.instants(), self._contents, _sent_in(body))
+            return arrivals(events, *origin, header.instants(), self._contents, _sent_in(body))
         except Exception as error:
             if not is_of_the_data(error):
                 raise
@@ -187,7 +187,7 @@ class Batch:
                 self.set_aside += 1
                 _say_set_aside(block, error)
 
-            return read_one_by_one(self._catalog, items, place, header.instants(), self._contents, failed)
+            return read_one_by_one(self._catalog, items, origin, header.instants(), self._contents, failed)
 
 
 def _say_set_aside(block: Block, error: Exception) -> None:
@@ -213,10 +213,10 @@ def _sent_in(body: bytes) -> Callable[[int], bytes]:
     """From an index to the bytes of that item of a block, which is cut up only when somebody asks."""
     items: list[bytes] = []
 
-    def sent(place: int) -> bytes:
+    def sent(index: int) -> bytes:
         if not items:
             items.extend(items_of(body))
-        return items[place]
+        return items[index]
 
     return sent
 
@@ -380,7 +380,7 @@ def _letter_rows(block: Block) -> list[DeadLetterRow]:
         DeadLetterRow(
             partition=block.partition,
             offset=block.offset,
-            place=place,
+            place=index,
             code=letter.code,
             detail=letter.detail,
             id=letter.id,
@@ -388,7 +388,7 @@ def _letter_rows(block: Block) -> list[DeadLetterRow]:
             type=None,
             received=received,
         )
-        for place, (received, letter) in enumerate(read_dead_letters(block.record))
+        for index, (received, letter) in enumerate(read_dead_letters(block.record))
     ]
 
 

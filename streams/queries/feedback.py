@@ -160,11 +160,11 @@ def _further_stages(snapshot: Snapshot, fact: Fact, model: str, lineage: Lineage
     data = {id(event): json.decode(event.data) for event in events}
     released, trained = [], []
     for event in events:
-        said = data[id(event)]
-        if event.kind == kinds.DATASET_RELEASED.name and release_of(said) in names:
-            released.append(_entry(Stage.IN_DATASET, event.at, dataset=release_of(said)))
-        if event.kind == kinds.MODEL_DEPLOYED.name and not set(names).isdisjoint(said.get("datasets", ())):
-            trained.append(_entry(Stage.IN_MODEL, event.at, model_version=said["model_version"]))
+        told = data[id(event)]
+        if event.kind == kinds.DATASET_RELEASED.name and release_of(told) in names:
+            released.append(_entry(Stage.IN_DATASET, event.at, dataset=release_of(told)))
+        if event.kind == kinds.MODEL_DEPLOYED.name and not set(names).isdisjoint(told.get("datasets", ())):
+            trained.append(_entry(Stage.IN_MODEL, event.at, model_version=told["model_version"]))
     serving = [event for event in events if event.kind in SERVING]
     deployed = []
     if serving:

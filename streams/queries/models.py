@@ -1,6 +1,6 @@
 """Models and their versions: what was declared, deployed, evaluated and learned from, and which one serves.
 
-All of it is what was said in events of the model; how many predictions a version made comes from the
+All of it is what was data in events of the model; how many predictions a version made comes from the
 counts, so that a model that only ever answered is there too.
 """
 
@@ -160,10 +160,10 @@ def _declared(snapshot: Snapshot, name: str, versions: Sequence[str]) -> dict[st
     found = {}
     for version, row in serving.items():
         if row is not None:
-            said = json.decode(events[pack(row.id), row.source].data)
+            data = json.decode(events[pack(row.id), row.source].data)
             found[version] = {
                 "output_shape": json.decode(row.shape),
-                "description": said.get("description"),
+                "description": data.get("description"),
                 "from": None if row.model_version == version else row.model_version,
                 "later_versions": row.later is not None,
                 "at": rfc3339(row.at),
@@ -177,13 +177,13 @@ def _spans(serving: Sequence[ModelEvent]) -> dict[str, list[Node]]:
     current: Node | None = None
     version = None
     for event in serving:
-        said = _served.decode(event.data)
-        if said.model_version == version:
+        data = _served.decode(event.data)
+        if data.model_version == version:
             continue
         if current is not None:
             current["until"] = rfc3339(event.at)
-        version = said.model_version
-        current = {"since": rfc3339(event.at), "until": None, "by": event.kind, "why": said.why}
+        version = data.model_version
+        current = {"since": rfc3339(event.at), "until": None, "by": event.kind, "why": data.why}
         spans.setdefault(version, []).append(current)
     return spans
 
@@ -215,7 +215,7 @@ def _learned_from(events: Sequence[ModelEvent]) -> Iterator[str]:
 
 
 def _evaluation(event: ModelEvent) -> Node:
-    said = json.decode(event.data)
+    data = json.decode(event.data)
     return {
         "at": rfc3339(event.at),
         "metrics": [
@@ -224,10 +224,10 @@ def _evaluation(event: ModelEvent) -> Node:
                 "value": each["value"],
                 **{end: each.get(end) for end in ("n", "low", "high")},
             }
-            for each in said["metrics"]
+            for each in data["metrics"]
         ],
-        "dataset": said.get("dataset"),
-        "split": said.get("split"),
+        "dataset": data.get("dataset"),
+        "split": data.get("split"),
         "id": unpack(event.id),
         "source": event.source,
     }

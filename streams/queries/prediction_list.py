@@ -24,7 +24,7 @@ _position = position_of(PREDICTIONS, PREDICTIONS_BY_TIME)
 class PredictionFilter(NamedTuple):
     """Which predictions are asked for; None is any.
 
-    `said` is a kind of feedback and its value, or None for any value: something like it counts for the
+    `word` is a kind of feedback and its value, or None for any value: something like it counts for the
     prediction. Days are UTC days of the prediction, both inclusive.
     """
 
@@ -33,7 +33,7 @@ class PredictionFilter(NamedTuple):
     segment: str | None = None
     action: str | None = None
     person: str | None = None
-    said: Word | None = None
+    word: Word | None = None
     first_day: str | None = None
     last_day: str | None = None
     env: str = "prod"
@@ -59,9 +59,9 @@ def prediction_list(
 
     def chosen(some: list[Row], most: int) -> Chosen[Prediction]:
         found = [each for each in Prediction.read_all(some) if _meets(each, wanted)]
-        if wanted.said is None:
+        if wanted.word is None:
             return Chosen(list(map(_with_row, found)))
-        met, read, stopped = search(snapshot, found, wanted.said, most, begun)
+        met, read, stopped = search(snapshot, found, wanted.word, most, begun)
         if stopped is None:
             return Chosen(list(map(_with_row, met)), read)
         last, place = stopped
@@ -93,16 +93,16 @@ def _shown(
     rows = snapshot.get(LABELS, [(each.model, each.pid) for each in predictions])
     labels = {label.pid: label for label in Label.read_all(rows)}
     sent = payloads.events((each.partition, each.offset, each.place) for each in predictions)
-    for each, said, original in zip(predictions, counted(snapshot, predictions), sent, strict=True):
+    for each, counts, original in zip(predictions, counted(snapshot, predictions), sent, strict=True):
         item: dict[str, Any] = {
             "prediction": sent_data(each, original),
             "at": rfc3339(each.at),
             "label": label_of(labels.get(each.pid)),
-            "feedback_counts": _feedback_counts(said),
+            "feedback_counts": _feedback_counts(counts),
         }
-        if said.more:
+        if counts.more:
             item["feedback_counts_more"] = True
-        yield item, len(bytes(original.data)) + said.read * ROW_BYTES
+        yield item, len(bytes(original.data)) + counts.read * ROW_BYTES
 
 
 def _feedback_counts(said: Counted) -> dict[str, int]:

@@ -32,8 +32,8 @@ def _meets(value: Any, wanted: Any) -> bool:
     return (wanted.low is None or value >= wanted.low) and (wanted.high is None or value <= wanted.high)
 
 
-def _is_behind(place: Key, position: Key, *, descending: bool) -> bool:
-    return place < position if descending else place > position
+def _is_behind(location: Key, position: Key, *, descending: bool) -> bool:
+    return location < position if descending else location > position
 
 
 class _Walk:
@@ -46,7 +46,7 @@ class _Walk:
         self._key: Pick = picking(table, table.key)
         self._orders: defaultdict[Key, list[tuple[Key, Key]]] = defaultdict(list)
 
-    def place(self, row: Row) -> tuple[Key, Key] | None:
+    def location(self, row: Row) -> tuple[Key, Key] | None:
         """The values of the first columns, and those of the others; None for what the index leaves out."""
         if self._known(row) is None:
             return None
@@ -54,15 +54,15 @@ class _Walk:
         return values[: self._fixed], values[self._fixed :]
 
     def add(self, row: Row) -> None:
-        if (place := self.place(row)) is not None:
-            insort(self._orders[place[0]], (place[1], self._key(row)))
+        if (location := self.location(row)) is not None:
+            insort(self._orders[location[0]], (location[1], self._key(row)))
 
     def remove(self, row: Row) -> None:
-        if (place := self.place(row)) is not None:
-            order = self._orders[place[0]]
-            del order[bisect_left(order, (place[1], self._key(row)))]
+        if (location := self.location(row)) is not None:
+            order = self._orders[location[0]]
+            del order[bisect_left(order, (location[1], self._key(row)))]
             if not order:
-                del self._orders[place[0]]
+                del self._orders[location[0]]
 
     def behind(self, start: Key, *, descending: bool) -> Iterator[tuple[Key, Key]]:
         """The places and keys of the rows behind a start, one after the other."""
@@ -70,9 +70,9 @@ class _Walk:
         position = start[self._fixed :]
         if descending:
             end = bisect_left(order, (position,)) if position else len(order)
-            return (order[place] for place in range(end - 1, -1, -1))
+            return (order[location] for location in range(end - 1, -1, -1))
         first = bisect_right(order, position, key=lambda each: each[0][: len(position)]) if position else 0
-        return (order[place] for place in range(first, len(order)))
+        return (order[location] for location in range(first, len(order)))
 
 
 class _Rows:
@@ -176,17 +176,17 @@ class MemorySnapshot:
             walk = stored.walk(index, fixed)
             changed: defaultdict[Key, list[tuple[Key, Row]]] = defaultdict(list)
             for row in beside.values():
-                if row is not None and (place := walk.place(row)) is not None:
-                    changed[place[0]].append((place[1], row))
+                if row is not None and (location := walk.location(row)) is not None:
+                    changed[location[0]].append((location[1], row))
             for start in dict.fromkeys(map(tuple, starts)):
                 position = start[fixed:]
                 mine = [
-                    (place, row)
-                    for place, row in changed.get(start[:fixed], ())
-                    if not position or _is_behind(place[: len(position)], position, descending=descending)
+                    (location, row)
+                    for location, row in changed.get(start[:fixed], ())
+                    if not position or _is_behind(location[: len(position)], position, descending=descending)
                 ]
                 theirs = walk.behind(start, descending=descending)
-                kept = ((place, stored.rows[key]) for place, key in theirs if key not in beside)
+                kept = ((location, stored.rows[key]) for location, key in theirs if key not in beside)
                 merged = sorted([*mine, *islice(kept, limit)], key=itemgetter(0), reverse=descending)
                 found += [row for _, row in merged[:limit]]
         return found

@@ -180,7 +180,7 @@ class Transaction(Snapshot, Protocol):
         ...
 
     def lock_join_keys(self, keys: Sequence[bytes]) -> None:
-        """Lock join keys until the end. Once in a transaction, before `lock_predictions`, unless it is alone."""
+        """Lock join keys until the end: once in a transaction, and before `lock_predictions` unless alone."""
         ...
 
     def lock_predictions(self, pids: Sequence[bytes]) -> None:

@@ -119,7 +119,7 @@ def test_a_worker_cut_off_from_postgresql_gives_its_partitions_up(loopline: Depl
         assert "nothing has moved for 3 s; the store has not answered for" in str(answer["reasons"])
         # What hung breaks; PostgreSQL refuses for a while, and the partitions stay where they are.
         relay.refuse()
-        until(lambda: "is not to be had" in str(cut.get("/readyz")[1]["reasons"]), "the reason")
+        until(lambda: "is not available" in str(cut.get("/readyz")[1]["reasons"]), "the reason")
         time.sleep(2)
         assert _partitions(other) == 5
         relay.mend()

@@ -73,8 +73,8 @@ def _said(error: psycopg.Error) -> str:
     return next(telling, lines[1] if len(lines) > 1 and lines[0].startswith("Multiple") else lines[0])
 
 
-def _advice(said: str) -> str:
-    return next((advice for text, advice in _ADVICE if text in said), _TRY_AGAIN)
+def _advice(text: str) -> str:
+    return next((advice for part, advice in _ADVICE if part in text), _TRY_AGAIN)
 
 
 # SQLSTATE classes: what is wrong with the data, and what is wrong with what was asked or with the server's
@@ -133,7 +133,7 @@ def translated(server: str) -> Iterator[None]:
                 f"PostgreSQL at {server} says what Loopline does not expect ({type(error).__name__}): try"
                 " again, and report it with the server's log if it stays."
             ) from error
-        said = _said(error)
+        text = _said(error)
         raise StoreUnavailable(
-            f"PostgreSQL at {server} is not to be had ({said}). {_advice(said)}"
+            f"PostgreSQL at {server} is not available ({text}). {_advice(text)}"
         ) from error
