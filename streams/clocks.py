@@ -25,7 +25,7 @@ _SECOND = 1_000_000_000
 # For so long a narrow interval is worth more than a newer and wider one: clocks drift by less than a
 # millisecond meanwhile.
 _KEPT_NS = 10 * _SECOND
-# A service that has said nothing for so long, while others have, is not in use any more.
+# A service without an answer for so long, while others have answered, is not in use any more.
 _FORGOTTEN_NS = 300 * _SECOND
 
 _log = structlog.get_logger("loopline.clocks")
@@ -70,7 +70,7 @@ class ClockWatch:
 
     Args:
         clock: this machine's clock, nanoseconds since 1970.
-        elapsed: nanoseconds since some moment, by what nobody sets.
+        elapsed: nanoseconds since some moment, by a clock that nobody sets.
     """
 
     def __init__(
@@ -87,20 +87,20 @@ class ClockWatch:
     # --------------------------------------------------------------------------------- told by others
 
     def moment(self) -> int:
-        """Now, for `heard`: to be asked before the question is."""
+        """Now, for `heard`: read it before the request is sent."""
         return self._elapsed()
 
-    def heard(self, whose: str, theirs: int, asked: int, *, exact_ns: int = 0) -> None:
+    def heard(self, whose: str, theirs: int, asked_at: int, *, exact_ns: int = 0) -> None:
         """Another clock's time has come.
 
         Args:
             whose: what it is called in a reason.
             theirs: nanoseconds since 1970.
-            asked: `moment` of before the question.
+            asked_at: `moment` before the request.
             exact_ns: how much later than `theirs` it may have been, by how exactly it is told.
         """
         now = self._elapsed()
-        self._learn(whose, _Reading(theirs - now, theirs + exact_ns - asked, now))
+        self._learn(whose, _Reading(theirs - now, theirs + exact_ns - asked_at, now))
 
     def heard_late(self, whose: str, theirs: int) -> None:
         """Another clock has shown this time some while ago: by now it is later."""
@@ -151,12 +151,12 @@ class ClockWatch:
         behind_s = 0.0 if skews else (self._newest - self._clock()) / _SECOND
         if behind_s <= TOLERANCE_S:
             return []
-        said = (
+        reason = (
             f"this machine's clock is {_lasting(behind_s)} behind the receipt of the log's newest event: it"
             " is behind now, or was ahead then, and what comes in seems older than it is. Set it by NTP; if"
             " it is right, this ends when that instant has passed"
         )
-        return [said]
+        return [reason]
 
     def collect(self) -> Iterable[Metric]:
         """The skews as a metric."""

@@ -1,4 +1,4 @@
-"""A service that is away, as log lines tell it: it goes, it is away, once a minute, and it is back."""
+"""An outage of a service in log lines: one when it begins, one a minute while it lasts, one when it ends."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FLAPS_S = 10.0
 
 
 class Outage:
-    """One thing that can be away. Any thread may tell of it.
+    """One service that can be unavailable. Safe to use from any thread.
 
-    What comes and goes all the time is told each ten seconds at most.
+    A service that fails and recovers all the time is logged every ten seconds at most.
 
     Args:
         logger: of structlog.
-        gone: the line while it is away, with `reason`, and from the second one on `for_s` and `times`.
-        back: the line when it is there again, with `after_s` and `times`.
-        level: that of the line while it is away.
+        gone: the line while it is unavailable, with `reason`, and from the second one on `for_s` and `times`.
+        back: the line when it is available again, with `after_s` and `times`.
+        level: that of the line while it is unavailable.
         clock: monotonic, in seconds.
     """
 
@@ -38,45 +38,45 @@ class Outage:
         self._clock = clock
         self._guard = threading.Lock()
         self._since: float | None = None
-        self._said = float("-inf")
-        self._told = False
+        self._logged_at = float("-inf")
+        self._logged = False
         self._reason = ""
         self._times = 0
 
     @property
     def reason(self) -> str:
-        """Why, when it was asked last; empty while it is there."""
+        """Why the last call failed; empty while the service is available."""
         return self._reason if self._since is not None else ""
 
     def failed(self, error: BaseException | str) -> None:
-        """It was asked, and did not answer, or not as it should."""
+        """A call failed."""
         reason = str(error) or repr(error)
         with self._guard:
             now = self._clock()
             if self._since is None:
-                self._since, self._times, self._told = now, 0, False
+                self._since, self._times, self._logged = now, 0, False
             self._times += 1
-            due = now - self._said >= (AGAIN_S if self._told else FLAPS_S)
-            # Another reason is said too; in turn they would be without end.
-            other, self._reason = self._told and reason != self._reason, reason
+            due = now - self._logged_at >= (AGAIN_S if self._logged else FLAPS_S)
+            # A new reason is logged too, without `changed`: alternating reasons would never end.
+            other, self._reason = self._logged and reason != self._reason, reason
             more = {"for_s": round(now - self._since), "times": self._times} if self._times > 1 else {}
             if due:
-                self._said, self._told = now, True
+                self._logged_at, self._logged = now, True
         if due:
-            # It is rare enough, and new: `changed` has nobody leave it out as what was said before.
-            self._say(reason=reason, changed=True, **more)
+            # Rare enough, and new: `changed` keeps the log's limit from dropping it as a repetition.
+            self._write(reason=reason, changed=True, **more)
         elif other:
-            self._say(reason=reason)
+            self._write(reason=reason)
 
     def over(self) -> None:
-        """It answered."""
+        """A call succeeded."""
         with self._guard:
             if self._since is None:
                 return
             lasted, self._since = self._clock() - self._since, None
-            times, told = self._times, self._told
+            times, told = self._times, self._logged
         if told:
             self._logger.info(self._back, after_s=round(lasted, 1), times=times)
 
-    def _say(self, **fields: Any) -> None:
+    def _write(self, **fields: Any) -> None:
         getattr(self._logger, self._level)(self._gone, **fields)

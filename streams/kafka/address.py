@@ -41,7 +41,7 @@ class Address(NamedTuple):
         brokers, slash, prefix = text.removeprefix(SCHEME).partition("/")
         if "@" in brokers:
             raise BadAddress(
-                f"there are no user names and passwords in it: write {SCHEME}HOST:PORT, and set"
+                f"an address holds no user name and no password: write {SCHEME}HOST:PORT, and set"
                 " kafka_username and kafka_password"
             )
         servers = tuple(brokers.split(","))

@@ -1,17 +1,17 @@
-"""One client of the brokers that threads share, for what is read of partitions: their ends, their records.
+"""A client of the brokers that threads share, which reads the ends and the records of partitions.
 
-Once there is a client, nobody holds a lock while a broker is waited for; whoever needs one while another
-thread makes it, or closes it, waits for that. Each partition's leader is asked, as the brokers name it:
+No lock is held while a thread waits for a broker's answer; a thread that needs the client while another
+thread makes or closes it waits for that. A request goes to the leader of each partition:
 
-1. the leaders that are not known are asked for, of a broker that answers;
-2. each leader is asked, all at the same time, and for a second and a half at most;
-3. whoever is no leader any more, or gave no answer, is forgotten, and it begins again, until the caller's
+1. unknown leaders are looked up at a broker that answers;
+2. the request is sent to all leaders at the same time, with a second and a half to answer;
+3. a leader that is none any more, or gave no answer, is forgotten, and step 1 is retried until the caller's
    patience is over.
 
-A broker that gave no answer is set aside for two seconds: what belongs to others goes on meanwhile, and
-nobody waits for it who has less patience than that. The client library does the connections, and looks up
-the brokers' names on the same thread: a name server that hangs makes all of this wait. Its consumer is not
-used, since it asks a broker that is no leader any more again and again, for five minutes.
+A broker that gave no answer is set aside for two seconds: requests to other brokers go on, and a caller with
+less patience than that does not wait for it. The client library connects, and looks up the brokers' names on
+the same thread: a name server that hangs delays every request. The library's consumer is not used, since it
+retries at a broker that is no leader any more for five minutes.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class _SetAside(Exception):
         self.until = until
 
 
-# The library's client says the last one when another thread has closed it meanwhile.
-_AWAY = (KafkaError, _SetAside, OSError, RuntimeError)
+# The library's client raises the last one when another thread has closed it meanwhile.
+_RETRYABLE = (KafkaError, _SetAside, OSError, RuntimeError)
 
 
 class Leader(NamedTuple):
@@ -99,9 +99,9 @@ class Brokers:
 
     Args:
         address: where to begin to look for them.
-        patience_s: for how long a call tries again while a partition's leader is not to be had.
-        retry: the pauses between these tries; after the longest, brokers that were away are tried anew.
-        refused_s: after so long, brokers that refused this client are tried anew.
+        patience_s: for how long a call retries while a partition's leader is unavailable.
+        retry: the pauses between retries; after the longest, brokers that were unavailable are tried again.
+        refused_s: after so long, brokers that refused this client are tried again.
     """
 
     def __init__(
@@ -117,26 +117,26 @@ class Brokers:
         self._retry, self._refused_s = retry, refused_s
         self._guard = threading.Lock()
         self._client: Any = None
-        self._away: tuple[float, LogUnavailable | KafkaRefused] | None = None
+        self._connect_failure: tuple[float, LogUnavailable | KafkaRefused] | None = None
         self._leaders: dict[TopicPartition, Leader] = {}
         self._newest: dict[TopicPartition, Leader] = {}
         self._aside: dict[int, float] = {}
 
     @property
     def client(self) -> Any:
-        """The client, for what is asked of the brokers in general. Raises LogUnavailable or KafkaRefused."""
-        # Whoever makes it gives up within seconds; the others wait for that, and do not try it again at once.
-        # Refused logins are counted by some brokers, that lock the user out after a few.
+        """The client, for other requests to the brokers. Raises LogUnavailable or KafkaRefused."""
+        # The thread that connects gives up within seconds; the others wait for it, and do not retry at once:
+        # some brokers count refused logins and lock the user out after a few.
         with self._guard:
             if self._client is None:
-                if self._away is not None and time.monotonic() < self._away[0]:
-                    raise type(self._away[1])(*self._away[1].args)
+                if self._connect_failure is not None and time.monotonic() < self._connect_failure[0]:
+                    raise type(self._connect_failure[1])(*self._connect_failure[1].args)
                 try:
                     self._client = connected(self.address, max_in_flight_requests_per_connection=100)
                 except (LogUnavailable, KafkaRefused) as error:
                     refused = isinstance(error, KafkaRefused)
                     pause_s = self._refused_s if refused else self._retry.longest_s
-                    self._away = time.monotonic() + pause_s, error
+                    self._connect_failure = time.monotonic() + pause_s, error
                     raise
             return self._client
 
@@ -241,9 +241,9 @@ class Brokers:
                 client = self.client
                 client._manager.run(self._ask_leaders, client._manager, left, request, told, found, failures)
             except LogUnavailable as unavailable:
-                # Nobody was to be connected to, and that took its time already.
+                # No broker could be connected to, and trying took its time already.
                 return found, unavailable
-            except _AWAY as error:
+            except _RETRYABLE as error:
                 self._drop(client)
                 failures = dict.fromkeys(left, error)
             left -= set(found)
@@ -251,8 +251,8 @@ class Brokers:
                 return found, None
             for topic_partition in left:
                 self._leaders.pop(topic_partition, None)
-                if said := denied(failures[topic_partition], self.address.security):
-                    raise KafkaRefused(said) from failures[topic_partition]
+                if denial := denied(failures[topic_partition], self.address.security):
+                    raise KafkaRefused(denial) from failures[topic_partition]
             pause_s = backoff.next_pause_s()
             if max(time.monotonic() + pause_s, _no_use_before(failures, left)) > began + self._patience(
                 failures, left
@@ -263,7 +263,7 @@ class Brokers:
     def _patience(
         self, failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]
     ) -> float:
-        # Who leads no more may not know it yet, nor have what came since; who leads says the same again.
+        # A former leader may not know of its successor or of later records; the leader repeats its answer.
         sure = all(isinstance(failures[topic_partition], OffsetOutOfRangeError) for topic_partition in left)
         return min(self._patience_s, _SURE_S) if sure else self._patience_s
 
@@ -277,7 +277,7 @@ class Brokers:
         error = failures[topic_partition]
         unavailable = LogUnavailable(
             f"the leader of {partition_text(topic_partition)} does not answer, at {self.address}:"
-            f" {str(error) or type(error).__name__}. Look whether all brokers run; reading goes on when the"
+            f" {str(error) or type(error).__name__}. Check that all brokers run; reading goes on when the"
             " leader is back or another broker leads."
         )
         unavailable.__cause__ = error
@@ -318,7 +318,7 @@ class Brokers:
         for group, answer in sent:
             try:
                 answers = list(told(await answer))
-            except _AWAY as error:
+            except _RETRYABLE as error:
                 failures |= dict.fromkeys(group, error)
                 continue
             for topic_partition, code, result in answers:
@@ -348,7 +348,7 @@ class Brokers:
                 topic_partition = TopicPartition(topic.name, each.partition_index)
                 leader = Leader(topic.topic_id, each.leader_epoch, each.leader_id)
                 newest = self._newest.get(topic_partition)
-                # Who was away may still name the leader of before, and be it, in its own eyes.
+                # A broker that was cut off may still name an earlier leader.
                 outdated = newest is not None and newest.topic == leader.topic and newest.epoch > leader.epoch
                 if leader.node >= 0 and not outdated:
                     self._leaders[topic_partition] = self._newest[topic_partition] = leader
@@ -357,16 +357,16 @@ class Brokers:
         nodes = [broker.node_id for broker in manager.cluster.brokers()]
         random.shuffle(nodes)
         nodes.sort(key=lambda node: (self._aside.get(node, 0.0) > time.monotonic(), not _open(manager, node)))
-        said: Exception = NodeNotReadyError("no broker is known")
+        failure: Exception = NodeNotReadyError("no broker is known")
         for node in nodes:
             wanted = [MetadataRequest.MetadataRequestTopic(name=topic) for topic in topics]
             try:
                 return await self._send(
                     manager, node, MetadataRequest(topics=wanted, allow_auto_topic_creation=False)
                 )
-            except _AWAY as error:
-                said = error
-        raise said
+            except _RETRYABLE as error:
+                failure = error
+        raise failure
 
     async def _send(self, manager: Any, node: int, request: Any) -> Any:
         """One broker's answer. Raises KafkaError, and at once while it is set aside."""
@@ -393,7 +393,7 @@ def partition_text(topic_partition: TopicPartition) -> str:
 
 
 def _no_use_before(failures: Mapping[TopicPartition, Exception], left: Collection[TopicPartition]) -> float:
-    """The instant before which asking again is of no use: all that is left is led by who is set aside."""
+    """The instant before which a retry is of no use: the brokers that lead what is left are set aside."""
     errors = [failures[topic_partition] for topic_partition in left]
     return min(error.until if isinstance(error, _SetAside) else 0.0 for error in errors)
 
@@ -417,7 +417,7 @@ def _records(topic_partition: TopicPartition, data: bytes, offset: int) -> Itera
 
 
 def _close(client: Any) -> None:
-    """Close a client; whatever it says then, nobody needs it any more."""
+    """Close a client, and ignore its errors: nobody uses it any more."""
     if client is not None:
-        with contextlib.suppress(*_AWAY):
+        with contextlib.suppress(*_RETRYABLE):
             client.close()

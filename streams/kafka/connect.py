@@ -1,9 +1,9 @@
-"""What every connection to the brokers from a command or a reader has in common; and which log lies there.
+"""A client of the brokers for commands and readers, and which log is at an address.
 
-A broker that hangs takes connections like any other, since its machine does that for it: only those that
-answer are connected to, and a client is not handed out before it has a connection to one of them.
+The machine of a broker that hangs still accepts connections. So only brokers that answer are connected to,
+and a client is returned only with an open connection to one of them.
 
-The topics are only looked at here; making and checking them is left to `streams.kafka.topics.admin`.
+The topics are only read here; `streams.kafka.topics.admin` makes and checks them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLIENT: Mapping[str, Any] = {
     "reconnect_backoff_max_ms": 1_000,
     "metadata_max_age_ms": 10_000,
 }
-"""Short enough for somebody to wait for; the libraries' own are half a minute, and five for a leader."""
+"""Short enough for a person to wait; the libraries' own are half a minute, and five minutes for a leader."""
 
 # To take a connection, be it over TLS, is not to wait for half a minute either.
 _CONNECTING = {"socket_connection_setup_timeout_ms": 2_000, "socket_connection_setup_timeout_max_ms": 4_000}
@@ -45,7 +45,7 @@ _OTHERS_S = 0.1
 _HELLO = bytes.fromhex("0000000a 0012 0000 00000000 ffff")
 _UNKNOWN_TOPIC = 3
 
-# Each connection that is closed is an error to it. What comes of it is told by who asked.
+# The library logs each closed connection as an error; the caller reports the result.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 _EPOCHS_AT_ONCE = 4
 
@@ -124,8 +124,8 @@ def failed(address: Address, error: Exception) -> Exception:
 
     Raises KafkaRefused when they do not let this client in at all.
     """
-    if said := denied(error, address.security):
-        return KafkaRefused(said)
+    if denial := denied(error, address.security):
+        return KafkaRefused(denial)
     _refuse(address)
     return _unanswered(address, error)
 
@@ -140,26 +140,26 @@ def _refuse(address: Address) -> None:
 
 def _unanswered(address: Address, error: object) -> LogUnavailable:
     return LogUnavailable(
-        f"no broker of {address} answers: {str(error) or type(error).__name__}. Look whether they run and can"
-        " be reached; nothing is lost, and it goes on when they are back."
+        f"no broker of {address} answers: {str(error) or type(error).__name__}. Check that they run and can"
+        " be reached; nothing is lost, and Loopline continues when they are back."
     )
 
 
 def answering(address: Address) -> list[str]:
-    """Those servers of an address that answer now. Raises LogUnavailable when none does in two seconds.
+    """The servers of an address that answer now. Raises LogUnavailable when none does within two seconds.
 
-    One that takes a connection and hangs up answers too; one that says nothing does not, nor does one that
-    takes no connection.
+    A server that closes the connection has answered too; one that sends nothing, or accepts no connection,
+    has not.
     """
-    said: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
     for server in address.servers:
-        start_daemon("greeting", partial(_greet, server, _hello(address, server), said))
+        start_daemon("greeting", partial(_greet, server, _hello(address, server), answers))
     found: list[str] = []
     why: Exception | None = None
     deadline = time.monotonic() + _ANSWER_S + _OTHERS_S
     for _ in address.servers:
         try:
-            server, error = said.get(timeout=max(0.0, deadline - time.monotonic()))
+            server, error = answers.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
         if error is None:
@@ -168,23 +168,25 @@ def answering(address: Address) -> list[str]:
         else:
             why = error
     if not found:
-        raise _unanswered(address, why or "they take connections, and say nothing")
+        raise _unanswered(address, why or "they accept connections and send no answer")
     return found
 
 
 def _hello(address: Address, server: str) -> bytes:
-    """What a client of this address would say first."""
+    """The first bytes that a client of this address sends."""
     if not address.security.encrypted:
         return _HELLO
-    said = ssl.MemoryBIO()
+    outgoing = ssl.MemoryBIO()
     context = tls_context(address.security)
-    greeting = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=server.rpartition(":")[0].strip("[]"))
+    greeting = context.wrap_bio(
+        ssl.MemoryBIO(), outgoing, server_hostname=server.rpartition(":")[0].strip("[]")
+    )
     with contextlib.suppress(ssl.SSLWantReadError):
         greeting.do_handshake()
-    return said.read()
+    return outgoing.read()
 
 
-def _greet(server: str, hello: bytes, said: queue.SimpleQueue[tuple[str, Exception | None]]) -> None:
+def _greet(server: str, hello: bytes, answers: queue.SimpleQueue[tuple[str, Exception | None]]) -> None:
     host, _, port = server.rpartition(":")
     try:
         with (
@@ -196,13 +198,13 @@ def _greet(server: str, hello: bytes, said: queue.SimpleQueue[tuple[str, Excepti
             connection.recv(1)
     except (OSError, ValueError) as error:
         # The latter is a name that cannot be one.
-        said.put((server, error))
+        answers.put((server, error))
     else:
-        said.put((server, None))
+        answers.put((server, None))
 
 
 def described(client: Any, names: Sequence[str]) -> dict[str, Any]:
-    """What the brokers say of these topics; those that do not exist are left out."""
+    """The brokers' descriptions of these topics; topics that do not exist are left out."""
     found = {}
     for topic in client.describe_topics(list(names)):
         if topic["error_code"] == 0:
@@ -210,7 +212,7 @@ def described(client: Any, names: Sequence[str]) -> dict[str, Any]:
         elif topic["error_code"] != _UNKNOWN_TOPIC:
             if (error := for_code(topic["error_code"])) is TopicAuthorizationFailedError:
                 raise error(topic["name"])
-            raise LogUnavailable(f"the brokers cannot say now what the topic {topic['name']} is")
+            raise LogUnavailable(f"the brokers cannot describe the topic {topic['name']} now")
     return found
 
 
@@ -225,7 +227,7 @@ def epoch_topics(client: Any, address: Address) -> list[Any]:
         if any(topic is not None for topic in present[count:]):
             gone = address.log_topic(numbers[count])
             raise LogRefused(
-                f"the topic {gone} is not there and a later one is: the log has lost an epoch."
+                f"the topic {gone} is missing and a later one exists: the log has lost an epoch."
                 " Restore a backup of the brokers."
             )
         found += present[:count]

@@ -1,7 +1,8 @@
 """Why the brokers do not let this client in, in one sentence that says what to do.
 
-The client libraries try again and say that nobody answers, whether a broker is away or refuses: here each
-broker is connected to by hand, once. Only what a person has to mend is told; that a broker is away is not.
+The client libraries retry and report that no broker answers, whether a broker is unavailable or refuses this
+client. Here one connection to each broker finds out which; only a refusal, which a person has to mend, is
+reported.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from streams.kafka.security import (
 from streams.log.port import LogUnavailable
 
 ANSWER_S = 2.0
-"""One that takes longer is away: that is no refusal."""
+"""A broker that takes longer is unavailable, which is no refusal."""
 
 _CLOSE_S = 0.5
 
@@ -50,7 +51,7 @@ _BY_TLS = {PLAINTEXT: SSL, SASL_PLAINTEXT: SASL_SSL}
 
 
 async def refusal(address: Address) -> str | None:
-    """Why no broker of an address lets this client in; None when one does, or when they are away.
+    """Why no broker of an address lets this client in; None when one does, or when they are unavailable.
 
     Raises BadCertificates.
     """
@@ -61,20 +62,20 @@ async def refusal(address: Address) -> str | None:
     await asyncio.gather(*late, return_exceptions=True)
     found = [None if look.cancelled() else look.result() for look in looks]
     reasons = [reason for reason in found if reason is not None]
-    # One that takes it is enough, and one that is away may take it.
+    # One broker that lets it in is enough, and one that is unavailable may.
     return reasons[0] if reasons and "" not in found else None
 
 
 async def reason(address: Address, error: BaseException) -> str:
-    """Why a client of aiokafka failed: that it is refused or denied something, or what the library said."""
-    if said := denied(error, address.security):
-        return said
+    """Why a client of aiokafka failed: it was refused or denied something, or else the library's error."""
+    if denial := denied(error, address.security):
+        return denial
     try:
         found = await refusal(address)
     except KafkaRefused as bad:
         found = str(bad)
     except Exception:
-        # It is advice: whoever asks goes on as without it, whatever answers there.
+        # The diagnosis is advice: without it the caller reports the library's error.
         found = None
     if isinstance(error, LogUnavailable):
         return found or str(error)
@@ -184,7 +185,7 @@ async def _connected(server: str, **options: Any) -> AsyncIterator[Any]:
         yield connection
     finally:
         closed = connection.close()
-        # Only what was open is ever said to be closed.
+        # A connection that was never open reports no close.
         if connection._protocol is not None:
             await asyncio.wait((closed,), timeout=_CLOSE_S)
 

@@ -89,7 +89,7 @@ UNSECURED = Security()
 
 
 def derived_protocol(username: str, ca_file: str, certificate: str) -> str:
-    """The protocol where nothing is said of it: never one that others could read a password on."""
+    """The protocol where none is set: never one on which others could read a password."""
     if username:
         return SASL_SSL
     return SSL if ca_file or certificate else PLAINTEXT
@@ -136,7 +136,7 @@ def _context(ca_file: str, certificate: str, key: str, *_changed: int) -> ssl.SS
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
         raise BadCertificates(
-            f"kafka_ca_file={ca_file!r} cannot be used: {_reason(error)}. It has certificates in PEM,"
+            f"kafka_ca_file={ca_file!r} cannot be used: {_reason(error)}. It must hold certificates in PEM,"
             " beginning with -----BEGIN CERTIFICATE-----."
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -146,7 +146,7 @@ def _context(ca_file: str, certificate: str, key: str, *_changed: int) -> ssl.SS
         except (OSError, ssl.SSLError, ValueError) as error:
             raise BadCertificates(
                 f"kafka_client_certificate={certificate!r} and kafka_client_key={key!r} cannot be used:"
-                f" {_reason(error)}. They are a certificate and its key in PEM, without a passphrase."
+                f" {_reason(error)}. They must hold a certificate and its key in PEM, without a passphrase."
             ) from error
     return context
 

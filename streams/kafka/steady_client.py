@@ -1,9 +1,9 @@
-"""aiokafka's client, which one broker that hangs does not keep from the others.
+"""aiokafka's client, for clusters in which one broker hangs.
 
-The library asks one broker after the other who leads what, and connects to one at a time; with one that
-takes connections and says nothing, it waits for the whole time-out of a request each time, which for members
-of a group is as long as a rebalance. For as long it does not learn that others lead. Here each broker has
-seconds for what every broker answers at once, and one that let them pass is asked last for a while.
+The library asks one broker after the other for the leaders, and connects to one at a time. A broker that
+accepts connections and sends no answer blocks it for the whole time-out of a request, which for members of a
+group is as long as a rebalance, and meanwhile it does not learn of new leaders. Here each broker has a few
+seconds for requests that brokers answer at once; a broker without an answer is asked last for a while.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ async def options(address: Address) -> dict[str, Any]:
 
 
 def steady(owner: T) -> T:
-    """A consumer or producer that was just made, with a client that does not wait for who hangs."""
+    """A consumer or producer that was just made, with a client that does not wait for a broker that hangs."""
     # The library makes its client itself, and leaves no other way in.
     client: Any = getattr(owner, "_client", None) or owner.client  # type: ignore[attr-defined]  # of both kinds
     client.__class__ = SteadyClient
@@ -57,7 +57,7 @@ def steady(owner: T) -> T:
 
 
 class SteadyClient(AIOKafkaClient):  # type: ignore[misc]  # the library says no types
-    """`steady` makes one of a client; `aside` says of brokers that gave no answer until when they are.
+    """`steady` makes one of a client; `aside` says until when each broker without an answer is set aside.
 
     A broker has `connect_s` to take a connection, and `answer_s` for what every broker answers at once.
     """
@@ -93,7 +93,7 @@ class SteadyClient(AIOKafkaClient):  # type: ignore[misc]  # the library says no
             raise RequestTimedOutError from None
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Collection[str]) -> bool:
-        """Ask who leads what, brokers that are aside last; as the library does, but for the waiting."""
+        """Ask for the leaders, those set aside last; as the library does, with shorter time-outs."""
         request = MetadataRequest(list(topics) if topics else None)
         nodes = [broker.nodeId for broker in self.cluster.brokers()]
         random.shuffle(nodes)

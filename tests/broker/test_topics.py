@@ -114,7 +114,7 @@ def test_a_half_made_epoch_is_said_and_finished(loopline: Deployment) -> None:
     admin = KafkaAdminClient(bootstrap_servers=servers)
     admin.delete_topics([f"{prefix}.log.2"])
     admin.close()
-    gone = f"the topic {prefix}.log.2 was here and is gone"
+    gone = f"the topic {prefix}.log.2 existed and is gone"
     said(worker, gone)
     said(collector, gone)
     assert (worker.get("/readyz")[0], collector.get("/readyz")[0]) == (503, 503)

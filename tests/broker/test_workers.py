@@ -136,8 +136,8 @@ def test_a_worker_cut_off_from_postgresql_gives_its_partitions_up(loopline: Depl
         assert cut.get("/readyz")[0] == 200
         said = cut.said()
         assert said.count("the worker gives its partitions up") == 1
-        assert said.count("the worker cannot go on, and tries again") <= 2
-        assert "the worker goes on" in said
+        assert said.count("the worker cannot continue and retries") <= 2
+        assert "the worker continues" in said
 
 
 def test_a_stuck_worker_says_so_within_half_a_minute(loopline: Deployment) -> None:

@@ -1,14 +1,14 @@
-"""Kafka as a way in: the intake topic is read by one consumer group, and what it holds goes into the log.
+"""The intake: a consumer group of collectors reads the intake topic and writes its events to the log.
 
-1. records are read, in the group `PREFIX-intake`, as many as one append takes;
-2. each is made into items (`streams.kafka.intake.cloudevents`), and each item is judged, as over HTTP;
-3. accepted events and dead letters are put into the log (`streams.ingest.recorder`), as often as it takes;
+1. records are read in the group `PREFIX-intake`, as many as fit one append;
+2. each record is split into items (`streams.kafka.intake.cloudevents`), and each item is judged as over HTTP;
+3. accepted events and dead letters are written to the log (`streams.ingest.recorder`), with retries;
 4. only then the group's offsets are committed.
 
-A collector that dies between 3 and 4 leaves records that are read again: ids count once. Nothing in a
-record stops the intake: what is no event becomes a dead letter that names its record, and what the client
-library cannot read is read by hand (`streams.kafka.intake.record_batches`). What is not in the log is never
-committed, so that lag is what an operator sees when the log cannot be written.
+After a crash between 3 and 4 the records are read again; each id counts once. No record stops the intake:
+one that is no event becomes a dead letter with the record's offset, and a batch that the client library
+cannot parse is parsed here (`streams.kafka.intake.record_batches`). Offsets are committed only for what the
+log holds, so an operator sees lag while the log cannot be written.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ _log = structlog.get_logger("loopline.intake")
 
 
 class NoIntake(LogMissing):
-    """The intake topic is not there; the text says what to do."""
+    """The intake topic is missing; the message says what to do."""
 
 
 class _Abandoned(Exception):
-    """The records are somebody else's now, or nobody's: they are read again from what was committed."""
+    """The partitions moved or the intake stops: the records are read again from the committed offsets."""
 
 
 class Judged(NamedTuple):
@@ -108,7 +108,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         self._unseen_s = unseen_s
         self.failure = ""
         self._outage = Outage(
-            _log, "the intake cannot go on, and tries again", "the intake goes on", level="error"
+            _log, "the intake cannot continue and retries", "the intake continues", level="error"
         )
         self._address = address
         self._recorder = recorder
@@ -136,7 +136,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         self._looking = asyncio.create_task(self._look_for_coordinator(), name="coordinator")
 
     async def stop(self) -> None:
-        """End: what is being written is written and committed if that takes no longer than seconds."""
+        """Stop; records in hand are written and committed if that takes only seconds."""
         self._stopping.set()
         if self._looking is not None:
             self._looking.cancel()
@@ -148,7 +148,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         await self._leave()
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Let what is being written be committed before others read on from there."""
+        """Commit the records in hand before another collector reads on from there."""
         self._assignments += 1
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), _LEAVE_S)
@@ -172,7 +172,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
                 enable_auto_commit=False,
                 # Where to begin is decided here, and what was missed is told.
                 auto_offset_reset="none",
-                # What a product's transaction took back was never said.
+                # Records of a product's aborted transaction do not count.
                 isolation_level="read_committed",
                 fetch_max_bytes=_FETCH_BYTES,
                 max_partition_fetch_bytes=_PARTITION_BYTES,
@@ -189,10 +189,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         consumer.subscribe([topic], listener=self)
 
     async def _must_be_there(self, consumer: AIOKafkaConsumer) -> None:
-        """Raises NoIntake when the topic is not there: of one that is gone the group just gives nothing."""
+        """Raise NoIntake when the topic is missing: the group does not report a deleted topic."""
         self._seen_at = time.monotonic()
         if self._address.intake not in await consumer.topics():
-            raise NoIntake(f"the topic {self._address.intake} is not there: run `loopline topics ensure`")
+            raise NoIntake(f"the topic {self._address.intake} is missing: run `loopline topics ensure`")
 
     async def _leave(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -288,9 +288,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
             self._idle.set()
 
     async def _write(self, judged: Judged, seen: int) -> None:
-        """Put items into the log, until they are there: never skipped, and only what is missing again.
+        """Write items to the log until all are there; a retry writes only what is missing.
 
-        Each try is a receipt of its own: nobody waits for what could not be written a minute ago.
+        Each try stamps a receipt of its own, since nobody waits for the first one.
         """
         while True:
             try:
@@ -321,7 +321,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
             if offsets:
                 await asyncio.wait_for(self._consumer.commit(offsets), _COMMIT_S)
         except (CommitFailedError, IllegalStateError):
-            _log.info("the intake's partitions were given to others; they read some records again")
+            _log.info("partitions of the intake moved to another collector, which reads some records again")
         except (KafkaError, TimeoutError) as error:
             # The next commit covers it; until then a crash would have these records read again.
             _log.warning("the intake's offsets were not committed", reason=repr(error))
@@ -329,9 +329,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
     # ------------------------------------------------------------------------------------------ on bad days
 
     async def _begin(self, error: NoOffsetForPartitionError | OffsetOutOfRangeError) -> None:
-        """Begin at the start of a partition of which nothing was committed, or no longer is there."""
-        [asked] = error.args
-        partitions = {asked: None} if isinstance(asked, TopicPartition) else dict(asked)
+        """Begin at the start of a partition without a committed offset, or whose offset was deleted."""
+        [found] = error.args
+        partitions = {found: None} if isinstance(found, TopicPartition) else dict(found)
         assert self._consumer is not None
         try:
             starts = await self._consumer.beginning_offsets(list(partitions))
@@ -343,7 +343,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
                     _log.error(
                         "records of the intake topic were deleted before they were read"
                         if lost
-                        else "the intake topic ends before what was read of it: it is another one",
+                        else "the intake topic ends before the committed offset: it was made again",
                         partition=partition.partition,
                         committed=offset,
                         start=start,
@@ -354,7 +354,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
             await self._pause()
 
     async def _look_for_coordinator(self) -> None:
-        """Say why the group gives no partitions for so long: its library waits, and says nothing."""
+        """Report why the group assigns no partitions: the client library waits without a message."""
         while True:
             await asyncio.sleep(_JOIN_S)
             if self._consumer is None or self._assigned or time.monotonic() < self._look_at:
@@ -369,7 +369,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # the library sa
         self._outage.failed(self.failure)
 
     async def _pause(self) -> None:
-        """Wait, longer each time, but not for the end; the lag is told meanwhile."""
+        """Wait, longer each time, until the intake stops; the lag is updated meanwhile."""
         pause_s = self._backoff.next_pause_s()
         with contextlib.suppress(KafkaError, IllegalStateError, TimeoutError):
             if self._consumer is not None and self._done:

@@ -1,8 +1,8 @@
-"""Reading records that the client libraries give up on: those with a header whose name is not UTF-8.
+"""Batches that the client libraries cannot parse: those with a header whose name is not UTF-8.
 
-Kafka takes any bytes for a header's name, and the libraries raise for the whole batch that holds such a
-record: a reader would stand before it for ever. Here batches are fetched and taken apart by hand (message
-format 2, as every broker since 0.11 stores them), and only where the library has failed.
+Kafka accepts any bytes as a header's name, and the libraries raise for the whole batch with such a record: a
+reader would never get past it. This module fetches and parses batches itself (message format 2, as every
+broker since 0.11 stores them), and only where the library has failed.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ async def read_tolerantly(
         leader = client.cluster.leader_for_partition(partition)
         if leader is None or leader < 0:
             raise KafkaError(f"{partition} has no leader now")
-        asked = [(partition.topic, [(partition.partition, offset, _FETCH_BYTES)])]
-        answer = await client.send(leader, FetchRequest(_WAIT_MS, 1, _FETCH_BYTES, _COMMITTED, asked))
+        topics = [(partition.topic, [(partition.partition, offset, _FETCH_BYTES)])]
+        answer = await client.send(leader, FetchRequest(_WAIT_MS, 1, _FETCH_BYTES, _COMMITTED, topics))
     finally:
         await client.close()
     [(_, [(_, error, _, _, _, aborted, *_, batches)])] = answer.topics
@@ -125,7 +125,7 @@ def decoded(codec: int, packed: bytes, most: int = MAX_PLAIN_BYTES) -> bytes:
         # Neither grows by more than 255 times.
         plain = _DECODERS[codec](packed)
     if len(plain) > most:
-        raise KafkaError(f"a batch of records becomes more than {most} bytes")
+        raise KafkaError(f"a batch of records has more than {most} bytes when unpacked")
     return plain
 
 

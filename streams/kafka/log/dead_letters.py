@@ -62,15 +62,15 @@ def block_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], t
     A record that somebody else has put there is a dead letter too: nothing in a topic stops a reader, nor
     what keeps the views. U+0000 is no text for a database.
     """
-    said = {
+    texts = {
         name: text.decode("utf-8", "replace").replace("\x00", "\ufffd")
         for name, text in headers
         if text is not None
     }
     item = b"" if value is None else bytes(value)
-    received = said.get(_LOOPLINE + "received", "")
-    code = said.get(_LOOPLINE + "code")
-    searched = (code or "", said.get(_LOOPLINE + "id", ""))
+    received = texts.get(_LOOPLINE + "received", "")
+    code = texts.get(_LOOPLINE + "code")
+    searched = (code or "", texts.get(_LOOPLINE + "id", ""))
     long = any(len(text.encode()) > _MOST_BYTES for text in searched)
     if code is None or long or not _number(received) or int(received) >= _INSTANTS:
         detail = "this record of the dead-letter topic was not written by Loopline"
@@ -80,17 +80,17 @@ def block_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], t
         return write_dead_letters(instant, [foreign], compressed=False)
     letter = DeadLetter(
         code,
-        said.get(_CONNECT + "exception.message", ""),
-        said.get(_LOOPLINE + "id"),
-        said.get(_LOOPLINE + "source"),
+        texts.get(_CONNECT + "exception.message", ""),
+        texts.get(_LOOPLINE + "id"),
+        texts.get(_LOOPLINE + "source"),
         item,
-        _origin([said.get(_CONNECT + name, "") for name in ("topic", "partition", "offset")]),
+        _origin([texts.get(_CONNECT + name, "") for name in ("topic", "partition", "offset")]),
     )
     return write_dead_letters(int(received), [letter], compressed=False)
 
 
-def _origin(said: Sequence[str]) -> tuple[str, int, int] | None:
-    topic, partition, offset = said
+def _origin(texts: Sequence[str]) -> tuple[str, int, int] | None:
+    topic, partition, offset = texts
     return (topic, int(partition), int(offset)) if _number(partition) and _number(offset) else None
 
 

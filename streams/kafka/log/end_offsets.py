@@ -1,8 +1,8 @@
-"""What the other collectors have acknowledged: asked of the brokers, so that a position covers that too.
+"""The log's end offsets, read from the brokers, so that a position covers other collectors' appends too.
 
-A position says: everything that was acknowledged before this answer. A collector knows its own
-acknowledgements; of the others' it learns by asking where the log ends, after its own acknowledgement and
-before its answer. One question serves all who wait for it.
+A position covers everything that was acknowledged before this answer. A collector knows its own
+acknowledgements; it learns of the others' by reading the end offsets after its own acknowledgement and
+before its answer. One request to the brokers serves all pending answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streams.kafka.address import Address
 from streams.kafka.steady_client import METADATA_MS, options, steady
 
 PAUSE_S = 0.004
-"""Between two questions: a hundred of them a second cost little, and a block is held for longer."""
+"""Between two requests: a hundred a second cost little, and a block is held for longer."""
 
 _ANSWER_S = 1.0
 _AWAY_S = 2.0
@@ -29,16 +29,16 @@ _log = structlog.get_logger("loopline.appender")
 
 
 class EndOffsets:
-    """Asks where partitions end.
+    """Reads where partitions end.
 
     Args:
         address: the brokers.
         topic_partitions: the topic and its partition for each of the log's partitions that are appended to.
-        learn: called with the ends, before those who asked are.
-        pause_s: between two questions.
+        learn: called with the ends, before the callbacks of `ask`.
+        pause_s: between two requests.
 
-    A question that is not answered within a second is given up, and not asked again for two: those who
-    wait are told then too, and their position covers what this collector acknowledged.
+    A request without an answer within a second is given up, and not repeated for two seconds: the callbacks
+    are called nevertheless, and the position covers what this collector acknowledged.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class EndOffsets:
         self._silent_until = 0.0
 
     def ask(self, then: Callable[[], None]) -> None:
-        """Call `then` on this event loop once the ends are known as they are after now, or cannot be."""
+        """Call `then` on this event loop once the ends after this moment are known, or cannot be."""
         self._pending.append(then)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
 
     async def stop(self) -> None:
-        """Answer those who wait, and close the connection."""
+        """Call the pending callbacks, and close the connection."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
@@ -92,9 +92,12 @@ class EndOffsets:
             async with asyncio.timeout(_ANSWER_S):
                 found = await (await self._connected()).end_offsets(list(self._topic_partitions))
         except Exception as error:
-            # Whatever it was: those who asked meanwhile wait for the next question.
+            # Whatever failed: later callbacks wait for the next request.
             self._silent_until = time.monotonic() + _AWAY_S
-            _log.warning("positions cover this collector's own appends only", reason=repr(error))
+            _log.warning(
+                "the log's ends are unknown: positions cover only this collector's appends",
+                reason=repr(error),
+            )
             await self._close()
         else:
             self._learn(

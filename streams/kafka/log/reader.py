@@ -1,12 +1,12 @@
 """The log on Kafka, as its readers see it: topics of blocks, one topic an epoch, and one of refused items.
 
-Offsets are Kafka's own: there are no transactions and no compaction, so they have no gaps. A reader that
-stands outside of what is there is refused, never moved. Writing is left to `streams.kafka.writer.writer`,
+Offsets are Kafka's own: there are no transactions and no compaction, so they have no gaps. An offset outside
+of the log is refused, never moved. Writing is left to `streams.kafka.writer.writer`,
 making and checking the topics to `streams.kafka.topics.admin`, and finding who leads a partition to
 `streams.kafka.brokers`; `append` is for commands and tests, with one round trip each.
 
 Threads may share a log, and wait for each other only where they read the same partition: a broker that hangs
-keeps nobody from what others lead. Which topics there are is looked at beside that, now and then.
+delays only reads of partitions that it leads. The topics are checked in the background every few seconds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class LogTruncated(LogRefused):
 
 
 class _Ahead:
-    """What was fetched of a partition and not yet asked for, from `offset` on. One reader at a time."""
+    """The records of a partition that were fetched ahead, from `offset` on. One reader at a time."""
 
     def __init__(self) -> None:
         self.reading = threading.Lock()
@@ -83,9 +83,9 @@ class KafkaLog:
 
     Args:
         address: the brokers and the prefix.
-        patience_s: for how long a call waits for a partition whose leader is not to be had; about two seconds
-            at least, where one hangs.
-        look_every_s: so often it is looked whether the log is still the same, and has another epoch.
+        patience_s: how long a call retries while a partition's leader is unavailable; at least two seconds
+            where a broker hangs.
+        look_every_s: how often to check whether the log is still the same, and has another epoch.
 
     Raises LogUnavailable when no broker answers, LogMissing or another LogRefused when the topics are not
     there or not whole.
@@ -136,24 +136,24 @@ class KafkaLog:
         return self._with_acknowledged(self._see(self._epochs.topic_partitions))
 
     def known_ends(self) -> KnownEnds:
-        """The ends as they were seen last; whatever another thread waits for."""
+        """The ends as they were seen last, without waiting for a broker."""
         seen = self._seen.copy()
         ends = self._with_acknowledged({partition: end for partition, (_, end) in seen.items()})
         return KnownEnds(ends, time.monotonic() - min(instant for instant, _ in seen.values()))
 
     def acknowledged(self, partition: int, end: int) -> None:
-        """Tell what an appender of this process knows to be there."""
+        """Note an end that an appender of this process knows."""
         self._floor[partition] = end
 
     def look(self, within_s: float) -> None:
-        """Look whether there is a newer epoch, and still this log; on a thread of its own, if none does now.
+        """Check in the background whether this is still the same log, and whether it has a newer epoch.
 
-        Whoever asks waits for so long; what is found later is seen by those who ask later.
+        Waits up to `within_s`; a later result is seen by the next caller.
         """
         with self._guard:
             look = self._looking
             if look is None or look.done():
-                look = self._looking = run_in_background("look", self._look_aside)
+                look = self._looking = run_in_background("look", self._look_in_background)
                 self._looked = time.monotonic()
         wait([look], within_s)
 
@@ -175,7 +175,7 @@ class KafkaLog:
         return taken
 
     def append(self, records: Sequence[tuple[int, bytes]]) -> None:
-        """Append records and wait for the brokers; all `kept` is None when any of them is in doubt."""
+        """Append records and wait for the brokers. Raises NotDurable; `kept` is None when in doubt."""
         with self._writing:
             topic_partitions = self._epochs.topic_partitions
             sends = [
@@ -204,7 +204,7 @@ class KafkaLog:
                 except (KafkaError, OSError) as error:
                     failed.append(error)
             if failed:
-                # A batch that was given up leaves a gap in the producer's sequence: the next one begins anew.
+                # A batch that was given up leaves a gap in the producer's sequence; a new producer has none.
                 self._close_writer()
                 raise _not_durable(failed[0]) from failed[0]
 
@@ -224,19 +224,19 @@ class KafkaLog:
         except (KafkaError, OSError) as error:
             raise failed(self.address, error) from error
 
-    def _look_aside(self) -> None:
+    def _look_in_background(self) -> None:
         try:
             found = self._look()
         except LogRefused as refusal:
             self._refusal = refusal
         except LogUnavailable:
-            # Where the log ends cannot be told then either, or can: that says more.
+            # The call that reads the ends reports that the brokers are unavailable.
             return
         else:
             if found.identity.id == self.identity.id and found.identity.epoch < self.identity.epoch:
                 gone = self.address.log_topic(found.identity.epoch + 1)
                 self._refusal = LogRefused(
-                    f"the topic {gone} was here and is gone, and acknowledged events with it. Bring back the"
+                    f"the topic {gone} existed and is gone, with its acknowledged events. Bring back the"
                     " brokers' data, and make no new epoch before: it would lie in the place of the lost one."
                 )
             elif found.identity.id == self.identity.id:
@@ -278,24 +278,24 @@ class KafkaLog:
 
     def _see(self, topic_partitions: Mapping[int, TopicPartition]) -> dict[int, int]:
         """Where these partitions end. Raises LogUnavailable, and remembers what was told nevertheless."""
-        asked = time.monotonic()
-        told = self._brokers.offsets(topic_partitions.values(), OffsetSpec.LATEST)
+        asked_at = time.monotonic()
+        offsets = self._brokers.offsets(topic_partitions.values(), OffsetSpec.LATEST)
         ends = {
-            partition: told.found[topic_partition]
+            partition: offsets.found[topic_partition]
             for partition, topic_partition in topic_partitions.items()
-            if topic_partition in told.found
+            if topic_partition in offsets.found
         }
         for partition, end in ends.items():
-            self._seen[partition] = asked, end
-        if told.missing is not None:
-            raise told.missing
+            self._seen[partition] = asked_at, end
+        if offsets.missing is not None:
+            raise offsets.missing
         return ends
 
     def _with_acknowledged(self, ends: Mapping[int, int]) -> dict[int, int]:
         return {partition: max(end, self._floor.get(partition, 0)) for partition, end in ends.items()}
 
     def _end_of(self, partition: int, wanted: int) -> int:
-        """The partition's end; asked anew when what is known of it is not as much as is wanted."""
+        """The partition's end; read again when the known end is before `wanted`."""
         _, known = self._seen.get(partition, (0.0, 0))
         if known >= wanted:
             return known

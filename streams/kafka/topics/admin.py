@@ -1,9 +1,9 @@
 """The topics of a log: made, checked, and given another number of partitions by a new epoch.
 
-What is asked for and what is there is held against what the promise needs; each thing that would break it
-is a `Finding`, with what to do. Nothing here changes or removes an existing topic, but for two things: an
-epoch's is sealed, told to refuse every append, so that no collector can write to it beside the next one;
-and one whose records bear their senders' time is told to have them bear the broker's.
+Requests and existing topics are compared with what the promise requires; each violation is a `Finding` with
+what to do. Existing topics are neither removed nor changed, with two exceptions: an epoch's topic is sealed
+(set to refuse every append), so that no collector writes to it and to the next one; and a topic whose records
+bear their senders' time is set to have them bear the broker's.
 
 `show` reads, `check` judges, `ensure` makes; the command line prints what they return.
 """
@@ -49,7 +49,7 @@ from streams.kafka.topics.policy import (
     Topic,
     added_partitions,
     as_remembered,
-    asked_otherwise,
+    differing_from_request,
     findings_of,
     made_otherwise,
     missing_topics,
@@ -69,7 +69,7 @@ _SEAL_S = 30.0
 
 
 class UnsafeTopics(Refused):
-    """Topics that would break the promise, asked for or there; `findings` say which, and what to do."""
+    """Requested or existing topics that would break the promise; `findings` say which, and what to do."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
         super().__init__("; ".join(str(finding) for finding in findings))
@@ -77,9 +77,9 @@ class UnsafeTopics(Refused):
 
 
 class Topics(NamedTuple):
-    """What is there: the topics of the log (oldest epoch first), the intake and the dead letters.
+    """The existing topics: those of the log (oldest epoch first), the intake and the dead letters.
 
-    `already`: a new epoch was asked for, and the log's last one is as it would be.
+    `already`: a new epoch was requested, and the log's last one is as it would be.
     """
 
     address: Address
@@ -178,7 +178,7 @@ def ensure(
             _refuse(other_log(address, before.epochs, known))
         already = new_epoch and _is_already(before.epochs, partitions, known)
         new_epoch = new_epoch and not already
-        _refuse(_asked(before, partitions, replication, intake_partitions, new_epoch))
+        _refuse(_request_findings(before, partitions, replication, intake_partitions, new_epoch))
         copies = replication or _copies(before)
         count = partitions or (current.partitions if current else DEFAULT_PARTITIONS)
         wanted = {
@@ -211,7 +211,7 @@ def _is_already(epochs: Sequence[Topic], partitions: int | None, known: LogIdent
 
 
 def _copies(before: Topics) -> int:
-    """How many copies a new topic gets: never fewer than the others, also while a broker is away."""
+    """How many copies a new topic gets: never fewer than the others, also while a broker is unavailable."""
     if before.topics:
         return max(topic.replication for topic in before.topics)
     return REPLICAS if before.brokers >= REPLICAS else 1
@@ -222,16 +222,16 @@ def _refuse(findings: tuple[Finding, ...]) -> None:
         raise UnsafeTopics(findings)
 
 
-def _asked(
+def _request_findings(
     before: Topics, partitions: int | None, replication: int | None, intake: int | None, new_epoch: bool
 ) -> tuple[Finding, ...]:
-    """What is wrong with what was asked for, and with what is there already."""
+    """What is wrong with the request, and with the existing topics."""
     address, epochs = before.address, before.epochs
     findings = [
         *unsafe_partitions(address.log_topic(len(epochs) or 1), partitions),
         *unsafe_partitions(address.intake, intake),
         *unsafe_replication(address.log_topic(len(epochs) or 1), replication, before.brokers),
-        *asked_otherwise(before.topics, replication, intake),
+        *differing_from_request(before.topics, replication, intake),
     ]
     if epochs and not new_epoch and partitions not in (None, epochs[-1].partitions):
         findings.append(
@@ -314,8 +314,8 @@ def _brokers(client: Any) -> BrokerState:
     alive = [each["broker_id"] for each in client.describe_cluster()["brokers"] if not each.get("is_fenced")]
     told: Mapping[str, Any] = {}
     if alive:
-        asked = ConfigResource(ConfigResourceType.BROKER, str(alive[0]), dict.fromkeys(BROKER_SETTINGS))
-        told = client.describe_configs([asked], config_filter="all").get("broker", {}).get(str(alive[0]), {})
+        query = ConfigResource(ConfigResourceType.BROKER, str(alive[0]), dict.fromkeys(BROKER_SETTINGS))
+        told = client.describe_configs([query], config_filter="all").get("broker", {}).get(str(alive[0]), {})
     try:
         groups = described(client, [OFFSETS]).get(OFFSETS)
         may_see = True
@@ -351,14 +351,14 @@ def _settings(client: Any, topics: Sequence[Mapping[str, Any]]) -> dict[str, dic
     if not names:
         return told
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    said = client.describe_configs(resources, config_filter="all")["topic"]
+    answer = client.describe_configs(resources, config_filter="all")["topic"]
     # The client says nothing of an error here: a topic that a broker does not describe has no settings.
-    if silent := [name for name in names if not said[name]]:
+    if silent := [name for name in names if not answer[name]]:
         raise LogUnavailable(
             f"the brokers do not say how {', '.join(silent)} is set. Run this again, for one of them may not"
             " have heard of it yet."
         )
-    return told | {name: said[name] for name in names}
+    return told | {name: answer[name] for name in names}
 
 
 def _create(
@@ -373,7 +373,7 @@ def _create(
         try:
             client.create_topics({name: topic}, validate_only=only_try)
         except TopicAlreadyExistsError:
-            continue  # somebody else was quicker; it is looked at afterwards like the others
+            continue  # another command was quicker; its topic is checked afterwards like the others
         except BrokerResponseError as error:
             if error.retriable:
                 raise
@@ -387,7 +387,7 @@ def _create(
 
 
 def _told(client: Any, before: Topics, names: set[str], told_s: float) -> Topics:
-    """What is there, once whichever broker is asked has heard of what was made and sealed."""
+    """The existing topics, once the brokers all know which were made and sealed."""
     address = before.address
     deadline = time.monotonic() + told_s
     while time.monotonic() < deadline:
@@ -399,8 +399,8 @@ def _told(client: Any, before: Topics, names: set[str], told_s: float) -> Topics
     found = _look(client, address)
     if not names <= found.names:
         raise LogUnavailable(
-            f"the brokers of {address} have not told each other of the topics that were made."
-            " Look whether all of them run and reach each other, and run this again."
+            f"the brokers of {address} do not all know the topics that were made yet."
+            " Check that all of them run and reach each other, and run this again."
         )
     return found
 

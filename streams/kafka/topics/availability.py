@@ -1,7 +1,7 @@
-"""What stops collectors and workers, or would: brokers that are away, groups that nobody can lead.
+"""Findings that stop collectors and workers: brokers that are unavailable, groups without a coordinator.
 
-Nothing here loses an acknowledged event; what would is in `streams.kafka.topics.policy`. Pure: the brokers
-are asked by `streams.kafka.topics.admin`.
+None of them loses an acknowledged event; those that would are in `streams.kafka.topics.policy`. Pure: the
+descriptions come from `streams.kafka.topics.admin`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def findings_of_brokers(
 
 
 def group_findings(brokers: BrokerState, copies: int) -> tuple[Finding, ...]:
-    """Why no group gets a coordinator, or would not once a broker goes."""
+    """Why no group has a coordinator, or would have none once a broker stops."""
     return tuple(_groups(brokers, copies))
 
 
@@ -86,14 +86,14 @@ def strays_among(address: Address, names: Iterable[str], own: set[str]) -> list[
 def _unavailable(topic: Topic, why: str = "nothing can be appended or read there") -> Iterator[Finding]:
     leaderless = [each for each in topic.copies if each.leader < 0]
     if leaderless:
-        away = _named(sorted({broker for each in leaderless for broker in each.replicas}))
+        missing = _named(sorted({broker for each in leaderless for broker in each.replicas}))
         yield Finding(
             topic.name,
             "leader",
             f"missing for {_partitions(leaderless)}",
             "a broker",
             why,
-            f"start {away}, which have its copies",
+            f"start {missing}, which hold its copies",
             STOPS,
         )
     least = int(topic.settings.get("min.insync.replicas", "1"))
@@ -105,7 +105,7 @@ def _unavailable(topic: Topic, why: str = "nothing can be appended or read there
     ):
         if not found:
             continue
-        away = _named(sorted({broker for each in found for broker in {*each.replicas} - {*each.in_sync}}))
+        missing = _named(sorted({broker for each in found for broker in {*each.replicas} - {*each.in_sync}}))
         now = min(len(each.in_sync) for each in found)
         yield Finding(
             topic.name,
@@ -114,8 +114,8 @@ def _unavailable(topic: Topic, why: str = "nothing can be appended or read there
             wanted,
             "every append is refused until then"
             if level is STOPS
-            else "another broker less may stop appends",
-            f"start {away}, and look whether they can follow",
+            else "the loss of another broker may stop appends",
+            f"start {missing}, and check that they catch up",
             level,
         )
 
@@ -126,7 +126,7 @@ def _made_by_itself(topic: Topic) -> Iterator[Finding]:
     yield Finding(
         topic.name,
         "made by",
-        "a client that only asked for it",
+        "a broker, because a client asked for it",
         "`loopline topics ensure`",
         "it has the brokers' own settings and number of partitions",
         "delete it while it is empty, and run `loopline topics ensure`; give nobody but its user the right to"
@@ -149,7 +149,7 @@ def _groups(brokers: BrokerState, copies: int) -> Iterator[Finding]:
             "replication",
             str(brokers.groups.replication),
             str(REPLICAS),
-            "when a broker that has its only copy goes, workers and the intake stand still",
+            "when the broker with its only copy stops, workers and the intake stop",
             f"move it with kafka-reassign-partitions to {REPLICAS} replicas and set"
             f" min.insync.replicas={IN_SYNC}",
             STOPS,
@@ -158,26 +158,26 @@ def _groups(brokers: BrokerState, copies: int) -> Iterator[Finding]:
 
 def _groups_to_come(brokers: BrokerState, copies: int) -> Iterator[Finding]:
     """It is made when the first group joins, as the brokers' setting says, or not at all."""
-    asked = brokers.settings.get("offsets.topic.replication.factor")
-    if asked is None:
+    factor = brokers.settings.get("offsets.topic.replication.factor")
+    if factor is None:
         return
-    if int(asked) > brokers.number:
+    if int(factor) > brokers.number:
         yield Finding(
             OFFSETS,
             "offsets.topic.replication.factor",
-            asked,
+            factor,
             f"{brokers.number} at most",
             f"so few brokers cannot make it, and {_GROUPS}",
-            f"start {asked} brokers, or set it in server.properties of each, and start them again",
+            f"start {factor} brokers, or set it in server.properties of each, and start them again",
             STOPS,
         )
-    elif int(asked) < min(copies, REPLICAS):
+    elif int(factor) < min(copies, REPLICAS):
         yield Finding(
             OFFSETS,
             "offsets.topic.replication.factor",
-            asked,
+            factor,
             str(REPLICAS),
-            "it will be made with so few copies: when their broker goes, workers and the intake stand still",
+            "it will be made with so few copies: when their broker stops, workers and the intake stop",
             "set it in server.properties of each broker before the first worker starts",
             STOPS,
         )
@@ -204,7 +204,7 @@ def _settings(brokers: BrokerState) -> Iterator[Finding]:
             "offsets.retention.minutes",
             kept,
             f"{_WEEK_MINUTES} at least",
-            "where an idle group stood is forgotten, and all of the intake is read again (it counts once)",
+            "an idle group's offsets are forgotten, and the whole intake is read again (events count once)",
             "set it in server.properties of each broker",
             NOTE,
         )
@@ -216,7 +216,7 @@ def _untold(topic: str, right: str) -> Finding:
         "settings",
         "not told",
         "told",
-        "this client may not ask for them, so it was not looked whether they are safe",
+        "this client may not read them, so whether they are safe is unknown",
         f"look with a user who may, or grant {right}: {_RIGHTS}",
         NOTE,
     )

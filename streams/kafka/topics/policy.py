@@ -1,6 +1,6 @@
 """What the promise requires of each topic, and what to do where a topic does not meet it.
 
-Pure: the brokers are asked by `streams.kafka.topics.admin`.
+Pure: the descriptions come from `streams.kafka.topics.admin`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class _Requirement(NamedTuple):
 
 
 def _requirements(role: Role, copies: int) -> Iterator[_Requirement]:
-    kept = "what is deleted is gone from the log, and with it from every view that is built anew"
+    kept = "what is deleted is gone from the log, and with it from every view that is rebuilt"
     yield _Requirement(
         "cleanup.policy", "delete", "delete".__eq__, "compaction makes holes in the log", "delete"
     )
@@ -242,10 +242,10 @@ def too_few_brokers(topic: str, replication: int, brokers: int) -> list[Finding]
     return [Finding(topic, "replication", str(replication), f"{brokers} at most", why, remedy)]
 
 
-def asked_otherwise(
+def differing_from_request(
     topics: Sequence[Topic], replication: int | None, intake_partitions: int | None
 ) -> Iterator[Finding]:
-    """What is asked for and is otherwise in topics that are there already."""
+    """The finding of each topic that exists and differs from the request."""
     for topic in topics:
         if replication not in (None, topic.replication):
             yield Finding(
@@ -253,7 +253,7 @@ def asked_otherwise(
                 "replication",
                 str(topic.replication),
                 str(replication),
-                "that is what was asked for, and copies of a topic that is there are not changed here",
+                "that is what was requested, and copies of an existing topic are not changed here",
                 f"move it with kafka-reassign-partitions, or ask for `--replication {topic.replication}`",
             )
         if topic.role is Role.INTAKE and intake_partitions not in (None, topic.partitions):
@@ -262,14 +262,14 @@ def asked_otherwise(
                 "partitions",
                 str(topic.partitions),
                 str(intake_partitions),
-                "that is what was asked for, and a topic that is there is not changed here",
+                "that is what was requested, and an existing topic is not changed here",
                 f"add some with kafka-topics --alter --topic {topic.name} --partitions {intake_partitions};"
                 " fewer are not possible",
             )
 
 
 def missing_topics(address: Address, topics: Sequence[Topic]) -> tuple[Finding, ...]:
-    """The finding of each topic that is not there beside the log's, if the log is there."""
+    """The findings that the intake or dead-letter topic is missing while the log's topics exist."""
     there = {topic.role for topic in topics}
     if Role.LOG not in there:
         return ()
@@ -305,7 +305,7 @@ def other_log(address: Address, epochs: Sequence[Topic], known: LogIdentity) -> 
         return (Finding(topic_name, "topic", "missing", "there", why, _BRING_BACK),)
     if epochs[0].id != known.id:
         why = "the store was built from another log"
-        remedy = f"{_BRING_BACK}; if this is the right log, build its views anew with `loopline replay`"
+        remedy = f"{_BRING_BACK}; if this is the right log, rebuild its views with `loopline replay`"
         return (Finding(topic_name, "id", epochs[0].id, known.id, why, remedy),)
     for number, partitions in enumerate((*known.before, known.partitions), 1):
         if number > len(epochs):
@@ -327,7 +327,7 @@ _LOST = (
 )
 _ACCEPT = (
     "bring back the brokers' data, and make no new epoch before; if it is gone for good, accept the loss by"
-    " building the views anew with `loopline replay`"
+    " rebuilding the views with `loopline replay`"
 )
 
 
@@ -355,7 +355,7 @@ def made_otherwise(topics: Sequence[Topic], wanted: Mapping[str, tuple[Role, int
                 "partitions",
                 str(topic.partitions),
                 str(partitions),
-                "that is what was asked for, and somebody else made it at the same time",
+                "that is what was requested, and another command made it at the same time",
                 "agree on a number; `loopline topics show` tells what is there",
             )
 

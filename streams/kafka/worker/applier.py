@@ -1,6 +1,6 @@
-"""The applying side of a worker: the store, and the transactions that move it. Runs on one thread of its own.
+"""The applier of a worker: it writes blocks to the store, in transactions, on a thread of its own.
 
-Where blocks come from, and what to do when the store is away, are left to `streams.kafka.worker.engine`.
+`streams.kafka.worker.engine` fetches the blocks and retries while the store is unavailable.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Applier:
         """
         store = self._store()
         if store is not self._checked:
-            raise Gap("the store is another one than before")
+            raise Gap("the store was replaced")
         started = time.perf_counter()
         with without_cycle_collection():
             batch = self._batch(blocks)
@@ -80,7 +80,7 @@ class Applier:
             try:
                 room -= batch.add(block)
             except Halt:
-                # What lies before it is applied first; the next call meets it again.
+                # The blocks before it are applied first; the next call meets this block again.
                 if batch.blocks:
                     return batch
                 raise
@@ -89,9 +89,9 @@ class Applier:
         return batch
 
     def look_if_caught_up(self, log: Log) -> None:
-        """Tell whoever wants to know that the store has reached the log's ends; once for each store.
+        """Call `on_caught_up` when the store has reached the log's ends; once for each store.
 
-        Reached are those of the look before: under load, a worker is never at the ends of this moment.
+        The ends are those of the call before: under load a worker is never at the ends of this moment.
         """
         if self._on_caught_up is None:
             return

@@ -1,8 +1,7 @@
-"""Blocks that were fetched and wait to be applied: in order, each once, and not more than memory bears.
+"""The buffer of a worker: fetched blocks that wait to be applied, in order, each once, up to a size.
 
-An engine between a broker and a store sees blocks twice, late, or from before it was told to go back. Here it
-is decided what becomes of each: only the next block of a partition is taken. Fetching and applying are left
-to `streams.kafka.worker.engine`.
+A consumer may deliver blocks twice, late, or from before a seek. The buffer takes only the next block of each
+partition. Fetching and applying are left to `streams.kafka.worker.engine`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The distributed engine: a worker of a consumer group, which keeps a store caught up with a Kafka log.
 
-Any number of workers share the partitions. Whatever a partition's committed offset says, a worker reads it
-from where the store stands, and what it applies it applies with `streams.projection.apply`, which drops what
+Any number of workers share the partitions. A worker reads each partition from the store's position, whatever
+offset the group has committed, and applies blocks with `streams.projection.apply`, which drops blocks that
 the store has. So workers may be killed, replaced or late: nothing is lost and nothing counts twice.
 
 Three threads: the event loop fetches and keeps the worker in its group (`session`); one applies (`applier`),
-so that a slow store never costs the membership; one asks the log for its ends, so that a stuck worker is
-seen. Choosing adapters, serving health and starting the process again are left to `feedback`.
+so that a slow store never costs the membership; one reads the log's ends, so that a stuck worker is seen.
+`feedback` chooses the adapters, serves health and restarts the process.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ class Engine:
 
     Args:
         address: the log.
-        store: gives the store to write to; asked before each batch, on the applying thread, so it may give
-            another one after a rebuild, and may raise while the store is away.
+        store: gives the store to write to; called before each batch, on the applying thread, so it may give
+            another one after a rebuild, and may raise while the store is unavailable.
         group: the consumer group; that of this version of the views when left out.
         progress: where to say how it goes; served by `streams.kafka.worker.health`.
         on_caught_up: called once for a store, on the applying thread, when it has reached the log's ends: the
-            time to switch to views that were built anew.
+            time to switch to views that were rebuilt.
         open_log: opens the log for reading.
     """
 
@@ -98,8 +98,8 @@ class Engine:
     def run(self, stop: threading.Event) -> None:
         """Apply blocks as they come, until `stop` is set; then finish the batch in hand and leave the group.
 
-        A store or a broker that is away is waited for: nothing is skipped. While blocks wait that cannot be
-        applied here, that is done outside of the group, so that another worker may have them.
+        Retry while the store or the broker is unavailable: no block is skipped. A worker that cannot apply
+        blocks leaves the group while it retries, so that another worker may apply them.
 
         Raises StoreRefused when log and store do not belong together, LogRefused when the log is not whole,
         UnreadableBlock or UnreadableTypes for a block of a newer version, after what lies before it was
@@ -115,7 +115,7 @@ class Engine:
         except EngineStuck as error:
             if not stop.is_set():
                 raise
-            _log.warning("the worker ends in mid-batch, and nothing of that counts", reason=str(error))
+            _log.warning("the worker stops during a batch; another worker applies it", reason=str(error))
         self.progress.says(STOPPED)
 
     async def _run(self, stop: threading.Event) -> None:
@@ -133,7 +133,7 @@ class Engine:
                 await self._run_session(stop, recovery)
             except EpochDone:
                 self.progress.says(STARTING)
-                _log.info("an epoch is applied; going on with the next one")
+                _log.info("the epoch is fully applied; reading the next one")
             except (Halt, EngineStuck):
                 raise
             except Stopped:
@@ -149,7 +149,7 @@ class Engine:
                 await recovery.wait()
 
     async def _run_session(self, stop: threading.Event, recovery: Recovery) -> None:
-        """Look at log and store, and join the group only when they are there and belong together."""
+        """Check log and store, and join the group only when both answer and belong together."""
         thread = DaemonPool(1, "apply")
         log = None
         try:
@@ -157,7 +157,7 @@ class Engine:
             standing = await _answer(thread.call(self._applier.check, log), stop)
             ends = await _answer(thread.call(log.ends), stop)
             assignment = Assignment(self._address, log.identity, standing, ends)
-            # Only now: what the last try waited for may still be away, and this one may take long to say so.
+            # Only now: what the last try waited for may still be unavailable, and this may be slow to fail.
             self.progress.says(STARTING)
             self._gave_up = ""
             recovery.outage.over()
@@ -174,9 +174,9 @@ class Engine:
             thread.shutdown()
 
 
-async def _answer(asked: Awaitable[R], stop: threading.Event) -> R:
-    """What is answered before the group is joined. Raises Stopped, or EngineStuck when it takes too long."""
-    pending = asyncio.ensure_future(asked)
+async def _answer(work: Awaitable[R], stop: threading.Event) -> R:
+    """The answer of log or store before joining the group. Raises Stopped, or EngineStuck after a minute."""
+    pending = asyncio.ensure_future(work)
     # Nobody may be left to hear what it raises.
     pending.add_done_callback(lambda done: done.cancelled() or done.exception())
     until = time.monotonic() + _HUNG_S
@@ -184,7 +184,7 @@ async def _answer(asked: Awaitable[R], stop: threading.Event) -> R:
         if stop.is_set():
             raise Stopped
         if time.monotonic() >= until:
-            raise EngineStuck("neither the log nor the store says that it cannot answer")
+            raise EngineStuck(f"the log or the store has not answered for {_HUNG_S:.0f} s")
     return pending.result()
 
 
@@ -213,7 +213,7 @@ async def let_go(
 
 
 async def _turning(progress: Progress) -> None:
-    """Say each second that the event loop turns."""
+    """Note each second that the event loop runs."""
     while True:
         progress.turned()
         await asyncio.sleep(_TURN_S)
@@ -223,7 +223,7 @@ async def _turning(progress: Progress) -> None:
 def _watching(
     log: Log, progress: Progress, silence: Outage, refuse: Callable[[BaseException], None]
 ) -> Iterator[None]:
-    """Ask the log for its ends now and then, whatever the other threads wait for."""
+    """Read the log's ends every few seconds, on a thread that waits for nothing else."""
 
     def look() -> None:
         try:
@@ -241,7 +241,7 @@ def _watching(
 
 @contextlib.contextmanager
 def _looking_for_coordinator(address: Address, progress: Progress) -> Iterator[None]:
-    """Say why the group gives no partitions for so long: its library tries again, and says nothing."""
+    """Report why the group assigns no partitions: the client library retries without a message."""
     told = False
 
     def look() -> bool:
@@ -252,7 +252,7 @@ def _looking_for_coordinator(address: Address, progress: Progress) -> Iterator[N
             why = groups_stand_still(address)
             if why and progress.still_starting(why) and not told:
                 told = True
-                _log.warning("the worker waits for its group", reason=why)
+                _log.warning("the worker waits for its consumer group", reason=why)
         return True
 
     with each(COORDINATOR_S, "coordinator", look, end_s=0.0):

@@ -1,7 +1,7 @@
 """A worker's `/healthz`, `/readyz` and `/metrics`, as an ASGI application.
 
-It only reads what the worker's threads left in `Progress`, so that it answers while they wait for a database,
-a broker or each other. The port and the thread it is served on are left to whoever runs it.
+It only reads `Progress`, so that it answers while the worker's threads wait for a database, a broker or each
+other. The caller chooses the port and the thread that serve it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Health:
         """Answer one request."""
         path = scope["path"]
         if scope["method"] not in ("GET", "HEAD"):
-            refusal = problem("method_not_allowed", "a worker is only asked")
+            refusal = problem("method_not_allowed", "a worker answers GET and HEAD only")
             await send_problem(send, 405, refusal, [(b"allow", b"GET, HEAD")])
         elif path == "/healthz":
-            # Not 503, which says that there are too many who ask.
+            # Not 503, which means that there are too many requests.
             turns = self._worker.turns()
             await _answer(send, 200 if turns else 500, {"status": "ok" if turns else "the worker hangs"})
         elif path == "/readyz":
@@ -53,7 +53,7 @@ class Health:
         reasons = [self._shown(reason) for reason in self._worker.reasons()]
         state, positions = self._worker.state, self._worker.positions
         lacking = [*self._worker.lacking(), *self._worker.clocks.reasons()]
-        said: dict[str, Any] = {
+        document: dict[str, Any] = {
             "status": "unavailable" if reasons else "degraded" if lacking else "ready",
             "reasons": [*reasons, *lacking],
             "worker": state.name,
@@ -61,7 +61,7 @@ class Health:
             # Null where it is not known: no number would be true.
             "lag_blocks": self._worker.behind(),
         }
-        await _answer(send, 503 if reasons else 200, said)
+        await _answer(send, 503 if reasons else 200, document)
 
 
 async def _answer(send: Send, status: int, body: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""What a worker does and how far it has come, for whoever asks while it works.
+"""The state and the progress of a worker, for its health routes and metrics.
 
-Alive is not enough: a worker whose partitions have blocks that it does not apply is not ready, whatever its
-process does. That is judged for each partition: one that stands still is told by name while others move.
-Written from the engine's threads, read from the health server's; waits for nothing but a short lock.
+A live process is not enough: a worker whose partitions have blocks that it does not apply is not ready. This
+is judged for each partition: one that stands still is named while others move. Written from the engine's
+threads and read from the health server's; waits for nothing but a short lock.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Progress:
     # ------------------------------------------------------------------------------- read by everybody
 
     def turns(self) -> bool:
-        """Whether the worker came round within the last seconds; a store that is away does not hinder it."""
+        """Whether the worker came round within the last seconds; an unavailable store does not matter."""
         return self._clock() - self._turned < TURN_S
 
     @property
@@ -192,7 +192,7 @@ class Progress:
 
     @property
     def ends(self) -> dict[int, int]:
-        """Where the log ended when it was asked last."""
+        """Where the log ended when its ends were read last."""
         with self._guard:
             return dict(self._ends)
 
@@ -250,11 +250,11 @@ class Progress:
             count = self._set_aside
         if not count:
             return []
-        said = (
+        reason = (
             f"since this worker started, {count} events could not be folded and were set aside as dead"
             " letters: upgrade, then `loopline replay`"
         )
-        return [said]
+        return [reason]
 
     def _reasons(self) -> Iterable[str]:
         name, why = self._state
@@ -284,7 +284,7 @@ class Progress:
 
 
 class _Gauges:
-    """What is computed when it is asked for."""
+    """Gauges that are computed for each scrape."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

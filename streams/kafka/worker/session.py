@@ -1,8 +1,8 @@
-"""One membership of the consumer group: from joining it to leaving it, with what goes wrong in between.
+"""One membership of the consumer group, from joining it to leaving it.
 
-It answers Faust's questions (where to read from, what to commit), gathers what Faust hands over, and has it
-applied batch by batch. Whenever it is in doubt about where it stands, it asks the store and reads on from
-there. When its blocks wait and it cannot move them it gives its partitions up: another worker may be able to.
+A session tells Faust where to read from and what to commit, buffers the blocks that Faust fetches, and
+applies them batch by batch. When in doubt it reads the positions from the store and continues from there.
+When it cannot apply its blocks it gives its partitions up, so that another worker may apply them.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _LOOK_S = 1.0
 _LOST_S = 5.0
 RETRY = RetryPolicy(first_s=0.1, longest_s=5.0)
 _MOST_PATIENCE = 8
-# One partition that stands still may have a reason that no other worker is free of: a leader that is away.
+# One partition that stands still may have a reason that no other worker is free of: an unavailable leader.
 _ONE_OF_MANY = 4
 
 _log = structlog.get_logger("loopline")
 
 
 class MembershipEnded(Exception):
-    """Why a membership ends without a failure of the log or the store. Told and raised within the engine."""
+    """A membership ends without a failure of the log or the store. Raised and caught within the engine."""
 
 
 class EngineStuck(MembershipEnded):
-    """A thread of the engine's does not end: only another process can go on."""
+    """A thread of the engine does not end: the process has to be replaced."""
 
 
 class EpochDone(MembershipEnded):
@@ -61,7 +61,7 @@ class EpochDone(MembershipEnded):
 
 
 class GaveUp(MembershipEnded):
-    """Blocks wait and this worker does not move them: it leaves the group, so that another one may."""
+    """This worker cannot apply the blocks that wait: it leaves the group, so that another one may."""
 
 
 class Stopped(MembershipEnded):
@@ -69,7 +69,9 @@ class Stopped(MembershipEnded):
 
 
 class Recovery:
-    """Waits longer from failure to failure, and gives partitions up less often the longer that is in vain.
+    """The pauses between retries, and how long blocks may wait before the partitions are given up.
+
+    Both grow with each failure in a row.
 
     Args:
         stop: set when the worker is to stop; nothing waits for longer.
@@ -80,7 +82,7 @@ class Recovery:
         self._stop = stop
         self._backoff = Backoff(retry)
         self._patience = 1
-        self.outage = Outage(_log, "the worker cannot go on, and tries again", "the worker goes on")
+        self.outage = Outage(_log, "the worker cannot continue and retries", "the worker continues")
 
     def succeeded(self, *, quick: bool) -> None:
         """It worked; `quick`: and nothing waits for long."""
@@ -106,7 +108,7 @@ class Recovery:
 
 
 class Membership(NamedTuple):
-    """Where a session works: the log, its topics, and the group that shares them."""
+    """What a session is a member of: the group, with the log and the topics that it shares."""
 
     address: Address
     group: str
@@ -160,7 +162,7 @@ class Session:
             await self._leave(app)
 
     def refuse(self, error: BaseException) -> None:
-        """End because of this; from any thread."""
+        """End the membership with this error; from any thread."""
         self._refusal = error
 
     async def _leave(self, app: App) -> None:
@@ -168,9 +170,9 @@ class Session:
             async with asyncio.timeout(_STOP_LEAVING_S if self._stop.is_set() else _LEAVE_S):
                 await app.stop()
         except TimeoutError:
-            raise EngineStuck("the consumer group could not be left") from None
+            raise EngineStuck("leaving the consumer group timed out") from None
         except Exception as error:
-            _log.warning("leaving the group went wrong", reason=str(error) or repr(error))
+            _log.warning("leaving the consumer group failed", reason=str(error) or repr(error))
 
     # ---------------------------------------------------------------------------------- reading
 
@@ -191,15 +193,15 @@ class Session:
             self._missing = True
             self._came.set()
 
-    # ------------------------------------------------------------------------- asked by the consumer
+    # ------------------------------------------------------------------------- called by the consumer
 
     async def assigned(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
-        """These partitions are the worker's: read them from where the store stands."""
+        """The worker was assigned these partitions: read each from the store's position."""
         wanted = set(partitions)
         try:
             # What waits there is not known yet: it is given as long as blocks that are known to wait.
             most_s = self._recovery.patience_s(self._progress.stuck_after_s)
-            standing = await self._asking_store(lambda: self._applier.check(self._membership.log), most_s)
+            standing = await self._ask_store(lambda: self._applier.check(self._membership.log), most_s)
         except (Halt, GaveUp) as error:
             self.refuse(error)
             raise
@@ -211,7 +213,7 @@ class Session:
         return self._topics.offsets(positions)
 
     def revoked(self, partitions: Iterable[TP]) -> None:
-        """These partitions are somebody else's; who comes next waits for a transaction in hand."""
+        """These partitions move to another worker, which waits for a transaction in hand."""
         self._buffer.leave(map(self._topics.partition, partitions))
         self._progress.keeps(self._buffer.expected)
         self._room.set()
@@ -223,7 +225,7 @@ class Session:
             await self._room.wait()
 
     def applied(self) -> Mapping[TP, int]:
-        """Where the store stands, as far as this worker moved it."""
+        """The positions that this worker has applied."""
         return self._topics.offsets(self._progress.positions)
 
     def _restart(self, positions: Mapping[int, int]) -> None:
@@ -236,18 +238,18 @@ class Session:
     # ------------------------------------------------------------------------------ not for ever
 
     def _may_go_on(self, waits_for: str = "") -> None:
-        """Raises what ends the membership: a refusal, or that blocks wait for too long."""
+        """Raise what ends the membership: a refusal, or GaveUp when blocks wait for too long."""
         if self._refusal is not None:
             raise self._refusal
         patience_s = self._recovery.patience_s(self._progress.stuck_after_s)
         here_s = time.monotonic() - self._since
         all_s, one_s = self._progress.nothing_moves_s(), self._progress.one_stands_still_s()
         if min(all_s, here_s) >= patience_s or min(one_s, here_s) >= _ONE_OF_MANY * patience_s:
-            said = [self._progress.still(), self._recovery.outage.reason or waits_for]
-            raise GaveUp("; ".join(filter(None, said)))
+            reasons = [self._progress.still(), self._recovery.outage.reason or waits_for]
+            raise GaveUp("; ".join(filter(None, reasons)))
 
     async def _answer_of(self, work: Awaitable[R], whom: str = "the store", most_s: float = math.inf) -> R:
-        """What this gives, as long as the membership lasts; after `stop` not for much longer."""
+        """The result of `work`, awaited while the membership lasts, and for seconds after `stop`."""
         pending = asyncio.ensure_future(work)
         # Nobody may be left to hear what it raises.
         pending.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -287,10 +289,10 @@ class Session:
         except (Halt, MembershipEnded):
             raise
         except Gap as gap:
-            _log.info("reading again from where the store stands", reason=str(gap))
+            _log.info("reading again from the store's position", reason=str(gap))
             await self._go_back(at_once=True)
         except Exception as error:
-            # Whatever it was: the transaction did not commit, or its blocks will be dropped as known.
+            # Whatever failed: the transaction did not commit, or its blocks will be dropped as known.
             self._failed(error)
             await self._recovery.wait()
             await self._go_back(at_once=True)
@@ -316,7 +318,7 @@ class Session:
             pass
 
     async def _look_further(self) -> None:
-        """Now and then: are the views complete, and has the log a newer epoch?"""
+        """Check once a second whether the views are complete and whether the log has a newer epoch."""
         log = self._membership.log
         try:
             await self._on_thread(lambda: self._applier.look_if_caught_up(log))
@@ -334,10 +336,10 @@ class Session:
         except Exception as error:
             self._failed(error)
             await self._recovery.wait()
-            await self._asking_store(self._applier.standing)
+            await self._ask_store(self._applier.standing)
 
     def _lost(self) -> bool:
-        """Whether the log has blocks that should have come and did not, for whatever reason."""
+        """Whether the log has blocks that should have been fetched by now and were not."""
         expected, ends = self._buffer.expected, self._progress.ends
         still = time.monotonic() - max(self._sought, self._took)
         return (
@@ -347,26 +349,26 @@ class Session:
         )
 
     async def _go_back(self, *, at_once: bool = False) -> None:
-        """Read again from where the store stands; after a while only, if it was just done."""
+        """Read again from the store's position; not within seconds of the last time, unless `at_once`."""
         self._missing = False
         if not at_once and time.monotonic() - self._sought < _LOST_S:
             # What was under way when it was done last still comes in.
             return
-        standing = await self._asking_store(lambda: self._applier.check(self._membership.log))
+        standing = await self._ask_store(lambda: self._applier.check(self._membership.log))
         positions = {each: standing.get(each, 0) for each in self._buffer.expected}
         self._restart(positions)
         try:
             async with asyncio.timeout(self._seek_s):
                 await self._app.consumer.seek_wait(self._topics.offsets(positions))
         except TimeoutError:
-            # Nobody is asked over the network for it: the consumer's thread hangs, or is gone.
-            raise EngineStuck("the consumer does not answer") from None
+            # A seek needs no broker: the consumer's thread hangs, or is gone.
+            raise EngineStuck("the Kafka consumer does not answer") from None
         except Exception as error:
-            # The partitions were taken away meanwhile, or the broker is away: it is tried again.
-            _log.info("seeking went wrong", reason=str(error) or repr(error))
+            # The partitions moved meanwhile, or the broker is unavailable: retried.
+            _log.info("seeking to the store's position failed", reason=str(error) or repr(error))
 
-    async def _asking_store(self, ask: Callable[[], R], most_s: float = math.inf) -> R:
-        """What the store answers, when it is there. Raises GaveUp when that takes too long."""
+    async def _ask_store(self, ask: Callable[[], R], most_s: float = math.inf) -> R:
+        """The store's answer, with retries while it is unavailable. Raises GaveUp after `most_s`."""
         began = time.monotonic()
         while True:
             left_s = most_s - (time.monotonic() - began)

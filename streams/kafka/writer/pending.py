@@ -1,6 +1,6 @@
 """One request that waits for the blocks in which its items lie, in whatever partitions.
 
-It is answered once, when all of them are decided; a part that failed late does not change what was said.
+It is answered once, when all blocks are decided; a block that fails after that does not change the answer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An idempotent producer that is replaced when it has failed.
 
-aiokafka's producer keeps a sequence number for each partition. A batch that it gave up on leaves a gap in
-the sequence, after which the broker refuses all that follows; a new producer begins anew. The old one's
-unsent batches are dropped with it: they are answered as failed, and never sent behind anybody's back.
+aiokafka's producer numbers the batches of each partition. A batch that it gives up on leaves a gap in the
+sequence, and the broker then refuses every later batch, so a new producer takes over. The old one's unsent
+batches fail with it and are never sent later.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RETRY = RetryPolicy(first_s=0.1, longest_s=1.0)
 # The type of a timestamp that is the broker's own: topics are made so.
 _LOG_APPEND_TIME = 1
 
-# What it would say again and again while a broker is away is said once by the appender.
+# The library logs each retry while a broker is unavailable; the appender logs the outage once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 _log = structlog.get_logger("loopline.appender")
 
@@ -54,9 +54,9 @@ class Ack(NamedTuple):
 
 
 class Producer:
-    """Sends records, and keeps a producer that works, made anew by `retry`.
+    """Sends records, and replaces a producer that failed, with the pauses of `retry`.
 
-    `down` says why there is none, else it is empty.
+    `down` says why there is no producer; it is empty while there is one.
     """
 
     def __init__(self, address: Address, retry: RetryPolicy = RETRY) -> None:
@@ -70,7 +70,7 @@ class Producer:
         self._stopped = False
 
     async def start(self) -> None:
-        """Connect, or go on trying in the background."""
+        """Connect, or keep retrying in the background."""
         try:
             await self._connect()
         except Exception as error:
@@ -92,15 +92,15 @@ class Producer:
         return task
 
     def replace(self, reason: str) -> None:
-        """Take nothing more until another producer has connected."""
+        """Refuse records until another producer has connected."""
         if self._stopped or self._replacing is not None:
             return
         self.down = reason
-        _log.warning("connecting to the brokers anew", reason=reason)
+        _log.warning("reconnecting to the brokers", reason=reason)
         self._replacing = asyncio.create_task(self._replace())
 
     async def stop(self) -> None:
-        """End, and drop what was not acknowledged."""
+        """Stop, and drop what was not acknowledged."""
         self._stopped = True
         self.down = "the server is stopping"
         if self._replacing is not None:
@@ -139,7 +139,7 @@ class Producer:
             try:
                 await self._connect()
             except Exception as error:
-                # Whatever it was: nobody else would try again.
+                # Whatever failed: nothing else retries.
                 self.down = await diagnosis.reason(self._address, error)
                 await asyncio.sleep(backoff.next_pause_s())
             else:
@@ -167,15 +167,15 @@ async def _send(
             await producer.send(topic, value, partition=partition, headers=headers)
             for value, headers in records
         ]
-    said = [await future for future in futures]
-    offsets = [each.offset for each in said]
+    appended = [await future for future in futures]
+    offsets = [each.offset for each in appended]
     # One that was led by another broker meanwhile may have been appended by either.
-    told = (
-        said[-1].timestamp_type == _LOG_APPEND_TIME
+    stamped = (
+        appended[-1].timestamp_type == _LOG_APPEND_TIME
         and leader
         and leader == _leader(producer, topic_partition)
     )
-    return Ack(min(offsets), offsets[-1], said[-1].timestamp if told else None, leader)
+    return Ack(min(offsets), offsets[-1], appended[-1].timestamp if stamped else None, leader)
 
 
 def _leader(producer: Any, topic_partition: tuple[str, int]) -> str:
@@ -187,7 +187,7 @@ def _leader(producer: Any, topic_partition: tuple[str, int]) -> str:
 
 
 async def _close(producer: Any) -> None:
-    """Close a producer without waiting for brokers that are away: its batches fail now."""
+    """Close a producer without waiting for unavailable brokers: its batches fail now."""
     with contextlib.suppress(Exception):
         producer._message_accumulator.fail_all(KafkaError("the producer was closed"))
     with contextlib.suppress(Exception):

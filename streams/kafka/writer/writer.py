@@ -1,17 +1,17 @@
-"""The appender to Kafka: many requests, few blocks, and an answer only when the brokers have acknowledged.
+"""The appender to Kafka: many requests share a block, and are answered when the brokers acknowledge it.
 
-It is a `streams.log.port.LogWriter` on the server's event loop. What requests hand over is gathered into a
-block for each partition, and (the crash tests stop the process at each of these steps):
+It is a `streams.log.port.LogWriter` on the server's event loop. The items of requests are collected into one
+block a partition (the crash tests stop the process at each of these steps):
 
 1. a block is held until it has 100 events, or for 20 ms;
 2. it is handed to an idempotent producer, which sends it to the partition's leader, `acks=all`, in order;
-3. the acknowledgement moves the known end of the partition, and those who wait are answered, once it is
-   known what other collectors have acknowledged before: their answer's position covers that too.
+3. the acknowledgement moves the known end of the partition; the requests are answered once the ends that
+   other collectors have acknowledged are known, so that the answer's position covers those too.
 
-What was not acknowledged in time is in doubt: it is said so, and the producer goes on trying, since it may
-be there already. Meanwhile its partition is stalled: whatever comes for it is refused at once, and is
-certainly not kept; so nothing piles up, and a sender hears within moments. A producer that failed is
-replaced, which drops what it had not sent. Sending again is right in each case: ids count once.
+A block that is not acknowledged in time is in doubt: the answer says so, and the producer keeps retrying,
+since the broker may have the block. Meanwhile its partition is stalled: new items for it are refused at once
+and certainly not kept, so that nothing piles up and a sender hears within moments. A producer that failed is
+replaced, and its unsent blocks are dropped. Sending again is right in each case: ids count once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _log = structlog.get_logger("loopline.appender")
 
 
 class LogEnded(NotDurable):
-    """Nothing can be appended to this log any more; the process has to start again, or a person to look."""
+    """Nothing can be appended to this log any more; restart the process, or do what the message says."""
 
 
 class KafkaAppender:
@@ -64,9 +64,9 @@ class KafkaAppender:
         hold_events, hold_s: how long a block is held.
         ack_s: after how long without an acknowledgement a block is in doubt.
 
-    A failure beside what is acknowledged does not count: `stalled` tells of it. `sealed`: the log's epoch is
-    over, and whoever starts once there is a next one can go on. `ended` is empty, or says why nothing can be
-    appended any more: the epoch was sealed, or the log was replaced.
+    A failure while other partitions acknowledge does not count; `stalled` reports it. `sealed`: the log's
+    epoch is over, and a process that starts once there is a next one can append. `ended` is empty, or
+    says why nothing can be appended any more: the epoch was sealed, or the log was replaced.
     """
 
     def __init__(
@@ -164,8 +164,8 @@ class KafkaAppender:
         down = self._producer.down
         for partition, types, items in batch.parts:
             if down or partition in self._stalled:
-                reason = down or f"{_called(partition)} does not acknowledge"
-                waiter.refused(partition, NotDurable(f"{reason}; it is tried again"))
+                reason = down or f"{_called(partition)} does not acknowledge appends"
+                waiter.refused(partition, NotDurable(f"{reason}; the collector retries"))
             else:
                 self._take(waiter, batch.received, partition, types, items)
         waiter.handed_over()
@@ -249,7 +249,7 @@ class KafkaAppender:
             if self.ended:
                 raise LogEnded(self.ended)
             if partition in self._stalled:
-                raise NotDurable(f"{_called(partition)} does not acknowledge; it is tried again")
+                raise NotDurable(f"{_called(partition)} does not acknowledge appends; the collector retries")
             reached("append.1")
             answer = self._producer.send(self._topic(partition), self._records(partition, held.block))
         except NotDurable as refusal:
@@ -297,7 +297,7 @@ class KafkaAppender:
             return
         first, last, appended_ms, broker = answer.result()
         if appended_ms is not None:
-            self._clocks.heard(broker, appended_ms * _MS, sent.asked, exact_ns=_MS)
+            self._clocks.heard(broker, appended_ms * _MS, sent.asked_at, exact_ns=_MS)
         known = self._ends[sent.partition]
         if first < known:
             # Offsets of a log only grow. -1 is what a broker says that remembers only that it was kept.
@@ -306,7 +306,11 @@ class KafkaAppender:
                     f"{_called(sent.partition)} was acknowledged at offset {first} after {known}: its topic"
                     " was deleted and made again. Bring back the brokers' data, or take another store"
                 )
-            refusal = LogEnded(self.ended) if self.ended else NotDurable("the broker did not say where")
+            refusal = (
+                LogEnded(self.ended)
+                if self.ended
+                else NotDurable("the broker acknowledged a block without its offset")
+            )
             refusal.kept = None
             self._fail(sent, refusal)
             return
@@ -384,14 +388,16 @@ class _Held:
 class _Sent:
     """A block on its way."""
 
-    __slots__ = ("answer", "asked", "overdue", "partition", "size", "started", "timer", "waiters")
+    __slots__ = ("answer", "asked_at", "overdue", "partition", "size", "started", "timer", "waiters")
 
-    def __init__(self, partition: int, size: int, waiters: list[Waiter], started: float, asked: int) -> None:
+    def __init__(
+        self, partition: int, size: int, waiters: list[Waiter], started: float, asked_at: int
+    ) -> None:
         self.partition = partition
         self.size = size
         self.waiters = waiters
         self.started = started
-        self.asked = asked
+        self.asked_at = asked_at
         self.overdue = False
         self.answer: asyncio.Future[Ack] | None = None
         self.timer: asyncio.TimerHandle | None = None

@@ -179,9 +179,7 @@ def test_a_missing_topic_is_refused(kafka: Cluster, log: SqliteLog, appender: Ap
 
     async def run() -> None:
         for _ in range(2):
-            with pytest.raises(
-                NoIntake, match=rf"{address.intake} is not there: run `loopline topics ensure`"
-            ):
+            with pytest.raises(NoIntake, match=rf"{address.intake} is missing: run `loopline topics ensure`"):
                 async with reading(address, appender, log):
                     pass
 

@@ -18,5 +18,5 @@ from streams.kafka.intake import record_batches
 def test_a_batch_that_becomes_too_large_is_not_unpacked(codec: int, pack: Callable[[bytes], bytes]) -> None:
     """A megabyte may become a gigabyte; what fits is the same as before."""
     assert record_batches.decoded(codec, pack(b"a" * 1_000_000), 1_000_000) == b"a" * 1_000_000
-    with pytest.raises(KafkaError, match="becomes more than"):
+    with pytest.raises(KafkaError, match="when unpacked"):
         record_batches.decoded(codec, pack(b"a" * 1_000_001), 1_000_000)

@@ -184,7 +184,7 @@ def test_a_topic_that_is_deleted_is_told_until_it_is_back(monkeypatch: pytest.Mo
         intake = Intake(ADDRESS, Recorder(Written(), 1), unseen_s=0.0)
         await intake.start()
         there.clear()
-        await until(lambda: "is not there: run `loopline topics ensure`" in intake.failure, "what is missing")
+        await until(lambda: "is missing: run `loopline topics ensure`" in intake.failure, "what is missing")
         there.add(ADDRESS.intake)
         await until(lambda: not intake.failure, "the topic to be read again")
         await intake.stop()

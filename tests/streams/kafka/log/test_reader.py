@@ -104,7 +104,7 @@ def test_a_log_that_lost_its_last_epoch_is_refused(address: Address, admin: Any)
         admin.delete_topics([gone])
         while gone in admin.list_topics():
             pass
-        with pytest.raises(LogRefused, match=f"{gone} was here and is gone"):
+        with pytest.raises(LogRefused, match=f"{gone} existed and is gone"):
             log.ends()
         assert log.identity == known
     found = [each for each in check(address, known) if each.setting == "topic"]

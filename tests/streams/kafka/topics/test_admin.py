@@ -135,7 +135,7 @@ def test_brokers_that_have_not_heard_of_the_topics_yet_are_asked_again(
     assert len(ensure(address, 2).topics) == 3
     assert not after
     after += [lambda found: found._replace(topics=())] * 9
-    with pytest.raises(LogUnavailable, match="told each other"):
+    with pytest.raises(LogUnavailable, match="do not all know"):
         ensure(address, 2, told_s=0.3)
 
 
@@ -236,7 +236,7 @@ def test_topics_that_are_otherwise_than_asked_for_are_told(
 ) -> None:
     """What cannot be changed any more is refused, instead of passed over in silence."""
     ensure(address, 2)
-    with pytest.raises(UnsafeTopics, match="that is what was asked for") as refusal:
+    with pytest.raises(UnsafeTopics, match="that is what was requested") as refusal:
         ensure(address, 2, **asked)
     assert len(refusal.value.findings) == topics
     ensure(address, 2, replication=1, intake_partitions=2)

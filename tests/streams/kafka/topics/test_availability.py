@@ -94,7 +94,7 @@ def test_what_ails_the_brokers_is_found(
     "copies, setting, level, said",
     [
         (Copies(0, -1, (1, 2, 3), (3,)), "leader", STOPS, "missing for partition 0"),
-        (Copies(0, 1, (1, 2, 3), (1,)), "copies in sync", STOPS, "start brokers 2, 3, and look"),
+        (Copies(0, 1, (1, 2, 3), (1,)), "copies in sync", STOPS, "start brokers 2, 3, and check"),
         (Copies(0, 1, (1, 2, 3), (1, 3)), "copies in sync", NOTE, "start broker 2,"),
     ],
 )
@@ -118,7 +118,7 @@ def test_what_may_not_be_asked_is_said_and_not_judged() -> None:
 def test_a_topic_that_made_itself_is_named() -> None:
     """Its wrong settings are found as ever; why they are wrong is said beside them."""
     [finding] = found(BROKERS, topic(made_here=False))
-    assert "only asked for it" in finding.found
+    assert "because a client asked for it" in finding.found
 
 
 def test_a_sealed_epoch_without_a_next_one_stops_and_loses_nothing() -> None:
