@@ -22,7 +22,7 @@ from streams.metrics import Metrics
 from tests.docs.pages import ROOT, blocks, pages
 
 REFERENCE = ROOT / "docs" / "reference"
-OWN_PAGES = [*pages(), ROOT / "clients" / "python" / "README.md"]
+OWN_PAGES = [*pages(), ROOT / "clients" / "python" / "README.md", ROOT / "CONTRIBUTING.md"]
 
 _LINK = re.compile(r"\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 _PATH = re.compile(r"`((?:schemas|models|streams|feedback|tests|clients|docs|benchmarks)/[\w./-]+)`")
