@@ -7,5 +7,5 @@ What other rooms import:
 
 - `models.estimate`: `estimate` gives an `Estimate`, a rate with how sure it is and whether that is enough
 - `models.labels`: `resolve`, `decide`, `leading`, and what they take and give: `Vote`, `Tally`,
-  `Candidate`, `Decision`, `CORRECTION`, `CONFIRMATION`, `GOLD`
+  `Candidate`, `LabelDecision`, `CORRECTION`, `CONFIRMATION`, `GOLD`
 """

@@ -47,7 +47,7 @@ class Candidate(Struct, frozen=True, gc=False):
     events: tuple[tuple[str, str], ...]
 
 
-class Decision(Struct, frozen=True, gc=False):
+class LabelDecision(Struct, frozen=True, gc=False):
     """The label (None in a tie), the winner's share of the votes, and the voters.
 
     `channel` is how the winner was voted for: gold, correction if anybody corrected, else confirmation.
@@ -62,11 +62,11 @@ class Decision(Struct, frozen=True, gc=False):
 class Resolution(Struct, frozen=True, gc=False):
     """A decision, and every candidate, most votes first."""
 
-    decision: Decision
+    decision: LabelDecision
     candidates: tuple[Candidate, ...]
 
 
-def decide(leaders: Sequence[Tally], votes: int, gold: int) -> Decision:
+def decide(leaders: Sequence[Tally], votes: int, gold: int) -> LabelDecision:
     """The majority among the votes, at least one; where there is gold, among the gold votes alone.
 
     `leaders` are the first two by (gold, votes), of all that were voted for.
@@ -74,9 +74,9 @@ def decide(leaders: Sequence[Tally], votes: int, gold: int) -> Decision:
     winner = leaders[0]
     people, given = (gold, winner.gold) if gold else (votes, winner.votes)
     if len(leaders) > 1 and given == (leaders[1].gold if gold else leaders[1].votes):
-        return Decision(None, given / people, people, None)
+        return LabelDecision(None, given / people, people, None)
     channel = GOLD if gold else CORRECTION if winner.corrections else CONFIRMATION
-    return Decision(winner.label, given / people, people, channel)
+    return LabelDecision(winner.label, given / people, people, channel)
 
 
 def leading(tallies: Iterable[Tally]) -> list[Tally]:
@@ -89,7 +89,7 @@ def resolve(votes: Sequence[Vote]) -> Resolution:
     if len(votes) == 1:
         (vote,) = votes
         alone = Candidate(vote.label, 1, ((vote.source, vote.id),))
-        return Resolution(Decision(vote.label, 1.0, 1, vote.channel), (alone,))
+        return Resolution(LabelDecision(vote.label, 1.0, 1, vote.channel), (alone,))
     tallies: dict[str, Tally] = {}
     events: dict[str, list[tuple[str, str]]] = {}
     for vote in votes:

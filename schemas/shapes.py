@@ -22,7 +22,7 @@ _SHORT = 64
 _REMEMBERED_BYTES = 2 * 1024 * 1024
 
 
-class Verdict(Enum):
+class Fit(Enum):
     """Whether a label fits; if not, the text says why."""
 
     FITS = ""
@@ -40,12 +40,12 @@ class Verdict(Enum):
 class Shape:
     """The test of a shape: canonical JSON text of a label -> whether the label fits."""
 
-    def __init__(self, judge: Callable[[str], Verdict]) -> None:
+    def __init__(self, judge: Callable[[str], Fit]) -> None:
         self.verdict = judge
 
     def __call__(self, label: str) -> bool:
         """Whether a label fits."""
-        return self.verdict(label) is Verdict.FITS
+        return self.verdict(label) is Fit.FITS
 
 
 def schema_problem(schema: Any) -> str | None:
@@ -129,7 +129,7 @@ def only_texts(shape_json: str) -> bool:
 
 
 def _among(is_known: Callable[[str], bool]) -> Shape:
-    return Shape(lambda label: Verdict.FITS if is_known(label) else Verdict.OTHER)
+    return Shape(lambda label: Fit.FITS if is_known(label) else Fit.OTHER)
 
 
 def _by_schema(schema: Any) -> Shape:
@@ -140,18 +140,18 @@ def _by_schema(schema: Any) -> Shape:
     try:
         root = compiled(schema)
     except (NotASchema, Outside, CannotBeUsed):
-        return Shape(lambda label: Verdict.UNUSABLE)
-    known: dict[str | bytes, Verdict] = {}
+        return Shape(lambda label: Fit.UNUSABLE)
+    known: dict[str | bytes, Fit] = {}
 
-    def judged(label: str) -> Verdict:
+    def judged(label: str) -> Fit:
         # Labels may be long, and what is told again is mostly short.
         key = label if len(label) <= _SHORT else blake2b(label.encode(), digest_size=16).digest()
         verdict = known.get(key)
         if verdict is None:
             try:
-                verdict = Verdict.FITS if root.holds(json.decode(label), Run()) else Verdict.OTHER
+                verdict = Fit.FITS if root.holds(json.decode(label), Run()) else Fit.OTHER
             except OutOfSteps:
-                verdict = Verdict.TOO_COSTLY
+                verdict = Fit.TOO_COSTLY
             if len(known) >= _REMEMBERED_LABELS:
                 known.clear()
             known[key] = verdict

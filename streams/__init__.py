@@ -13,7 +13,7 @@ What other rooms import, here and in the packages below; nothing else of this ro
 - `streams.ingest.asgi`: `Scope`, `Receive`, `Send`, `PROBLEM_TYPE`, `problem_body`, `send_problem`:
   bare ASGI
 - `streams.ingest.split`: `split_array`, `CannotSplit`: an array cut into items by bytes
-- `streams.ingest.replay`: `Refusal`, `parse_name`, `marked`, `by_content`,
+- `streams.ingest.replay`: `ReplayItem`, `parse_name`, `marked`, `by_content`,
   `NotAnObject`: putting refused items back
 - `streams.projection.apply`: `advance`, `check`, `OtherViews`: a store moved forward along its log
 - `streams.projection.rebuild`: `rebuild`, `verify`, `Progress`: the views built anew, and compared

@@ -23,7 +23,7 @@ from feedback.api.reading import caught_up, json_response, on_thread
 from feedback.api.services import Services, services_of
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.datasets.names import MANIFEST, is_model, is_version
-from feedback.datasets.shelf.port import Body, Shelf
+from feedback.datasets.shelf.port import FileBody, Shelf
 from streams.daemon_pool import DaemonPool, Unanswered
 from streams.queries.feedback import Lineage
 from streams.queries.pages import Int64, Page, listing
@@ -93,7 +93,7 @@ def _page(shelf: Shelf, page: Page) -> dict[str, Any]:
     return listing(items, shown[-1] if len(names) > page.limit else None)
 
 
-def _body(shelf: Shelf, model: str, version: str, name: str) -> Body:
+def _body(shelf: Shelf, model: str, version: str, name: str) -> FileBody:
     """A release's file. Raises NotFound for everything that is not one."""
     if is_model(model) and is_version(version) and _FILE.fullmatch(name):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -140,7 +140,7 @@ async def _answer(request: Request, name: str) -> Response:
     return StreamingResponse(_handed_out(services, body), media_type=media_type, headers=headers)
 
 
-async def _handed_out(services: Services, body: Body) -> AsyncIterator[bytes]:
+async def _handed_out(services: Services, body: FileBody) -> AsyncIterator[bytes]:
     """The pieces of a file. One that hangs half way ends the answer before its length: that is seen."""
     while piece := await looked(services, lambda: next(body.pieces, b"")):
         yield piece

@@ -14,14 +14,14 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from feedback.api.readiness import Progress
+from feedback.api.readiness import ViewProgress
 from feedback.api.services import services_of
 
 
 class ViewNumbers(Collector):
     """What waits, and how far the worker is behind, as seen last; nothing while the views are not seen."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ViewProgress) -> None:
         self._progress = progress
 
     def describe(self) -> Iterable[Metric]:

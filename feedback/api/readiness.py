@@ -50,7 +50,7 @@ class Seen(NamedTuple):
     newest: int
 
 
-class Progress:
+class ViewProgress:
     """Remembers when the views last moved, or had nothing to do, and what was seen of them last.
 
     Args:
@@ -154,7 +154,7 @@ class Assessment(NamedTuple):
     lacking: Sequence[str] = ()
 
 
-def assess(services: Services, progress: Progress) -> Assessment:
+def assess(services: Services, progress: ViewProgress) -> Assessment:
     """Look at the log, the worker and the views."""
     writing = _failed_append(services, progress)
     reasons = _stalled(services)
@@ -190,7 +190,7 @@ def assess(services: Services, progress: Progress) -> Assessment:
 
 
 def _still(
-    services: Services, progress: Progress, seen: Seen, ends: Positions, says: WorkerSays
+    services: Services, progress: ViewProgress, seen: Seen, ends: Positions, says: WorkerSays
 ) -> list[str]:
     """That the views do not move, or one partition does not while others do."""
     # What lies in a later epoch waits for its turn, and does not stand still.
@@ -212,7 +212,7 @@ def _still(
     ]
 
 
-def _seen(snapshot: Snapshot, ends: Positions | None, progress: Progress) -> Seen:
+def _seen(snapshot: Snapshot, ends: Positions | None, progress: ViewProgress) -> Seen:
     positions = snapshot.positions()
     return Seen(
         {partition: applied.offset for partition, applied in positions.items()},
@@ -258,7 +258,7 @@ def set_aside(count: int) -> list[str]:
     return [said]
 
 
-def _failed_append(services: Services, progress: Progress) -> list[str]:
+def _failed_append(services: Services, progress: ViewProgress) -> list[str]:
     """Why the last append failed. That is old after a while: only the next one can tell."""
     failed_at = services.writer.failed_at
     if failed_at is None or time.monotonic() - failed_at >= progress.stuck_after_s:
@@ -266,7 +266,7 @@ def _failed_append(services: Services, progress: Progress) -> list[str]:
     return [without_password(services.writer.failure)]
 
 
-def _looked_at(services: Services, progress: Progress, behind: int | None) -> dict[str, Any]:
+def _looked_at(services: Services, progress: ViewProgress, behind: int | None) -> dict[str, Any]:
     """Where log and views are known to stand, and how far they are apart where both were seen."""
     return {
         "position": format_positions(_ends(services, services.ends.known)),
@@ -276,7 +276,7 @@ def _looked_at(services: Services, progress: Progress, behind: int | None) -> di
     }
 
 
-def _unanswered(services: Services, progress: Progress) -> Assessment:
+def _unanswered(services: Services, progress: ViewProgress) -> Assessment:
     """What is known while a look has not come back: it waits for the views, for the log nobody waits long."""
     views = [
         *_stalled(services),
@@ -287,7 +287,7 @@ def _unanswered(services: Services, progress: Progress) -> Assessment:
     return Assessment(_failed_append(services, progress), views, looked_at, services.clocks.reasons())
 
 
-async def looked(services: Services, progress: Progress) -> Assessment:
+async def looked(services: Services, progress: ViewProgress) -> Assessment:
     """A look that began after now; or what is known without it, when it takes too long."""
     deadline = time.monotonic() + services.waits.ready
     # One that is under way may have begun before; whoever begins the next, it is new enough.
@@ -310,7 +310,7 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Whether events can be written down and become visible; if not, why."""
     services: Services = services_of(request)
-    progress: Progress = request.app.state.progress
+    progress: ViewProgress = request.app.state.progress
     found = await looked(services, progress)
     unavailable = bool([*found.writing, *found.views] if services.own_views else found.writing)
     reasons = [*found.writing, *found.views, *found.lacking]

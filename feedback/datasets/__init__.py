@@ -4,7 +4,7 @@ Nothing heavy is imported before it is needed: what others import, inside comman
 
 - `feedback.datasets.shelf.address`: `shelf_of`, the shelf at a folder or on an object store, where
   releases lie
-- `feedback.datasets.shelf.port`: `Shelf`, its port, and `Body`, a file that is handed out
+- `feedback.datasets.shelf.port`: `Shelf`, its port, and `FileBody`, a file that is handed out
 - `feedback.datasets.release`: `release`: cut, judge and publish a version; `wanted`,
   `Published`
 - `feedback.datasets.announce`: `ReleaseAnnouncer`, the decider that finds what was published and

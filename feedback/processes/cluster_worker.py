@@ -157,9 +157,9 @@ def _work(cluster: Cluster, host: str, port: int, stop: threading.Event) -> int:
     """Apply blocks until `stop`; returns the process's status."""
     from streams.kafka.worker.engine import Engine, EngineStuck
     from streams.kafka.worker.health import Health
-    from streams.kafka.worker.progress import Progress
+    from streams.kafka.worker.progress import WorkerProgress
 
-    progress = Progress(stuck_after_s=value("stuck_after"), clocks=cluster.clocks)
+    progress = WorkerProgress(stuck_after_s=value("stuck_after"), clocks=cluster.clocks)
     try:
         listening = listen(host, port)
         health = InThread(Health(progress, redacted), listening, hosts_of(listening, host))

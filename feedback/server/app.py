@@ -175,7 +175,7 @@ def build_app(
         lacks,
         waits,
     )
-    return _server(services, receipts, readiness.Progress(monotonic, waits.stuck, waits.ready), beside)
+    return _server(services, receipts, readiness.ViewProgress(monotonic, waits.stuck, waits.ready), beside)
 
 
 def _ends(
@@ -200,7 +200,7 @@ def _ends(
 
 
 def _server(
-    services: Services, receipts: Receipts, progress: readiness.Progress, beside: Sequence[Beside]
+    services: Services, receipts: Receipts, progress: readiness.ViewProgress, beside: Sequence[Beside]
 ) -> Server:
     collector = _collector(services.log.identity, services, receipts)
     running = [partial(each, collector.recorder) for each in beside]
@@ -220,7 +220,7 @@ def _collector(log: LogIdentity, services: Services, receipts: Receipts) -> Coll
 
 def _site(
     services: Services,
-    progress: readiness.Progress,
+    progress: readiness.ViewProgress,
     beside: Sequence[Callable[[], AbstractAsyncContextManager[None]]],
 ) -> Starlette:
     site = Starlette(

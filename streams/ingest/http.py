@@ -57,7 +57,7 @@ _JSON_SPACE = b" \t\r\n"
 _UNREADABLE = (problems.INVALID_JSON, problems.NOT_UTF8)
 
 
-class Form(Enum):
+class BodyForm(Enum):
     """How the events lie in a body."""
 
     ONE = auto()
@@ -65,10 +65,10 @@ class Form(Enum):
     LINES = auto()
 
 
-_FORMS = dict(zip(ACCEPTS, (Form.ONE, Form.ONE, Form.ARRAY, Form.LINES), strict=True))
+_FORMS = dict(zip(ACCEPTS, (BodyForm.ONE, BodyForm.ONE, BodyForm.ARRAY, BodyForm.LINES), strict=True))
 
 
-class Item(msgspec.Struct, omit_defaults=True, gc=False):
+class ItemAnswer(msgspec.Struct, omit_defaults=True, gc=False):
     """What an answer says of one item."""
 
     index: int
@@ -77,20 +77,20 @@ class Item(msgspec.Struct, omit_defaults=True, gc=False):
     problem: Problem | None = None
 
 
-class Answer(msgspec.Struct, gc=False):
+class BatchAnswer(msgspec.Struct, gc=False):
     """The body of a 200."""
 
     accepted: int
     refused: int
     position: str
-    items: list[Item]
+    items: list[ItemAnswer]
 
 
 _encode = msgspec.json.Encoder().encode
 
 
 @lru_cache(maxsize=256)
-def form_of(content_type: bytes) -> Form | None:
+def form_of(content_type: bytes) -> BodyForm | None:
     """How the events lie in a body of this media type; None when it is not accepted."""
     media_type, *parameters = content_type.decode("latin-1").lower().split(";")
     for parameter in parameters:
@@ -147,12 +147,12 @@ class Collector:
             detail = f"send one of {', '.join(ACCEPTS)}, as UTF-8 and not compressed"
             await send_problem(send, 415, problem("unsupported_media_type", detail))
             return
-        limit = MAX_EVENT_BYTES if form is Form.ONE else MAX_BODY_BYTES
+        limit = MAX_EVENT_BYTES if form is BodyForm.ONE else MAX_BODY_BYTES
         try:
             body = await read_body(scope, receive, limit)
             started = time.perf_counter()
             replaying = REPLAYING in scope["headers"]
-            if form is Form.ONE:
+            if form is BodyForm.ONE:
                 status, answer = await self._one(body, replaying)
             else:
                 status, answer = await self._many(body, form, replaying)
@@ -185,16 +185,16 @@ class Collector:
             verdict = admit(item, self.recorder.catalog)
         if verdict.problem is None:
             position = await self.recorder.record([verdict], [])
-            return 200, _encode(Answer(1, 0, position, [Item(0, verdict.id, "accepted")]))
+            return 200, _encode(BatchAnswer(1, 0, position, [ItemAnswer(0, verdict.id, "accepted")]))
         if verdict.problem.code == problems.TOO_LARGE:
             raise TooLarge(verdict.problem.detail)
         position = await self.recorder.record([], [verdict], replaying=replaying)
         status = 400 if verdict.problem.code in _UNREADABLE else 422
         return status, _with_position(verdict.problem, status, position)
 
-    async def _many(self, body: bytes, form: Form, replaying: bool) -> tuple[int, bytes]:
+    async def _many(self, body: bytes, form: BodyForm, replaying: bool) -> tuple[int, bytes]:
         try:
-            items = split_lines(body) if form is Form.LINES else split_array(body)
+            items = split_lines(body) if form is BodyForm.LINES else split_array(body)
         except CannotSplit as refusal:
             unreadable = problem(_unreadable(body), str(refusal))
             letter = Verdict(body.strip(_JSON_SPACE), None, unreadable)
@@ -213,27 +213,27 @@ class Collector:
         except PartlyDurable as partly:
             return 200, _encode(self._partly(partly, verdicts))
         answers = [
-            Item(index, verdict.id, "accepted")
+            ItemAnswer(index, verdict.id, "accepted")
             if verdict.problem is None
-            else Item(index, verdict.id, "refused", verdict.problem)
+            else ItemAnswer(index, verdict.id, "refused", verdict.problem)
             for index, verdict in enumerate(verdicts)
         ]
-        return 200, _encode(Answer(len(accepted), len(refused), position, answers))
+        return 200, _encode(BatchAnswer(len(accepted), len(refused), position, answers))
 
-    def _partly(self, partly: PartlyDurable, verdicts: Sequence[Verdict]) -> Answer:
+    def _partly(self, partly: PartlyDurable, verdicts: Sequence[Verdict]) -> BatchAnswer:
         """The answer when some partitions did not acknowledge: their items are to be sent again."""
         again = problem("not_durable", f"{partly}. {_kept(partly)}")
         answers, counts = [], {"accepted": 0, "refused": 0, "retry": 0}
         for index, verdict in enumerate(verdicts):
             if self._missing(verdict, partly.missing):
-                item = Item(index, verdict.id, "retry", again)
+                item = ItemAnswer(index, verdict.id, "retry", again)
             elif verdict.problem is None:
-                item = Item(index, verdict.id, "accepted")
+                item = ItemAnswer(index, verdict.id, "accepted")
             else:
-                item = Item(index, verdict.id, "refused", verdict.problem)
+                item = ItemAnswer(index, verdict.id, "refused", verdict.problem)
             counts[item.status] += 1
             answers.append(item)
-        return Answer(counts["accepted"], counts["refused"], partly.position, answers)
+        return BatchAnswer(counts["accepted"], counts["refused"], partly.position, answers)
 
     def _missing(self, verdict: Verdict, missing: Collection[int]) -> bool:
         """Whether an item belongs to a partition that did not acknowledge."""
@@ -249,9 +249,9 @@ def _kept(failure: NotDurable) -> str:
     return "This item was not kept." if isinstance(failure, PartlyDurable) else "Nothing was kept."
 
 
-def _form(headers: Sequence[tuple[bytes, bytes]]) -> Form | None:
+def _form(headers: Sequence[tuple[bytes, bytes]]) -> BodyForm | None:
     """How the events lie in a body under these headers; None when it cannot be read."""
-    form: Form | None = None
+    form: BodyForm | None = None
     for name, value in headers:
         if name == b"content-type":
             if form is not None and form_of(value) is not form:
@@ -264,8 +264,8 @@ def _form(headers: Sequence[tuple[bytes, bytes]]) -> Form | None:
     return form
 
 
-def _judge(body: bytes, items: list[bytes], form: Form, catalog: Catalog) -> list[Verdict]:
-    if form is Form.LINES:
+def _judge(body: bytes, items: list[bytes], form: BodyForm, catalog: Catalog) -> list[Verdict]:
+    if form is BodyForm.LINES:
         body = b"[" + b",".join(items) + b"]"
         # Lines that are no JSON values by themselves may be one together: then each is judged alone.
         try:

@@ -44,7 +44,7 @@ class Name(NamedTuple):
         return self.partition == DEAD
 
 
-class Refusal(NamedTuple):
+class ReplayItem(NamedTuple):
     """A dead letter: its name, and the item's bytes as they were sent."""
 
     name: str
@@ -104,13 +104,13 @@ def claim_of_bytes(item: bytes) -> bytes:
     return blake2b(unmarked(item), digest_size=16, person=b"loopline.bytes").digest()
 
 
-def by_content(refusals: Iterable[Refusal]) -> list[list[Refusal]]:
+def by_content(refusals: Iterable[ReplayItem]) -> list[list[ReplayItem]]:
     """Dead letters of the same bytes together, in the order they came.
 
     One of each group is tried; the others follow only when it came through, or every try of all would
     double their number.
     """
-    groups: dict[bytes, list[Refusal]] = {}
+    groups: dict[bytes, list[ReplayItem]] = {}
     for refusal in refusals:
         groups.setdefault(unmarked(refusal.item), []).append(refusal)
     return list(groups.values())

@@ -1,7 +1,7 @@
 """Projection: moving a store forward along its log, exactly once.
 
-`advance` reads from the log by itself; an engine that is handed blocks fills a `Batch` and calls `apply`.
-Both are these steps, and the crash tests stop the process at each of them:
+`advance` reads from the log by itself; an engine that is handed blocks fills a `BlockBatch` and calls
+`apply`. Both are these steps, and the crash tests stop the process at each of them:
 
 1. read the next blocks, from where the store stands;
 2. begin a transaction that holds the positions; drop blocks below them, and refuse a gap;
@@ -137,7 +137,7 @@ class Block(NamedTuple):
     record: bytes
 
 
-class Batch:
+class BlockBatch:
     """Blocks of one log that are applied together, decoded.
 
     `size` is how many events and refused items they hold.
@@ -251,7 +251,7 @@ def advance(
         standing = _offsets(snapshot, ends)
     ends = _oldest_epoch(log, standing, ends)
     with without_cycle_collection():
-        batch = _next_blocks(log, standing, ends, most_events, Batch(log.identity, catalog))
+        batch = _next_blocks(log, standing, ends, most_events, BlockBatch(log.identity, catalog))
         return apply(store, batch, views)
 
 
@@ -261,7 +261,7 @@ def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
     return {partition: end for partition, end in ends.items() if partition in epoch or partition == DEAD}
 
 
-def apply(store: Store, batch: Batch, views: Views = VIEWS) -> int:
+def apply(store: Store, batch: BlockBatch, views: Views = VIEWS) -> int:
     """Apply a batch in one transaction. Returns how many of its blocks the store did not have yet.
 
     What cannot be folded for a reason inside it is looked for block by block, then event by event, so
@@ -284,9 +284,9 @@ def apply(store: Store, batch: Batch, views: Views = VIEWS) -> int:
     return applied
 
 
-def _apply_block(store: Store, batch: Batch, block: Block, content: Arrivals, views: Views) -> int:
+def _apply_block(store: Store, batch: BlockBatch, block: Block, content: Arrivals, views: Views) -> int:
     """Apply one block, in which there may be an event that cannot be folded. Returns 1 if it was new."""
-    alone = Batch(store.log)
+    alone = BlockBatch(store.log)
     alone.blocks, alone.contents = [block], [content]
     try:
         return _apply_whole(store, alone, views)
@@ -330,7 +330,7 @@ def _fold_or_set_aside(
     return 0
 
 
-def _apply_whole(store: Store, batch: Batch, views: Views) -> int:
+def _apply_whole(store: Store, batch: BlockBatch, views: Views) -> int:
     partitions = {block.partition for block in batch.blocks}
     # A declaration touches what waited for it, in any partition.
     declares = any(
@@ -352,7 +352,9 @@ def _offsets(snapshot: Snapshot, partitions: Iterable[int]) -> dict[int, int]:
     }
 
 
-def _next_blocks(log: Log, standing: Positions, ends: Positions, most_events: int, batch: Batch) -> Batch:
+def _next_blocks(
+    log: Log, standing: Positions, ends: Positions, most_events: int, batch: BlockBatch
+) -> BlockBatch:
     """Fill a batch with what comes next."""
     room = _MOST_BYTES
     # The partition that is furthest behind comes first, so that a busy one cannot starve the others.
@@ -392,7 +394,7 @@ def _letter_rows(block: Block) -> list[DeadLetterRow]:
     ]
 
 
-def _still_to_apply(batch: Batch, standing: Positions) -> list[tuple[Block, Arrivals]]:
+def _still_to_apply(batch: BlockBatch, standing: Positions) -> list[tuple[Block, Arrivals]]:
     expected = dict(standing)
     kept = []
     for block, content in zip(batch.blocks, batch.contents, strict=True):

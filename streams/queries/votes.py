@@ -17,7 +17,7 @@ from streams.store.tables import (
     CANDIDATES_BY_VOTES,
     FACTS,
     FACTS_BY_VOTE,
-    Candidate,
+    CandidateRow,
     Fact,
     Label,
     picking,
@@ -52,7 +52,7 @@ def shown_candidates(snapshot: Snapshot, labels: Sequence[Label]) -> dict[bytes,
     if not many:
         return shown
     rows = snapshot.along(CANDIDATES, CANDIDATES_BY_VOTES, many, fixed=1, limit=MOST_SHOWN, descending=True)
-    found = list(Candidate.read_all(rows))
+    found = list(CandidateRow.read_all(rows))
     events: defaultdict[tuple[bytes, bytes | None], list[dict[str, str]]] = defaultdict(list)
     starts = [(candidate.pid, candidate.name) for candidate in found]
     for fact in Fact.read_all(snapshot.along(FACTS, FACTS_BY_VOTE, starts, fixed=2, limit=MOST_SHOWN)):

@@ -210,7 +210,7 @@ class Label(ViewRow, gc=False):
     gold: int
 
 
-class Candidate(ViewRow, gc=False):
+class CandidateRow(ViewRow, gc=False):
     """How many votes one label has, where a prediction has many votes: all, gold ones, and corrections."""
 
     pid: bytes
@@ -386,7 +386,7 @@ CASES_BY_TIME = Index(("key", "at", "id"), ("source", "pid"), same=1)
 CASES = Table("cases", CaseEntry, ("key", "pid"), (CASES_BY_TIME,))
 LABELS = Table("labels", Label, ("model", "pid"))
 CANDIDATES_BY_VOTES = Index(("pid", "gold", "votes"), ("name",))
-CANDIDATES = Table("candidates", Candidate, ("pid", "name"), (CANDIDATES_BY_VOTES,))
+CANDIDATES = Table("candidates", CandidateRow, ("pid", "name"), (CANDIDATES_BY_VOTES,))
 OVERRIDES_BY_TIME = Index(("model", "person", "input_ref", "env", "at", "id"), ("source", "pid"), same=4)
 OVERRIDES = Table("overrides", Override, ("model", "person", "input_ref", "pid"), (OVERRIDES_BY_TIME,))
 AUDITED = Table("audited_inputs", AuditedInput, ("model", "env", "input_ref", "pid"))

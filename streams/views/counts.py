@@ -24,7 +24,7 @@ Tally = defaultdict[Word, list[int]]
 """In one group, for each word the differences of `n` and `events`."""
 
 
-class Group(Struct, gc=False):
+class CountGroup(Struct, gc=False):
     """Whose counts belong together: by their prediction, or by model where they have none."""
 
     model: str | None
@@ -51,7 +51,7 @@ class Counts(View):
     def __init__(self, agenda: Agenda) -> None:
         super().__init__(agenda)
         # By the same columns as a plain tuple: one is made for every prediction.
-        self._groups: dict[tuple[object, ...], Group] = {}
+        self._groups: dict[tuple[object, ...], CountGroup] = {}
         # By the prediction: its group is looked up once, and more is said about it.
         self._tallies: dict[bytes, Tally] = {}
 
@@ -94,7 +94,7 @@ class Counts(View):
         )
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(
+            group = self._groups[key] = CountGroup(
                 model=prediction.model,
                 model_version=prediction.model_version,
                 segment=prediction.segment,
@@ -111,7 +111,7 @@ class Counts(View):
         key = fact.model, None, None, None, fact.at // DAY, fact.env
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(
+            group = self._groups[key] = CountGroup(
                 model=fact.model,
                 model_version=None,
                 segment=None,
@@ -128,7 +128,7 @@ class Counts(View):
                 if n or events:
                     self.agenda.changes.add(COUNTS, as_row(self._row(group, word, n=n, events=events)))
 
-    def _row(self, group: Group, word: Word, *, n: int, events: int) -> Count:
+    def _row(self, group: CountGroup, word: Word, *, n: int, events: int) -> Count:
         kind, value = word
         return Count(
             dims=dims_of(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from models.labels import Decision, Tally, decide, leading, resolve
+from models.labels import LabelDecision, Tally, decide, leading, resolve
 from schemas.kinds import VOTING
 from streams.processors.votes import channel_of, label_name, label_of, listed_text, vote_of
 from streams.store.tables import (
@@ -20,7 +20,7 @@ from streams.store.tables import (
     FACTS,
     FACTS_BY_VOTE,
     LABELS,
-    Candidate,
+    CandidateRow,
     Fact,
     Label,
     Prediction,
@@ -125,7 +125,7 @@ class Labels(View):
         """Settle a label from all of its votes: it has few of them, or had."""
         prediction = self._prediction(pid)
         if before > LISTED:
-            for candidate in Candidate.read_all(self.agenda.snapshot.get(CANDIDATES, [(pid,)])):
+            for candidate in CandidateRow.read_all(self.agenda.snapshot.get(CANDIDATES, [(pid,)])):
                 self._changes.delete(CANDIDATES, (candidate.pid, candidate.name))
         if after == 0:
             self._changes.delete(LABELS, (prediction.model, pid))
@@ -151,7 +151,7 @@ class Labels(View):
             changed: list[tuple[Fact, Prediction]] = [*self._came.get(pid, ()), *self._went.get(pid, ())]
             touched[pid] = {label_name(label_of(fact, prediction.output)) for fact, prediction in changed}
         keys = [(pid, name) for pid, names in touched.items() for name in names]
-        candidates = Candidate.read_all(self.agenda.snapshot.get(CANDIDATES, keys))
+        candidates = CandidateRow.read_all(self.agenda.snapshot.get(CANDIDATES, keys))
         before = {(candidate.pid, candidate.name): candidate for candidate in candidates}
         most = 2 + max(map(len, touched.values()))
         leaders: defaultdict[bytes, dict[bytes, Tally]] = defaultdict(dict)
@@ -159,7 +159,7 @@ class Labels(View):
         rows = self.agenda.snapshot.along(
             CANDIDATES, CANDIDATES_BY_VOTES, starts, fixed=1, limit=most, descending=True
         )
-        for candidate in Candidate.read_all(rows):
+        for candidate in CandidateRow.read_all(rows):
             leaders[candidate.pid][candidate.name] = _tally(candidate)
         for pid in pids:
             known = {name: before[pid, name] for name in touched[pid] if (pid, name) in before}
@@ -169,7 +169,7 @@ class Labels(View):
         self,
         pid: bytes,
         label: Label,
-        known: dict[bytes, Candidate],
+        known: dict[bytes, CandidateRow],
         leaders: dict[bytes, Tally],
     ) -> None:
         prediction = self._prediction(pid)
@@ -201,12 +201,12 @@ def _count(tallies: dict[bytes, Tally], fact: Fact, prediction: Prediction, sign
     tally.count(channel_of(fact), sign)
 
 
-def _tally(candidate: Candidate) -> Tally:
+def _tally(candidate: CandidateRow) -> Tally:
     return Tally(candidate.label, candidate.votes, candidate.gold, candidate.corrections)
 
 
 def _candidate_row(pid: bytes, name: bytes, tally: Tally) -> Row:
-    row = Candidate(
+    row = CandidateRow(
         pid=pid,
         name=name,
         label=tally.label,
@@ -229,7 +229,7 @@ def _listed(prediction: Prediction, votes: list[Fact]) -> Label:
 
 def _label(
     prediction: Prediction,
-    decision: Decision,
+    decision: LabelDecision,
     *,
     rivals: int,
     candidates: str | None,

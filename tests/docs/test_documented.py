@@ -17,7 +17,7 @@ from schemas import catalog, problems
 from schemas.describe import reference as contract
 from schemas.kinds import KINDS
 from schemas.stages import Stage
-from streams.kafka.worker.progress import Progress
+from streams.kafka.worker.progress import WorkerProgress
 from streams.metrics import Metrics
 from tests.docs.pages import ROOT, blocks, pages
 
@@ -104,7 +104,7 @@ def test_every_metric_is_described() -> None:
     described = set(re.findall(r"^\| `(loopline_\w+)", text, re.MULTILINE))
     counted = {
         f"{family.name}_total" if family.type == "counter" else family.name
-        for registry in (Metrics().registry, Progress().registry)
+        for registry in (Metrics().registry, WorkerProgress().registry)
         for family in registry.collect()
     }
     source = Path(view_metrics.__file__).read_text()

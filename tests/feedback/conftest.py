@@ -11,7 +11,7 @@ import structlog
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from feedback.api.readiness import Progress
+from feedback.api.readiness import ViewProgress
 from feedback.api.services import Services, WorkerSays
 from feedback.datasets.shelf.address import shelf_of
 from feedback.server.app import build_app
@@ -78,9 +78,9 @@ class Loop:
         self.app.site.state.services = self.services._replace(**changed)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> ViewProgress:
         """What it remembers of the views."""
-        progress: Progress = self.app.site.state.progress
+        progress: ViewProgress = self.app.site.state.progress
         return progress
 
     def _current(self) -> Store:

@@ -14,7 +14,7 @@ from models.labels import (
     CORRECTION,
     GOLD,
     Candidate,
-    Decision,
+    LabelDecision,
     Tally,
     Vote,
     decide,
@@ -42,7 +42,7 @@ def test_the_majority_wins() -> None:
     """Two of three votes make the label, and every candidate is listed with its events, most votes first."""
     given_votes = [vote("x", event="e-1"), vote("y", event="e-2"), vote("x", event="e-3")]
     found = resolve(given_votes)
-    assert found.decision == Decision("x", 2 / 3, 3, CORRECTION)
+    assert found.decision == LabelDecision("x", 2 / 3, 3, CORRECTION)
     assert found.candidates == (
         Candidate("x", 2, (("/shop", "e-1"), ("/shop", "e-3"))),
         Candidate("y", 1, (("/shop", "e-2"),)),
@@ -52,21 +52,21 @@ def test_the_majority_wins() -> None:
 def test_a_tie_gives_no_label() -> None:
     """Where two labels have as many votes there is none, nor a channel; both are candidates."""
     found = resolve([vote("x", event="e-1"), vote("y", event="e-2")])
-    assert found.decision == Decision(None, 0.5, 2, None)
+    assert found.decision == LabelDecision(None, 0.5, 2, None)
     assert {each.label for each in found.candidates} == {"x", "y"}
 
 
 def test_one_gold_vote_outranks_any_number() -> None:
     """Gold votes are tallied alone: agreement and people are those of gold."""
     others = [vote("x", event=f"e-{n}") for n in range(50)]
-    assert resolve([*others, vote("y", GOLD, "e-99")]).decision == Decision("y", 1.0, 1, GOLD)
+    assert resolve([*others, vote("y", GOLD, "e-99")]).decision == LabelDecision("y", 1.0, 1, GOLD)
 
 
 def test_a_tie_of_gold_is_a_tie() -> None:
     """However many others agree with one of the two."""
     others = [vote("x", event=f"e-{n}") for n in range(50)]
     found = resolve([*others, vote("x", GOLD, "g-1"), vote("y", GOLD, "g-2")])
-    assert found.decision == Decision(None, 0.5, 2, None)
+    assert found.decision == LabelDecision(None, 0.5, 2, None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.normal_json import normal_json
-from schemas.shapes import Verdict, fits, only_texts, schema_problem
+from schemas.shapes import Fit, fits, only_texts, schema_problem
 from tests.schemas.valid import JSON, SCALAR
 
 BOMB = {
@@ -173,16 +173,16 @@ def test_a_label_that_takes_too_many_steps_fits_nothing_and_says_why() -> None:
     judge = fits(shape(json_schema=schema)).verdict
     labels: list[Any] = [[[], [[]]], [1], deep, deep]
     assert [judge(normal_json(label)) for label in labels] == [
-        Verdict.FITS,
-        Verdict.OTHER,
-        Verdict.TOO_COSTLY,
-        Verdict.TOO_COSTLY,
+        Fit.FITS,
+        Fit.OTHER,
+        Fit.TOO_COSTLY,
+        Fit.TOO_COSTLY,
     ]
 
 
 def test_a_schema_that_was_declared_when_more_was_taken_fits_nothing() -> None:
     """It lies in a log: whoever folds that goes on, and the dead letter says what to do."""
-    assert fits(shape(json_schema={"pattern": "(?=a)"})).verdict('"a"') is Verdict.UNUSABLE
+    assert fits(shape(json_schema={"pattern": "(?=a)"})).verdict('"a"') is Fit.UNUSABLE
 
 
 def test_prices_are_multiples_of_a_cent() -> None:

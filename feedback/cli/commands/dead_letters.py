@@ -18,7 +18,7 @@ from feedback.plurals import many
 from feedback.server_client import EventSender, Service, path_of
 from schemas.errors import Refused
 from schemas.problems import CANNOT_FOLD
-from streams.ingest.replay import NotAnObject, Refusal, by_content, marked, parse_name
+from streams.ingest.replay import NotAnObject, ReplayItem, by_content, marked, parse_name
 from streams.queries.pages import token
 
 JUDGED = (
@@ -184,7 +184,7 @@ def _put_back(sender: EventSender, items: list[Any]) -> _Result:
     refusals = []
     for item in items:
         if parse_name(item["dead_letter"]).refused:
-            refusals.append(Refusal(item["dead_letter"], base64.b64decode(item["bytes"])))
+            refusals.append(ReplayItem(item["dead_letter"], base64.b64decode(item["bytes"])))
         else:
             result.judged.append((item["dead_letter"], item["code"], item["problem"]["detail"]))
     groups = by_content(refusals)
@@ -202,7 +202,7 @@ def _judged(item: Any) -> str:
     return SET_ASIDE if item["code"] == CANNOT_FOLD else JUDGED
 
 
-def _send(sender: EventSender, refusals: list[Refusal], result: _Result) -> dict[str, tuple[str, str]]:
+def _send(sender: EventSender, refusals: list[ReplayItem], result: _Result) -> dict[str, tuple[str, str]]:
     """Send items again; returns which were refused again, and why."""
     refused: dict[str, tuple[str, str]] = {}
     sent: list[Item] = []

@@ -18,7 +18,7 @@ from schemas.errors import Refused, Unavailable
 if TYPE_CHECKING:
     from feedback.installation.cluster import Cluster
     from streams.kafka.topics.admin import Topics
-    from streams.kafka.topics.policy import Finding, Topic
+    from streams.kafka.topics.policy import Topic, TopicFinding
     from streams.log.port import LogIdentity
 
 _ON_ONE = "On one machine the log is a file, and there are no topics."
@@ -103,8 +103,8 @@ def _known(cluster: Cluster) -> LogIdentity | None:
 
 
 def _remembered(
-    cluster: Cluster, findings: tuple[Finding, ...], epochs: Sequence[Topic] | None = None
-) -> tuple[Finding, ...]:
+    cluster: Cluster, findings: tuple[TopicFinding, ...], epochs: Sequence[Topic] | None = None
+) -> tuple[TopicFinding, ...]:
     """What is wrong with the topics, also as the views remember them, where there are views."""
     from streams.kafka.topics.admin import show
     from streams.kafka.topics.policy import as_remembered

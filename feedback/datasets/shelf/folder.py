@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
-from feedback.datasets.shelf.port import Bench, Body
+from feedback.datasets.shelf.port import Bench, FileBody
 from feedback.disk import must_be_ours, replace_file, sync_folder, sync_tree, telling_full_disk
 from streams.crash_points import reached
 
@@ -65,12 +65,12 @@ class FolderShelf:
         """The file's path."""
         yield self._file(model, version, name)
 
-    def body(self, model: str, version: int, name: str) -> Body:
+    def body(self, model: str, version: int, name: str) -> FileBody:
         """A plain file, of a folder with a manifest: no link, nothing else."""
         path = self._file(model, version, name)
         if not (path.parent / MANIFEST).is_file() or path.is_symlink() or not path.is_file():
             raise FileNotFoundError(path)
-        return Body(path.stat().st_size, iter(()), path)
+        return FileBody(path.stat().st_size, iter(()), path)
 
     def stamp(self, model: str, version: int, name: str) -> int:
         """When it was written (ns): somebody may take a release apart and put another one there."""

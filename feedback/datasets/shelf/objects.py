@@ -25,7 +25,7 @@ from feedback.datasets.errors import ClaimTooOld, PublishingUnsure, ShelfUnreach
 from feedback.datasets.names import FAILED, MANIFEST, PAGE, is_model, is_version
 from feedback.datasets.shelf.bucket import PIECE, Objects
 from feedback.datasets.shelf.claims import TIMES, Claims, ClaimTimes
-from feedback.datasets.shelf.port import Bench, Body
+from feedback.datasets.shelf.port import Bench, FileBody
 from feedback.disk import temporary_scratch
 from streams.crash_points import reached
 
@@ -90,7 +90,7 @@ class ObjectShelf:
         with self.objects.opened(f"{model}/{version}/{name}") as file:
             yield file
 
-    def body(self, model: str, version: int, name: str) -> Body:
+    def body(self, model: str, version: int, name: str) -> FileBody:
         """An object of a published release, read piece by piece as it is handed out."""
         if not self.published(model, version):
             raise FileNotFoundError(f"{self.name}/{model}/{version}/{name}")
@@ -102,7 +102,7 @@ class ObjectShelf:
                 while piece := file.read(PIECE):
                     yield piece
 
-        return Body(file.size(), pieces())
+        return FileBody(file.size(), pieces())
 
     def stamp(self, model: str, version: int, name: str) -> int:
         """Always the same: no other release takes the place of one that was published."""

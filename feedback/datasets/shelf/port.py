@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 
-class Body(NamedTuple):
+class FileBody(NamedTuple):
     """A file as it is handed out: its size, and its bytes in pieces; `path` where it is a local file."""
 
     size: int
@@ -61,7 +61,7 @@ class Shelf(Protocol):
     def opened(self, model: str, version: int, name: str) -> AbstractContextManager[Any]:
         """A file of a release as pyarrow takes it. Raises FileNotFoundError."""
 
-    def body(self, model: str, version: int, name: str) -> Body:
+    def body(self, model: str, version: int, name: str) -> FileBody:
         """A file of a published release, to be handed out. Raises FileNotFoundError."""
 
     def stamp(self, model: str, version: int, name: str) -> int:

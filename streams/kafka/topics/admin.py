@@ -1,9 +1,9 @@
 """The topics of a log: made, checked, and given another number of partitions by a new epoch.
 
-Requests and existing topics are compared with what the promise requires; each violation is a `Finding` with
-what to do. Existing topics are neither removed nor changed, with two exceptions: an epoch's topic is sealed
-(set to refuse every append), so that no collector writes to it and to the next one; and a topic whose records
-bear their senders' time is set to have them bear the broker's.
+Requests and existing topics are compared with what the promise requires; each violation is a `TopicFinding`
+with what to do. Existing topics are neither removed nor changed, with two exceptions: an epoch's topic is
+sealed (set to refuse every append), so that no collector writes to it and to the next one; and a topic whose
+records bear their senders' time is set to have them bear the broker's.
 
 `show` reads, `check` judges, `ensure` makes; the command line prints what they return.
 """
@@ -44,9 +44,9 @@ from streams.kafka.topics.policy import (
     TIMESTAMPS,
     UNSAFE,
     Copies,
-    Finding,
     Role,
     Topic,
+    TopicFinding,
     added_partitions,
     as_remembered,
     differing_from_request,
@@ -71,7 +71,7 @@ _SEAL_S = 30.0
 class UnsafeTopics(Refused):
     """Requested or existing topics that would break the promise; `findings` say which, and what to do."""
 
-    def __init__(self, findings: tuple[Finding, ...]) -> None:
+    def __init__(self, findings: tuple[TopicFinding, ...]) -> None:
         super().__init__("; ".join(str(finding) for finding in findings))
         self.findings = findings
 
@@ -85,7 +85,7 @@ class Topics(NamedTuple):
     address: Address
     brokers: int
     topics: tuple[Topic, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[TopicFinding, ...]
     already: bool = False
 
     @property
@@ -94,7 +94,7 @@ class Topics(NamedTuple):
         return [topic for topic in self.topics if topic.role is Role.LOG]
 
     @property
-    def unsafe(self) -> tuple[Finding, ...]:
+    def unsafe(self) -> tuple[TopicFinding, ...]:
         """What could lose an acknowledged event."""
         return tuple(finding for finding in self.findings if finding.level == UNSAFE)
 
@@ -136,7 +136,7 @@ def newest_appends(address: Address) -> dict[str, int]:
     return newest
 
 
-def check(address: Address, known: LogIdentity | None = None) -> tuple[Finding, ...]:
+def check(address: Address, known: LogIdentity | None = None) -> tuple[TopicFinding, ...]:
     """What would break the promise, empty when all is well.
 
     `known` is the log as a store remembers it: it shows another log, lost epochs and added partitions.
@@ -217,14 +217,14 @@ def _copies(before: Topics) -> int:
     return REPLICAS if before.brokers >= REPLICAS else 1
 
 
-def _refuse(findings: tuple[Finding, ...]) -> None:
+def _refuse(findings: tuple[TopicFinding, ...]) -> None:
     if findings:
         raise UnsafeTopics(findings)
 
 
 def _request_findings(
     before: Topics, partitions: int | None, replication: int | None, intake: int | None, new_epoch: bool
-) -> tuple[Finding, ...]:
+) -> tuple[TopicFinding, ...]:
     """What is wrong with the request, and with the existing topics."""
     address, epochs = before.address, before.epochs
     findings = [
@@ -235,7 +235,7 @@ def _request_findings(
     ]
     if epochs and not new_epoch and partitions not in (None, epochs[-1].partitions):
         findings.append(
-            Finding(
+            TopicFinding(
                 epochs[-1].name,
                 "partitions",
                 str(epochs[-1].partitions),
@@ -247,7 +247,7 @@ def _request_findings(
         )
     if new_epoch and (not epochs or partitions is None):
         findings.append(
-            Finding(
+            TopicFinding(
                 address.log_topic(1),
                 "epoch",
                 str(len(epochs)),
@@ -405,7 +405,7 @@ def _told(client: Any, before: Topics, names: set[str], told_s: float) -> Topics
     return found
 
 
-def _unheard(found: Topics, before: Topics) -> list[Finding]:
+def _unheard(found: Topics, before: Topics) -> list[TopicFinding]:
     """What is amiss only as long as not all brokers have heard; what only stops, and did before, stays so."""
     return [
         each

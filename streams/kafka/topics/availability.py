@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.kafka.address import Address
-from streams.kafka.topics.policy import IN_SYNC, NOTE, REPLICAS, STOPS, Copies, Finding, Topic
+from streams.kafka.topics.policy import IN_SYNC, NOTE, REPLICAS, STOPS, Copies, Topic, TopicFinding
 
 OFFSETS = "__consumer_offsets"
 """Kafka's own topic: without it no group has a coordinator."""
@@ -45,7 +45,7 @@ class BrokerState(NamedTuple):
 
 def findings_of_brokers(
     address: Address, topics: Sequence[Topic], brokers: BrokerState, copies: int
-) -> Iterator[Finding]:
+) -> Iterator[TopicFinding]:
     """What stops, or would; `copies` is how many the log has, or will have."""
     for topic in topics:
         yield from _unavailable(topic)
@@ -55,7 +55,7 @@ def findings_of_brokers(
     yield from _groups(brokers, copies)
     yield from _settings(brokers)
     if strays := strays_among(address, brokers.names, {topic.name for topic in topics}):
-        yield Finding(
+        yield TopicFinding(
             ", ".join(strays),
             "topic",
             "there",
@@ -66,7 +66,7 @@ def findings_of_brokers(
         )
 
 
-def group_findings(brokers: BrokerState, copies: int) -> tuple[Finding, ...]:
+def group_findings(brokers: BrokerState, copies: int) -> tuple[TopicFinding, ...]:
     """Why no group has a coordinator, or would have none once a broker stops."""
     return tuple(_groups(brokers, copies))
 
@@ -83,11 +83,11 @@ def strays_among(address: Address, names: Iterable[str], own: set[str]) -> list[
     )
 
 
-def _unavailable(topic: Topic, why: str = "nothing can be appended or read there") -> Iterator[Finding]:
+def _unavailable(topic: Topic, why: str = "nothing can be appended or read there") -> Iterator[TopicFinding]:
     leaderless = [each for each in topic.copies if each.leader < 0]
     if leaderless:
         missing = _named(sorted({broker for each in leaderless for broker in each.replicas}))
-        yield Finding(
+        yield TopicFinding(
             topic.name,
             "leader",
             f"missing for {_partitions(leaderless)}",
@@ -107,7 +107,7 @@ def _unavailable(topic: Topic, why: str = "nothing can be appended or read there
             continue
         missing = _named(sorted({broker for each in found for broker in {*each.replicas} - {*each.in_sync}}))
         now = min(len(each.in_sync) for each in found)
-        yield Finding(
+        yield TopicFinding(
             topic.name,
             "copies in sync",
             f"{now} for {_partitions(found)}",
@@ -120,10 +120,10 @@ def _unavailable(topic: Topic, why: str = "nothing can be appended or read there
         )
 
 
-def _made_by_itself(topic: Topic) -> Iterator[Finding]:
+def _made_by_itself(topic: Topic) -> Iterator[TopicFinding]:
     if topic.made_here or not topic.told:
         return
-    yield Finding(
+    yield TopicFinding(
         topic.name,
         "made by",
         "a broker, because a client asked for it",
@@ -135,7 +135,7 @@ def _made_by_itself(topic: Topic) -> Iterator[Finding]:
     )
 
 
-def _groups(brokers: BrokerState, copies: int) -> Iterator[Finding]:
+def _groups(brokers: BrokerState, copies: int) -> Iterator[TopicFinding]:
     if not brokers.may_see_groups:
         yield _untold(OFFSETS, "Describe on it")
         return
@@ -144,7 +144,7 @@ def _groups(brokers: BrokerState, copies: int) -> Iterator[Finding]:
         return
     yield from _unavailable(brokers.groups, _GROUPS)
     if brokers.groups.replication < min(copies, REPLICAS):
-        yield Finding(
+        yield TopicFinding(
             OFFSETS,
             "replication",
             str(brokers.groups.replication),
@@ -156,13 +156,13 @@ def _groups(brokers: BrokerState, copies: int) -> Iterator[Finding]:
         )
 
 
-def _groups_to_come(brokers: BrokerState, copies: int) -> Iterator[Finding]:
+def _groups_to_come(brokers: BrokerState, copies: int) -> Iterator[TopicFinding]:
     """It is made when the first group joins, as the brokers' setting says, or not at all."""
     factor = brokers.settings.get("offsets.topic.replication.factor")
     if factor is None:
         return
     if int(factor) > brokers.number:
-        yield Finding(
+        yield TopicFinding(
             OFFSETS,
             "offsets.topic.replication.factor",
             factor,
@@ -172,7 +172,7 @@ def _groups_to_come(brokers: BrokerState, copies: int) -> Iterator[Finding]:
             STOPS,
         )
     elif int(factor) < min(copies, REPLICAS):
-        yield Finding(
+        yield TopicFinding(
             OFFSETS,
             "offsets.topic.replication.factor",
             factor,
@@ -183,12 +183,12 @@ def _groups_to_come(brokers: BrokerState, copies: int) -> Iterator[Finding]:
         )
 
 
-def _settings(brokers: BrokerState) -> Iterator[Finding]:
+def _settings(brokers: BrokerState) -> Iterator[TopicFinding]:
     if not brokers.settings:
         yield _untold("brokers", "DescribeConfigs on the cluster")
         return
     if brokers.settings.get("auto.create.topics.enable") == "true":
-        yield Finding(
+        yield TopicFinding(
             "brokers",
             "auto.create.topics.enable",
             "true",
@@ -199,7 +199,7 @@ def _settings(brokers: BrokerState) -> Iterator[Finding]:
         )
     kept = brokers.settings.get("offsets.retention.minutes")
     if kept is not None and int(kept) < _WEEK_MINUTES:
-        yield Finding(
+        yield TopicFinding(
             "brokers",
             "offsets.retention.minutes",
             kept,
@@ -210,8 +210,8 @@ def _settings(brokers: BrokerState) -> Iterator[Finding]:
         )
 
 
-def _untold(topic: str, right: str) -> Finding:
-    return Finding(
+def _untold(topic: str, right: str) -> TopicFinding:
+    return TopicFinding(
         topic,
         "settings",
         "not told",

@@ -77,7 +77,7 @@ class Topic(NamedTuple):
         return int(self.settings.get("max.message.bytes", RECORD_BYTES)) <= SEALED_BYTES
 
 
-class Finding(NamedTuple):
+class TopicFinding(NamedTuple):
     """Something that is not as it should be. `level` is UNSAFE, STOPS or NOTE."""
 
     topic: str
@@ -163,9 +163,9 @@ def _long_enough(found: str) -> bool:
     return found == "-1" or int(found) >= _WEEK_MS
 
 
-def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tuple[Finding, ...]:
+def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tuple[TopicFinding, ...]:
     """What is wrong with topics that are there."""
-    found: list[Finding] = []
+    found: list[TopicFinding] = []
     epochs = [topic for topic in topics if topic.role is Role.LOG]
     for topic in topics:
         found += unsafe_partitions(topic.name, topic.partitions)
@@ -175,7 +175,7 @@ def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tupl
             found.append(_several_dead_letters(topic))
     if epochs and epochs[-1].sealed:
         found.append(
-            Finding(
+            TopicFinding(
                 epochs[-1].name,
                 SEALED,
                 "true",
@@ -189,7 +189,7 @@ def findings_of(address: Address, topics: Sequence[Topic], brokers: int) -> tupl
     return tuple(found)
 
 
-def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
+def _unmet(topic: Topic, *, past: bool) -> Iterator[TopicFinding]:
     if not topic.told:
         return
     for requirement in _requirements(topic.role, topic.replication):
@@ -197,7 +197,7 @@ def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
             continue
         found = topic.settings.get(requirement.setting)
         if found is None or not requirement.holds(found):
-            yield Finding(
+            yield TopicFinding(
                 topic.name,
                 requirement.setting,
                 found or "unknown",
@@ -209,16 +209,16 @@ def _unmet(topic: Topic, *, past: bool) -> Iterator[Finding]:
             )
 
 
-def unsafe_partitions(topic: str, partitions: int | None) -> list[Finding]:
+def unsafe_partitions(topic: str, partitions: int | None) -> list[TopicFinding]:
     """The finding that a number of partitions is out of bounds, if it is."""
     if partitions is None or 1 <= partitions <= MAX_PARTITIONS:
         return []
     why = "each block is of one partition, so that many partitions make small blocks, and cost per event"
     remedy = "ask for few: one for each worker that you expect to need"
-    return [Finding(topic, "partitions", str(partitions), f"1 to {MAX_PARTITIONS}", why, remedy)]
+    return [TopicFinding(topic, "partitions", str(partitions), f"1 to {MAX_PARTITIONS}", why, remedy)]
 
 
-def unsafe_replication(topic: str, replication: int | None, brokers: int) -> list[Finding]:
+def unsafe_replication(topic: str, replication: int | None, brokers: int) -> list[TopicFinding]:
     """The finding that a number of copies is not safe on that many brokers, if it is not."""
     if replication is None or REPLICAS <= replication <= max(brokers, REPLICAS):
         return []
@@ -230,25 +230,25 @@ def unsafe_replication(topic: str, replication: int | None, brokers: int) -> lis
         f"for a new topic, leave `--replication` out; for one that is there, move it with"
         f" kafka-reassign-partitions to {REPLICAS} replicas and set min.insync.replicas={IN_SYNC}"
     )
-    return [Finding(topic, "replication", str(replication), wanted, why, remedy)]
+    return [TopicFinding(topic, "replication", str(replication), wanted, why, remedy)]
 
 
-def too_few_brokers(topic: str, replication: int, brokers: int) -> list[Finding]:
+def too_few_brokers(topic: str, replication: int, brokers: int) -> list[TopicFinding]:
     """The finding that a topic cannot be made with so many copies, if it cannot."""
     if replication <= brokers:
         return []
     why = f"each copy lies on a broker of its own, and {_count(brokers, 'broker')} can be reached"
     remedy = f"start {replication} brokers" + (", or ask for `--replication 1`" if brokers < REPLICAS else "")
-    return [Finding(topic, "replication", str(replication), f"{brokers} at most", why, remedy)]
+    return [TopicFinding(topic, "replication", str(replication), f"{brokers} at most", why, remedy)]
 
 
 def differing_from_request(
     topics: Sequence[Topic], replication: int | None, intake_partitions: int | None
-) -> Iterator[Finding]:
+) -> Iterator[TopicFinding]:
     """The finding of each topic that exists and differs from the request."""
     for topic in topics:
         if replication not in (None, topic.replication):
-            yield Finding(
+            yield TopicFinding(
                 topic.name,
                 "replication",
                 str(topic.replication),
@@ -257,7 +257,7 @@ def differing_from_request(
                 f"move it with kafka-reassign-partitions, or ask for `--replication {topic.replication}`",
             )
         if topic.role is Role.INTAKE and intake_partitions not in (None, topic.partitions):
-            yield Finding(
+            yield TopicFinding(
                 topic.name,
                 "partitions",
                 str(topic.partitions),
@@ -268,7 +268,7 @@ def differing_from_request(
             )
 
 
-def missing_topics(address: Address, topics: Sequence[Topic]) -> tuple[Finding, ...]:
+def missing_topics(address: Address, topics: Sequence[Topic]) -> tuple[TopicFinding, ...]:
     """The findings that the intake or dead-letter topic is missing while the log's topics exist."""
     there = {topic.role for topic in topics}
     if Role.LOG not in there:
@@ -279,15 +279,17 @@ def missing_topics(address: Address, topics: Sequence[Topic]) -> tuple[Finding, 
         Role.DEAD_LETTERS: "what is refused is kept there",
     }
     return tuple(
-        Finding(names[role], "topic", "missing", "there", why[role], "make it with `loopline topics ensure`")
+        TopicFinding(
+            names[role], "topic", "missing", "there", why[role], "make it with `loopline topics ensure`"
+        )
         for role in names
         if role not in there
     )
 
 
 def as_remembered(
-    address: Address, findings: Sequence[Finding], epochs: Sequence[Topic], known: LogIdentity
-) -> tuple[Finding, ...]:
+    address: Address, findings: Sequence[TopicFinding], epochs: Sequence[Topic], known: LogIdentity
+) -> tuple[TopicFinding, ...]:
     """These findings, and what is otherwise in the log's topics than a store remembers.
 
     Where that is another log or a lost epoch, nothing is left of them that advises to make a new epoch.
@@ -297,16 +299,16 @@ def as_remembered(
     return (*findings, *added_partitions(epochs, known))
 
 
-def other_log(address: Address, epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
+def other_log(address: Address, epochs: Sequence[Topic], known: LogIdentity) -> tuple[TopicFinding, ...]:
     """The finding that a store was built from another log, or from epochs that are not there any more."""
     topic_name = address.log_topic(1)
     if not epochs:
         why = f"the store was built from the log {known.id}, and there is none at this address"
-        return (Finding(topic_name, "topic", "missing", "there", why, _BRING_BACK),)
+        return (TopicFinding(topic_name, "topic", "missing", "there", why, _BRING_BACK),)
     if epochs[0].id != known.id:
         why = "the store was built from another log"
         remedy = f"{_BRING_BACK}; if this is the right log, rebuild its views with `loopline replay`"
-        return (Finding(topic_name, "id", epochs[0].id, known.id, why, remedy),)
+        return (TopicFinding(topic_name, "id", epochs[0].id, known.id, why, remedy),)
     for number, partitions in enumerate((*known.before, known.partitions), 1):
         if number > len(epochs):
             found = "topic", "missing", "there"
@@ -314,7 +316,7 @@ def other_log(address: Address, epochs: Sequence[Topic], known: LogIdentity) -> 
             found = "partitions", str(has), str(partitions)
         else:
             continue
-        return (Finding(address.log_topic(number), *found, _LOST, _ACCEPT),)
+        return (TopicFinding(address.log_topic(number), *found, _LOST, _ACCEPT),)
     return ()
 
 
@@ -331,13 +333,15 @@ _ACCEPT = (
 )
 
 
-def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Finding, ...]:
+def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[TopicFinding, ...]:
     """The finding that a topic has more partitions than a store remembers of it."""
     if len(epochs) < known.epoch or epochs[known.epoch - 1].partitions <= known.partitions:
         return ()
     topic = epochs[known.epoch - 1]
     why = "partitions were added to a live topic, and the events of one key would lie in two of them"
-    found = Finding(topic.name, "partitions", str(topic.partitions), str(known.partitions), why, "", UNSAFE)
+    found = TopicFinding(
+        topic.name, "partitions", str(topic.partitions), str(known.partitions), why, "", UNSAFE
+    )
     if len(epochs) > known.epoch:
         remedy = "nothing, if they are empty: it is sealed, and workers look at them; `loopline doctor` tells"
         return (found._replace(remedy=remedy, level=NOTE),)
@@ -345,12 +349,12 @@ def added_partitions(epochs: Sequence[Topic], known: LogIdentity) -> tuple[Findi
     return (found._replace(remedy=remedy),)
 
 
-def made_otherwise(topics: Sequence[Topic], wanted: Mapping[str, tuple[Role, int]]) -> Iterator[Finding]:
+def made_otherwise(topics: Sequence[Topic], wanted: Mapping[str, tuple[Role, int]]) -> Iterator[TopicFinding]:
     """The finding of each topic that somebody else made meanwhile, with another number of partitions."""
     for topic in topics:
         _, partitions = wanted.get(topic.name, (topic.role, topic.partitions))
         if topic.partitions != partitions:
-            yield Finding(
+            yield TopicFinding(
                 topic.name,
                 "partitions",
                 str(topic.partitions),
@@ -364,7 +368,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _several_dead_letters(topic: Topic) -> Finding:
+def _several_dead_letters(topic: Topic) -> TopicFinding:
     why = "refused items are one sequence"
     remedy = "delete the topic if it is empty, and run `loopline topics ensure`; else restore a backup"
-    return Finding(topic.name, "partitions", str(topic.partitions), "1", why, remedy)
+    return TopicFinding(topic.name, "partitions", str(topic.partitions), "1", why, remedy)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from schemas.catalog import Catalog
 from schemas.errors import Halt
 from streams.gc_pause import without_cycle_collection
-from streams.kafka.worker.progress import Progress
+from streams.kafka.worker.progress import WorkerProgress
 from streams.log.port import Log
-from streams.projection.apply import Batch, Block, Gap, apply, check
+from streams.projection.apply import Block, BlockBatch, Gap, apply, check
 from streams.store.port import Store
 
 MOST_EVENTS = 16_000
@@ -26,7 +26,7 @@ class Applier:
     def __init__(
         self,
         store: Callable[[], Store],
-        progress: Progress,
+        progress: WorkerProgress,
         on_caught_up: Callable[[Store], None] | None,
         catalog: Catalog,
     ) -> None:
@@ -73,8 +73,8 @@ class Applier:
             self._progress.was_set_aside(batch.set_aside)
         return batch.blocks
 
-    def _batch(self, blocks: Iterable[Block]) -> Batch:
-        batch = Batch(self._store().log, self._catalog)
+    def _batch(self, blocks: Iterable[Block]) -> BlockBatch:
+        batch = BlockBatch(self._store().log, self._catalog)
         room = _MOST_BYTES
         for block in blocks:
             try:

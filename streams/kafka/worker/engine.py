@@ -29,7 +29,7 @@ from streams.kafka.security import denied
 from streams.kafka.topics.admin import groups_stand_still
 from streams.kafka.worker.applier import Applier
 from streams.kafka.worker.assignment import Assignment
-from streams.kafka.worker.progress import REFUSED, STARTING, STOPPED, Progress
+from streams.kafka.worker.progress import REFUSED, STARTING, STOPPED, WorkerProgress
 from streams.kafka.worker.session import (
     EngineStuck,
     EpochDone,
@@ -82,12 +82,12 @@ class Engine:
         store: Callable[[], Store],
         *,
         group: str | None = None,
-        progress: Progress | None = None,
+        progress: WorkerProgress | None = None,
         on_caught_up: Callable[[Store], None] | None = None,
         open_log: Callable[[Address], Log] = KafkaLog,
         catalog: Catalog = CATALOG,
     ) -> None:
-        self.progress = progress or Progress()
+        self.progress = progress or WorkerProgress()
         self._address = address
         self._group = group or f"{address.prefix}-workers-v{VIEWS_VERSION}"
         self._open_log = open_log
@@ -212,7 +212,7 @@ async def let_go(
             raise EngineStuck("the store did not finish the batch in hand")
 
 
-async def _turning(progress: Progress) -> None:
+async def _turning(progress: WorkerProgress) -> None:
     """Note each second that the event loop runs."""
     while True:
         progress.turned()
@@ -221,7 +221,7 @@ async def _turning(progress: Progress) -> None:
 
 @contextlib.contextmanager
 def _watching(
-    log: Log, progress: Progress, silence: Outage, refuse: Callable[[BaseException], None]
+    log: Log, progress: WorkerProgress, silence: Outage, refuse: Callable[[BaseException], None]
 ) -> Iterator[None]:
     """Read the log's ends every few seconds, on a thread that waits for nothing else."""
 
@@ -240,7 +240,7 @@ def _watching(
 
 
 @contextlib.contextmanager
-def _looking_for_coordinator(address: Address, progress: Progress) -> Iterator[None]:
+def _looking_for_coordinator(address: Address, progress: WorkerProgress) -> Iterator[None]:
     """Report why the group assigns no partitions: the client library retries without a message."""
     told = False
 

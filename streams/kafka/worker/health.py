@@ -1,7 +1,7 @@
 """A worker's `/healthz`, `/readyz` and `/metrics`, as an ASGI application.
 
-It only reads `Progress`, so that it answers while the worker's threads wait for a database, a broker or each
-other. The caller chooses the port and the thread that serve it.
+It only reads `WorkerProgress`, so that it answers while the worker's threads wait for a database, a broker or
+each other. The caller chooses the port and the thread that serve it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from schemas.problems import problem
 from streams.ingest.asgi import Receive, Scope, Send, send_json, send_problem, send_text
-from streams.kafka.worker.progress import Progress
+from streams.kafka.worker.progress import WorkerProgress
 from streams.log.port import format_positions
 
 
@@ -27,7 +27,7 @@ class Health:
         shown: takes from a reason what nobody may see.
     """
 
-    def __init__(self, progress: Progress, shown: Callable[[str], str] = str) -> None:
+    def __init__(self, progress: WorkerProgress, shown: Callable[[str], str] = str) -> None:
         self._worker = progress
         self._shown = shown
 

@@ -34,7 +34,7 @@ class State(NamedTuple):
     reason: str = ""
 
 
-class Progress:
+class WorkerProgress:
     """How one worker is doing.
 
     Args:
@@ -286,7 +286,7 @@ class Progress:
 class _Gauges:
     """Gauges that are computed for each scrape."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: WorkerProgress) -> None:
         self._progress = progress
 
     def collect(self) -> Iterable[Metric]:

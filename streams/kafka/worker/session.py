@@ -25,7 +25,7 @@ from streams.kafka.log.dead_letters import block_of
 from streams.kafka.worker.applier import Applier
 from streams.kafka.worker.assignment import Assignment
 from streams.kafka.worker.buffer import Buffer, Offered
-from streams.kafka.worker.progress import RUNNING, WAITING, Progress
+from streams.kafka.worker.progress import RUNNING, WAITING, WorkerProgress
 from streams.kafka.worker.transport import App
 from streams.log.port import DEAD, Log
 from streams.outage import Outage
@@ -123,7 +123,7 @@ class Session:
         self,
         membership: Membership,
         applier: Applier,
-        progress: Progress,
+        progress: WorkerProgress,
         thread: DaemonPool,
         stop: ThreadEvent,
         recovery: Recovery,

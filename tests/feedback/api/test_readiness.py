@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from feedback.api.ends import Ends
-from feedback.api.readiness import Progress
+from feedback.api.readiness import ViewProgress
 from feedback.api.services import WAITS, Waits, WorkerSays
 from feedback.installation.home import HomeMissing, HomeRefused
 from streams.log.block import write_block
@@ -122,7 +122,7 @@ def test_progress_counts_from_the_last_move() -> None:
         (51.0, {0: 2}, 2, 1.0),
     )
     instants = iter([instant for instant, *_ in observations])
-    progress = Progress(lambda: next(instants))
+    progress = ViewProgress(lambda: next(instants))
     for _, standing, behind, expected in observations:
         ends = {partition: position + behind for partition, position in standing.items()}
         assert progress.observe(standing, ends)[0] == expected

@@ -25,7 +25,7 @@ from streams.store.tables import (
     LABELS,
     OVERRIDES,
     PREDICTIONS,
-    Candidate,
+    CandidateRow,
     CaseEntry,
     Fact,
     Label,
@@ -214,7 +214,7 @@ def _labels(snapshot: Snapshot, found: Iterable[Truth]) -> list[str]:
         (pid, label): n for pid, given in votes.items() for label, n in Counter(map(_text, given)).items()
     }
     few = {row.pid for row in labels if row.candidates is not None}
-    rows = [Candidate(*row) for row in snapshot.scan(CANDIDATES)]
+    rows = [CandidateRow(*row) for row in snapshot.scan(CANDIDATES)]
     said_tallies = {(row.pid, row.label): row.votes for row in rows}
     many = {key: n for key, n in tallies.items() if key[0] not in few}
     return wrong if said_tallies == many else [*wrong, f"candidates: {said_tallies} and not {many}"]

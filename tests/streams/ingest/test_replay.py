@@ -13,7 +13,7 @@ from streams.ingest.replay import (
     MalformedName,
     Name,
     NotAnObject,
-    Refusal,
+    ReplayItem,
     by_content,
     marked,
     parse_name,
@@ -87,7 +87,9 @@ def test_the_same_bytes_are_tried_once() -> None:
     """An item that was refused again is grouped with its first dead letter."""
     first, other = b'{"a":1}', b'{"b":1}'
     again = marked("dead:0:0", first)
-    groups = by_content([Refusal("dead:0:0", first), Refusal("dead:1:0", other), Refusal("dead:2:0", again)])
+    groups = by_content(
+        [ReplayItem("dead:0:0", first), ReplayItem("dead:1:0", other), ReplayItem("dead:2:0", again)]
+    )
     assert [[refusal.name for refusal in group] for group in groups] == [
         ["dead:0:0", "dead:2:0"],
         ["dead:1:0"],

@@ -19,9 +19,9 @@ from streams.kafka.topics.policy import (
     STOPS,
     UNSAFE,
     Copies,
-    Finding,
     Role,
     Topic,
+    TopicFinding,
     findings_of,
     settings_for,
 )
@@ -45,7 +45,7 @@ GROUPS = topic(name=OFFSETS, role=Role.GROUPS, settings={"min.insync.replicas": 
 BROKERS = BrokerState(3, WELL, GROUPS, True, ("p.log.1", OFFSETS, "other"))
 
 
-def found(brokers: BrokerState, *topics: Topic) -> list[Finding]:
+def found(brokers: BrokerState, *topics: Topic) -> list[TopicFinding]:
     """What is found on three brokers."""
     return list(findings_of_brokers(ADDRESS, topics, brokers, 3))
 

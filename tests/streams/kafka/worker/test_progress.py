@@ -15,7 +15,7 @@ from feedback.server.hosts import Hosts
 from streams.kafka.address import Address
 from streams.kafka.worker.engine import Engine
 from streams.kafka.worker.health import Health
-from streams.kafka.worker.progress import REFUSED, RUNNING, WAITING, Progress
+from streams.kafka.worker.progress import REFUSED, RUNNING, WAITING, WorkerProgress
 from streams.log.port import DEAD, Log, LogIdentity, LogUnavailable
 from streams.store.memory import MemoryStore
 
@@ -30,10 +30,10 @@ class Clock:
         return self.now
 
 
-def working() -> tuple[Progress, Clock]:
+def working() -> tuple[WorkerProgress, Clock]:
     """A worker that has partitions 0 and DEAD, and is at their ends."""
     clock = Clock()
-    progress = Progress(clock)
+    progress = WorkerProgress(clock)
     progress.says(RUNNING)
     progress.assigned({0: 5, DEAD: 0})
     progress.ended({0: 5, 1: 90, DEAD: 0})
@@ -41,7 +41,7 @@ def working() -> tuple[Progress, Clock]:
 
 
 @contextmanager
-def served(progress: Progress) -> Iterator[http.client.HTTPConnection]:
+def served(progress: WorkerProgress) -> Iterator[http.client.HTTPConnection]:
     """A connection to the health server of a worker."""
     listening = socket.create_server(("127.0.0.1", 0))
     health = InThread(Health(progress), listening, Hosts())
@@ -62,7 +62,7 @@ def asked(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
 
 def test_not_ready_before_it_works() -> None:
     """A worker that has not joined its group says so, from the first moment on."""
-    assert Progress().reasons() == ["the worker is starting"]
+    assert WorkerProgress().reasons() == ["the worker is starting"]
 
 
 def test_nothing_to_do_is_ready() -> None:
@@ -140,7 +140,7 @@ def test_a_silent_log_keeps_the_partitions() -> None:
 
 def test_a_lag_that_nobody_knows_is_no_number() -> None:
     """Before the group is joined, before the log has answered, and after the partitions were given up."""
-    progress = Progress(Clock())
+    progress = WorkerProgress(Clock())
     assert progress.behind() is None
     progress.ended({0: 5})
     assert progress.behind() is None

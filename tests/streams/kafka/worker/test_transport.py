@@ -14,7 +14,7 @@ from streams.daemon_pool import DaemonPool
 from streams.kafka.address import Address
 from streams.kafka.worker import engine
 from streams.kafka.worker.assignment import Assignment
-from streams.kafka.worker.progress import Progress
+from streams.kafka.worker.progress import WorkerProgress
 from streams.kafka.worker.session import EngineStuck, Membership, Recovery, Session
 from streams.log.memory import MemoryLog
 
@@ -31,7 +31,7 @@ def test_a_consumer_that_never_seeks_ends_the_worker() -> None:
         membership = Membership(address, "group", log, Assignment(address, log.identity, {}, log.ends()))
         applier: Any = SimpleNamespace(check=lambda _: {})
         thread = DaemonPool(1, "apply")
-        session = Session(membership, applier, Progress(), thread, stop, Recovery(stop), seek_s=0.05)
+        session = Session(membership, applier, WorkerProgress(), thread, stop, Recovery(stop), seek_s=0.05)
         session._app = cast(Any, SimpleNamespace(consumer=SimpleNamespace(seek_wait=never)))
         try:
             async with asyncio.timeout(5):

@@ -8,7 +8,7 @@ from streams.kafka.intake.cloudevents import items_of
 from streams.kafka.log.dead_letters import Headers, block_of, dead_letter_record
 from streams.log.block import DeadLetter
 from streams.log.port import DEAD
-from streams.projection.apply import Batch, Block, apply
+from streams.projection.apply import Block, BlockBatch, apply
 from streams.store.postgres import PostgresStore
 from streams.store.tables import DEAD_LETTERS
 
@@ -27,7 +27,7 @@ def from_the_intake(*headers: tuple[str, bytes]) -> Headers:
 
 def test_a_foreign_record_from_any_time_can_be_written(store: PostgresStore) -> None:
     """Where a topic keeps producers' timestamps, they may say anything; the instant is the same each time."""
-    batch = Batch(store.log)
+    batch = BlockBatch(store.log)
     for offset, timestamp_ms in enumerate((-1, 2**62)):
         record = block_of(b"{}", [], timestamp_ms)
         assert record == block_of(b"{}", [], timestamp_ms)
@@ -49,7 +49,7 @@ def test_a_foreign_record_from_any_time_can_be_written(store: PostgresStore) -> 
 )
 def test_no_record_of_dead_letters_stops_a_worker(store: PostgresStore, headers: Headers) -> None:
     """Who may write to the topics cannot write what PostgreSQL would refuse for ever."""
-    batch = Batch(store.log)
+    batch = BlockBatch(store.log)
     batch.add(Block(DEAD, 0, block_of(b"{}", headers, 1)))
     assert apply(store, batch) == 1
     with store.snapshot() as snapshot:

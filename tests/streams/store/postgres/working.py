@@ -11,7 +11,7 @@ from schemas.catalog import CATALOG
 from streams.log.block import write_block
 from streams.log.memory import MemoryLog
 from streams.log.port import LogIdentity
-from streams.projection.apply import Batch, Block, advance, apply
+from streams.projection.apply import Block, BlockBatch, advance, apply
 from streams.store.memory import MemoryStore
 from streams.store.port import Store, Transaction
 from streams.store.postgres import PostgresStore, PostgresStores
@@ -31,9 +31,9 @@ def log_with(*blocks: tuple[int, Sequence[dict[str, object]]], partitions: int =
     return log
 
 
-def batch_of(log: MemoryLog, partition: int, start: int = 0, end: int | None = None) -> Batch:
+def batch_of(log: MemoryLog, partition: int, start: int = 0, end: int | None = None) -> BlockBatch:
     """Some blocks of a partition, decoded; all of them when left out."""
-    batch = Batch(log.identity)
+    batch = BlockBatch(log.identity)
     stop = log.ends()[partition] if end is None else end
     for offset, record in enumerate(log.read(partition, start, stop - start), start):
         batch.add(Block(partition, offset, record))
@@ -104,7 +104,7 @@ class Working(threading.Thread):
 
 
 def one_after_the_other(
-    store: PostgresStore, first: Batch, second: Batch, *, doomed: bool = False
+    store: PostgresStore, first: BlockBatch, second: BlockBatch, *, doomed: bool = False
 ) -> tuple[bool, object]:
     """Apply `second` while `first` is folded and not committed: whether it had to wait, what it returned."""
     pausing = Pausing(store, doomed=doomed)
@@ -126,7 +126,7 @@ def work_apart(log: MemoryLog, store: Store, partitions: Iterable[int], seed: in
     at = dict.fromkeys(partitions, 0)
     ends = log.ends()
     while behind := [partition for partition in at if at[partition] < ends[partition]]:
-        batch = Batch(log.identity)
+        batch = BlockBatch(log.identity)
         for partition in random.sample(behind, random.randint(1, len(behind))):
             # As after a restart: some blocks come again.
             start = max(at[partition] - random.choice([0, 0, 2]), 0)
