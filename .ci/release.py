@@ -2,7 +2,7 @@
 
 In these steps, each of which refuses before anything is written:
 
-1. the version is newer than the one that is here, and no tag has it;
+1. the version is newer than the one that is here, and neither a tag nor frozen schemas have it;
 2. nothing is uncommitted, and the changelog says what is new;
 3. the gate passes: `.ci/run`, in a clean checkout of its own.
 
@@ -87,10 +87,11 @@ def _check_number(root: Path, version: str, before: str) -> None:
         raise Refused(f"{version!r} is no version: name one as in make release VERSION=0.2.0")
     if _git(root, "tag", "--list", f"v{version}").strip():
         raise Refused(f"there is a tag v{version} already: a version is made once")
-    if [int(part) for part in version.split(".")] <= [int(part) for part in before.split(".")] and (
-        version != before or _git(root, "tag", "--list").strip()
-    ):
-        raise Refused(f"{version} is not newer than {before}")
+    if [int(part) for part in version.split(".")] <= [int(part) for part in before.split(".")]:
+        raise Refused(f"{version} is not newer than {before}: choose a higher number")
+    if _frozen(root, version).exists():
+        # A clone may lack the tags; what a release froze is in every clone, and never changes.
+        raise Refused(f"schemas/released/v{version} is there already: choose a higher number")
 
 
 def _check_tree(root: Path) -> None:
@@ -104,9 +105,11 @@ def _write(root: Path, before: str, version: str, today: datetime.date) -> None:
     for path in images(root):
         _replace(root / path, f"loopline-platform:{before}", f"loopline-platform:{version}")
     _replace(root / CHANGELOG, OPEN, f"{OPEN}\n## {version}, {today.isoformat()}\n")
-    frozen = root / "schemas" / "released" / f"v{version}"
-    shutil.rmtree(frozen, ignore_errors=True)
-    shutil.copytree(root / "schemas" / "json", frozen)
+    shutil.copytree(root / "schemas" / "json", _frozen(root, version))
+
+
+def _frozen(root: Path, version: str) -> Path:
+    return root / "schemas" / "released" / f"v{version}"
 
 
 def _replace(path: Path, old: str, new: str) -> None:

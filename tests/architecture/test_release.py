@@ -92,6 +92,13 @@ def tagged(root: Path) -> None:
     git(root, "tag", "v7.8.9")
 
 
+def frozen(root: Path) -> None:
+    """The version was made before, and this clone has no tags."""
+    shutil.copytree(root / "schemas" / "json", root / "schemas" / "released" / "v7.8.9")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "Frozen")
+
+
 def nothing_new(root: Path) -> None:
     """The changelog's section is empty."""
     (root / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n## 0.0.1, 2026-01-01\n\n- Old.\n")
@@ -107,9 +114,11 @@ def as_it_is(root: Path) -> None:
     [
         (uncommitted, "7.8.9", GOOD, "not committed"),
         (tagged, "7.8.9", GOOD, "already"),
+        (frozen, "7.8.9", GOOD, "is there already"),
         (nothing_new, "7.8.9", GOOD, "nothing under Unreleased"),
         (as_it_is, "7.8.9", BAD, "fails: mend that first"),
         (as_it_is, "0.0.1", GOOD, "not newer"),
+        (as_it_is, "HERE", GOOD, "not newer"),
         (as_it_is, "v7.8", GOOD, "no version"),
         (as_it_is, "07.8.9", GOOD, "no version"),
     ],
@@ -124,6 +133,7 @@ def test_a_release_is_refused_before_anything_is_written(
 ) -> None:
     """The reason says what to do first."""
     prepare(repository)
+    version = tool.current(repository) if version == "HERE" else version
     before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
     with pytest.raises(tool.Refused, match=reason):
         tool.release(repository, version, gate, TODAY, dry=False)
