@@ -1,7 +1,7 @@
 """Estimates: a rate, how sure it is, and whether there is enough data to say it at all.
 
-Every rate that a page, a command, a file or an answer gives comes from `estimate`: one interval and one
-threshold hold everywhere.
+Every rate that is an estimate, on a page, in a command, a file or an answer, comes from `estimate`: one
+interval and one threshold hold everywhere. The agreement on one label is none: it counts those who voted.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Refused(LooplineError):
 class Halt(Refused):
     """What a running worker stops for: it says why, changes nothing, and waits for a person.
 
-    Another `Refused`, such as a missing right, is noticed by trying again once somebody has granted it.
+    A person may have acted when the worker is started again, or asks again: a right may have been granted.
     """
 
 
