@@ -179,7 +179,7 @@ def _say_ended() -> None:
     # Loaded late: half a command's start is what it imports.
     from feedback.cli.output import note
 
-    note("loopline: what it waited for does not answer; it was ended all the same")
+    note("loopline: ended while it waited for an answer that did not come")
 
 
 class Lazy(NamedTuple):

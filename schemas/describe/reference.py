@@ -224,7 +224,7 @@ def _parameters(parameters: Sequence[Node], described: Node) -> Iterator[str]:
     for each in rows:
         schema = each["schema"]
         words = schema.get("enum") or schema.get("items", {}).get("enum")
-        listed = f" Any of {', '.join(f'`{word}`' for word in words)}." if words else ""
+        listed = f" Any of {', '.join(f'`{word}`' for word in words if word)}." if words else ""
         default = f" Default {schema['default']}." if "default" in schema else ""
         meaning = f"{each.get('description', '')}{listed}{default}".strip()
         need = "path" if each["in"] == "path" else "required" if each.get("required") else ""

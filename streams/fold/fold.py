@@ -1,13 +1,13 @@
 """The fold: from a batch of events and the rows they can change to the rows that are true after them.
 
-This is where an event becomes a label. A batch is folded in these steps:
+A batch is folded in these steps; a vote becomes a label in the last of them (`streams.views.labels`):
 
 1. hold the join keys and predictions that it can change, and load the rows (`streams.views.working_set`);
-2. once: enter each new event's row, telling copies and conflicts apart (`processors.once`);
+2. enter each new event's row once, telling copies and conflicts apart;
 3. settle what is new, and what changes with it (`streams.fold.settlement`);
 4. compare with the rows as they were loaded, write the differences, and tell the views (`streams.views`);
 5. where one event changes very many rows, as a prediction does that many facts wait for: settle those
-   likewise, some at a time (`settling.Walk`).
+   likewise, some at a time (`streams.views.working_set.Walk`).
 
 What is true is a function of the set of facts, so the order in which they came does not matter; what is
 loaded of the set is what the batch can change, so its cost does not grow with what lies there.

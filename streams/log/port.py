@@ -56,14 +56,14 @@ class LogIdentity(NamedTuple):
             start += count
         return spans
 
-    def unfinished(self, standing: Positions, ends: Positions) -> range:
+    def unfinished(self, applied: Positions, ends: Positions) -> range:
         """The partitions of the oldest epoch that views have not applied to its end; else the current one's.
 
         Blocks of later epochs wait their turn.
         """
         spans = self.epochs()
         for span in spans:
-            if any(standing.get(each, 0) < ends.get(each, 0) for each in span):
+            if any(applied.get(each, 0) < ends.get(each, 0) for each in span):
                 return span
         return spans[-1]
 

@@ -248,16 +248,16 @@ def advance(
     """
     ends = log.ends() if upto is None else upto
     with store.snapshot() as snapshot:
-        standing = _offsets(snapshot, ends)
-    ends = _oldest_epoch(log, standing, ends)
+        applied = _offsets(snapshot, ends)
+    ends = _oldest_epoch(log, applied, ends)
     with without_cycle_collection():
-        batch = _next_blocks(log, standing, ends, most_events, BlockBatch(log.identity, catalog))
+        batch = _next_blocks(log, applied, ends, most_events, BlockBatch(log.identity, catalog))
         return apply(store, batch, views)
 
 
-def _oldest_epoch(log: Log, standing: Positions, ends: Positions) -> Positions:
+def _oldest_epoch(log: Log, applied: Positions, ends: Positions) -> Positions:
     """The ends of the oldest epoch that is not applied up to them, and of the refused items."""
-    epoch = log.identity.unfinished(standing, ends)
+    epoch = log.identity.unfinished(applied, ends)
     return {partition: end for partition, end in ends.items() if partition in epoch or partition == DEAD}
 
 
@@ -353,13 +353,13 @@ def _offsets(snapshot: Snapshot, partitions: Iterable[int]) -> dict[int, int]:
 
 
 def _next_blocks(
-    log: Log, standing: Positions, ends: Positions, most_events: int, batch: BlockBatch
+    log: Log, applied: Positions, ends: Positions, most_events: int, batch: BlockBatch
 ) -> BlockBatch:
     """Fill a batch with what comes next."""
     room = _MOST_BYTES
     # The partition that is furthest behind comes first, so that a busy one cannot starve the others.
-    for partition in sorted(ends, key=lambda each: (standing[each] - ends[each], each)):
-        offset = standing[partition]
+    for partition in sorted(ends, key=lambda each: (applied[each] - ends[each], each)):
+        offset = applied[partition]
         while offset < ends[partition] and batch.size < most_events and room > 0:
             limit = min(ends[partition] - offset, _READ_BLOCKS)
             records = log.read(partition, offset, limit)
@@ -394,8 +394,8 @@ def _letter_rows(block: Block) -> list[DeadLetterRow]:
     ]
 
 
-def _still_to_apply(batch: BlockBatch, standing: Positions) -> list[tuple[Block, Arrivals]]:
-    expected = dict(standing)
+def _still_to_apply(batch: BlockBatch, applied: Positions) -> list[tuple[Block, Arrivals]]:
+    expected = dict(applied)
     kept = []
     for block, content in zip(batch.blocks, batch.contents, strict=True):
         if block.offset < expected[block.partition]:

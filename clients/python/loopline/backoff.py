@@ -34,7 +34,8 @@ class Pauses(NamedTuple):
     """What a client waits of its own accord, in seconds. The tests of a product may pass small ones.
 
     Before trying again: up to twice ``first``; the bound doubles with each failure, up to ``longest``.
-    ``sync``: between two syncs of the spool. ``look``: between two looks for room, or for its file, in a call.
+    ``sync``: between two syncs of the spool. ``look``: between two looks for room, or for its file, in a
+    call.
     """
 
     first: float = 0.1

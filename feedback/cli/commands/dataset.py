@@ -234,10 +234,10 @@ def _announce_the_rest(choices: Choices, model: str | None) -> None:
             return
         with _at_place(choices) as there:
             for name in announce(there.store(), there.shelf, there.emit, model):
-                note(f"{name} was published and not in the log; it is now")
+                note(f"{name} was published, but its dataset.released was not in the log: sent")
     except (NotAnnounced, Unavailable) as error:
         # What there is can be listed all the same.
-        note(f"whether every release is in the log is not certain: {redacted(str(error))}")
+        note(f"some releases may not be in the log yet: {redacted(str(error))}")
 
 
 def _may_be_unannounced(choices: Choices, shelf: Shelf, model: str | None) -> bool:

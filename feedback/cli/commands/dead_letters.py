@@ -130,7 +130,7 @@ def replay(
     if sum((bool(names), code is not None, everything)) != 1:
         raise click.UsageError("name dead letters, or give --code CODE, or --all: one of the three")
     if fixed is not None and len(names) != 1:
-        raise click.UsageError("--with goes with one ID")
+        raise click.UsageError("--with FILE puts one item back: name exactly one ID")
     with connect(choices) as service:
         found = _named(service, names) if names else _listed(service, code)
         sender = EventSender(service, choices["retry_for"], _REPLAYING)

@@ -108,7 +108,7 @@ def send(choices: Choices, file: IO[bytes], backfill: bool, everything: bool) ->
         except Unavailable:
             if not tally.accepted:
                 raise
-            note(f"{many(tally.accepted, 'event')} were accepted before; send the same file again to go on.")
+            note(f"Accepted before that: {many(tally.accepted, 'event')}. Send the same file again to go on.")
             raise
         name = service.name
     answer(choices, tally.document(), tally.lines(name))

@@ -84,7 +84,7 @@ def test_without_a_server_the_list_sends_it(home: Home, monkeypatch: pytest.Monk
     assert PROMISE in released_and_not_announced(at, "m", monkeypatch)
     listed = loopline("dataset", "list", *at)
     assert listed.exit_code == 0, listed.stderr
-    assert "m@1 was published and not in the log; it is now" in listed.stderr
+    assert "m@1 was published, but its dataset.released was not in the log: sent" in listed.stderr
     assert "m@1 " in listed.stdout
     assert in_datasets(at, "m") == ["m@1"]
     assert loopline("dataset", "list", *at).stderr == ""
@@ -159,7 +159,7 @@ def test_a_list_is_given_though_nobody_can_be_reached(home: Home, monkeypatch: p
         lock.release()
     assert listed.exit_code == 0, listed.stderr
     assert "later@1" in listed.stdout
-    assert "whether every release is in the log is not certain" in listed.stderr
+    assert "some releases may not be in the log yet" in listed.stderr
 
 
 def test_the_message_holds_for_who_calls_it_from_python() -> None:
