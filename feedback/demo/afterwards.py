@@ -13,7 +13,7 @@ from feedback.demo.exam import CONFIRM_BELOW, LABELS, MODEL, MONDAY, Form, Reade
 from feedback.demo.people import MARKERS
 from feedback.demo.stage import DemoFailed, Stage
 from feedback.demo.telling import measured, rate
-from loopline import datasets as datasets
+from loopline import datasets
 from schemas import kinds
 
 SECOND = "2"

@@ -111,7 +111,7 @@ def serve(
     """Serve on a socket that listens already, until SIGTERM or SIGINT; `hear` is told of those at once."""
     import uvicorn
 
-    from feedback.server import door as door
+    from feedback.server import door
 
     hosts = door.hosts_of(listening, value("host"))
     config = door.config(app, hosts, refused=app.refused, log_level=quieter(log_level), lifespan="on")

@@ -36,7 +36,7 @@ from feedback.api.datasets import bounded
 from feedback.api.ends import Ends
 from feedback.api.errors import RouteError, render_failure, render_http, render_refusal
 from feedback.api.services import WAITS, Services, Threads, Waits, WorkerSays
-from feedback.console import page as page
+from feedback.console import page
 from feedback.datasets.shelf.port import Shelf
 from feedback.server.refusals import Refusals
 from schemas.instants import SECOND

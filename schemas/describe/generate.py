@@ -13,8 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from schemas.describe import asyncapi as asyncapi
-from schemas.describe import client_rules as client_rules
+from schemas.describe import asyncapi, client_rules
 from schemas.describe.json_schemas import event_schema, names
 from schemas.describe.openapi import document
 

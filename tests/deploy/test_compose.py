@@ -215,7 +215,8 @@ def test_all_of_ours_agree(each: dict[str, dict[str, Any]]) -> None:
 
 
 def _version() -> str:
-    found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    text = (ROOT / "clients" / "python" / "loopline" / "__init__.py").read_text()
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     assert found is not None
     return found[1]
 

@@ -18,7 +18,7 @@ from loopline import errors
 from loopline.errors import LooplineError
 
 if TYPE_CHECKING:
-    from loopline import datasets as datasets
+    from loopline import datasets
     from loopline.client import Client
     from loopline.rfc8785 import canonical_json, input_ref
 

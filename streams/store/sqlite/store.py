@@ -27,7 +27,7 @@ from streams.log.port import LogIdentity
 from streams.sqlite.connections import SqliteConnections, translated
 from streams.sqlite.write_ahead import WriteAheadLog
 from streams.store.port import ANY, Applied, Range, RefusedValue, StoreExists, StoreMissing, StoreUnreadable
-from streams.store.sqlite import statements as statements
+from streams.store.sqlite import statements
 from streams.store.tables import VIEWS_VERSION, Index, Row, Table, columns_of, picking
 
 _PAGE_BYTES = 4096

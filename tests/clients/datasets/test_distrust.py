@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loopline import datasets as datasets
+from loopline import datasets
 from loopline.datasets.releases import Server
 from loopline.errors import LooplineError, NotLoopline, ReleaseDamaged, Unreachable
 from tests.clients.datasets.test_load import SPLITS, rows, serve, write

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import loopline
-from loopline import datasets as datasets
+from loopline import datasets
 from loopline.datasets.content import CONTENT_SPLITS, content_hash, split_hash
 from loopline.errors import (
     DatasetError,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from loopline import Client
-from loopline.delivery import queue as queue
+from loopline.delivery import queue
 from loopline.delivery.address import parse_url
 from tests.clients.conftest import Make
 from tests.services import fake_server as moves

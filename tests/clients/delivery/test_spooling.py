@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loopline.delivery import queue as queue
+from loopline.delivery import queue
 from loopline.errors import SpoolUnavailable
 from tests.clients.conftest import Make
 from tests.services import fake_server as moves

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from feedback.server import door as door
+from feedback.server import door
 from feedback.server.hosts import Hosts
 from feedback.server.http_protocol import Limits
 from tests.feedback.conftest import Loop

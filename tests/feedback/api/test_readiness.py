@@ -23,7 +23,7 @@ from streams.store.memory import MemoryStore
 from streams.store.port import StoreUnavailable, StoreUnreadable
 from tests.feedback.conftest import Loop, made
 from tests.streams.asking import SINGLE, encoded, event, thumb
-from tests.streams.fold import faulty as faulty
+from tests.streams.fold import faulty
 
 
 def test_alive_is_not_ready(loop: Loop) -> None:

@@ -397,7 +397,7 @@ def test_labels_that_were_refused_are_counted_below_the_others(home: Home) -> No
     loopline("send", "-", stdin=lines(prediction(1), CORRECTION))
     text = loopline("labels", "m").stdout
     assert "1 of 1 correction gave no label (label_invalid)" in text
-    assert "20.7% to 100% (n = 1)" in text
+    assert "not enough data yet (n = 1)" in text
     assert told("labels", "m")["refused"] == {"label_invalid": 1, "corrections": 1}
 
 

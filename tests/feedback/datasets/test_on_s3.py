@@ -12,7 +12,7 @@ import pytest
 
 from feedback.datasets.errors import ShelfUnreachable
 from feedback.installation.home import Home
-from loopline import datasets as datasets
+from loopline import datasets
 from loopline.errors import DatasetError, ReleaseNotFound, Unreachable
 from tests.docs.pages import blocks
 from tests.feedback.conftest import Loop

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from feedback.server import door as door
+from feedback.server import door
 from feedback.server.hosts import Hosts
 from feedback.server.http_protocol import SPARE, Limits
 from tests.feedback.conftest import Loop

@@ -12,15 +12,14 @@ import jsonschema
 import pytest
 import yaml
 
-from schemas.describe import asyncapi as asyncapi
-from schemas.describe import openapi as openapi
+from schemas.describe import asyncapi, openapi
 from schemas.describe.asyncapi import ATTRIBUTES, document
 from schemas.describe.generate import HERE
 from schemas.describe.json_schemas import names
 from schemas.kinds import PREFIX
 from schemas.problems import COLLECTOR_CODES
 from streams.kafka.address import DEFAULT_PREFIX, Address
-from streams.kafka.intake import cloudevents as cloudevents
+from streams.kafka.intake import cloudevents
 from streams.kafka.log.dead_letters import dead_letter_record
 from streams.log.block import DeadLetter, Header, read_block, write_block, write_dead_letters
 

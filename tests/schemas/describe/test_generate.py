@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.describe import generate as generate
+from schemas.describe import generate
 
 ROOT = Path(__file__).parents[3]
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from streams.fold import fold as fold
+from streams.fold import fold, retractions
 from streams.fold import join_key_locks as locks
-from streams.fold import retractions as retractions
 from streams.fold import settlement as settling
-from streams.views import labels
-from streams.views import working_set as working_set
+from streams.views import labels, working_set
 
 
 def limit_loading(patch: pytest.MonkeyPatch, whole: int, listed: int, few: int, page: int) -> None:

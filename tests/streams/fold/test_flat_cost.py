@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.hot import CASES, MODEL, VERSION, Case, Fed, Said
-from streams.fold import fold as fold
-from streams.fold import retractions as retractions
+from streams.fold import fold, retractions
 from streams.log.memory import MemoryLog
 from streams.store.memory import MemoryStore, MemoryTransaction
 

@@ -24,7 +24,7 @@ from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import FACTS, LABELS, as_row
 from streams.views.registry import TABLES
 from tests.streams.drawn import views
-from tests.streams.fold import faulty as faulty
+from tests.streams.fold import faulty
 
 Make = Callable[[MemoryLog], Store]
 

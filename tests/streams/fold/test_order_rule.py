@@ -17,8 +17,7 @@ from streams.store.memory import MemoryStore
 from streams.store.port import Store
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import DEAD_LETTERS, FACTS, DeadLetterRow, Fact, Row
-from streams.views import labels
-from streams.views import working_set as working_set
+from streams.views import labels, working_set
 from streams.views.registry import TABLES
 from tests.streams.dense import dense_history
 from tests.streams.drawn import histories, log_of, views

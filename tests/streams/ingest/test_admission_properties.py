@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from schemas.catalog import CATALOG, CURRENT
 from schemas.describe.json_schemas import event_schema
 from schemas.kinds import PREFIX
-from streams.ingest import admission as admission
+from streams.ingest import admission
 from streams.ingest.admission import Verdict, admit, admit_batch
 from tests.schemas.valid import EVENT, JSON, TEXT, event_of, written
 

@@ -20,7 +20,7 @@ from streams.store.port import Applied, Range, Snapshot, Store
 from streams.store.sqlite.store import SqliteStore, create_store
 from streams.store.tables import Row, Table
 from streams.views.registry import TABLES
-from tests.streams.store import rows as rows
+from tests.streams.store import rows
 from tests.streams.store.store_contract import StoreContract
 from tests.streams.store.storing import IDENTITY, Interrupted
 

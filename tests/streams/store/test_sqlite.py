@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from streams.store.port import Applied, Range, StoreExists, StoreMissing, StoreUnreadable, UnknownColumn
-from streams.store.sqlite import statements as statements
+from streams.store.sqlite import statements
 from streams.store.sqlite.store import (
     SqliteStore,
     create_store,

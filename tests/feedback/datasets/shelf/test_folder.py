@@ -44,7 +44,7 @@ def test_what_is_neither_folder_nor_object_store_is_refused(address: str) -> Non
 PUBLISH = """
 import os, signal, sys
 from pathlib import Path
-from feedback.datasets import folder as module
+from feedback.datasets.shelf import folder as module
 
 def reached(step):
     if step == sys.argv[3]:

@@ -16,7 +16,7 @@ from streams.store.postgres import PostgresStore
 from streams.store.postgres.errors import translated
 from streams.store.tables import DEAD_LETTERS, FACTS
 from tests.streams.drawn import log_of, views
-from tests.streams.fold import faulty as faulty
+from tests.streams.fold import faulty
 from tests.streams.store.storing import IDENTITY
 from tests.streams.telling import told
 
