@@ -111,21 +111,18 @@ _NOT_QUICK = {
         *("benchmarks", "broker", "crash", "deploy", "docs"),
         *("test_conftest.py", "test_explore.py", "test_loopline_platform.py"),
     ),
-    "streams": ("kafka", "postgres", "test_flat_cost.py"),
+    "streams": ("kafka",),
+    "streams/fold": ("test_flat_cost.py",),
+    "streams/store": ("postgres",),
     "services": ("test_postgres.py",),
-    "feedback": (
-        *(
-            "datasets",
-            "demo",
-            "test_backup.py",
-            "test_collecting.py",
-            "test_datasets_on_s3.py",
-            "test_door.py",
-        ),
-        *("test_cli_commands.py", "test_cli_connecting.py", "test_cli_datasets.py", "test_cli_sending.py"),
-        *("test_cluster.py", "test_cluster_parts.py", "test_cluster_refusals.py"),
-        *("test_supervisor.py", "test_views.py", "test_watchdog.py"),
+    "feedback": ("datasets", "demo"),
+    "feedback/cli": ("test_commands.py", "test_connect.py", "test_dataset.py", "test_send.py"),
+    "feedback/installation": (
+        *("test_backup.py", "test_cluster.py", "test_cluster_parts.py", "test_cluster_refusals.py"),
+        "test_rebuild.py",
     ),
+    "feedback/processes": ("test_cluster_collector.py", "test_supervisor.py", "test_watchdog.py"),
+    "feedback/server": ("test_door.py",),
     "feedback/api": ("test_described.py", "test_over_http.py"),
 }
 """By folder, what starts services, kills processes, builds wheels or runs the examples of the docs."""
